@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/err.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    const char *text;
+    enum err_class class;
+} own[] = {
+#define ERR_ROW(name_, text_, class_) {.name = #name_, .text = (text_), .class = (class_)},
+    ERR_TABLE(ERR_ROW)
+#undef ERR_ROW
+};
+
+static bool is_own(int r)
+{
+    return r < -ERR_FIRST && r > -ERR_END;
+}
+
+const char *err_text(int r)
+{
+    if (r >= 0) {
+        return "ok";
+    }
+    if (is_own(r)) {
+        return own[-r - ERR_FIRST - 1].text;
+    }
+    const char *text = strerrordesc_np(-r);
+    return text ? text : "unknown error";
+}
+
+const char *err_name(int r)
+{
+    if (r >= 0) {
+        return "OK";
+    }
+    if (is_own(r)) {
+        return own[-r - ERR_FIRST - 1].name;
+    }
+    const char *name = strerrorname_np(-r);
+    return name ? name : "EUNKNOWN";
+}
+
+enum err_class err_class(int r)
+{
+    if (is_own(r)) {
+        return own[-r - ERR_FIRST - 1].class;
+    }
+    return r == -ECONNRESET || r == -EPIPE ? ERRC_BENIGN : ERRC_LOCAL;
+}
+
+int diag_note(struct diag *d, int code, const char *fmt, ...)
+{
+    if (d) {
+        va_list ap;
+        d->code = code;
+        va_start(ap, fmt);
+        (void)vsnprintf(d->text, sizeof(d->text), fmt, ap); /* cut on purpose */
+        va_end(ap);
+    }
+    return code;
+}

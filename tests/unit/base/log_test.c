@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/log.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "t.h"
+
+static struct log_scope scope = LOG_SCOPE("test");
+
+/* What the log wrote, read back through a pipe. */
+static ssize_t capture(enum log_format format, char *buf, size_t room, void (*act)(void))
+{
+    int fds[2];
+    struct diag why;
+
+    if (pipe2(fds, O_CLOEXEC) < 0 || log_start(fds[1], format, &why) < 0) {
+        return -1;
+    }
+    act();
+    log_stop();
+    (void)close(fds[1]);
+    ssize_t n = read(fds[0], buf, room - 1);
+    (void)close(fds[0]);
+    buf[n > 0 ? n : 0] = '\0';
+    return n;
+}
+
+static void say_hello(void)
+{
+    log_info(&scope, "hello", F_STR("who", "a \"b\"\n"), F_U64("n", 7), F_STR("word", "plain"));
+}
+
+TEST(plain_lines_quote_what_is_not_a_word)
+{
+    char buf[512];
+
+    CHECK(capture(LOG_PLAIN, buf, sizeof(buf), say_hello) > 0);
+    CHECK(strstr(buf, "\tinfo\ttest\thello\twho=\"a \\\"b\\\"\\u000a\" n=7 word=plain\n") != NULL);
+}
+
+TEST(json_lines_escape_what_json_forbids)
+{
+    char buf[512];
+
+    CHECK(capture(LOG_JSON, buf, sizeof(buf), say_hello) > 0);
+    CHECK(strstr(buf, "\"who\":\"a \\\"b\\\"\\u000a\",\"n\":7,\"word\":\"plain\"}\n") != NULL);
+}
+
+TEST(levels_change_for_one_scope_or_for_all)
+{
+    struct log_scope other = LOG_SCOPE("other");
+    struct diag why = {0};
+
+    CHECK_INT(log_set_level("warn,other=debug", &why), 0);
+    CHECK(log_is_on(&other, LOG_DEBUG));
+    CHECK(!log_is_on(&scope, LOG_INFO));
+    CHECK(log_is_on(&scope, LOG_WARN));
+    CHECK(log_set_level("loud", &why) < 0);
+    CHECK_INT(log_set_level("info", &why), 0);
+    CHECK(log_is_on(&scope, LOG_INFO));
+}
+
+static void say_too_much(void)
+{
+    for (int i = 0; i < 40000; i++) { /* nobody reads while this runs: the pipe takes 64 KiB */
+        log_info(&scope, "a line of some length that will not fit", F_I64("i", i));
+    }
+}
+
+TEST(a_reader_that_stops_costs_lines_not_time)
+{
+    int fds[2];
+    struct diag why;
+    static char sink[65536];
+
+    CHECK(pipe2(fds, O_CLOEXEC) == 0);
+    CHECK_INT(log_start(fds[1], LOG_PLAIN, &why), 0);
+    say_too_much();
+    CHECK(log_dropped() > 0);
+    CHECK(fcntl(fds[1], F_SETFL, O_NONBLOCK) == 0); /* lets the writer give up */
+    CHECK(read(fds[0], sink, sizeof(sink)) > 0);
+    log_stop();
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
