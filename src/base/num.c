@@ -90,7 +90,7 @@ static int duration_part(const char *s, size_t len, uint64_t *total)
     if (r < 0) {
         return r;
     }
-    uint64_t unit = end == digits && end == len ? 1000 : duration_unit(s + digits, end - digits);
+    uint64_t unit = duration_unit(s + digits, end - digits);
     if (unit == 0) {
         return -ERR_SYNTAX;
     }
@@ -106,6 +106,10 @@ int num_parse_duration_ms(const char *s, size_t len, uint64_t *out)
 
     if (len == 0 || len > 64) {
         return -ERR_SYNTAX;
+    }
+    if (num_parse_u64(s, len, UINT64_MAX / 1000, &total) == 0) {
+        *out = total * 1000;
+        return 0;
     }
     for (size_t at = 0; at < len;) {
         int r = duration_part(s + at, len - at, &total);
