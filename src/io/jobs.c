@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/jobs.h"
+
+#include <pthread.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+
+enum job_state { JOB_IDLE, JOB_QUEUED, JOB_RUNNING, JOB_DONE };
+
+struct lane {
+    struct list in_turn; /* lanes with work, in the order they are served */
+    struct map_node by_key;
+    uint64_t key;
+    struct job *first;
+    struct job **last;
+    unsigned count;
+};
+
+struct jobs {
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    struct list turn;
+    struct map lanes; /* only those with work */
+    unsigned limit;
+    unsigned lane_limit;
+    struct jobs_stats stats;
+    bool stop;
+    unsigned thread_count;
+    pthread_t threads[];
+};
+
+static struct lane *lane_find(struct jobs *p, uint64_t key, uint64_t hash)
+{
+    for (struct map_node *n = map_find(&p->lanes, hash); n; n = map_find_next(n)) {
+        struct lane *l = container_of(n, struct lane, by_key);
+        if (l->key == key) {
+            return l;
+        }
+    }
+    return NULL;
+}
+
+static struct lane *lane_make(struct jobs *p, uint64_t key, uint64_t hash)
+{
+    struct lane *l = mem_new(struct lane);
+
+    l->key = key;
+    l->last = &l->first;
+    map_insert(&p->lanes, &l->by_key, hash);
+    list_append(&p->turn, &l->in_turn);
+    return l;
+}
+
+static void lane_drop(struct jobs *p, struct lane *l)
+{
+    list_remove(&l->in_turn);
+    map_remove(&p->lanes, &l->by_key);
+    mem_free(l);
+}
+
+/* The first job of the lane whose turn it is; the lane goes to the end of the row. */
+static struct job *take_next(struct jobs *p)
+{
+    struct lane *l = container_of(p->turn.next, struct lane, in_turn);
+    struct job *j = l->first;
+
+    l->first = j->next;
+    l->count--;
+    p->stats.queued--;
+    list_remove(&l->in_turn);
+    if (l->first) {
+        list_append(&p->turn, &l->in_turn);
+    } else {
+        lane_drop(p, l);
+    }
+    return j;
+}
+
+/* On the submitter's loop, after work() returned. */
+static void deliver(struct mail *m)
+{
+    struct job *j = container_of(m, struct job, mail);
+
+    j->state = JOB_DONE;
+    if (j->task) {
+        task_wake(j->task, WAKE_JOB);
+    } else {
+        j->abandoned(j);
+    }
+}
+
+static void *thread_main(void *arg)
+{
+    struct jobs *p = arg;
+
+    (void)pthread_mutex_lock(&p->lock);
+    while (!p->stop) {
+        if (list_is_empty(&p->turn)) {
+            (void)pthread_cond_wait(&p->work, &p->lock);
+            continue;
+        }
+        struct job *j = take_next(p);
+        __atomic_store_n(&j->state, JOB_RUNNING, __ATOMIC_RELEASE);
+        p->stats.running++;
+        (void)pthread_mutex_unlock(&p->lock);
+        j->work(j);
+        loop_post(j->loop, &j->mail);
+        (void)pthread_mutex_lock(&p->lock);
+        p->stats.running--;
+        p->stats.done++;
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    return NULL;
+}
+
+struct jobs *jobs_new(unsigned threads, unsigned limit, unsigned lane_limit, struct diag *why)
+{
+    struct jobs *p = mem_alloc(sizeof(*p) + threads * sizeof(pthread_t));
+
+    (void)pthread_mutex_init(&p->lock, NULL);
+    (void)pthread_cond_init(&p->work, NULL);
+    list_init(&p->turn);
+    map_init(&p->lanes);
+    p->limit = limit;
+    p->lane_limit = lane_limit;
+    for (; p->thread_count < threads; p->thread_count++) {
+        int r = pthread_create(&p->threads[p->thread_count], NULL, thread_main, p);
+        if (r != 0) {
+            (void)FAIL(why, -r, "start a job thread");
+            jobs_free(p);
+            return NULL;
+        }
+    }
+    return p;
+}
+
+void jobs_free(struct jobs *p)
+{
+    if (!p) {
+        return;
+    }
+    (void)pthread_mutex_lock(&p->lock);
+    p->stop = true;
+    (void)pthread_cond_broadcast(&p->work);
+    (void)pthread_mutex_unlock(&p->lock);
+    for (unsigned i = 0; i < p->thread_count; i++) {
+        (void)pthread_join(p->threads[i], NULL);
+    }
+    while (!list_is_empty(&p->turn)) {
+        struct job *j = take_next(p);
+        j->state = JOB_DONE; /* never ran; its owner is being torn down with the pool */
+    }
+    map_fini(&p->lanes);
+    (void)pthread_cond_destroy(&p->work);
+    (void)pthread_mutex_destroy(&p->lock);
+    mem_free(p);
+}
+
+int jobs_submit(struct jobs *p, struct job *j, uint64_t lane, struct task *t)
+{
+    uint64_t hash = map_hash(&lane, sizeof(lane));
+    int r = 0;
+
+    *j = (struct job){
+        .work = j->work, .abandoned = j->abandoned, .task = t, .loop = t->loop, .pool = p};
+    j->mail.deliver = deliver;
+    (void)pthread_mutex_lock(&p->lock);
+    struct lane *l = lane_find(p, lane, hash);
+    if (p->stats.queued >= p->limit || (l && l->count >= p->lane_limit)) {
+        p->stats.refused++;
+        r = -ERR_LIMIT;
+    } else {
+        l = l ? l : lane_make(p, lane, hash);
+        j->state = JOB_QUEUED;
+        *l->last = j;
+        l->last = &j->next;
+        l->count++;
+        p->stats.queued++;
+        (void)pthread_cond_signal(&p->work);
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    return r;
+}
+
+bool job_is_done(const struct job *j)
+{
+    return __atomic_load_n(&j->state, __ATOMIC_ACQUIRE) == JOB_DONE;
+}
+
+/* Out of its lane, if it still waits there. */
+static bool unqueue(struct jobs *p, struct job *j)
+{
+    list_for_each (n, &p->turn) {
+        struct lane *l = container_of(n, struct lane, in_turn);
+        for (struct job **at = &l->first; *at; at = &(*at)->next) {
+            if (*at != j) {
+                continue;
+            }
+            *at = j->next;
+            l->last = *at ? l->last : at;
+            l->count--;
+            p->stats.queued--;
+            if (!l->first) {
+                lane_drop(p, l);
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
+void job_abandon(struct job *j)
+{
+    struct jobs *p = j->pool;
+    bool free_now = j->state == JOB_DONE || j->state == JOB_IDLE;
+
+    j->task = NULL; /* read by deliver(), on this same thread */
+    if (!free_now) {
+        (void)pthread_mutex_lock(&p->lock);
+        free_now = unqueue(p, j);
+        (void)pthread_mutex_unlock(&p->lock);
+    }
+    if (free_now) {
+        j->abandoned(j);
+    }
+}
+
+struct jobs_stats jobs_stats(struct jobs *p)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    struct jobs_stats s = p->stats;
+    (void)pthread_mutex_unlock(&p->lock);
+    return s;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One loop a thread. A turn is: hooks (adopt configuration), mail, readiness, due timers, then up to
+ * LOOP_ROUNDS rounds of the tasks that were queued when the round began, then the late tasks. Only
+ * the rounds run anybody's code, so nothing gathered in a turn can point at what was freed in it.
+ *
+ * Everything here belongs to the loop's thread, except loop_post, loop_stop and loop_poke.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "io/task.h"
+
+enum {
+    LOOP_ROUNDS = 8,
+    LOOP_SCRATCH_BYTES = 512 << 10, /* performance: batches beyond this leave the L2 cache */
+    LOOP_SLOW_TASK_MS = 5
+};
+
+void loop_free(struct loop *l);
+struct loop *loop_new(struct diag *why) FREED_BY(loop_free);
+AUTO_DEFINE(loop, struct loop *, loop_free);
+
+/* Runs turns until loop_stop. */
+void loop_run(struct loop *l);
+/* One turn that waits at most wait_ms (negative: for ever) for something to do. How many tasks ran. */
+unsigned loop_turn(struct loop *l, int wait_ms);
+void loop_stop(struct loop *l); /* any thread */
+void loop_poke(struct loop *l); /* any thread: makes the loop take a turn soon */
+
+/* Monotonic; constant within a turn. */
+uint64_t loop_now_ms(const struct loop *l);
+/* Tests: moves the loop's clock forward without waiting. */
+void loop_advance(struct loop *l, uint64_t ms);
+/* Memory any task may use within one run, never across runs. */
+void *loop_scratch(struct loop *l);
+
+/* Counters for metrics: tasks that ran longer than LOOP_SLOW_TASK_MS, and turns. */
+uint64_t loop_slow_tasks(const struct loop *l);
+uint64_t loop_turns(const struct loop *l);
+
+struct loop_hook { /* embedded; called at the top of each turn, before any task */
+    struct list in_loop;
+    void (*turn)(struct loop_hook *h);
+};
+void loop_hook_start(struct loop *l, struct loop_hook *h);
+void loop_hook_stop(struct loop_hook *h);
+
+struct mail { /* the only door from other threads; the receiver owns it on delivery */
+    struct mail *next;
+    void (*deliver)(struct mail *m); /* runs on the loop, may only wake tasks and move values */
+};
+void loop_post(struct loop *l, struct mail *m); /* any thread */
+
+enum { FD_READABLE = 1, FD_WRITABLE = 2 };
+
+struct fd_watch {      /* embedded in whatever owns the descriptor */
+    struct task *task; /* may change while watched; NULL drops wakes */
+    struct loop *loop;
+    int fd;
+    unsigned ready; /* FD_*; sticky until the owner sees EAGAIN */
+};
+
+/* Edge-triggered: starts out ready, so the first call is simply tried. */
+MUST_USE int fd_watch_start(struct fd_watch *w, struct loop *l, struct task *t, int fd);
+/* The caller saw EAGAIN: forget readiness, wake the task when it comes back. */
+void fd_watch_blocked(struct fd_watch *w, unsigned what);
+/* Before close(fd); never fails; fine on a watch that never started (zeroed). */
+void fd_watch_stop(struct fd_watch *w);
+
+struct timer { /* embedded; zeroed = not armed */
+    struct task *task;
+    uint64_t due_ms;
+    unsigned slot; /* place in the heap + 1; 0 = not armed */
+};
+
+/* Re-arms if armed. Fires once by waking task with WAKE_TIMER. */
+void timer_set(struct timer *t, struct task *task, uint64_t in_ms);
+void timer_clear(struct timer *t);
+/* Was set, and its time has come (it is not armed any more), until the next set or clear. */
+bool timer_is_due(const struct timer *t);
+static inline bool timer_is_armed(const struct timer *t)
+{
+    return t->slot > 0;
+}

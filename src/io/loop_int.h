@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What task.c, timer.c and loop.c share. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "io/loop.h"
+
+struct task_queue {
+    struct task *head;
+    struct task **tail;
+    struct task end; /* marks the end of the round under way; never run */
+};
+
+struct timer_heap {
+    struct timer **at; /* at[0] is due first */
+    unsigned count;
+    unsigned room;
+};
+
+struct loop {
+    struct task_queue soon;
+    struct task_queue late;
+    struct timer_heap timers;
+    struct list hooks;
+    _Atomic(struct mail *) mail; /* newest first */
+    atomic_bool stop;
+    atomic_bool poked; /* the eventfd is already written */
+    int epoll;
+    int wakeup; /* eventfd */
+    uint64_t now_ms;
+    uint64_t skew_ms; /* loop_advance */
+    uint64_t turns;
+    uint64_t slow_tasks;
+    void *scratch; /* made at first use */
+};
+
+void task_queue_init(struct task_queue *q);
+/* Runs what was queued when it was called, once each. */
+unsigned task_queue_round(struct loop *l, struct task_queue *q);
+
+/* Wakes the tasks of all timers that are due. */
+void timer_heap_fire(struct timer_heap *h, uint64_t now_ms);
+/* Until the next one; negative: none. */
+int64_t timer_heap_next_ms(const struct timer_heap *h, uint64_t now_ms);

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One direction of a relay. Lends memory from whichever side can lend it; where neither can, it goes
+ * through the loop's scratch memory, and only what the sink refused is kept, bounded by one batch.
+ */
+#pragma once
+
+#include "base/bytes.h"
+#include "io/loop.h"
+#include "io/stream.h"
+
+enum pump_step { PUMP_COPY, PUMP_FLUSH, PUMP_SHUT, PUMP_DONE };
+enum pump_result { PUMP_BLOCKED, PUMP_AGAIN, PUMP_FINISHED }; /* or a negative error */
+
+enum { PUMP_BATCH_MIN = 16 << 10, PUMP_BATCH_MAX = 256 << 10 };
+
+struct pump {
+    struct stream *src; /* borrowed */
+    struct stream *dst; /* borrowed */
+    uint64_t moved;     /* bytes the sink accepted */
+    struct bytes stuck; /* read, refused by the sink, at most PUMP_BATCH_MAX */
+    uint32_t want;      /* bytes to ask for at once; follows what comes */
+    enum pump_step step;
+};
+
+void pump_init(struct pump *p, struct stream *src, struct stream *dst);
+void pump_fini(struct pump *p);
+/* Moves about budget bytes at most. PUMP_AGAIN: budget spent, wake yourself. PUMP_FINISHED: the
+ * source ended and the sink was told. */
+int pump_run(struct pump *p, struct loop *l, size_t budget);

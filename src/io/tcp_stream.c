@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/tcp_stream.h"
+
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+enum tcp_step {
+    TCP_CONNECTING, /* connect() is under way, the timer runs */
+    TCP_OPEN,       /* reads and writes go to the socket */
+    TCP_FAILED      /* never opened: every call answers failure */
+};
+
+struct tcp_stream {
+    struct stream s;
+    struct fd_watch watch;
+    struct timer limit; /* armed while connecting */
+    struct endpoint to;
+    int failure;
+    enum tcp_step step;
+};
+
+static struct tcp_stream *of(struct stream *s)
+{
+    return container_of(s, struct tcp_stream, s);
+}
+
+static void enter(struct tcp_stream *c, enum tcp_step next)
+{
+    c->step = next;
+    timer_clear(&c->limit);
+}
+
+static int fail_connect(struct tcp_stream *c, int r)
+{
+    char to[ENDPOINT_TEXT];
+
+    enter(c, TCP_FAILED);
+    c->failure = FAIL(&c->s.diag, r, "connect to %s: %s", endpoint_format(&c->to, to), err_text(r));
+    return c->failure;
+}
+
+/* 0 once open, -EAGAIN while connecting, else the failure. */
+static int settle(struct tcp_stream *c)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+
+    if (c->step == TCP_OPEN) {
+        return 0;
+    }
+    if (c->step == TCP_FAILED) {
+        return c->failure;
+    }
+    if (timer_is_due(&c->limit)) {
+        return fail_connect(c, -ERR_DEADLINE);
+    }
+    if (!(c->watch.ready & FD_WRITABLE)) {
+        return -EAGAIN;
+    }
+    if (getsockopt(c->watch.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error != 0) {
+        return fail_connect(c, error != 0 ? -error : neg_errno());
+    }
+    enter(c, TCP_OPEN);
+    return 0;
+}
+
+/* What a failed system call means to the caller. */
+static int call_failed(struct tcp_stream *c, unsigned what, const char *verb)
+{
+    int r = neg_errno();
+
+    if (r == -EAGAIN || r == -EINTR) {
+        fd_watch_blocked(&c->watch, what);
+        return -EAGAIN;
+    }
+    return FAIL(&c->s.diag, r, "%s: %s", verb, err_text(r));
+}
+
+/* Ready for a call of this kind? */
+static int may(struct tcp_stream *c, unsigned what)
+{
+    int r = settle(c);
+
+    if (r == 0 && !(c->watch.ready & what)) {
+        r = -EAGAIN;
+    }
+    return r;
+}
+
+static ssize_t tcp_readv(struct stream *s, const struct iovec *into, int count)
+{
+    struct tcp_stream *c = of(s);
+    int r = may(c, FD_READABLE);
+
+    if (r < 0) {
+        return r;
+    }
+    ssize_t n = readv(c->watch.fd, into, count);
+    return n < 0 ? call_failed(c, FD_READABLE, "read") : n;
+}
+
+static ssize_t tcp_read(struct stream *s, void *into, size_t room)
+{
+    struct iovec one = {into, room};
+
+    return tcp_readv(s, &one, 1);
+}
+
+static ssize_t tcp_writev(struct stream *s, const struct iovec *from, int count)
+{
+    struct tcp_stream *c = of(s);
+    struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)from, .msg_iovlen = (size_t)count};
+    int r = may(c, FD_WRITABLE);
+
+    if (r < 0) {
+        return r;
+    }
+    ssize_t n = sendmsg(c->watch.fd, &m, MSG_NOSIGNAL);
+    return n < 0 ? call_failed(c, FD_WRITABLE, "write") : n;
+}
+
+static ssize_t tcp_write(struct stream *s, const void *from, size_t len)
+{
+    struct iovec one = {(void *)(uintptr_t)from, len};
+
+    return tcp_writev(s, &one, 1);
+}
+
+static int tcp_flush(struct stream *s)
+{
+    return settle(of(s));
+}
+
+static int tcp_shut(struct stream *s)
+{
+    struct tcp_stream *c = of(s);
+    int r = settle(c);
+
+    if (r == 0 && shutdown(c->watch.fd, SHUT_WR) < 0) {
+        r = call_failed(c, 0, "shutdown");
+    }
+    return r;
+}
+
+static void tcp_close(struct stream *s, int why)
+{
+    struct tcp_stream *c = of(s);
+    struct linger hard = {.l_onoff = 1, .l_linger = 0};
+
+    timer_clear(&c->limit);
+    fd_watch_stop(&c->watch);
+    if (why < 0) {
+        (void)setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)); /* best effort */
+    }
+    (void)close(c->watch.fd); /* nothing to do about a failure here */
+    mem_free(c);
+}
+
+static void tcp_owned(struct stream *s)
+{
+    struct tcp_stream *c = of(s);
+
+    c->watch.task = s->owner;
+    if (c->step == TCP_CONNECTING && s->owner) {
+        uint64_t now = loop_now_ms(c->watch.loop);
+        uint64_t left = c->limit.due_ms > now ? c->limit.due_ms - now : 0;
+        timer_set(&c->limit, s->owner, left);
+    }
+}
+
+static const struct stream_ops tcp_ops = {
+    .name = "tcp",
+    .read = tcp_read,
+    .write = tcp_write,
+    .flush = tcp_flush,
+    .shut = tcp_shut,
+    .close = tcp_close,
+    .owned = tcp_owned,
+    .readv = tcp_readv,
+    .writev = tcp_writev,
+};
+
+static struct tcp_stream *make(struct loop *l, int fd, enum tcp_step step)
+{
+    struct tcp_stream *c = mem_new(struct tcp_stream);
+
+    c->s.ops = &tcp_ops;
+    c->step = step;
+    int r = fd_watch_start(&c->watch, l, NULL, fd);
+    if (r < 0) {
+        c->step = TCP_FAILED;
+        c->failure = FAIL(&c->s.diag, r, "watch a socket: %s", err_text(r));
+    }
+    return c;
+}
+
+struct stream *tcp_stream_new(struct loop *l, int fd)
+{
+    return &make(l, fd, TCP_OPEN)->s;
+}
+
+struct stream *tcp_stream_connect(struct loop *l, int fd, const struct endpoint *to,
+                                  uint64_t limit_ms)
+{
+    struct tcp_stream *c = make(l, fd, TCP_CONNECTING);
+    struct sockaddr_storage ss;
+    socklen_t len = endpoint_to_sockaddr(to, &ss);
+
+    c->to = *to;
+    c->limit.due_ms = loop_now_ms(l) + limit_ms; /* armed when there is somebody to wake */
+    if (c->step == TCP_CONNECTING && connect(fd, (struct sockaddr *)&ss, len) < 0) {
+        int r = neg_errno();
+        if (r != -EINPROGRESS) {
+            (void)fail_connect(c, r); /* told by the first call */
+        } else {
+            fd_watch_blocked(&c->watch, FD_WRITABLE);
+        }
+    }
+    return &c->s;
+}
+
+bool stream_is_tcp(const struct stream *s)
+{
+    return s->ops == &tcp_ops;
+}
+
+int tcp_stream_fd(const struct stream *s)
+{
+    return ((const struct tcp_stream *)(const void *)s)->watch.fd;
+}
+
+int tcp_stream_take_fd(struct stream *s)
+{
+    struct tcp_stream *c = of(s);
+    int fd = c->watch.fd;
+
+    timer_clear(&c->limit);
+    fd_watch_stop(&c->watch);
+    mem_free(c);
+    return fd;
+}
+_Static_assert(offsetof(struct tcp_stream, s) == 0, "tcp_stream_fd reads through the stream");
+_Static_assert(sizeof(struct tcp_stream) <= 320, "per-connection memory is a budget");
