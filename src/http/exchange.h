@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request and its response, seen from either end. The peer's head is in `in`; the bodies are the
+ * stream `s` under the contract of io/stream.h: reading takes the peer's body, writing sends ours,
+ * stream_shut ends ours, refusal is the flow control. HTTP/1.1 and HTTP/2 look the same from here.
+ *
+ * A server gets an exchange whose request head is complete, sends one head (exchange_send), writes a
+ * body if it wants, ends it. A client's request head is already on its way; it asks for the response
+ * with exchange_head. An exchange outlives its connection: when that is gone, every call answers the
+ * error, until the owner closes the exchange. The loop's thread only.
+ *
+ * Closing with 0 before both halves have ended, or with any error, cuts the exchange: RST_STREAM on
+ * HTTP/2, the end of the connection on HTTP/1.1. A response that was sent in full is left alone; what
+ * the client still uploads is discarded within limits.
+ */
+#pragma once
+
+#include "base/str.h"
+#include "http/message.h"
+#include "io/loop.h"
+#include "io/stream.h"
+
+struct exchange;
+
+struct exchange_ops {
+    const char *name;
+    int (*head)(struct exchange *x);
+    int (*send)(struct exchange *x, const struct message *head);
+    int (*finish)(struct exchange *x, const struct message *trailers);
+    struct stream *(*transport)(struct exchange *x);
+};
+
+struct exchange {
+    struct stream s;
+    const struct exchange_ops *ops;
+    struct message in; /* a server's: complete; a client's: once exchange_head answered 0 */
+    struct message in_trailers; /* complete once reading has answered 0; may be empty */
+    uint32_t reset_code; /* HTTP/2 error code the peer gave, when a call answers -ERR_H2_RESET */
+};
+
+/* (*) 0 once `in` is complete. Interim responses (1xx) are skipped. */
+static inline MUST_USE int exchange_head(struct exchange *x)
+{
+    return x->ops->head(x);
+}
+
+/* A server's response head, once. A content-length field fixes the length of the body (writing more
+ * or less is an error); without one HTTP/1.1 sends chunks. Connection-level fields (connection,
+ * transfer-encoding, keep-alive, upgrade) are this layer's business: naming them is -ERR_SYNTAX.
+ * 0 or a final error, never -EAGAIN. */
+static inline MUST_USE int exchange_send(struct exchange *x, const struct message *head)
+{
+    return x->ops->send(x, head);
+}
+
+/* (*) Ends our half like stream_shut, with trailers. On HTTP/1.1 they are sent only when the body is
+ * chunked and the client said `te: trailers`, else dropped. */
+static inline MUST_USE int exchange_finish(struct exchange *x, const struct message *trailers)
+{
+    return x->ops->finish(x, trailers);
+}
+
+/* The stream under the connection, for addresses and the TLS peer; NULL once it is gone. Borrowed. */
+static inline struct stream *exchange_transport(struct exchange *x)
+{
+    return x->ops->transport(x);
+}
+
+/* Takes x. */
+static inline void exchange_close(struct exchange *x, int why)
+{
+    if (x) {
+        stream_close(&x->s, why);
+    }
+}
+
+static inline void exchange_release(struct exchange *x)
+{
+    exchange_close(x, -ERR_CANCELLED);
+}
+AUTO_DEFINE(exchange, struct exchange *, exchange_release);
+
+struct bytes;
+
+/* (*) Appends the peer's body to into until its end: 0 when all of it is there, -ERR_TOO_LARGE when
+ * it is more than into may hold. */
+MUST_USE int exchange_read_whole(struct exchange *x, struct bytes *into);
+
+/* Replies in the background: these take x (and the text of body, which is empty afterwards), send
+ * head with a content-length, then the body, then close. Who does not take the answer within
+ * EXCHANGE_REPLY_STALL_MS of any progress is cut. */
+enum { EXCHANGE_REPLY_STALL_MS = 30000 };
+void exchange_reply(struct loop *l, struct exchange *take_x, const struct message *head,
+                    struct strbuf *take_body);
+/* content_type NULL: no such field. */
+void exchange_reply_text(struct loop *l, struct exchange *take_x, unsigned status,
+                         const char *content_type, const char *text);
