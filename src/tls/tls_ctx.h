@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The settings that all TLS connections of a process share (contract 2.1): TLS 1.3 only,
+ * AES-256-GCM then AES-128-GCM, X25519, P-256, P-384, no tickets, no SNI on the mesh. Made once at
+ * start and handed to whoever needs it; immutable, any thread, must outlive its users.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "tls/aead.h"
+#include "tls/record.h"
+
+struct tls_options {
+    enum aead_backend backend;
+    struct record_limits limits; /* zero: the defaults */
+    /* For tests against foreign peers; NULL: the contract's. Names as OpenSSL knows them. */
+    const char *suites;
+    const char *groups;
+};
+
+struct tls_ctx;
+
+/* options may be NULL. */
+MUST_USE int tls_ctx_new(struct tls_ctx **out, const struct tls_options *options, struct diag *why);
+void tls_ctx_free(struct tls_ctx *c);
+AUTO_DEFINE(tls_ctx, struct tls_ctx *, tls_ctx_free);
