@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole small files. These calls block: they belong into jobs, program start and command-line tools. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+enum { FILE_READ_MAX = 4 << 20 };
+
+/* The contents, zero-terminated, the caller's. -ERR_TOO_LARGE above FILE_READ_MAX. out_len may be NULL. */
+MUST_USE int file_read_blocking(const char *path, char **out, size_t *out_len, struct diag *why);
+/* Writes beside path, syncs, renames over it: readers see the old or the new contents, a crash too. */
+MUST_USE int file_write_blocking(const char *path, const void *data, size_t len, mode_t mode,
+                                 struct diag *why);
+bool file_exists_blocking(const char *path);
