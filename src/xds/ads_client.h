@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The delta discovery client (contract 5): one stream to the control plane that keeps a world up to
+ * date. Answers are walked resource by resource, so their size does not matter; what one answer
+ * brought becomes visible at once, as a new world. The world outlives every failure of the stream.
+ *
+ * Runs on one loop (the control loop), decodes there, publishes to the slots of all others.
+ */
+#pragma once
+
+#include "codec/json.h"
+#include "io/loop.h"
+#include "model/snap.h"
+#include "model/world.h"
+#include "rpc/grpc_client.h"
+
+struct ads_client;
+
+/* Where connections come from; the caller's (TLS, token, address are not this layer's business). */
+struct ads_dialer {
+    /* Starts a connection; only one is under way at a time. */
+    void (*start)(struct ads_dialer *d, struct task *wake);
+    /* (*) 0: *out is the caller's, *metadata borrowed until the next start. */
+    int (*poll)(struct ads_dialer *d, struct task *owner, struct grpc_client **out,
+                const struct message **metadata, struct diag *why);
+    void (*stop)(struct ads_dialer *d);
+};
+
+struct ads_config {            /* borrowed for ads_client_new, except the dialer */
+    struct ads_dialer *dialer; /* outlives the client */
+    const char *node_id;       /* "ztunnel~<ip>~<pod>.<ns>~<ns>.svc.cluster.local" (contract 5.3) */
+    const struct json *metadata; /* node metadata, an object */
+    struct snap_slot *slots;     /* every new world goes here; outlives the client */
+    struct loop **poke;          /* loops to poke after publishing, NULL-terminated; may be NULL */
+    unsigned slot_count;
+    struct task *owner; /* woken with WAKE_CHILD when there is a new world or state */
+};
+
+struct ads_client *ads_client_new(struct loop *l, const struct ads_config *config);
+void ads_client_free(struct ads_client *c);
+AUTO_DEFINE(ads_client, struct ads_client *, ads_client_free);
+
+/* Never NULL; borrowed until the owner's run() ends. */
+const struct world *ads_client_world(const struct ads_client *c);
+/* Every type had its first answer, and all of it was good (contract 5.4). Never becomes false again. */
+bool ads_client_is_synced(const struct ads_client *c);
+
+enum ads_end { ADS_END_CONNECTION, ADS_END_RECONNECT, ADS_END_ERROR, ADS_END_COMPLETE, ADS_ENDS };
+
+struct ads_stats {
+    uint64_t ends[ADS_ENDS]; /* contract 5.5: ConnectionError, Reconnect, Error, Complete */
+    uint64_t responses[2];   /* by type: Address, Authorization */
+    uint64_t response_bytes[2];
+    uint64_t rejected; /* resources refused */
+    bool connected;
+    struct diag last_error; /* of the connection, code 0 while it is fine */
+    struct diag last_nack;  /* the newest refusal, code 0 if there was none */
+};
+const struct ads_stats *ads_client_stats(const struct ads_client *c);
