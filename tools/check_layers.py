@@ -34,7 +34,7 @@ OWNER = {
     "nghttp2/": "http",
     "jansson.h": "codec",
     "yaml.h": "codec",
-    "protobuf-c/": "codec",
+    "protobuf-c/": "xds",
     "sqlite3.h": "apiserver",
     "curl/": "kube",
     "ares.h": "io",

@@ -12,23 +12,13 @@
 #include "io/loop.h"
 #include "model/snap.h"
 #include "model/world.h"
-#include "rpc/grpc_client.h"
+#include "rpc/grpc_dialer.h"
 
 struct ads_client;
 
-/* Where connections come from; the caller's (TLS, token, address are not this layer's business). */
-struct ads_dialer {
-    /* Starts a connection; only one is under way at a time. */
-    void (*start)(struct ads_dialer *d, struct task *wake);
-    /* (*) 0: *out is the caller's, *metadata borrowed until the next start. */
-    int (*poll)(struct ads_dialer *d, struct task *owner, struct grpc_client **out,
-                const struct message **metadata, struct diag *why);
-    void (*stop)(struct ads_dialer *d);
-};
-
-struct ads_config {            /* borrowed for ads_client_new, except the dialer */
-    struct ads_dialer *dialer; /* outlives the client */
-    const char *node_id;       /* "ztunnel~<ip>~<pod>.<ns>~<ns>.svc.cluster.local" (contract 5.3) */
+struct ads_config {             /* borrowed for ads_client_new, except the dialer */
+    struct grpc_dialer *dialer; /* outlives the client */
+    const char *node_id; /* "ztunnel~<ip>~<pod>.<ns>~<ns>.svc.cluster.local" (contract 5.3) */
     const struct json *metadata; /* node metadata, an object */
     struct snap_slot *slots;     /* every new world goes here; outlives the client */
     struct loop **poke;          /* loops to poke after publishing, NULL-terminated; may be NULL */
