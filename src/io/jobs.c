@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/jobs.h"
 
-#include <pthread.h>
-
 #include "base/map.h"
 #include "base/mem.h"
+#include "io/thread_int.h"
 
 enum job_state { JOB_IDLE, JOB_QUEUED, JOB_RUNNING, JOB_DONE };
 
@@ -12,8 +11,7 @@ struct lane {
     struct list in_turn; /* lanes with work, in the order they are served */
     struct map_node by_key;
     uint64_t key;
-    struct job *first;
-    struct job **last;
+    struct list jobs; /* oldest first */
     unsigned count;
 };
 
@@ -46,7 +44,7 @@ static struct lane *lane_make(struct jobs *p, uint64_t key, uint64_t hash)
     struct lane *l = mem_new(struct lane);
 
     l->key = key;
-    l->last = &l->first;
+    list_init(&l->jobs);
     map_insert(&p->lanes, &l->by_key, hash);
     list_append(&p->turn, &l->in_turn);
     return l;
@@ -59,21 +57,27 @@ static void lane_drop(struct jobs *p, struct lane *l)
     mem_free(l);
 }
 
+static void unqueue(struct jobs *p, struct job *j)
+{
+    struct lane *l = j->lane;
+
+    list_remove(&j->in_lane);
+    j->lane = NULL;
+    p->stats.queued--;
+    if (--l->count == 0) {
+        lane_drop(p, l);
+    }
+}
+
 /* The first job of the lane whose turn it is; the lane goes to the end of the row. */
 static struct job *take_next(struct jobs *p)
 {
     struct lane *l = container_of(p->turn.next, struct lane, in_turn);
-    struct job *j = l->first;
+    struct job *j = container_of(l->jobs.next, struct job, in_lane);
 
-    l->first = j->next;
-    l->count--;
-    p->stats.queued--;
     list_remove(&l->in_turn);
-    if (l->first) {
-        list_append(&p->turn, &l->in_turn);
-    } else {
-        lane_drop(p, l);
-    }
+    list_append(&p->turn, &l->in_turn);
+    unqueue(p, j);
     return j;
 }
 
@@ -82,7 +86,7 @@ static void deliver(struct mail *m)
 {
     struct job *j = container_of(m, struct job, mail);
 
-    j->state = JOB_DONE;
+    atomic_store_explicit(&j->state, JOB_DONE, memory_order_relaxed); /* mail has ordered it */
     if (j->task) {
         task_wake(j->task, WAKE_JOB);
     } else {
@@ -101,7 +105,7 @@ static void *thread_main(void *arg)
             continue;
         }
         struct job *j = take_next(p);
-        __atomic_store_n(&j->state, JOB_RUNNING, __ATOMIC_RELEASE);
+        atomic_store_explicit(&j->state, JOB_RUNNING, memory_order_relaxed);
         p->stats.running++;
         (void)pthread_mutex_unlock(&p->lock);
         j->work(j);
@@ -125,9 +129,7 @@ struct jobs *jobs_new(unsigned threads, unsigned limit, unsigned lane_limit, str
     p->limit = limit;
     p->lane_limit = lane_limit;
     for (; p->thread_count < threads; p->thread_count++) {
-        int r = pthread_create(&p->threads[p->thread_count], NULL, thread_main, p);
-        if (r != 0) {
-            (void)FAIL(why, -r, "start a job thread");
+        if (thread_start(&p->threads[p->thread_count], "jobs", thread_main, p, why) < 0) {
             jobs_free(p);
             return NULL;
         }
@@ -149,7 +151,7 @@ void jobs_free(struct jobs *p)
     }
     while (!list_is_empty(&p->turn)) {
         struct job *j = take_next(p);
-        j->state = JOB_DONE; /* never ran; its owner is being torn down with the pool */
+        atomic_store_explicit(&j->state, JOB_DONE, memory_order_relaxed); /* never ran */
     }
     map_fini(&p->lanes);
     (void)pthread_cond_destroy(&p->work);
@@ -162,9 +164,10 @@ int jobs_submit(struct jobs *p, struct job *j, uint64_t lane, struct task *t)
     uint64_t hash = map_hash(&lane, sizeof(lane));
     int r = 0;
 
-    *j = (struct job){
-        .work = j->work, .abandoned = j->abandoned, .task = t, .loop = t->loop, .pool = p};
-    j->mail.deliver = deliver;
+    *j = (struct job){.work = j->work, .abandoned = j->abandoned, .mail.deliver = deliver};
+    j->task = t;
+    j->loop = t->loop;
+    j->pool = p;
     (void)pthread_mutex_lock(&p->lock);
     struct lane *l = lane_find(p, lane, hash);
     if (p->stats.queued >= p->limit || (l && l->count >= p->lane_limit)) {
@@ -172,9 +175,9 @@ int jobs_submit(struct jobs *p, struct job *j, uint64_t lane, struct task *t)
         r = -ERR_LIMIT;
     } else {
         l = l ? l : lane_make(p, lane, hash);
-        j->state = JOB_QUEUED;
-        *l->last = j;
-        l->last = &j->next;
+        atomic_store_explicit(&j->state, JOB_QUEUED, memory_order_relaxed);
+        j->lane = l;
+        list_append(&l->jobs, &j->in_lane);
         l->count++;
         p->stats.queued++;
         (void)pthread_cond_signal(&p->work);
@@ -185,43 +188,27 @@ int jobs_submit(struct jobs *p, struct job *j, uint64_t lane, struct task *t)
 
 bool job_is_done(const struct job *j)
 {
-    return __atomic_load_n(&j->state, __ATOMIC_ACQUIRE) == JOB_DONE;
+    return atomic_load_explicit(&j->state, memory_order_relaxed) == JOB_DONE;
 }
 
 /* Out of its lane, if it still waits there. */
-static bool unqueue(struct jobs *p, struct job *j)
+static bool try_unqueue(struct jobs *p, struct job *j)
 {
-    list_for_each (n, &p->turn) {
-        struct lane *l = container_of(n, struct lane, in_turn);
-        for (struct job **at = &l->first; *at; at = &(*at)->next) {
-            if (*at != j) {
-                continue;
-            }
-            *at = j->next;
-            l->last = *at ? l->last : at;
-            l->count--;
-            p->stats.queued--;
-            if (!l->first) {
-                lane_drop(p, l);
-            }
-            return true;
-        }
+    (void)pthread_mutex_lock(&p->lock);
+    bool waits = j->lane != NULL;
+    if (waits) {
+        unqueue(p, j);
     }
-    return false;
+    (void)pthread_mutex_unlock(&p->lock);
+    return waits;
 }
 
 void job_abandon(struct job *j)
 {
-    struct jobs *p = j->pool;
-    bool free_now = j->state == JOB_DONE || j->state == JOB_IDLE;
+    int state = atomic_load_explicit(&j->state, memory_order_relaxed);
 
     j->task = NULL; /* read by deliver(), on this same thread */
-    if (!free_now) {
-        (void)pthread_mutex_lock(&p->lock);
-        free_now = unqueue(p, j);
-        (void)pthread_mutex_unlock(&p->lock);
-    }
-    if (free_now) {
+    if (state == JOB_IDLE || state == JOB_DONE || try_unqueue(j->pool, j)) {
         j->abandoned(j);
     }
 }

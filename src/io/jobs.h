@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "io/loop.h"
 
 struct job {
@@ -20,19 +22,24 @@ struct job {
     struct task *task; /* NULL once abandoned */
     struct loop *loop;
     struct jobs *pool;
-    struct job *next;
-    int state;
+    struct list in_lane;
+    struct lane *lane;
+    atomic_int state;
 };
 
 struct jobs;
 
-void jobs_free(struct jobs *p); /* waits for running jobs; queued ones are dropped */
+/* Waits for running jobs. Comes after every submitter was torn down (job_abandon) and before its loop
+ * is freed: the loop hands the last finished jobs to abandoned(). A job still queued reads as done
+ * although work() never ran. */
+void jobs_free(struct jobs *p);
 /* At most limit jobs queued, and at most lane_limit of one lane. */
 struct jobs *jobs_new(unsigned threads, unsigned limit, unsigned lane_limit, struct diag *why)
     FREED_BY(jobs_free);
 AUTO_DEFINE(jobs, struct jobs *, jobs_free);
 
-/* -ERR_LIMIT when the pool or the lane is full: shed load. j must stay where it is until it is done. */
+/* -ERR_LIMIT when the pool or the lane is full: shed load. j must stay where it is until it is done.
+ * The caller has set work and abandoned; a finished job may be submitted again. */
 MUST_USE int jobs_submit(struct jobs *p, struct job *j, uint64_t lane, struct task *t);
 bool job_is_done(const struct job *j);
 /* The submitter goes away. The object is not the caller's any more: abandoned() gets it, at once when

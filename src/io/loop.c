@@ -41,9 +41,28 @@ struct loop *loop_new(struct diag *why)
     return l;
 }
 
+static void deliver_mail(struct loop *l)
+{
+    struct mail *newest = atomic_exchange_explicit(&l->mail, NULL, memory_order_acquire);
+    struct mail *oldest = NULL;
+
+    while (newest) { /* the stack gives the last letter first */
+        struct mail *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest) {
+        struct mail *next = oldest->next;
+        oldest->deliver(oldest);
+        oldest = next;
+    }
+}
+
 void loop_free(struct loop *l)
 {
     if (l) {
+        deliver_mail(l);
         if (l->epoll >= 0) {
             (void)close(l->epoll); /* nothing to do about a failure here */
         }
@@ -112,24 +131,6 @@ void loop_post(struct loop *l, struct mail *m)
     loop_poke(l);
 }
 
-static void deliver_mail(struct loop *l)
-{
-    struct mail *newest = atomic_exchange_explicit(&l->mail, NULL, memory_order_acquire);
-    struct mail *oldest = NULL;
-
-    while (newest) { /* the stack gives the last letter first */
-        struct mail *next = newest->next;
-        newest->next = oldest;
-        oldest = newest;
-        newest = next;
-    }
-    while (oldest) {
-        struct mail *next = oldest->next;
-        oldest->deliver(oldest);
-        oldest = next;
-    }
-}
-
 void loop_hook_start(struct loop *l, struct loop_hook *h)
 {
     list_append(&l->hooks, &h->in_loop);
@@ -186,6 +187,9 @@ static void note_ready(const struct epoll_event *e)
     if (e->events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
         w->ready |= FD_WRITABLE;
     }
+    if (e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+        w->ready |= FD_ENDED;
+    }
     if (w->task) {
         task_wake(w->task, WAKE_IO);
     }
@@ -197,7 +201,9 @@ static void wakeup_clear(struct loop *l)
     ssize_t n = read(l->wakeup, &count, sizeof(count));
 
     (void)n; /* EAGAIN: already cleared */
-    atomic_store(&l->poked, false);
+    /* An exchange, not a store: it reads what the last poke wrote, and so sees all that was posted
+     * before that poke. */
+    (void)atomic_exchange(&l->poked, false);
 }
 
 static void gather(struct loop *l, int wait_ms)
@@ -232,6 +238,7 @@ unsigned loop_turn(struct loop *l, int wait_ms)
 {
     unsigned ran = 0;
 
+    clock_update(l); /* the last turn's tasks took their time; do not add it to the next wait */
     gather(l, patience(l, wait_ms));
     run_hooks(l);
     deliver_mail(l);

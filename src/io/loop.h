@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One loop a thread. A turn is: hooks (adopt configuration), mail, readiness, due timers, then up to
- * LOOP_ROUNDS rounds of the tasks that were queued when the round began, then the late tasks. Only
- * the rounds run anybody's code, so nothing gathered in a turn can point at what was freed in it.
+ * One loop a thread. A turn is: readiness, hooks (adopt configuration), mail, due timers, then up to
+ * LOOP_ROUNDS rounds of the tasks that were queued when the round began, then the late tasks. What is
+ * gathered before the rounds only sets bits and queues tasks, so nothing of it can point at what was
+ * freed in the same turn.
  *
  * Everything here belongs to the loop's thread, except loop_post, loop_stop and loop_poke.
  */
@@ -22,6 +23,8 @@ enum {
     LOOP_SLOW_TASK_MS = 5
 };
 
+/* Delivers what mail is left, so that abandoned jobs are released; whoever may post (a job pool,
+ * another loop) has ended before. */
 void loop_free(struct loop *l);
 struct loop *loop_new(struct diag *why) FREED_BY(loop_free);
 AUTO_DEFINE(loop, struct loop *, loop_free);
@@ -57,13 +60,17 @@ struct mail { /* the only door from other threads; the receiver owns it on deliv
 };
 void loop_post(struct loop *l, struct mail *m); /* any thread */
 
-enum { FD_READABLE = 1, FD_WRITABLE = 2 };
+enum {
+    FD_READABLE = 1,
+    FD_WRITABLE = 2,
+    FD_ENDED = 4 /* the peer ended its half, or the socket failed: no edge may come after this */
+};
 
 struct fd_watch {      /* embedded in whatever owns the descriptor */
     struct task *task; /* may change while watched; NULL drops wakes */
     struct loop *loop;
     int fd;
-    unsigned ready; /* FD_*; sticky until the owner sees EAGAIN */
+    unsigned ready; /* FD_*; the first two are sticky until the owner sees EAGAIN */
 };
 
 /* Edge-triggered: starts out ready, so the first call is simply tried. */
@@ -79,7 +86,8 @@ struct timer { /* embedded; zeroed = not armed */
     unsigned slot; /* place in the heap + 1; 0 = not armed */
 };
 
-/* Re-arms if armed. Fires once by waking task with WAKE_TIMER. */
+/* Re-arms if armed. Fires once by waking task with WAKE_TIMER. Must be cleared before the memory of
+ * the timer or of the task goes. */
 void timer_set(struct timer *t, struct task *task, uint64_t in_ms);
 void timer_clear(struct timer *t);
 /* Was set, and its time has come (it is not armed any more), until the next set or clear. */

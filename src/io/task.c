@@ -4,7 +4,10 @@
 #include <stddef.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "io/loop_int.h"
+
+static struct log_scope scope = LOG_SCOPE("loop");
 
 void task_queue_init(struct task_queue *q)
 {
@@ -72,17 +75,24 @@ void task_fini(struct task *t)
     t->run = NULL;
 }
 
-static void run_timed(struct loop *l, struct task *t, unsigned why)
+/* One clock reading a task: the end of one is the start of the next. */
+static uint64_t run_timed(struct loop *l, struct task *t, unsigned why, uint64_t start)
 {
-    uint64_t start = clock_mono_ns();
+    const char *name = t->name;
 
     t->run(t, why); /* t may be gone after this */
-    l->slow_tasks += clock_mono_ns() - start > LOOP_SLOW_TASK_MS * 1000000u;
+    uint64_t now = clock_mono_ns();
+    if (now - start > LOOP_SLOW_TASK_MS * 1000000u) {
+        l->slow_tasks++;
+        log_debug(&scope, "slow task", F_STR("task", name), F_U64("us", (now - start) / 1000));
+    }
+    return now;
 }
 
 unsigned task_queue_round(struct loop *l, struct task_queue *q)
 {
     unsigned ran = 0;
+    uint64_t now = clock_mono_ns();
 
     enqueue(q, &q->end); /* what is woken from now on stands behind it */
     while (q->head != &q->end) {
@@ -91,7 +101,7 @@ unsigned task_queue_round(struct loop *l, struct task_queue *q)
 
         t->why = 0;
         dequeue(q, t);
-        run_timed(l, t, why);
+        now = run_timed(l, t, why, now);
         ran++;
     }
     dequeue(q, &q->end);

@@ -9,16 +9,17 @@
 
 enum tcp_step {
     TCP_CONNECTING, /* connect() is under way, the timer runs */
-    TCP_OPEN,       /* reads and writes go to the socket */
+    TCP_OPEN,       /* reads and writes go to the socket; failure says whether a call has failed */
     TCP_FAILED      /* never opened: every call answers failure */
 };
 
 struct tcp_stream {
     struct stream s;
     struct fd_watch watch;
-    struct timer limit; /* armed while connecting */
+    struct timer limit;   /* armed while connecting, if there is somebody to wake */
+    uint64_t deadline_ms; /* of connecting, on the loop's clock */
     struct endpoint to;
-    int failure;
+    int failure; /* the first one; 0 so far */
     enum tcp_step step;
 };
 
@@ -54,7 +55,7 @@ static int settle(struct tcp_stream *c)
     if (c->step == TCP_FAILED) {
         return c->failure;
     }
-    if (timer_is_due(&c->limit)) {
+    if (loop_now_ms(c->watch.loop) >= c->deadline_ms) {
         return fail_connect(c, -ERR_DEADLINE);
     }
     if (!(c->watch.ready & FD_WRITABLE)) {
@@ -72,11 +73,31 @@ static int call_failed(struct tcp_stream *c, unsigned what, const char *verb)
 {
     int r = neg_errno();
 
-    if (r == -EAGAIN || r == -EINTR) {
+    if (r == -EAGAIN) {
         fd_watch_blocked(&c->watch, what);
-        return -EAGAIN;
+        return r;
     }
+    c->failure = c->failure < 0 ? c->failure : r;
     return FAIL(&c->s.diag, r, "%s: %s", verb, err_text(r));
+}
+
+/* Less than asked for: the next call would answer EAGAIN, and an edge comes when that changes. Not so
+ * behind an end, whose edge may be the one that was already seen. */
+static void note_short(struct tcp_stream *c, unsigned what)
+{
+    if (!(c->watch.ready & FD_ENDED)) {
+        fd_watch_blocked(&c->watch, what);
+    }
+}
+
+static size_t total(const struct iovec *v, int count)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < count; i++) {
+        n += v[i].iov_len;
+    }
+    return n;
 }
 
 /* Ready for a call of this kind? */
@@ -99,7 +120,16 @@ static ssize_t tcp_readv(struct stream *s, const struct iovec *into, int count)
         return r;
     }
     ssize_t n = readv(c->watch.fd, into, count);
-    return n < 0 ? call_failed(c, FD_READABLE, "read") : n;
+    if (n < 0) {
+        return call_failed(c, FD_READABLE, "read");
+    }
+    if (n == 0) { /* the kernel tells a failure once and then says "end", which it is not */
+        return c->failure;
+    }
+    if ((size_t)n < total(into, count)) {
+        note_short(c, FD_READABLE);
+    }
+    return n;
 }
 
 static ssize_t tcp_read(struct stream *s, void *into, size_t room)
@@ -119,7 +149,13 @@ static ssize_t tcp_writev(struct stream *s, const struct iovec *from, int count)
         return r;
     }
     ssize_t n = sendmsg(c->watch.fd, &m, MSG_NOSIGNAL);
-    return n < 0 ? call_failed(c, FD_WRITABLE, "write") : n;
+    if (n < 0) {
+        return call_failed(c, FD_WRITABLE, "write");
+    }
+    if ((size_t)n < total(from, count)) {
+        note_short(c, FD_WRITABLE);
+    }
+    return n;
 }
 
 static ssize_t tcp_write(struct stream *s, const void *from, size_t len)
@@ -164,10 +200,10 @@ static void tcp_owned(struct stream *s)
     struct tcp_stream *c = of(s);
 
     c->watch.task = s->owner;
+    timer_clear(&c->limit);
     if (c->step == TCP_CONNECTING && s->owner) {
         uint64_t now = loop_now_ms(c->watch.loop);
-        uint64_t left = c->limit.due_ms > now ? c->limit.due_ms - now : 0;
-        timer_set(&c->limit, s->owner, left);
+        timer_set(&c->limit, s->owner, c->deadline_ms > now ? c->deadline_ms - now : 0);
     }
 }
 
@@ -210,7 +246,7 @@ struct stream *tcp_stream_connect(struct loop *l, int fd, const struct endpoint 
     socklen_t len = endpoint_to_sockaddr(to, &ss);
 
     c->to = *to;
-    c->limit.due_ms = loop_now_ms(l) + limit_ms; /* armed when there is somebody to wake */
+    c->deadline_ms = loop_now_ms(l) + limit_ms;
     if (c->step == TCP_CONNECTING && connect(fd, (struct sockaddr *)&ss, len) < 0) {
         int r = neg_errno();
         if (r != -EINPROGRESS) {

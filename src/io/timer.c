@@ -61,7 +61,7 @@ void timer_set(struct timer *t, struct task *task, uint64_t in_ms)
         h->at = mem_resize(h->at, h->room * sizeof(struct timer *));
     }
     t->task = task;
-    t->due_ms = l->now_ms + in_ms;
+    t->due_ms = in_ms < UINT64_MAX - l->now_ms ? l->now_ms + in_ms : UINT64_MAX;
     sift_up(h, h->count++, t);
 }
 
