@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/sock.h"
+
+#include <linux/netfilter_ipv4.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/num.h"
+
+/* linux/netfilter_ipv6/ip6_tables.h has it among much else; the value is the same as SO_ORIGINAL_DST. */
+enum { IP6_ORIGINAL_DST = 80 };
+
+void sock_close(int *fd)
+{
+    if (*fd >= 0) {
+        (void)close(*fd); /* nothing to do about a failure here */
+    }
+    *fd = -1;
+}
+
+static int set(int fd, int level, int option, int value)
+{
+    return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? neg_errno() : 0;
+}
+
+static int get(int fd, int level, int option)
+{
+    int value = 0;
+    socklen_t len = sizeof(value);
+
+    return getsockopt(fd, level, option, &value, &len) < 0 ? neg_errno() : value;
+}
+
+int sock_open(enum ip_family family, enum sock_type type, struct diag *why)
+{
+    int domain = family == IP_V4 ? AF_INET : AF_INET6;
+    int kind = type == SOCK_TYPE_STREAM ? SOCK_STREAM : SOCK_DGRAM;
+    int fd = socket(domain, kind | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0) {
+        return FAIL(why, neg_errno(), "make a socket");
+    }
+    int r = domain == AF_INET6 ? set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) : 0;
+    if (r < 0) {
+        sock_close(&fd);
+        return FAIL(why, r, "let an IPv6 socket take IPv4");
+    }
+    return fd;
+}
+
+int sock_set_mark(int fd, uint32_t mark, struct diag *why)
+{
+    if (mark == 0) {
+        return 0;
+    }
+    if (setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0) {
+        return FAIL(why, neg_errno(), "mark a socket with %u", mark);
+    }
+    return 0;
+}
+
+int sock_set_reuse_port(int fd, struct diag *why)
+{
+    int r = set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+
+    return r < 0 ? FAIL(why, r, "share a port") : 0;
+}
+
+int sock_set_reuse_address(int fd, struct diag *why)
+{
+    int r = set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+
+    return r < 0 ? FAIL(why, r, "reuse an address") : 0;
+}
+
+static bool is_ipv6(int fd)
+{
+    return get(fd, SOL_SOCKET, SO_DOMAIN) == AF_INET6;
+}
+
+int sock_set_transparent(int fd, struct diag *why)
+{
+    int r = set(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
+
+    r = r < 0 ? r : set(fd, IPPROTO_IP, IP_FREEBIND, 1);
+    if (r == 0 && is_ipv6(fd)) {
+        r = set(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1);
+        r = r < 0 ? r : set(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1);
+    }
+    return r < 0 ? FAIL(why, r, "make a socket transparent") : 0;
+}
+
+bool sock_is_transparent(int fd)
+{
+    return get(fd, IPPROTO_IP, IP_TRANSPARENT) > 0;
+}
+
+int sock_set_nodelay(int fd)
+{
+    return set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
+/* The kernel takes seconds as int, milliseconds as unsigned; both from configuration. */
+static int clamp(uint64_t n)
+{
+    return (int)MIN_OF(n, (uint64_t)INT32_MAX);
+}
+
+int sock_set_keepalive(int fd, const struct sock_keepalive *k)
+{
+    uint64_t give_up_ms = ((uint64_t)k->idle_s + (uint64_t)k->count * k->interval_s) * 1000;
+
+    if (k->idle_s == 0) {
+        return 0;
+    }
+    int r = set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    r = r < 0 ? r : set(fd, IPPROTO_TCP, TCP_KEEPIDLE, clamp(k->idle_s));
+    r = r < 0 ? r : set(fd, IPPROTO_TCP, TCP_KEEPINTVL, clamp(k->interval_s));
+    r = r < 0 ? r : set(fd, IPPROTO_TCP, TCP_KEEPCNT, clamp(k->count));
+    if (r == 0 && k->user_timeout) {
+        r = set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, clamp(give_up_ms));
+    }
+    return r;
+}
+
+int sock_set_buffers(int fd, unsigned send_bytes, unsigned receive_bytes)
+{
+    int r = send_bytes > 0 ? set(fd, SOL_SOCKET, SO_SNDBUF, clamp(send_bytes)) : 0;
+
+    if (r == 0 && receive_bytes > 0) {
+        r = set(fd, SOL_SOCKET, SO_RCVBUF, clamp(receive_bytes));
+    }
+    return r;
+}
+
+/* What the socket's own family calls this address: an IPv6 socket wants IPv4 mapped. */
+static socklen_t address_for(int fd, const struct endpoint *e, struct sockaddr_storage *out)
+{
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(e->port)};
+
+    if (e->ip.family != IP_V4 || !is_ipv6(fd)) {
+        return endpoint_to_sockaddr(e, out);
+    }
+    v6.sin6_addr.s6_addr[10] = 0xff;
+    v6.sin6_addr.s6_addr[11] = 0xff;
+    memcpy(&v6.sin6_addr.s6_addr[12], e->ip.bytes, 4);
+    *out = (struct sockaddr_storage){.ss_family = AF_UNSPEC};
+    memcpy(out, &v6, sizeof(v6));
+    return sizeof(v6);
+}
+
+int sock_bind(int fd, const struct endpoint *at, struct diag *why)
+{
+    char text[ENDPOINT_TEXT];
+    struct sockaddr_storage ss;
+    socklen_t len = address_for(fd, at, &ss);
+
+    if (bind(fd, (struct sockaddr *)&ss, len) < 0) {
+        return FAIL(why, neg_errno(), "bind to %s", endpoint_format(at, text));
+    }
+    return 0;
+}
+
+int sock_listen(int fd, unsigned backlog, struct diag *why)
+{
+    return listen(fd, clamp(backlog)) < 0 ? FAIL(why, neg_errno(), "listen") : 0;
+}
+
+int sock_bind_source(int fd, const struct ip *source, struct diag *why)
+{
+    struct endpoint at = {.ip = *source};
+    int r = set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+
+    if (r < 0) {
+        return FAIL(why, r, "leave the source port to connect()");
+    }
+    return sock_bind(fd, &at, why);
+}
+
+/* The address family of a Unix socket is no endpoint; its peer stays zero. */
+static int to_endpoint(const struct sockaddr_storage *ss, socklen_t len, struct endpoint *out)
+{
+    struct endpoint e = {.port = 0};
+    bool named = len >= sizeof(sa_family_t) && ss->ss_family != AF_UNIX;
+    int r = named ? endpoint_from_sockaddr(&e, ss) : 0;
+
+    if (r == 0) {
+        *out = e;
+    }
+    return r;
+}
+
+int sock_accept(int fd, struct endpoint *out_peer)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+    int got = accept4(fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (got < 0) {
+        return neg_errno();
+    }
+    int r = to_endpoint(&ss, len, out_peer);
+    if (r < 0) {
+        sock_close(&got);
+        return r;
+    }
+    return got;
+}
+
+int sock_local(int fd, struct endpoint *out)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+
+    return getsockname(fd, (struct sockaddr *)&ss, &len) < 0 ? neg_errno()
+                                                             : to_endpoint(&ss, len, out);
+}
+
+int sock_peer(int fd, struct endpoint *out)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+
+    return getpeername(fd, (struct sockaddr *)&ss, &len) < 0 ? neg_errno()
+                                                             : to_endpoint(&ss, len, out);
+}
+
+static int nat_destination(int fd, int level, int option, struct endpoint *out)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+
+    return getsockopt(fd, level, option, &ss, &len) < 0 ? neg_errno() : to_endpoint(&ss, len, out);
+}
+
+int sock_original_destination(int fd, struct endpoint *out)
+{
+    if (nat_destination(fd, IPPROTO_IP, SO_ORIGINAL_DST, out) == 0 ||
+        nat_destination(fd, IPPROTO_IPV6, IP6_ORIGINAL_DST, out) == 0) {
+        return SOCK_DESTINATION_NAT;
+    }
+    int r = sock_local(fd, out);
+    return r < 0 ? r : SOCK_DESTINATION_LOCAL;
+}
+
+int sock_error(int fd)
+{
+    int r = get(fd, SOL_SOCKET, SO_ERROR);
+
+    return r > 0 ? -r : r;
+}
