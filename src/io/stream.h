@@ -8,7 +8,10 @@
  *   - it never blocks and never calls the owner back;
  *   - -EAGAIN promises one task_wake(owner, WAKE_IO) once the call is worth repeating;
  *   - any other negative value is final for that half, and s->diag says more.
- * Refusal is the flow control: a reader that does not read leaves the peer without credit.
+ * Refusal is the flow control: a reader that does not read leaves the peer without credit. A write
+ * that was refused has set what was accepted before moving by itself; only a partly filled sink needs
+ * a flush. Whoever becomes the owner tries first: wakes owed to an earlier owner are not passed on.
+ * An end of data stays the end, a failure stays a failure: a half never looks cleanly ended after one.
  *
  * The calls in the second group are optional and save copies: the source lends its memory (peek,
  * skip), the sink lends room (reserve, commit). What is lent is good until the next call on the

@@ -16,5 +16,8 @@ struct mempipe_fault { /* shared by as many ends as the test wants */
 
 /* fault may be NULL; it is counted on ends[1] only. */
 void mempipe_pair(struct stream *ends[2], size_t capacity, struct mempipe_fault *fault);
+/* The same, but the ends lend memory (peek, skip, reserve, commit) and take vectors: one contiguous
+ * piece a loan, which is enough to tell a wrong count. */
+void mempipe_pair_lending(struct stream *ends[2], size_t capacity, struct mempipe_fault *fault);
 /* Ends alive: 0 when everything was closed. */
 int mempipe_live(void);
