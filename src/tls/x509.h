@@ -27,7 +27,7 @@ void cert_facts_fini(struct cert_facts *f);
 /* The first certificate in a PEM text. */
 MUST_USE int cert_facts_parse(struct cert_facts *out, struct slice pem, struct diag *why);
 
-/* A new P-256 key as PKCS#8 PEM; the caller's, to be wiped with text_wipe. */
+/* A new P-256 key as PKCS#8 PEM; the caller's, to be freed with mem_free_secret. */
 MUST_USE int key_generate(char **out_pem, struct diag *why);
 
 struct cert_root_spec {
@@ -50,8 +50,6 @@ void issuer_free(struct issuer *i);
 AUTO_DEFINE(issuer, struct issuer *, issuer_free);
 const struct cert_facts *issuer_facts(const struct issuer *i);
 
-enum cert_use { CERT_FOR_WORKLOAD, CERT_FOR_SERVER };
-
 struct cert_leaf_spec {
     const char *identity;         /* URI name; may be NULL when there are DNS names */
     const char *const *dns_names; /* or IP addresses as text */
@@ -60,6 +58,7 @@ struct cert_leaf_spec {
 };
 
 /* A leaf for the public key of csr and nothing else of it. As Istio issues them: empty subject, the
- * names critical, digitalSignature and keyEncipherment critical, both EKUs, not a CA, random serial. */
+ * names critical, digitalSignature and keyEncipherment critical, both EKUs, not a CA, random serial.
+ * It never outlives the CA's own certificate. */
 MUST_USE int issuer_issue(const struct issuer *i, const struct csr *csr,
                           const struct cert_leaf_spec *spec, char **out_pem, struct diag *why);
