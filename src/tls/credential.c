@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tls/credential.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "base/rand.h"
+#include "model/identity.h"
 #include "tls/credential_int.h"
 #include "tls/ossl_int.h"
-#include "tls/spiffe.h"
 
 struct credential {
     struct aref refs;
@@ -105,14 +107,14 @@ static int read_chain(struct credential *c, struct slice pem, struct diag *why)
 static int read_identity(struct credential *c, struct diag *why)
 {
     const struct cert_facts *leaf = &c->facts[0];
-    struct spiffe id;
+    AUTO(identity) const struct identity *id = NULL;
 
     if (leaf->spiffe_count > 1) {
         return FAIL(why, -ERR_CERTIFICATE, "use a certificate with %u SPIFFE names",
                     leaf->spiffe_count);
     }
-    if (leaf->identity && spiffe_parse(&id, slice_of(leaf->identity)) == 0) {
-        c->trust_domain = mem_dup(id.trust_domain.p, id.trust_domain.len);
+    if (leaf->identity && identity_parse(&id, leaf->identity, strlen(leaf->identity), why) == 0) {
+        c->trust_domain = mem_strdup(id->trust_domain);
     }
     return 0;
 }

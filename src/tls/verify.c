@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "model/identity.h"
 #include "tls/ossl_int.h"
-#include "tls/spiffe.h"
 
 static char *subject_text(X509 *x)
 {
@@ -48,10 +48,10 @@ static int check_expected(X509_STORE_CTX *ctx, const struct verify_rules *rules,
 static int check_trust_domain(X509_STORE_CTX *ctx, const struct verify_rules *rules,
                               const char *identity, struct diag *why)
 {
-    struct spiffe id;
+    AUTO(identity) const struct identity *id = NULL;
 
-    if (spiffe_parse(&id, slice_of(identity)) == 0 &&
-        slice_is(id.trust_domain, rules->trust_domain)) {
+    if (identity_parse(&id, identity, strlen(identity), NULL) == 0 &&
+        strcmp(id->trust_domain, rules->trust_domain) == 0) {
         return 0;
     }
     return FAIL(why, refuse_name(ctx), "peer is %s, expected trust domain %s", identity,

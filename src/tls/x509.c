@@ -8,8 +8,8 @@
 
 #include "base/ip.h"
 #include "base/mem.h"
+#include "model/identity.h"
 #include "tls/ossl_int.h"
-#include "tls/spiffe.h"
 
 enum { RSA_BITS_MIN = 2048, SECONDS_A_DAY = 86400 };
 
@@ -25,14 +25,14 @@ void cert_facts_fini(struct cert_facts *f)
 static void add_uri(struct spiffe_names *n, const ASN1_IA5STRING *uri)
 {
     struct slice text = {(const char *)ASN1_STRING_get0_data(uri), (size_t)ASN1_STRING_length(uri)};
-    struct spiffe parsed;
+    AUTO(identity) const struct identity *id = NULL;
 
     if (text.len < 9 || strncasecmp(text.p, "spiffe://", 9) != 0) {
         return;
     }
     n->count++;
-    if (!n->first && spiffe_parse(&parsed, text) == 0) {
-        n->first = mem_dup(text.p, text.len);
+    if (!n->first && identity_parse(&id, text.p, text.len, NULL) == 0) {
+        n->first = mem_strdup(id->uri);
     }
 }
 
@@ -179,7 +179,7 @@ static bool is_ascii_name(const char *s)
             return false;
         }
     }
-    return len > 0 && len <= SPIFFE_URI_MAX;
+    return len > 0 && len <= IDENTITY_URI_MAX;
 }
 
 static ASN1_STRING *string_of(int type, const void *bytes, size_t len)
