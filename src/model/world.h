@@ -82,12 +82,16 @@ const struct service *world_service_named(const struct world *w, const char *ns,
 const struct service *world_service_at(const struct world *w, const char *network,
                                        const struct ip *ip, const char *client_ns);
 /* Of the services with this hostname that the client may see: its own namespace's, else a canonical
- * one, else preferred_ns' (NULL: none preferred), else the first seen (contract 2.12, 8.2). With
- * `usable`, only services it accepts are candidates. */
-const struct service *
-world_service_for_host(const struct world *w, const char *hostname, const char *client_ns,
-                       const char *preferred_ns,
-                       bool (*usable)(const struct service *s, const void *arg), const void *arg);
+ * one, else the preferred namespace's, else the first seen (contract 2.12, 8.2). */
+struct host_query {
+    const char *client_ns;
+    const char *preferred_ns; /* NULL: none */
+    /* For DNS: only services with an exact VIP or a hostname that ends so (".svc.cluster.local") are
+     * candidates. NULL: all are. */
+    const char *headless_suffix;
+};
+const struct service *world_service_for_host(const struct world *w, const char *hostname,
+                                             const struct host_query *q);
 const struct policy *world_policy(const struct world *w, const char *key);
 
 size_t world_workload_count(const struct world *w);
