@@ -24,6 +24,7 @@ struct h1_limits {           /* a zero is the default */
     uint32_t body_stall_ms;  /* while somebody waits for the request's body: 30 s */
     uint32_t write_stall_ms; /* response bytes wait and none is taken: 30 s */
     uint32_t requests;       /* on one connection, then it is closed: 10,000 */
+    bool secure;             /* not a limit: the scheme is https */
 };
 
 struct h1_server;

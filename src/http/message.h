@@ -16,7 +16,7 @@
 
 #include "base/str.h"
 
-enum { MESSAGE_BYTES_MAX = 64 << 10, MESSAGE_FIELDS_MAX = 256, MESSAGE_FIELD_COST = 32 };
+enum { MESSAGE_BYTES_MAX = 64 << 10, MESSAGE_FIELDS_MAX = 128, MESSAGE_FIELD_COST = 32 };
 
 /* Of a request. A response has none of them, but a status. */
 enum message_part {
