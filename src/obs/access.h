@@ -2,8 +2,8 @@
 /*
  * The access record of one connection (contract 9.2-9.4): the only source of the access log line, of
  * the TCP metrics, of the recent-records ring and of the per-edge aggregates, so that they cannot
- * disagree. Embedded in the connection it describes; its text is borrowed, from record_open until
- * record_end returns.
+ * disagree. Embedded in the connection it describes; its text is borrowed, from access_open until
+ * access_end returns.
  *
  * A recorder is one loop's: its metric shard, its ring, its edges. Nothing here crosses threads but
  * the metric sums; others ask for ring and edges through obs/gather.h.
@@ -16,21 +16,21 @@
 #include "io/loop.h"
 #include "obs/metrics.h"
 
-enum record_reporter { RECORD_SOURCE, RECORD_DESTINATION }; /* outbound, inbound */
+enum access_reporter { ACCESS_SOURCE, ACCESS_DESTINATION }; /* outbound, inbound */
 
-enum record_flag {            /* response_flags */
-                   RECORD_OK, /* "-"; also connections cut by drain */
-                   RECORD_DENY,
-                   RECORD_CONNECT,
-                   RECORD_TLS_FAILURE,
-                   RECORD_H2_FAILURE,
-                   RECORD_NETWORK_POLICY,
-                   RECORD_IDENTITY_ERROR,
-                   RECORD_CERT_REVOKED,
-                   RECORD_FLAGS
+enum access_flag {            /* response_flags */
+                   ACCESS_OK, /* "-"; also connections cut by drain */
+                   ACCESS_DENY,
+                   ACCESS_CONNECT,
+                   ACCESS_TLS_FAILURE,
+                   ACCESS_H2_FAILURE,
+                   ACCESS_NETWORK_POLICY,
+                   ACCESS_IDENTITY_ERROR,
+                   ACCESS_CERT_REVOKED,
+                   ACCESS_FLAGS
 };
 
-struct record_side { /* NULL or "": unknown. Borrowed. */
+struct access_side { /* NULL or "": unknown. Borrowed. */
     const char *pod; /* log: *.workload; falls back to canonical_service */
     const char *workload;
     const char *canonical_service;
@@ -47,16 +47,16 @@ struct record_side { /* NULL or "": unknown. Borrowed. */
 
 struct recorder;
 
-struct record {
-    /* filled by the owner before record_open */
-    enum record_reporter reporter;
+struct access {
+    /* filled by the owner before access_open */
+    enum access_reporter reporter;
     bool mutual_tls;
     bool located; /* a workload object is known: the four locality labels are printed */
     struct endpoint src_addr;
     struct endpoint dst_addr;
     const char *hbone_addr; /* the CONNECT authority; NULL without HBONE */
-    struct record_side src;
-    struct record_side dst;
+    struct access_side src;
+    struct access_side dst;
     const char *service; /* host name; NULL: none */
     const char *service_namespace;
     const char *service_name;
@@ -74,25 +74,25 @@ struct recorder_options {
     unsigned edges;  /* aggregates kept; 0 = 1,024; the rest is one edge "overflow" */
 };
 
-/* shard is borrowed and must come from metrics that know record_metrics. */
+/* shard is borrowed and must come from metrics that know access_metrics. */
 struct recorder *recorder_new(struct metrics_shard *shard, const struct recorder_options *options);
 void recorder_free(struct recorder *r);
 AUTO_DEFINE(recorder, struct recorder *, recorder_free);
 
 /* The traffic families, for metrics_new. */
-extern const struct metric_set record_metrics;
+extern const struct metric_set access_metrics;
 
 /* After the decision, before connecting: counts "opened", makes the byte counters appear. */
-void record_open(struct record *r, struct recorder *recorder);
+void access_open(struct access *r, struct recorder *recorder);
 /* What moved since the last call. */
-void record_bytes(struct record *r, uint64_t to_server, uint64_t to_client);
+void access_bytes(struct access *r, uint64_t to_server, uint64_t to_client);
 /* Once: log line, closed and failed counters, ring, edges. error NULL: none; it sets the level of the
  * line, flag only the labels. A record that is not open is left alone. */
-void record_end(struct record *r, enum record_flag flag, const char *error);
+void access_end(struct access *r, enum access_flag flag, const char *error);
 /* A connection refused before it had a record: one "connection failed" line, no metrics. */
-void record_refused(struct recorder *recorder, enum record_reporter reporter,
+void access_refused(struct recorder *recorder, enum access_reporter reporter,
                     const struct endpoint *src, const struct endpoint *dst, const char *error);
-const char *record_flag_text(enum record_flag flag);
+const char *access_flag_text(enum access_flag flag);
 
 /* JSON arrays, appended: the connections open now, the recent records (oldest first), the edges. */
 void recorder_write_open(const struct recorder *r, struct strbuf *out);
