@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/acceptor.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/sock.h"
+
+enum { ACCEPTS_A_RUN = 64 }; /* then the other tasks have their turn */
+
+static struct log_scope scope = LOG_SCOPE("accept");
+
+struct acceptor {
+    struct task task;
+    struct pod *pod;
+    struct listener *listener;
+    acceptor_open *open;
+};
+
+static void accepted(struct acceptor *a, int fd, const struct endpoint *peer)
+{
+    if (pod_is_full(a->pod)) {
+        a->pod->refused++;
+        sock_close(&fd);
+        return;
+    }
+    a->open(a->pod, fd, peer);
+}
+
+static void run(struct task *t, unsigned why)
+{
+    struct acceptor *a = container_of(t, struct acceptor, task);
+    struct endpoint peer;
+
+    (void)why; /* every wake is a hint */
+    for (int i = 0; i < ACCEPTS_A_RUN; i++) {
+        int fd = listener_accept(a->listener, &peer);
+        if (fd == -EAGAIN) {
+            return;
+        }
+        if (fd < 0) {
+            log_error(&scope, "listener failed", F_STR("pod", a->pod->info.name),
+                      F_STR("error", err_text(fd)));
+            return;
+        }
+        accepted(a, fd, &peer);
+    }
+    task_wake(t, WAKE_IO);
+}
+
+struct acceptor *acceptor_new(struct pod *p, int take_fd, acceptor_open *open, struct diag *why)
+{
+    struct acceptor *a = mem_new(struct acceptor);
+
+    task_init(&a->task, p->plane->loop, "accept", run);
+    a->pod = p;
+    a->open = open;
+    a->listener = listener_new(p->plane->loop, take_fd, &a->task, why);
+    if (!a->listener) {
+        acceptor_free(a);
+        return NULL;
+    }
+    return a;
+}
+
+void acceptor_free(struct acceptor *a)
+{
+    if (a) {
+        listener_close(a->listener);
+        task_fini(&a->task);
+        mem_free(a);
+    }
+}

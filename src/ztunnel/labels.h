@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who is who in records and in baggage: from workloads to log fields and labels (contract 2.5, 9.2). */
+#pragma once
+
+#include "base/str.h"
+#include "codec/baggage.h"
+#include "model/workload.h"
+#include "obs/access.h"
+
+/* Fills side from what the control plane says; identity and principal are left alone. w may be NULL. */
+void side_from_workload(struct access_side *side, const struct workload *w);
+/* The text of a workload's baggage header, appended. */
+void workload_baggage(struct strbuf *out, const struct workload *w);
+
+/* Labels of a peer that is known by its baggage only. The texts are copied. */
+struct baggage_side {
+    char *value[BAGGAGE_KEYS];
+};
+void baggage_side_set(struct baggage_side *b, struct slice header);
+void baggage_side_fill(const struct baggage_side *b, struct access_side *side);
+void baggage_side_fini(struct baggage_side *b);

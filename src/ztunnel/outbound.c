@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/outbound.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rand.h"
+#include "codec/forwarded.h"
+#include "codec/traceparent.h"
+#include "io/relay.h"
+#include "io/sock.h"
+#include "io/tcp_stream.h"
+#include "model/route.h"
+#include "ztunnel/failed_stream.h"
+#include "ztunnel/labels.h"
+
+enum outbound_step {
+    OUT_SELF,       /* the control plane does not know this pod yet */
+    OUT_CREDENTIAL, /* a tunnel is wanted, the certificate is on its way */
+    OUT_DIAL,       /* the far leg is being opened */
+    OUT_RELAY       /* the relay has both legs */
+};
+
+struct outbound {
+    struct task task;
+    struct timer limit; /* of the step; OUT_DIAL has its limits in the layers below */
+    struct pod_conn conn;
+    struct pod_wait wait;
+    struct pod *pod;
+    enum outbound_step step;
+    const struct workload *self; /* counted, from OUT_CREDENTIAL on */
+    struct route route;          /* decided when self is known */
+    bool routed;
+    bool far_is_tunnel;
+    struct endpoint peer;
+    struct endpoint original;
+    struct stream *near; /* NULL once the relay has it */
+    struct stream *far;
+    struct relay *relay;
+    struct relay_stats counted; /* bytes the record knows already */
+    struct access access;
+    int abort;
+};
+
+static void enter(struct outbound *o, enum outbound_step next)
+{
+    static const uint64_t limit_ms[] = {[OUT_SELF] = SELF_WAIT_MS,
+                                        [OUT_CREDENTIAL] = CREDENTIAL_WAIT_MS,
+                                        [OUT_DIAL] = 0,
+                                        [OUT_RELAY] = 0};
+
+    o->step = next;
+    timer_clear(&o->limit);
+    if (limit_ms[next] > 0) {
+        timer_set(&o->limit, &o->task, limit_ms[next]);
+    }
+}
+
+static void outbound_free(struct outbound *o)
+{
+    pod_wait_stop(&o->wait);
+    pod_conn_stop(o->pod, &o->conn);
+    timer_clear(&o->limit);
+    task_fini(&o->task);
+    stream_close(o->near, -ERR_CANCELLED);
+    stream_close(o->far, -ERR_CANCELLED);
+    if (o->routed) {
+        route_fini(&o->route);
+    }
+    workload_unref(o->self);
+    mem_free(o);
+}
+
+/* Before there is a record: one line, no metrics (contract 3.2). */
+static void refuse(struct outbound *o, const char *error)
+{
+    access_refused(o->pod->plane->recorder, ACCESS_SOURCE, &o->peer, &o->original, error);
+    outbound_free(o);
+}
+
+static bool is_hbone(const struct route *r)
+{
+    return r->kind == ROUTE_HBONE || r->kind == ROUTE_WAYPOINT || r->kind == ROUTE_DOUBLE;
+}
+
+/* ---- the record */
+
+static void access_fill(struct outbound *o)
+{
+    struct access *r = &o->access;
+    const struct route *route = &o->route;
+
+    r->reporter = ACCESS_SOURCE;
+    r->mutual_tls = is_hbone(route);
+    r->located = true;
+    r->src_addr = o->peer;
+    r->dst_addr = route->kind == ROUTE_PASSTHROUGH ? o->original : route->tcp;
+    r->hbone_addr = is_hbone(route) ? route->authority : NULL;
+    side_from_workload(&r->src, o->self);
+    side_from_workload(&r->dst, route->next);
+    if (is_hbone(route)) {
+        r->src.identity = o->self->identity->uri;
+        r->src.principal = o->self->identity->uri;
+        r->dst.identity = route->next ? route->next->identity->uri : NULL;
+    }
+    r->dst.principal = route->next ? route->next->identity->uri : NULL;
+    if (route->service) {
+        r->service = route->service->hostname;
+        r->service_namespace = route->service->ns;
+        r->service_name = route->service->name;
+    }
+}
+
+static bool is_connect_timeout(int r, const struct diag *d)
+{
+    return r == -ERR_DEADLINE && strncmp(d->text, "connect to ", 11) == 0;
+}
+
+/* Which response flag a failure of the far leg is (contract 9.2). */
+static enum access_flag flag_of(const struct outbound *o, int r, const struct diag *d)
+{
+    switch (-r) {
+    case ERR_POLICY_CHANGED:
+    case ERR_DENIED:
+        return ACCESS_DENY;
+    case ERR_DRAINED:
+    case ERR_CANCELLED:
+        return ACCESS_OK;
+    case ERR_H2_PROTOCOL:
+    case ERR_H2_FLOW:
+    case ERR_H2_ABUSE:
+    case ERR_H2_RESET:
+        return o->step == OUT_DIAL ? ACCESS_H2_FAILURE : ACCESS_CONNECT;
+    case ERR_DEADLINE:
+        return is_hbone(&o->route) && is_connect_timeout(r, d) ? ACCESS_NETWORK_POLICY
+                                                               : ACCESS_CONNECT;
+    default: /* errno values and everything else: contract 9.2 */
+        return ACCESS_CONNECT;
+    }
+}
+
+static void finish_access(struct outbound *o, int r, const struct diag *d)
+{
+    char text[256];
+
+    if (r >= 0) {
+        access_end(&o->access, ACCESS_OK, NULL);
+        return;
+    }
+    bool policy = is_hbone(&o->route) && is_connect_timeout(r, d);
+    (void)snprintf(text, sizeof(text), "%s%s", d->text[0] ? d->text : err_text(r),
+                   policy ? ", maybe a NetworkPolicy is blocking HBONE port 15008" : "");
+    access_end(&o->access, flag_of(o, r, d), text);
+}
+
+/* ---- the legs */
+
+static void relayed(void *arg, int result, struct relay_stats stats, const struct diag *diag)
+{
+    struct outbound *o = arg;
+
+    access_bytes(&o->access, stats.sent - o->counted.sent, stats.received - o->counted.received);
+    finish_access(o, result, diag);
+    o->relay = NULL;
+    outbound_free(o);
+}
+
+static void start_relay(struct outbound *o)
+{
+    enter(o, OUT_RELAY);
+    o->relay = relay_new(o->task.loop, o->near, o->far, relayed, o);
+    o->near = NULL;
+    o->far = NULL;
+}
+
+static struct stream *dial_plain(struct outbound *o, const struct endpoint *to)
+{
+    struct sock_ask *ask = pod_ask_connect(o->pod, (enum ip_family)to->ip.family, NULL, NULL);
+
+    return tcp_stream_dial(o->task.loop, ask, to, CONNECT_MS);
+}
+
+struct uris {
+    const char *at[HBONE_EXPECT_MAX];
+    unsigned count;
+};
+
+static void uris_fill(struct uris *u, const struct identity **ids, unsigned count)
+{
+    for (u->count = 0; u->count < count && u->count < HBONE_EXPECT_MAX; u->count++) {
+        u->at[u->count] = ids[u->count]->uri;
+    }
+}
+
+struct head_texts {
+    struct strbuf baggage;
+    struct strbuf forwarded;
+    char trace[TRACEPARENT_TEXT];
+};
+
+static void head_texts_release(struct head_texts t)
+{
+    strbuf_fini(&t.baggage);
+    strbuf_fini(&t.forwarded);
+}
+AUTO_DEFINE(head_texts, struct head_texts, head_texts_release);
+
+/* The CONNECT as contract 2.4 has it. The texts live in t. */
+static struct hbone_head head_make(struct outbound *o, struct head_texts *t)
+{
+    struct traceparent tp = {.flags = 0};
+    uint64_t random[3] = {rand_seq_next(&o->pod->plane->random),
+                          rand_seq_next(&o->pod->plane->random),
+                          rand_seq_next(&o->pod->plane->random) | 1};
+
+    memcpy(tp.trace_id, random, sizeof(tp.trace_id));
+    memcpy(tp.parent_id, &random[2], sizeof(tp.parent_id));
+    workload_baggage(&t->baggage, o->self);
+    forwarded_format(&t->forwarded, &o->peer, o->route.service ? o->route.service->hostname : "");
+    return (struct hbone_head){.authority = slice_of(o->route.authority),
+                               .baggage = {strbuf_text(&t->baggage), t->baggage.len},
+                               .forwarded = {strbuf_text(&t->forwarded), t->forwarded.len},
+                               .traceparent = slice_of(traceparent_format(&tp, t->trace))};
+}
+
+/* Through another network's gateway: a second tunnel inside the first (contract 2.11). */
+static struct stream *dial_inner(struct outbound *o, struct stream *outer, struct hbone_head *head)
+{
+    static const char *const alpn[] = {"h2"};
+    struct credential *credential = NULL;
+    struct diag why = {0};
+    struct uris expect;
+
+    uris_fill(&expect, o->route.inner_expect, o->route.inner_expect_count);
+    if (expect.count == 0 || pod_credential(o->pod, &credential, &why) < 0) {
+        stream_close(outer, -ERR_CANCELLED);
+        return failed_stream_new(
+            -ERR_IDENTITY, expect.count == 0 ? "the service names no identity for the far network"
+                                             : "own certificate is not there");
+    }
+    struct handshake_spec spec = {.role = TLS_MESH_CLIENT,
+                                  .credential = credential,
+                                  .expect = expect.at,
+                                  .expect_count = expect.count,
+                                  .alpn = alpn,
+                                  .alpn_count = 1};
+    struct stream *tls =
+        tls_stream_new(o->pod->plane->tls, outer, &spec, (uint64_t)(uintptr_t)o->pod);
+    head->network = slice_of(o->pod->plane->config->network);
+    return hbone_dial_once(o->pod->plane->hbone, tls, head, &o->pod->budget);
+}
+
+static struct stream *dial_tunnel(struct outbound *o)
+{
+    AUTO(head_texts) struct head_texts texts = {.trace = ""};
+    struct uris expect;
+
+    uris_fill(&expect, o->route.expect, o->route.expect_count);
+    if (expect.count == 0) {
+        return failed_stream_new(-ERR_IDENTITY, "no identity is expected of the destination");
+    }
+    struct hbone_target target = {.gateway = o->route.tcp,
+                                  .local = o->self->identity->uri,
+                                  .expect = expect.at,
+                                  .expect_count = expect.count,
+                                  .source = o->peer.ip,
+                                  .head = head_make(o, &texts)};
+    struct stream *s = hbone_dial(o->pod->pool, &target);
+    return o->route.kind == ROUTE_DOUBLE ? dial_inner(o, s, &target.head) : s;
+}
+
+static int start_dial(struct outbound *o)
+{
+    access_fill(o);
+    access_open(&o->access, o->pod->plane->recorder);
+    o->far_is_tunnel = is_hbone(&o->route);
+    o->far = o->far_is_tunnel
+                 ? dial_tunnel(o)
+                 : dial_plain(o, o->route.kind == ROUTE_PASSTHROUGH ? &o->original : &o->route.tcp);
+    stream_own(o->far, &o->task);
+    enter(o, OUT_DIAL);
+    return 0;
+}
+
+/* ---- steps: 0 to go on, -EAGAIN to wait, 1 when o is gone or the relay has it */
+
+static int decide(struct outbound *o)
+{
+    const struct config *c = o->pod->plane->config;
+    struct route_query q = {.source = o->self,
+                            .network = c->network,
+                            .src = o->peer,
+                            .dst = o->original,
+                            .illegal_ports = c->illegal_ports,
+                            .illegal_count = c->illegal_count,
+                            .seed = rand_seq_next(&o->pod->plane->random)};
+
+    route_decide(&o->route, plane_world(o->pod->plane), &q);
+    o->routed = true;
+    if (o->route.kind == ROUTE_DENY) {
+        refuse(o, o->route.detail.text);
+        return 1;
+    }
+    if (o->route.resolve) {
+        refuse(o, "workloads known by hostname only are not supported");
+        return 1;
+    }
+    if (is_hbone(&o->route)) {
+        enter(o, OUT_CREDENTIAL);
+        return 0;
+    }
+    return start_dial(o);
+}
+
+static int step_self(struct outbound *o)
+{
+    char text[128];
+    const struct workload *self = pod_self(o->pod);
+
+    if (!self && timer_is_due(&o->limit)) {
+        (void)snprintf(text, sizeof(text), "unknown source: workload %.40s/%.60s is not known",
+                       o->pod->info.ns, o->pod->info.name);
+        refuse(o, text);
+        return 1;
+    }
+    if (!self) {
+        pod_wait_start(o->pod, &o->wait, &o->task);
+        return -EAGAIN;
+    }
+    o->self = workload_ref(self);
+    return decide(o);
+}
+
+static int step_credential(struct outbound *o)
+{
+    struct credential *c = NULL;
+    struct diag why = {0};
+    int r = pod_credential(o->pod, &c, &why);
+
+    if (r == -EAGAIN && timer_is_due(&o->limit)) {
+        r = FAIL(&why, -ERR_DEADLINE, "own certificate did not arrive in time");
+    }
+    if (r == -EAGAIN) {
+        pod_wait_start(o->pod, &o->wait, &o->task);
+        return r;
+    }
+    pod_wait_stop(&o->wait);
+    if (r < 0) {
+        access_fill(o);
+        access_open(&o->access, o->pod->plane->recorder);
+        access_end(&o->access, ACCESS_IDENTITY_ERROR, why.text);
+        outbound_free(o);
+        return 1;
+    }
+    return start_dial(o);
+}
+
+static int step_dial(struct outbound *o)
+{
+    int r = o->far_is_tunnel ? hbone_dial_ready(o->far) : stream_flush(o->far);
+
+    if (r == -EAGAIN) {
+        return r;
+    }
+    if (r < 0) {
+        finish_access(o, r, &o->far->diag);
+        outbound_free(o);
+        return 1;
+    }
+    start_relay(o);
+    return 1;
+}
+
+static int step(struct outbound *o)
+{
+    switch (o->step) {
+    case OUT_SELF:
+        return step_self(o);
+    case OUT_CREDENTIAL:
+        return step_credential(o);
+    case OUT_DIAL:
+        return step_dial(o);
+    case OUT_RELAY:
+        break;
+    }
+    return -EAGAIN;
+}
+
+static void aborted(struct outbound *o)
+{
+    struct diag d = {.code = o->abort};
+
+    (void)diag_note(&d, o->abort, "%s", err_text(o->abort)); /* noted for the record */
+    finish_access(o, o->abort, &d);
+    outbound_free(o);
+}
+
+static void run(struct task *t, unsigned why)
+{
+    struct outbound *o = container_of(t, struct outbound, task);
+
+    (void)why; /* every wake is a hint */
+    if (o->abort < 0 && o->step != OUT_RELAY) {
+        aborted(o);
+        return;
+    }
+    while (step(o) == 0) {
+    }
+}
+
+/* ---- as the pod sees it */
+
+static struct outbound *of(struct pod_conn *c)
+{
+    return container_of(c, struct outbound, conn);
+}
+
+static void conn_reconsider(struct pod_conn *c)
+{
+    (void)c; /* policy is the receiving side's business (contract 4.5) */
+}
+
+static void conn_abort(struct pod_conn *c, int why)
+{
+    struct outbound *o = of(c);
+
+    o->abort = why;
+    if (o->relay) {
+        relay_abort(o->relay, why);
+    } else {
+        task_wake(&o->task, WAKE_DRAIN);
+    }
+}
+
+static void conn_drain(struct pod_conn *c)
+{
+    (void)c; /* may finish */
+}
+
+static void conn_account(struct pod_conn *c)
+{
+    struct outbound *o = of(c);
+
+    if (o->relay) {
+        struct relay_stats now = relay_stats(o->relay);
+        access_bytes(&o->access, now.sent - o->counted.sent, now.received - o->counted.received);
+        o->counted = now;
+    }
+}
+
+static void conn_describe(struct pod_conn *c, struct strbuf *out)
+{
+    const struct outbound *o = container_of(c, struct outbound, conn);
+    char src[ENDPOINT_TEXT];
+    char dst[ENDPOINT_TEXT];
+    char next[ENDPOINT_TEXT];
+    const char *protocol = !o->routed                      ? "TCP"
+                           : o->route.kind == ROUTE_DOUBLE ? "DOUBLEHBONE"
+                           : is_hbone(&o->route)           ? "HBONE"
+                                                           : "TCP";
+
+    strbuf_printf(
+        out, "{\"src\":\"%s\",\"originalDst\":\"%s\",\"actualDst\":\"%s\",\"protocol\":\"%s\"}",
+        endpoint_format(&o->peer, src), endpoint_format(&o->original, dst),
+        endpoint_format(o->routed && o->route.tcp.ip.family ? &o->route.tcp : &o->original, next),
+        protocol);
+}
+
+static const struct pod_conn_ops outbound_ops = {
+    .reconsider = conn_reconsider,
+    .abort = conn_abort,
+    .drain = conn_drain,
+    .account = conn_account,
+    .direction = "outbound",
+    .describe = conn_describe,
+};
+
+void outbound_open(struct pod *p, int take_fd, const struct endpoint *peer)
+{
+    struct outbound *o = mem_new(struct outbound);
+
+    task_init(&o->task, p->plane->loop, "outbound", run);
+    o->pod = p;
+    o->peer = *peer;
+    (void)sock_set_nodelay(take_fd); /* a socket without it still works */
+    int r = sock_original_destination(take_fd, &o->original);
+    o->near = tcp_stream_new(p->plane->loop, take_fd);
+    pod_conn_start(p, &o->conn, &outbound_ops);
+    enter(o, OUT_SELF);
+    if (r < 0) {
+        refuse(o, "no original destination");
+        return;
+    }
+    task_wake(&o->task, WAKE_START);
+}

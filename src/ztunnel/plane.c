@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/plane.h"
+
+#include "base/mem.h"
+#include "io/sock_factory_local.h"
+#include "ztunnel/pod.h"
+
+static void adopt(struct loop_hook *h)
+{
+    struct plane *p = container_of(h, struct plane, adopt);
+
+    if (!snap_adopt(p->worlds)) {
+        return;
+    }
+    list_for_each (n, &p->pods) {
+        struct pod *pod = container_of(n, struct pod, in_plane);
+        task_wake(&pod->task, WAKE_CONFIG);
+    }
+}
+
+static struct hbone_limits limits_of(const struct config *c)
+{
+    return (struct hbone_limits){.stream_window_bytes = c->stream_window_bytes,
+                                 .conn_window_bytes = c->connection_window_bytes,
+                                 .pool_streams = c->pool_streams,
+                                 .idle_ms = c->pool_idle_ms};
+}
+
+int plane_new(struct plane **out, const struct plane_options *o, struct diag *why)
+{
+    AUTO(plane) struct plane *p = mem_new(struct plane);
+    struct hbone_limits limits = limits_of(o->config);
+
+    p->loop = o->loop;
+    p->config = o->config;
+    p->certs = o->certs;
+    p->jobs = o->jobs;
+    p->worlds = o->worlds;
+    list_init(&p->pods);
+    rand_seq_init(&p->random, rand_u64());
+    budget_init(&p->budget, o->budget_bytes, NULL);
+    p->hbone = hbone_loop_new(o->loop, &limits, &p->budget);
+    p->tls = tls_loop_new(o->loop, o->jobs, o->tls, NULL);
+    p->recorder = recorder_new(o->shard, NULL);
+    p->sockets = sock_factory_local_new(why);
+    if (!p->sockets) {
+        return why->code;
+    }
+    p->adopt.turn = adopt;
+    loop_hook_start(p->loop, &p->adopt);
+    *out = MOVE(p);
+    return 0;
+}
+
+void plane_free(struct plane *p)
+{
+    if (!p) {
+        return;
+    }
+    loop_hook_stop(&p->adopt);
+    sock_factory_free(p->sockets);
+    hbone_loop_free(p->hbone);
+    tls_loop_free(p->tls);
+    recorder_free(p->recorder);
+    mem_free(p);
+}

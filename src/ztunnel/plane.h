@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One data-plane loop and what its connections share: sockets, handshakes, tunnels, records, the
+ * adopted world. A pod belongs to one plane for its whole life; planes share nothing but immutable
+ * configuration, snapshots and the certificate manager.
+ */
+#pragma once
+
+#include "base/list.h"
+#include "base/rand.h"
+#include "ca/cert_manager.h"
+#include "hbone/hbone_loop.h"
+#include "io/jobs.h"
+#include "io/loop.h"
+#include "io/sock_factory.h"
+#include "model/snap.h"
+#include "model/world.h"
+#include "obs/access.h"
+#include "tls/tls_stream.h"
+#include "ztunnel/config.h"
+
+struct plane {
+    struct loop *loop;
+    const struct config *config;
+    struct cert_manager *certs; /* lives on the control loop; asked by mail */
+    struct jobs *jobs;
+    struct tls_loop *tls;
+    struct hbone_loop *hbone;
+    struct sock_factory *sockets;
+    struct recorder *recorder;
+    struct snap_slot *worlds;
+    struct loop_hook adopt;
+    struct budget budget; /* this loop's share of the memory for received bytes */
+    struct list pods;
+    unsigned pod_count; /* written by this loop, read by control for placement */
+    struct rand_seq random;
+};
+
+struct plane_options {
+    struct loop *loop;
+    const struct config *config;
+    struct cert_manager *certs;
+    struct jobs *jobs;
+    struct tls_ctx *tls;
+    struct metrics_shard *shard;
+    struct snap_slot *worlds;
+    size_t budget_bytes;
+};
+
+/* Before the loop runs. Everything in options is borrowed and outlives the plane. */
+MUST_USE int plane_new(struct plane **out, const struct plane_options *options, struct diag *why);
+/* After the loop has ended; its pods have been stopped. */
+void plane_free(struct plane *p);
+AUTO_DEFINE(plane, struct plane *, plane_free);
+
+static inline const struct world *plane_world(const struct plane *p)
+{
+    return world_now(p->worlds);
+}
