@@ -1,0 +1,597 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/dump.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "codec/base64.h"
+
+static void set_unless_empty(struct json *o, const char *key, const char *text)
+{
+    if (text && *text) {
+        json_set_str(o, key, text);
+    }
+}
+
+static void append_ip(struct json *array, const char *prefix, const struct ip *ip)
+{
+    char text[IP_TEXT];
+    AUTO(strbuf) struct strbuf b = {0};
+
+    strbuf_printf(&b, "%s%s", prefix, ip_format(ip, text));
+    json_append_str(array, strbuf_text(&b));
+}
+
+static struct json *gateway_json(const struct gateway *g)
+{
+    struct json *o = json_new_object();
+    AUTO(strbuf) struct strbuf b = {0};
+    char ip[IP_TEXT];
+
+    if (g->kind == GATEWAY_HOSTNAME) {
+        strbuf_printf(&b, "%s/%s", g->ns, g->hostname);
+    } else {
+        strbuf_printf(&b, "%s/%s", g->network, ip_format(&g->ip, ip));
+    }
+    json_set_str(o, "destination", strbuf_text(&b));
+    json_set_int(o, "hboneMtlsPort", g->hbone_mtls_port);
+    return o;
+}
+
+static void set_locality(struct json *o, const struct workload *w)
+{
+    struct json *l = json_new_object();
+
+    set_unless_empty(l, "region", w->region);
+    set_unless_empty(l, "zone", w->zone);
+    set_unless_empty(l, "subzone", w->subzone);
+    if (json_count(l) > 0) {
+        json_set(o, "locality", l);
+    } else {
+        json_unref(l);
+    }
+}
+
+static void set_lists(struct json *o, const struct workload *w)
+{
+    struct json *ips = json_new_array();
+    struct json *services = json_new_array();
+    struct json *policies = json_new_array();
+
+    for (unsigned i = 0; i < w->ip_count; i++) {
+        append_ip(ips, "", &w->ips[i]);
+    }
+    for (unsigned i = 0; i < w->service_count; i++) {
+        json_append_str(services, w->services[i].key);
+    }
+    for (unsigned i = 0; i < w->policy_count; i++) {
+        json_append_str(policies, w->policies[i]);
+    }
+    json_set(o, "workloadIps", ips);
+    json_set(o, "services", services);
+    json_set(o, "authorizationPolicies", policies);
+    if (w->service_count == 0) {
+        (void)json_remove(o, "services");
+    }
+    if (w->policy_count == 0) {
+        (void)json_remove(o, "authorizationPolicies");
+    }
+}
+
+struct json *dump_workload(const struct workload *w)
+{
+    struct json *o = json_new_object();
+
+    set_lists(o, w);
+    json_set_str(o, "protocol", w->tunnel_protocol == TUNNEL_HBONE ? "HBONE" : "TCP");
+    json_set_str(o, "networkMode", w->network_mode == NETWORK_HOST ? "HostNetwork" : "Standard");
+    json_set_str(o, "name", w->name);
+    json_set_str(o, "namespace", w->identity->ns);
+    json_set_str(o, "status", w->status == WORKLOAD_HEALTHY ? "Healthy" : "Unhealthy");
+    json_set_str(o, "clusterId", w->cluster_id);
+    json_set_int(o, "capacity", w->capacity);
+    set_unless_empty(o, "uid", w->uid);
+    set_unless_empty(o, "trustDomain", w->identity->trust_domain);
+    set_unless_empty(o, "serviceAccount", w->identity->service_account);
+    set_unless_empty(o, "network", w->network);
+    set_unless_empty(o, "workloadName", w->workload_name);
+    set_unless_empty(o, "workloadType", workload_type_name(w));
+    set_unless_empty(o, "canonicalName", w->canonical_name);
+    set_unless_empty(o, "canonicalRevision", w->canonical_revision);
+    set_unless_empty(o, "hostname", w->hostname);
+    set_unless_empty(o, "node", w->node);
+    if (w->native_tunnel) {
+        json_set_bool(o, "nativeTunnel", true);
+    }
+    if (gateway_is_set(w->waypoint)) {
+        json_set(o, "waypoint", gateway_json(w->waypoint));
+    }
+    if (gateway_is_set(w->network_gateway)) {
+        json_set(o, "networkGateway", gateway_json(w->network_gateway));
+    }
+    if (w->app_tunnel != APP_TUNNEL_ABSENT) {
+        struct json *t = json_new_object();
+        json_set_str(t, "protocol", w->app_tunnel == APP_TUNNEL_PROXY ? "PROXY" : "NONE");
+        json_set(t, "port", w->app_tunnel_port > 0 ? json_new_int(w->app_tunnel_port) : NULL);
+        json_set(o, "applicationTunnel", t);
+    }
+    set_locality(o, w);
+    return o;
+}
+
+static struct json *ports_json(const struct port_pair *ports, unsigned count)
+{
+    struct json *o = json_new_object();
+    char key[8];
+
+    for (unsigned i = 0; i < count; i++) {
+        (void)snprintf(key, sizeof(key), "%u", ports[i].service_port);
+        json_set_int(o, key, ports[i].target_port);
+    }
+    return o;
+}
+
+static void set_vips(struct json *o, const struct service *s)
+{
+    struct json *vips = json_new_array();
+    struct json *cidrs = json_new_array();
+    AUTO(strbuf) struct strbuf prefix = {0};
+    char text[IP_TEXT];
+
+    for (unsigned i = 0; i < s->vip_count; i++) {
+        const struct service_vip *v = &s->vips[i];
+        strbuf_clear(&prefix);
+        if (service_vip_is_cidr(v)) {
+            struct json *c = json_new_object();
+            strbuf_printf(&prefix, "%s/%u", ip_format(&v->prefix.ip, text), v->prefix.len);
+            json_set_str(c, "network", v->network);
+            json_set_str(c, "cidr", strbuf_text(&prefix));
+            json_append(cidrs, c);
+        } else {
+            strbuf_printf(&prefix, "%s/", v->network);
+            append_ip(vips, strbuf_text(&prefix), &v->prefix.ip);
+        }
+    }
+    json_set(o, "vips", vips);
+    if (json_count(cidrs) > 0) {
+        json_set(o, "cidrVips", cidrs);
+    } else {
+        json_unref(cidrs);
+    }
+}
+
+static void set_endpoints(struct json *o, const struct world *w, const struct service *s)
+{
+    struct json *all = json_new_object();
+    struct world_cursor c = {0};
+    struct backend b;
+
+    while (world_each_backend(w, s->key, &c, &b)) {
+        struct json *one = json_new_object();
+        json_set_str(one, "workloadUid", b.workload->uid);
+        json_set(one, "port", ports_json(b.member->ports, b.member->port_count));
+        json_set_str(one, "status",
+                     b.workload->status == WORKLOAD_HEALTHY ? "Healthy" : "Unhealthy");
+        json_set(all, b.workload->uid, one);
+    }
+    json_set(o, "endpoints", all);
+}
+
+static void set_balancing(struct json *o, const struct service *s)
+{
+    static const char *const scopes[] = {"Unspecified", "Region",  "Zone",   "Subzone",
+                                         "Node",        "Cluster", "Network"};
+    static const char *const modes[] = {"Standard", "Strict", "Failover", "Passthrough"};
+    struct json *lb = json_new_object();
+    struct json *preference = json_new_array();
+
+    for (unsigned i = 0; i < s->scope_count; i++) {
+        json_append_str(preference, scopes[s->scopes[i]]);
+    }
+    json_set(lb, "routingPreferences", preference);
+    json_set_str(lb, "mode", modes[s->mode]);
+    json_set_str(lb, "healthPolicy", s->health == HEALTH_ALLOW_ALL ? "AllowAll" : "OnlyHealthy");
+    json_set(o, "loadBalancer", lb);
+}
+
+static void set_waypoints(struct json *o, const struct service *s)
+{
+    struct json *weighted = json_new_array();
+
+    if (gateway_is_set(s->waypoint)) {
+        json_set(o, "waypoint", gateway_json(s->waypoint));
+    }
+    for (unsigned i = 0; i < s->weighted_count; i++) {
+        struct json *one = json_new_object();
+        json_set(one, "destination", gateway_json(&s->weighted[i].gateway));
+        json_set_int(one, "weight", s->weighted[i].weight);
+        json_append(weighted, one);
+    }
+    if (json_count(weighted) > 0) {
+        json_set(o, "weightedWaypoints", weighted);
+    } else {
+        json_unref(weighted);
+    }
+}
+
+struct json *dump_service(const struct world *world, const struct service *s)
+{
+    static const char *const families[] = {NULL, "IPv4", "IPv6", "Dual"};
+    struct json *o = json_new_object();
+    struct json *sans = json_new_array();
+
+    json_set_str(o, "name", s->name);
+    json_set_str(o, "namespace", s->ns);
+    json_set_str(o, "hostname", s->hostname);
+    set_vips(o, s);
+    json_set(o, "ports", ports_json(s->ports, s->port_count));
+    set_endpoints(o, world, s);
+    for (unsigned i = 0; i < s->san_count; i++) {
+        json_append_str(sans, s->sans[i]);
+    }
+    json_set(o, "subjectAltNames", sans);
+    json_set_bool(o, "canonical", s->canonical);
+    json_set_str(o, "visibility", s->visibility == VISIBLE_NAMESPACE ? "Namespace" : "Public");
+    if (s->has_load_balancing) {
+        set_balancing(o, s);
+    }
+    set_unless_empty(o, "ipFamilies", families[s->ip_families]);
+    set_waypoints(o, s);
+    return o;
+}
+
+/* ---- policies */
+
+static void set_strings(struct json *o, const char *key, const struct str_matches *m)
+{
+    static const char *const kinds[] = {NULL, "Exact", "Prefix", "Suffix", "Presence"};
+    struct json *all = json_new_array();
+
+    for (size_t i = 0; i < m->count; i++) {
+        struct json *one = json_new_object();
+        json_set(one, kinds[m->at[i].kind],
+                 m->at[i].kind == MATCH_PRESENCE ? json_new_array() : json_new_str(m->at[i].text));
+        json_append(all, one);
+    }
+    json_set(o, key, all);
+}
+
+static void set_prefixes(struct json *o, const char *key, const struct ip_matches *m)
+{
+    struct json *all = json_new_array();
+    char text[IP_TEXT];
+    char cidr[IP_TEXT + 8];
+
+    for (size_t i = 0; i < m->count; i++) {
+        (void)snprintf(cidr, sizeof(cidr), "%s/%u", ip_format(&m->at[i].ip, text), m->at[i].len);
+        json_append_str(all, cidr);
+    }
+    json_set(o, key, all);
+}
+
+static void set_ports(struct json *o, const char *key, const struct port_matches *m)
+{
+    struct json *all = json_new_array();
+
+    for (size_t i = 0; i < m->count; i++) {
+        json_append(all, json_new_int(m->at[i]));
+    }
+    json_set(o, key, all);
+}
+
+static void set_accounts(struct json *o, const char *key, const struct account_matches *m)
+{
+    struct json *all = json_new_array();
+
+    for (size_t i = 0; i < m->count; i++) {
+        struct json *one = json_new_object();
+        json_set_str(one, "namespace", m->at[i].ns);
+        json_set_str(one, "serviceAccount", m->at[i].service_account);
+        json_append(all, one);
+    }
+    json_set(o, key, all);
+}
+
+static void drop_empty(struct json *o)
+{
+    static const char *const keys[] = {
+        "namespaces",       "notNamespaces",       "principals",      "notPrincipals",
+        "sourceIps",        "notSourceIps",        "destinationIps",  "notDestinationIps",
+        "destinationPorts", "notDestinationPorts", "serviceAccounts", "notServiceAccounts"};
+
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        if (json_count(json_get(o, keys[i])) == 0) {
+            (void)json_remove(o, keys[i]);
+        }
+    }
+}
+
+static struct json *match_json(const struct policy_match *m)
+{
+    struct json *o = json_new_object();
+
+    set_strings(o, "namespaces", &m->namespaces);
+    set_strings(o, "notNamespaces", &m->not_namespaces);
+    set_strings(o, "principals", &m->principals);
+    set_strings(o, "notPrincipals", &m->not_principals);
+    set_prefixes(o, "sourceIps", &m->source_ips);
+    set_prefixes(o, "notSourceIps", &m->not_source_ips);
+    set_prefixes(o, "destinationIps", &m->destination_ips);
+    set_prefixes(o, "notDestinationIps", &m->not_destination_ips);
+    set_ports(o, "destinationPorts", &m->destination_ports);
+    set_ports(o, "notDestinationPorts", &m->not_destination_ports);
+    set_accounts(o, "serviceAccounts", &m->service_accounts);
+    set_accounts(o, "notServiceAccounts", &m->not_service_accounts);
+    drop_empty(o);
+    return o;
+}
+
+static struct json *rule_json(const struct policy_rule *r)
+{
+    struct json *clauses = json_new_array();
+
+    for (size_t i = 0; i < r->clause_count; i++) {
+        struct json *matches = json_new_array();
+        for (size_t k = 0; k < r->clauses[i].match_count; k++) {
+            json_append(matches, match_json(&r->clauses[i].matches[k]));
+        }
+        json_append(clauses, matches);
+    }
+    return clauses;
+}
+
+struct json *dump_policy(const struct policy *p)
+{
+    static const char *const scopes[] = {"Global", "Namespace", "WorkloadSelector"};
+    struct json *o = json_new_object();
+    struct json *rules = json_new_array();
+
+    for (size_t i = 0; i < p->rule_count; i++) {
+        json_append(rules, rule_json(&p->rules[i]));
+    }
+    json_set_str(o, "name", p->name);
+    json_set_str(o, "namespace", p->ns);
+    json_set_str(o, "scope", scopes[p->scope]);
+    json_set_str(o, "action", p->action == POLICY_DENY ? "Deny" : "Allow");
+    json_set(o, "rules", rules);
+    json_set_bool(o, "dryRun", p->dry_run);
+    if (p->broken) { /* ours: its subjects are denied until a good version comes */
+        json_set_bool(o, "broken", true);
+    }
+    return o;
+}
+
+/* ---- whole sections */
+
+struct row {
+    const char *key;
+    const void *item;
+};
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct row *)a)->key, ((const struct row *)b)->key);
+}
+
+static void dump_workloads(struct json *into, const struct world *w)
+{
+    size_t n = world_workload_count(w);
+    struct row *rows = mem_array(n, sizeof(*rows));
+    struct json *all = json_new_array();
+    struct world_cursor c = {0};
+
+    for (size_t i = 0; i < n; i++) {
+        const struct workload *x = world_each_workload(w, &c);
+        rows[i] = (struct row){x->uid, x};
+    }
+    qsort(rows, n, sizeof(*rows), by_key);
+    for (size_t i = 0; i < n; i++) {
+        json_append(all, dump_workload(rows[i].item));
+    }
+    mem_free(rows);
+    json_set(into, "workloads", all);
+}
+
+static void dump_services(struct json *into, const struct world *w)
+{
+    size_t n = world_service_count(w);
+    struct row *rows = mem_array(n, sizeof(*rows));
+    struct json *all = json_new_array();
+    struct world_cursor c = {0};
+
+    for (size_t i = 0; i < n; i++) {
+        const struct service *x = world_each_service(w, &c);
+        rows[i] = (struct row){x->hostname, x};
+    }
+    qsort(rows, n, sizeof(*rows), by_key);
+    for (size_t i = 0; i < n; i++) {
+        json_append(all, dump_service(w, rows[i].item));
+    }
+    mem_free(rows);
+    json_set(into, "services", all);
+}
+
+static void dump_policies(struct json *into, const struct world *w)
+{
+    size_t n = world_policy_count(w);
+    struct row *rows = mem_array(n, sizeof(*rows));
+    struct json *all = json_new_array();
+    struct world_cursor c = {0};
+
+    for (size_t i = 0; i < n; i++) {
+        const struct policy *x = world_each_policy(w, &c);
+        rows[i] = (struct row){x->key, x};
+    }
+    qsort(rows, n, sizeof(*rows), by_key);
+    for (size_t i = 0; i < n; i++) {
+        json_append(all, dump_policy(rows[i].item));
+    }
+    mem_free(rows);
+    json_set(into, "policies", all);
+}
+
+void dump_world(struct json *into, const struct world *w)
+{
+    dump_workloads(into, w);
+    dump_services(into, w);
+    dump_policies(into, w);
+}
+
+/* ---- certificates */
+
+static struct json *time_json(int64_t s)
+{
+    char text[CLOCK_TEXT];
+
+    clock_format((uint64_t)s * 1000000000u, text, sizeof(text));
+    (void)snprintf(text + 19, sizeof(text) - 19, "Z"); /* seconds are enough */
+    return json_new_str(text);
+}
+
+static struct json *cert_json(const struct cert_facts *f)
+{
+    struct json *o = json_new_object();
+    AUTO(strbuf) struct strbuf pem = {0};
+
+    base64_encode(&pem, f->pem, strlen(f->pem));
+    json_set_str(o, "pem", strbuf_text(&pem));
+    json_set_str(o, "serialNumber", f->serial);
+    json_set(o, "validFrom", time_json(f->not_before_s));
+    json_set(o, "expirationTime", time_json(f->not_after_s));
+    return o;
+}
+
+static struct json *cert_view_json(const struct cert_view *v)
+{
+    struct json *o = json_new_object();
+    struct json *chain = json_new_array();
+    struct json *roots = json_new_array();
+    AUTO(strbuf) struct strbuf state = {0};
+
+    for (unsigned i = 0; v->credential && i < credential_chain_count(v->credential); i++) {
+        json_append(chain, cert_json(credential_chain_facts(v->credential, i)));
+    }
+    struct trust *t = v->credential ? credential_trust(v->credential) : NULL;
+    for (unsigned i = 0; t && i < trust_count(t); i++) {
+        json_append(roots, cert_json(trust_facts(t, i)));
+    }
+    strbuf_puts(&state, v->state);
+    if (strcmp(v->state, "Unavailable") == 0) {
+        strbuf_printf(&state, ": %s", v->error->text);
+    }
+    json_set_str(o, "identity", v->identity->uri);
+    json_set_str(o, "state", strbuf_text(&state));
+    json_set(o, "certChain", chain);
+    json_set(o, "rootCerts", roots);
+    return o;
+}
+
+struct json *dump_certificates(const struct cert_manager *m)
+{
+    struct json *all = json_new_array();
+    struct cert_cursor c = {0};
+    struct cert_view v;
+
+    while (cert_manager_each(m, &c, &v)) {
+        json_append(all, cert_view_json(&v));
+    }
+    return all;
+}
+
+/* ---- the configuration */
+
+static void set_duration(struct json *o, const char *key, uint64_t ms)
+{
+    struct json *d = json_new_object();
+
+    json_set_int(d, "secs", (int64_t)(ms / 1000));
+    json_set_int(d, "nanos", (int64_t)(ms % 1000) * 1000000);
+    json_set(o, key, d);
+}
+
+static void set_root(struct json *o, const char *key, const char *root)
+{
+    struct json *r = json_new_object();
+    bool is_pem = strstr(root, "-----BEGIN") != NULL;
+
+    json_set_str(r, is_pem ? "Static" : "File", is_pem ? "" : root);
+    json_set(o, key, r);
+}
+
+static void set_or_null(struct json *o, const char *key, const char *text)
+{
+    json_set(o, key, text && *text ? json_new_str(text) : NULL);
+}
+
+static void set_sockets(struct json *o, const struct config *c)
+{
+    struct json *s = json_new_object();
+    struct json *illegal = json_new_array();
+
+    json_set_bool(s, "keepaliveEnabled", c->keepalive_enabled);
+    set_duration(s, "keepaliveTime", c->keepalive_time_ms);
+    set_duration(s, "keepaliveInterval", c->keepalive_interval_ms);
+    json_set_int(s, "keepaliveRetries", c->keepalive_retries);
+    json_set_bool(s, "userTimeoutEnabled", c->user_timeout);
+    json_set(o, "socketConfig", s);
+    for (unsigned i = 0; i < c->illegal_count; i++) {
+        json_append(illegal, json_new_int(c->illegal_ports[i]));
+    }
+    json_set(o, "illegalPorts", illegal);
+    json_set_int(o, "packetMark", c->packet_mark);
+    json_set_bool(o, "inpodPortReuse", c->port_reuse);
+    json_set(o, "requireOriginalSource",
+             c->orig_src == ORIG_SRC_TRY ? NULL : json_new_bool(c->orig_src == ORIG_SRC_ALWAYS));
+}
+
+struct json *dump_config(const struct config *c)
+{
+    struct json *o = json_new_object();
+
+    json_set_bool(o, "proxy", c->proxy);
+    json_set_bool(o, "dnsProxy", c->dns_proxy);
+    json_set_int(o, "windowSize", c->stream_window_bytes);
+    json_set_int(o, "connectionWindowSize", c->connection_window_bytes);
+    json_set_int(o, "frameSize", c->frame_bytes);
+    json_set_int(o, "poolMaxStreamsPerConn", c->pool_streams);
+    set_duration(o, "poolUnusedReleaseTimeout", c->pool_idle_ms);
+    json_set_str(o, "network", c->network);
+    set_or_null(o, "localNode", c->node_name);
+    json_set_str(o, "proxyMode", "Shared");
+    json_set_str(o, "clusterId", c->cluster_id);
+    json_set_str(o, "clusterDomain", c->cluster_domain);
+    json_set_str(o, "caAddress", c->ca_address);
+    json_set_str(o, "xdsAddress", c->xds_address);
+    set_root(o, "caRootCert", c->ca_root_ca);
+    set_root(o, "xdsRootCert", c->xds_root_ca);
+    set_or_null(o, "altCaHostname", c->alt_ca_host);
+    set_or_null(o, "altXdsHostname", c->alt_xds_host);
+    set_or_null(o, "preferedServiceNamespace", c->preferred_service_namespace);
+    set_duration(o, "secretTtl", c->secret_ttl_ms);
+    set_duration(o, "selfTerminationDeadline", c->drain_ms);
+    json_set(o, "proxyMetadata", json_clone(c->metadata));
+    json_set_int(o, "numWorkerThreads", c->workers);
+    json_set_str(o, "inpodUds", c->inpod_uds);
+    json_set_bool(o, "ipv6Enabled", c->ipv6);
+    json_set_bool(o, "localhostAppTunnel", c->localhost_app_tunnel);
+    json_set_bool(o, "enableEnhancedBaggage", c->response_baggage);
+    json_set_bool(o, "xdsOnDemand", false);
+    set_sockets(o, c);
+    return o;
+}
+
+struct json *dump_version(const struct config *c)
+{
+    struct json *o = json_new_object();
+
+    json_set_str(o, "version", AMBIT_VERSION);
+    json_set_str(o, "gitRevision", "unknown");
+    json_set_str(o, "buildProfile", "release");
+    json_set_str(o, "buildStatus", "unknown");
+    json_set_str(o, "istioVersion", c->istio_version);
+    json_set_str(o, "cryptoProvider", "openssl");
+    return o;
+}
