@@ -36,12 +36,12 @@ MUST_USE int sock_set_reuse_port(int fd, struct diag *why);
 MUST_USE int sock_set_reuse_address(int fd, struct diag *why);
 /* May bind to, accept for and send from addresses that are not the host's. Needs CAP_NET_ADMIN once;
  * the permission stays with the socket. */
-MUST_USE int sock_set_transparent(int fd, struct diag *why);
+int sock_set_transparent(int fd, struct diag *why);
 bool sock_is_transparent(int fd);
-MUST_USE int sock_set_nodelay(int fd);
-MUST_USE int sock_set_keepalive(int fd, const struct sock_keepalive *k);
+int sock_set_nodelay(int fd);
+int sock_set_keepalive(int fd, const struct sock_keepalive *k);
 /* 0 leaves the kernel's choice, which grows by itself. */
-MUST_USE int sock_set_buffers(int fd, unsigned send_bytes, unsigned receive_bytes);
+int sock_set_buffers(int fd, unsigned send_bytes, unsigned receive_bytes);
 
 MUST_USE int sock_bind(int fd, const struct endpoint *at, struct diag *why);
 MUST_USE int sock_listen(int fd, unsigned backlog, struct diag *why);

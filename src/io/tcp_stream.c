@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/tcp_stream.h"
 
-#include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/mem.h"
+#include "io/sock.h"
+#include "io/sock_factory.h"
 
 enum tcp_step {
+    TCP_ASKING,     /* a factory makes the socket; fd is -1, the timer runs */
     TCP_CONNECTING, /* connect() is under way, the timer runs */
     TCP_OPEN,       /* reads and writes go to the socket; failure says whether a call has failed */
     TCP_FAILED      /* never opened: every call answers failure */
@@ -15,6 +16,8 @@ enum tcp_step {
 
 struct tcp_stream {
     struct stream s;
+    struct loop *loop;
+    struct sock_ask *ask; /* NULL unless asking */
     struct fd_watch watch;
     struct timer limit;   /* armed while connecting, if there is somebody to wake */
     uint64_t deadline_ms; /* of connecting, on the loop's clock */
@@ -31,7 +34,9 @@ static struct tcp_stream *of(struct stream *s)
 static void enter(struct tcp_stream *c, enum tcp_step next)
 {
     c->step = next;
-    timer_clear(&c->limit);
+    if (next == TCP_OPEN || next == TCP_FAILED) {
+        timer_clear(&c->limit);
+    }
 }
 
 static int fail_connect(struct tcp_stream *c, int r)
@@ -43,29 +48,95 @@ static int fail_connect(struct tcp_stream *c, int r)
     return c->failure;
 }
 
-/* 0 once open, -EAGAIN while connecting, else the failure. */
-static int settle(struct tcp_stream *c)
+static bool is_late(const struct tcp_stream *c)
 {
-    int error = 0;
-    socklen_t len = sizeof(error);
+    return loop_now_ms(c->loop) >= c->deadline_ms;
+}
 
-    if (c->step == TCP_OPEN) {
+/* c owns fd from here on. */
+static int start_watch(struct tcp_stream *c, int fd)
+{
+    int r = fd_watch_start(&c->watch, c->loop, c->s.owner, fd);
+
+    if (r < 0) {
+        enter(c, TCP_FAILED);
+        c->failure = FAIL(&c->s.diag, r, "watch a socket: %s", err_text(r));
+    }
+    return r;
+}
+
+static int start_connect(struct tcp_stream *c, int fd)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = endpoint_to_sockaddr(&c->to, &ss);
+    int r = start_watch(c, fd);
+
+    if (r < 0) {
+        return r;
+    }
+    enter(c, TCP_CONNECTING);
+    if (connect(fd, (struct sockaddr *)&ss, len) < 0) {
+        r = neg_errno();
+        if (r != -EINPROGRESS) {
+            return fail_connect(c, r);
+        }
+        fd_watch_blocked(&c->watch, FD_WRITABLE);
+    }
+    return 0;
+}
+
+static int step_asking(struct tcp_stream *c)
+{
+    int fd = sock_ask_take(c->ask, &c->s.diag);
+
+    if (fd == -EAGAIN) {
+        return is_late(c) ? fail_connect(c, -ERR_DEADLINE) : fd;
+    }
+    sock_ask_free(MOVE(c->ask));
+    if (fd >= 0) {
+        return start_connect(c, fd);
+    }
+    enter(c, TCP_FAILED); /* diag tells what could not be made */
+    c->failure = fd;
+    return fd;
+}
+
+static int step_connecting(struct tcp_stream *c)
+{
+    if (c->watch.ready & FD_WRITABLE) {
+        int r = sock_error(c->watch.fd);
+        if (r < 0) {
+            return fail_connect(c, r);
+        }
+        enter(c, TCP_OPEN);
         return 0;
     }
-    if (c->step == TCP_FAILED) {
-        return c->failure;
+    return is_late(c) ? fail_connect(c, -ERR_DEADLINE) : -EAGAIN;
+}
+
+static int step(struct tcp_stream *c)
+{
+    switch (c->step) {
+    case TCP_ASKING:
+        return step_asking(c);
+    case TCP_CONNECTING:
+        return step_connecting(c);
+    case TCP_OPEN:
+    case TCP_FAILED:
+        break;
     }
-    if (loop_now_ms(c->watch.loop) >= c->deadline_ms) {
-        return fail_connect(c, -ERR_DEADLINE);
+    return c->failure;
+}
+
+/* 0 once open, -EAGAIN until then, else the failure. */
+static int settle(struct tcp_stream *c)
+{
+    int r = c->step == TCP_FAILED ? c->failure : 0;
+
+    while (r == 0 && c->step != TCP_OPEN) {
+        r = step(c);
     }
-    if (!(c->watch.ready & FD_WRITABLE)) {
-        return -EAGAIN;
-    }
-    if (getsockopt(c->watch.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error != 0) {
-        return fail_connect(c, error != 0 ? -error : neg_errno());
-    }
-    enter(c, TCP_OPEN);
-    return 0;
+    return r;
 }
 
 /* What a failed system call means to the caller. */
@@ -191,7 +262,8 @@ static void tcp_close(struct stream *s, int why)
     if (why < 0) {
         (void)setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)); /* best effort */
     }
-    (void)close(c->watch.fd); /* nothing to do about a failure here */
+    sock_close(&c->watch.fd);
+    sock_ask_free(c->ask);
     mem_free(c);
 }
 
@@ -201,8 +273,11 @@ static void tcp_owned(struct stream *s)
 
     c->watch.task = s->owner;
     timer_clear(&c->limit);
-    if (c->step == TCP_CONNECTING && s->owner) {
-        uint64_t now = loop_now_ms(c->watch.loop);
+    if (c->ask) {
+        sock_ask_own(c->ask, s->owner);
+    }
+    if ((c->step == TCP_ASKING || c->step == TCP_CONNECTING) && s->owner) {
+        uint64_t now = loop_now_ms(c->loop);
         timer_set(&c->limit, s->owner, c->deadline_ms > now ? c->deadline_ms - now : 0);
     }
 }
@@ -219,42 +294,46 @@ static const struct stream_ops tcp_ops = {
     .writev = tcp_writev,
 };
 
-static struct tcp_stream *make(struct loop *l, int fd, enum tcp_step step)
+static struct tcp_stream *make(struct loop *l)
 {
     struct tcp_stream *c = mem_new(struct tcp_stream);
 
     c->s.ops = &tcp_ops;
-    c->step = step;
-    int r = fd_watch_start(&c->watch, l, NULL, fd);
-    if (r < 0) {
-        c->step = TCP_FAILED;
-        c->failure = FAIL(&c->s.diag, r, "watch a socket: %s", err_text(r));
-    }
+    c->loop = l;
+    c->watch.fd = -1;
     return c;
 }
 
-struct stream *tcp_stream_new(struct loop *l, int fd)
+struct stream *tcp_stream_new(struct loop *l, int take_fd)
 {
-    return &make(l, fd, TCP_OPEN)->s;
+    struct tcp_stream *c = make(l);
+
+    c->step = TCP_OPEN;
+    (void)start_watch(c, take_fd); /* told by the first call */
+    return &c->s;
 }
 
-struct stream *tcp_stream_connect(struct loop *l, int fd, const struct endpoint *to,
+struct stream *tcp_stream_connect(struct loop *l, int take_fd, const struct endpoint *to,
                                   uint64_t limit_ms)
 {
-    struct tcp_stream *c = make(l, fd, TCP_CONNECTING);
-    struct sockaddr_storage ss;
-    socklen_t len = endpoint_to_sockaddr(to, &ss);
+    struct tcp_stream *c = make(l);
+
+    c->to = *to;
+    c->deadline_ms = loop_now_ms(l) + limit_ms; /* the timer comes with the owner */
+    (void)start_connect(c, take_fd);            /* told by the first call */
+    return &c->s;
+}
+
+struct stream *tcp_stream_dial(struct loop *l, struct sock_ask *take_ask, const struct endpoint *to,
+                               uint64_t limit_ms)
+{
+    struct tcp_stream *c = make(l);
 
     c->to = *to;
     c->deadline_ms = loop_now_ms(l) + limit_ms;
-    if (c->step == TCP_CONNECTING && connect(fd, (struct sockaddr *)&ss, len) < 0) {
-        int r = neg_errno();
-        if (r != -EINPROGRESS) {
-            (void)fail_connect(c, r); /* told by the first call */
-        } else {
-            fd_watch_blocked(&c->watch, FD_WRITABLE);
-        }
-    }
+    c->ask = take_ask;
+    c->step = TCP_ASKING;
+    (void)settle(c); /* an answer that is there already starts the connection now */
     return &c->s;
 }
 
