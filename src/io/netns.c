@@ -38,7 +38,7 @@ struct netns *netns_unref(struct netns *n)
     return NULL;
 }
 
-int netns_take_fd(struct netns **out, int fd, struct diag *why)
+int netns_from_fd(struct netns **out, int fd, struct diag *why)
 {
     struct stat st;
 
@@ -56,24 +56,24 @@ int netns_take_fd(struct netns **out, int fd, struct diag *why)
     return 0;
 }
 
-int netns_open_path(struct netns **out, const char *path, struct diag *why)
+int netns_from_path(struct netns **out, const char *path, struct diag *why)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
-    return fd < 0 ? FAIL(why, neg_errno(), "open namespace %s", path) : netns_take_fd(out, fd, why);
+    return fd < 0 ? FAIL(why, neg_errno(), "open namespace %s", path) : netns_from_fd(out, fd, why);
 }
 
-int netns_open_pid(struct netns **out, pid_t pid, struct diag *why)
+int netns_from_pid(struct netns **out, pid_t pid, struct diag *why)
 {
     char path[64];
 
     (void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-    return netns_open_path(out, path, why);
+    return netns_from_path(out, path, why);
 }
 
-int netns_open_current(struct netns **out, struct diag *why)
+int netns_from_thread(struct netns **out, struct diag *why)
 {
-    return netns_open_path(out, "/proc/thread-self/ns/net", why);
+    return netns_from_path(out, "/proc/thread-self/ns/net", why);
 }
 
 bool netns_is_same(const struct netns *a, const struct netns *b)
@@ -109,7 +109,7 @@ int netns_enter(const struct netns *n, struct diag *why)
     return 0;
 }
 
-void netns_return(const struct netns *home)
+void netns_go_home(const struct netns *home)
 {
     struct diag why;
 

@@ -24,11 +24,11 @@ static inline void netns_release(struct netns *n)
 AUTO_DEFINE(netns, struct netns *, netns_release);
 
 /* Takes fd, on failure too. What is no namespace at all fails only when it is entered. */
-MUST_USE int netns_take_fd(struct netns **out, int fd, struct diag *why);
-MUST_USE int netns_open_path(struct netns **out, const char *path, struct diag *why);
-MUST_USE int netns_open_pid(struct netns **out, pid_t pid, struct diag *why);
+MUST_USE int netns_from_fd(struct netns **out, int fd, struct diag *why);
+MUST_USE int netns_from_path(struct netns **out, const char *path, struct diag *why);
+MUST_USE int netns_from_pid(struct netns **out, pid_t pid, struct diag *why);
 /* The calling thread's own. */
-MUST_USE int netns_open_current(struct netns **out, struct diag *why);
+MUST_USE int netns_from_thread(struct netns **out, struct diag *why);
 
 bool netns_is_same(const struct netns *a, const struct netns *b);
 /* Whether the descriptor is a network namespace and not some other file. */
@@ -38,7 +38,7 @@ ino_t netns_inode(const struct netns *n);
 int netns_fd(const struct netns *n); /* borrowed */
 
 /* Moves the calling thread, and only it. Needs CAP_SYS_ADMIN. Takes about a microsecond and does not
- * wait for anything. Every enter is followed by a return in the same function. */
+ * wait for anything. Whoever enters goes home in the same function. */
 MUST_USE int netns_enter(const struct netns *n, struct diag *why);
 /* Cannot fail: a thread that is stuck in a workload's namespace must not go on, so it aborts. */
-void netns_return(const struct netns *home);
+void netns_go_home(const struct netns *home);

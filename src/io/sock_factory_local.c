@@ -22,7 +22,7 @@ static int make_in(struct local_factory *l, const struct netns *where, const str
     int r = netns_enter(where, why);
     if (r == 0) {
         r = sock_spec_make(spec, lapse, why);
-        netns_return(l->home);
+        netns_go_home(l->home);
     }
     return r;
 }
@@ -59,7 +59,7 @@ struct sock_factory *sock_factory_local_new(struct diag *why)
 {
     struct netns *home = NULL;
 
-    if (netns_open_current(&home, why) < 0) {
+    if (netns_from_thread(&home, why) < 0) {
         return NULL;
     }
     struct local_factory *l = mem_new(struct local_factory);
@@ -71,7 +71,7 @@ struct sock_factory *sock_factory_local_new(struct diag *why)
 int sock_factory_local_check(uint32_t mark, struct diag *why)
 {
     AUTO(netns) struct netns *home = NULL;
-    int r = netns_open_current(&home, why);
+    int r = netns_from_thread(&home, why);
 
     r = r < 0 ? r : netns_enter(home, why);
     if (r < 0) {

@@ -30,7 +30,7 @@ static void *make(void *arg)
     struct netns **out = arg;
 
     if (unshare(CLONE_NEWNET) == 0 && loopback_up() == 0) {
-        (void)(netns_open_current(out, NULL) == 0);
+        (void)(netns_from_thread(out, NULL) == 0);
     }
     return NULL;
 }

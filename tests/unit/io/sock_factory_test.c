@@ -177,7 +177,7 @@ TEST(failures_carry_their_reason_and_leave_nothing)
     struct diag lapse;
     struct diag why;
 
-    CHECK_INT(netns_open_path(&bad, "/dev/null", NULL), 0);
+    CHECK_INT(netns_from_path(&bad, "/dev/null", NULL), 0);
     CHECK(!netns_is_genuine(bad));
     int before = test_fd_count();
     CHECK_INT(take(f, bad, &listen, &lapse, &why), -EINVAL);
@@ -195,7 +195,7 @@ TEST(a_namespace_is_known_by_device_and_inode)
     AUTO(netns) struct netns *b = test_netns_new();
     AUTO(netns) struct netns *again = NULL;
 
-    CHECK_INT(netns_take_fd(&again, dup(netns_fd(a)), NULL), 0);
+    CHECK_INT(netns_from_fd(&again, dup(netns_fd(a)), NULL), 0);
     CHECK(netns_is_same(a, again));
     CHECK(!netns_is_same(a, b));
     CHECK(netns_is_genuine(a));

@@ -166,11 +166,11 @@ TEST(the_original_destination_survives_redirection)
     AUTO(netns) struct netns *n = test_netns_new();
     AUTO(netns) struct netns *home = NULL;
 
-    CHECK_INT(netns_open_current(&home, NULL), 0);
+    CHECK_INT(netns_from_thread(&home, NULL), 0);
     CHECK_INT(test_netns_run(n, rules), 0);
     CHECK_INT(netns_enter(n, NULL), 0);
     redirected(t, IP_V4, "127.0.0.1:80");
     redirected(t, IP_V6, "127.0.0.1:80");
     redirected(t, IP_V6, "[::1]:80");
-    netns_return(home);
+    netns_go_home(home);
 }
