@@ -96,12 +96,17 @@ void *loop_scratch(struct loop *l)
 
 uint64_t loop_slow_tasks(const struct loop *l)
 {
-    return l->slow_tasks;
+    return atomic_load_explicit(&l->slow_tasks, memory_order_relaxed);
+}
+
+uint64_t loop_busy_ns(const struct loop *l)
+{
+    return atomic_load_explicit(&l->busy_ns, memory_order_relaxed);
 }
 
 uint64_t loop_turns(const struct loop *l)
 {
-    return l->turns;
+    return atomic_load_explicit(&l->turns, memory_order_relaxed);
 }
 
 void loop_poke(struct loop *l)
@@ -249,7 +254,7 @@ unsigned loop_turn(struct loop *l, int wait_ms)
     if (l->late.head) {
         ran += task_queue_round(l, &l->late);
     }
-    l->turns++;
+    loop_count(&l->turns, 1);
     return ran;
 }
 

@@ -43,9 +43,11 @@ void loop_advance(struct loop *l, uint64_t ms);
 /* Memory any task may use within one run, never across runs. */
 void *loop_scratch(struct loop *l);
 
-/* Counters for metrics: tasks that ran longer than LOOP_SLOW_TASK_MS, and turns. */
+/* Counters for metrics, any thread: tasks that ran longer than LOOP_SLOW_TASK_MS, turns, and the time
+ * spent in tasks, which against the clock tells how full the loop is. */
 uint64_t loop_slow_tasks(const struct loop *l);
 uint64_t loop_turns(const struct loop *l);
+uint64_t loop_busy_ns(const struct loop *l);
 
 struct loop_hook { /* embedded; called at the top of each turn, before any task */
     struct list in_loop;

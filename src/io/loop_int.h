@@ -30,11 +30,19 @@ struct loop {
     int epoll;
     int wakeup; /* eventfd */
     uint64_t now_ms;
-    uint64_t skew_ms; /* loop_advance */
-    uint64_t turns;
-    uint64_t slow_tasks;
+    uint64_t skew_ms;        /* loop_advance */
+    _Atomic(uint64_t) turns; /* written by the loop, read by whoever counts */
+    _Atomic(uint64_t) slow_tasks;
+    _Atomic(uint64_t) busy_ns;
     void *scratch; /* made at first use */
 };
+
+/* One writer: no locked instruction is needed. */
+static inline void loop_count(_Atomic(uint64_t) *n, uint64_t more)
+{
+    uint64_t was = atomic_load_explicit(n, memory_order_relaxed);
+    atomic_store_explicit(n, was + more, memory_order_relaxed);
+}
 
 void task_queue_init(struct task_queue *q);
 /* Runs what was queued when it was called, once each. */

@@ -74,9 +74,14 @@ int sock_set_reuse_address(int fd, struct diag *why)
     return r < 0 ? FAIL(why, r, "reuse an address") : 0;
 }
 
+int sock_domain(int fd)
+{
+    return get(fd, SOL_SOCKET, SO_DOMAIN);
+}
+
 static bool is_ipv6(int fd)
 {
-    return get(fd, SOL_SOCKET, SO_DOMAIN) == AF_INET6;
+    return sock_domain(fd) == AF_INET6;
 }
 
 int sock_set_transparent(int fd, struct diag *why)
@@ -134,12 +139,11 @@ int sock_set_buffers(int fd, unsigned send_bytes, unsigned receive_bytes)
     return r;
 }
 
-/* What the socket's own family calls this address: an IPv6 socket wants IPv4 mapped. */
-static socklen_t address_for(int fd, const struct endpoint *e, struct sockaddr_storage *out)
+socklen_t sock_address_for(int domain, const struct endpoint *e, struct sockaddr_storage *out)
 {
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(e->port)};
 
-    if (e->ip.family != IP_V4 || !is_ipv6(fd)) {
+    if (e->ip.family != IP_V4 || domain != AF_INET6) {
         return endpoint_to_sockaddr(e, out);
     }
     v6.sin6_addr.s6_addr[10] = 0xff;
@@ -154,7 +158,7 @@ int sock_bind(int fd, const struct endpoint *at, struct diag *why)
 {
     char text[ENDPOINT_TEXT];
     struct sockaddr_storage ss;
-    socklen_t len = address_for(fd, at, &ss);
+    socklen_t len = sock_address_for(sock_domain(fd), at, &ss);
 
     if (bind(fd, (struct sockaddr *)&ss, len) < 0) {
         return FAIL(why, neg_errno(), "bind to %s", endpoint_format(at, text));
@@ -176,6 +180,18 @@ int sock_bind_source(int fd, const struct ip *source, struct diag *why)
         return FAIL(why, r, "leave the source port to connect()");
     }
     return sock_bind(fd, &at, why);
+}
+
+int sock_connect_datagram(int fd, const struct endpoint *to, struct diag *why)
+{
+    char text[ENDPOINT_TEXT];
+    struct sockaddr_storage ss;
+    socklen_t len = sock_address_for(sock_domain(fd), to, &ss);
+
+    if (connect(fd, (struct sockaddr *)&ss, len) < 0) {
+        return FAIL(why, neg_errno(), "send to %s", endpoint_format(to, text));
+    }
+    return 0;
 }
 
 /* The address family of a Unix socket is no endpoint; its peer stays zero. */

@@ -49,6 +49,9 @@ MUST_USE int sock_listen(int fd, unsigned backlog, struct diag *why);
  * whole 4-tuple counts, not 28,000 ports a source address). fd was made transparent. */
 MUST_USE int sock_bind_source(int fd, const struct ip *source, struct diag *why);
 
+/* For datagrams: fixes the peer, at once. */
+MUST_USE int sock_connect_datagram(int fd, const struct endpoint *to, struct diag *why);
+
 /* A connection (non-blocking, close-on-exec) and who is at its other end; -EAGAIN when none waits. A
  * Unix peer has the endpoint zero. */
 MUST_USE int sock_accept(int fd, struct endpoint *out_peer);
@@ -61,5 +64,10 @@ enum sock_destination {
 };
 /* Where the client meant to go (contract 3.1): which way it was learnt, or the failure. */
 MUST_USE int sock_original_destination(int fd, struct endpoint *out);
+/* How a socket of this domain (AF_INET, AF_INET6) writes the endpoint: IPv6 wants IPv4 mapped. The
+ * length. */
+socklen_t sock_address_for(int domain, const struct endpoint *e, struct sockaddr_storage *out);
+/* AF_INET, AF_INET6, AF_UNIX, or the failure. */
+MUST_USE int sock_domain(int fd);
 /* The pending error of the socket, cleared: 0 or negative. */
 int sock_error(int fd);

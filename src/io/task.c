@@ -83,7 +83,7 @@ static uint64_t run_timed(struct loop *l, struct task *t, unsigned why, uint64_t
     t->run(t, why); /* t may be gone after this */
     uint64_t now = clock_mono_ns();
     if (now - start > LOOP_SLOW_TASK_MS * 1000000u) {
-        l->slow_tasks++;
+        loop_count(&l->slow_tasks, 1);
         log_debug(&scope, "slow task", F_STR("task", name), F_U64("us", (now - start) / 1000));
     }
     return now;
@@ -92,7 +92,8 @@ static uint64_t run_timed(struct loop *l, struct task *t, unsigned why, uint64_t
 unsigned task_queue_round(struct loop *l, struct task_queue *q)
 {
     unsigned ran = 0;
-    uint64_t now = clock_mono_ns();
+    uint64_t start = clock_mono_ns();
+    uint64_t now = start;
 
     enqueue(q, &q->end); /* what is woken from now on stands behind it */
     while (q->head != &q->end) {
@@ -105,5 +106,6 @@ unsigned task_queue_round(struct loop *l, struct task_queue *q)
         ran++;
     }
     dequeue(q, &q->end);
+    loop_count(&l->busy_ns, now - start);
     return ran;
 }
