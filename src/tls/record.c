@@ -78,6 +78,16 @@ void record_free(struct record *r)
     }
 }
 
+const char *record_suite(const struct record *r)
+{
+    return r->kind == AEAD_AES_128_GCM ? "TLS_AES_128_GCM_SHA256" : "TLS_AES_256_GCM_SHA384";
+}
+
+bool record_is_closed(const struct record *r)
+{
+    return r->in == RECORD_IN_CLOSED;
+}
+
 void record_stats(const struct record *r, struct record_stats *out)
 {
     *out = (struct record_stats){

@@ -107,7 +107,7 @@ enum record_end {
 
 struct record_run {
     struct iovec *iov; /* in: the caller's array; out: plaintext pieces inside buf */
-    size_t iov_max;
+    size_t iov_max;    /* at least 1 */
     size_t iov_len;
     size_t bytes; /* sum of the pieces */
     size_t used;  /* wire bytes consumed; what is left is a partial record or did not fit iov */
@@ -130,6 +130,12 @@ struct record_stats {
     uint64_t tickets;
 };
 void record_stats(const struct record *r, struct record_stats *out);
+/* The suite's name (RFC 8446 B.4); static text. */
+const char *record_suite(const struct record *r);
+/* close_notify came. */
+bool record_is_closed(const struct record *r);
+
+enum { RECORD_BLOB_BYTES = 171 };
 
 /* The whole state as a versioned blob for live hand-over; it holds keys. The layer must not be used
  * any more afterwards. import refuses a newer version with -ERR_VERSION and anything malformed with

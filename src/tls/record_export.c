@@ -12,10 +12,12 @@
 #include "tls/record_int.h"
 
 enum { VERSION = 1, HALF_BYTES = 8 + 8 + RECORD_SECRET_MAX };
-enum { BLOB_BYTES = 2 + 3 + 2 * HALF_BYTES + 2 * 8 + 3 * 4 + 1 + MESSAGE_HEAD + 4 + 1 };
+_Static_assert(RECORD_BLOB_BYTES ==
+                   2 + 3 + 2 * HALF_BYTES + 2 * 8 + 3 * 4 + 1 + MESSAGE_HEAD + 4 + 1,
+               "the layout above");
 enum { FLAG_UPDATE_ASKED = 1, FLAG_OUT_ENDED = 2, FLAG_IN_CLOSED = 4, FLAGS_ALL = 7 };
 
-struct cursor { /* over a buffer of BLOB_BYTES */
+struct cursor { /* over a buffer of RECORD_BLOB_BYTES */
     uint8_t *p;
 };
 
@@ -58,7 +60,7 @@ static unsigned flags_of(const struct record *r)
 
 int record_export(const struct record *r, struct bytes *out, struct diag *why)
 {
-    uint8_t blob[BLOB_BYTES];
+    uint8_t blob[RECORD_BLOB_BYTES];
     struct cursor c = {blob};
 
     if (r->in == RECORD_IN_FAILED) {
@@ -150,7 +152,8 @@ static int check_blob(const uint8_t *p, size_t len, struct diag *why)
     if (p[2] > VERSION) {
         return FAIL(why, -ERR_VERSION, "take over TLS keys of version %u", p[2]);
     }
-    if (len != BLOB_BYTES || p[2] != VERSION || p[3] > AEAD_AES_256_GCM || p[4] > FLAGS_ALL) {
+    if (len != RECORD_BLOB_BYTES || p[2] != VERSION || p[3] > AEAD_AES_256_GCM ||
+        p[4] > FLAGS_ALL) {
         return FAIL(why, -ERR_SYNTAX, "take over TLS keys: malformed session");
     }
     return 0;

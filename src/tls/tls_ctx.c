@@ -63,3 +63,13 @@ void tls_ctx_free(struct tls_ctx *c)
         mem_free(c);
     }
 }
+
+const struct record_limits *tls_ctx_limits(const struct tls_ctx *c)
+{
+    return &c->limits;
+}
+
+enum aead_backend tls_ctx_backend(const struct tls_ctx *c)
+{
+    return c->backend;
+}

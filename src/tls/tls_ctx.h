@@ -24,5 +24,8 @@ struct tls_ctx;
 
 /* options may be NULL. */
 MUST_USE int tls_ctx_new(struct tls_ctx **out, const struct tls_options *options, struct diag *why);
+/* For the layers that take sessions over; borrowed. */
+const struct record_limits *tls_ctx_limits(const struct tls_ctx *c);
+enum aead_backend tls_ctx_backend(const struct tls_ctx *c);
 void tls_ctx_free(struct tls_ctx *c);
 AUTO_DEFINE(tls_ctx, struct tls_ctx *, tls_ctx_free);

@@ -22,10 +22,12 @@ enum {
     TLS_HANDSHAKE_MS = 10000,
     TLS_LINGER_MS = 2000, /* for close_notify and unsent bytes after a clean close */
     TLS_HANDSHAKES_MAX = 1024,
+    TLS_LANE_HANDSHAKES_MAX = 512,
 };
 
 struct tls_loop_options {
     unsigned handshakes_max; /* unfinished at once on this loop; 0 = TLS_HANDSHAKES_MAX */
+    unsigned lane_max;       /* of these, of one lane; 0 = TLS_LANE_HANDSHAKES_MAX */
     uint64_t handshake_ms;   /* deadline of the whole handshake; 0 = TLS_HANDSHAKE_MS */
 };
 
@@ -59,7 +61,7 @@ void tls_stream_stats(const struct stream *s, struct record_stats *out);
 
 /* Live hand-over of an open session. Appends a versioned blob (keys, peer, bytes in flight) to out
  * and gives the stream below back; s is gone then. On failure (-EAGAIN before the handshake is done)
- * s is untouched. import takes below in any case and refuses a newer version with -ERR_VERSION. */
+ * s is as it was and what was appended is to be thrown away. import takes below in any case and refuses a newer version with -ERR_VERSION. */
 MUST_USE int tls_stream_export(struct stream *s, struct bytes *out, struct stream **out_below);
 MUST_USE int tls_stream_import(struct tls_loop *l, struct stream *below, const void *blob,
                                size_t len, struct stream **out, struct diag *why);

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/mem.h"
+#include "tls/tls_stream_int.h"
+
+struct tls_loop *tls_loop_new(struct loop *l, struct jobs *pool, struct tls_ctx *ctx,
+                              const struct tls_loop_options *options)
+{
+    struct tls_loop *t = mem_new(struct tls_loop);
+
+    t->loop = l;
+    t->pool = pool;
+    t->ctx = ctx;
+    t->options = options ? *options : (struct tls_loop_options){0};
+    if (t->options.handshakes_max == 0) {
+        t->options.handshakes_max = TLS_HANDSHAKES_MAX;
+    }
+    if (t->options.lane_max == 0) {
+        t->options.lane_max = TLS_LANE_HANDSHAKES_MAX;
+    }
+    if (t->options.handshake_ms == 0) {
+        t->options.handshake_ms = TLS_HANDSHAKE_MS;
+    }
+    map_init(&t->lanes);
+    list_init(&t->lingering);
+    return t;
+}
+
+/* Nobody owns what still lingers: it ends here. */
+static void end_lingering(struct tls_loop *l)
+{
+    list_for_each_safe (n, &l->lingering) {
+        struct tls_stream *t = container_of(n, struct tls_stream, in_lingering);
+        stream_close(t->below, -ERR_CANCELLED);
+        tls_stream_free(t);
+    }
+}
+
+void tls_loop_free(struct tls_loop *l)
+{
+    if (l) {
+        end_lingering(l);
+        map_fini(&l->lanes);
+        mem_free(l->in.buf);
+        mem_free(l->out.buf);
+        mem_free(l);
+    }
+}
+
+struct tls_loop_stats tls_loop_stats(const struct tls_loop *l)
+{
+    return l->stats;
+}

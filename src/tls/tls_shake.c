@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The handshake of a TLS stream: bytes are collected on the loop, each step is computed in a job, its
+ * output goes out on the loop. The job's object is the only thing that crosses threads; it holds the
+ * handshake and dies with it, so an open connection carries none of that.
+ */
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/num.h"
+#include "tls/tls_stream_int.h"
+
+enum { READ_BYTES = 4096, CONTENT_FIRST = 20, CONTENT_LAST = 23 };
+
+struct tls_shake {
+    struct job job;
+    struct handshake *handshake;
+    struct bytes in;  /* of the peer, for the next step; left over after the last one */
+    struct bytes out; /* what the last step wants to send */
+    struct timer retry;
+    struct tls_lane *lane;
+    uint64_t lane_key;
+    struct record *record; /* after the last step */
+    struct tls_peer peer;
+    struct diag why;
+    enum handshake_state state;
+    bool begun; /* at least one step was computed */
+};
+
+/* --- limits --- */
+
+static struct tls_lane *lane_find(struct tls_loop *l, uint64_t key, uint64_t hash)
+{
+    for (struct map_node *n = map_find(&l->lanes, hash); n; n = map_find_next(n)) {
+        struct tls_lane *lane = container_of(n, struct tls_lane, by_key);
+        if (lane->key == key) {
+            return lane;
+        }
+    }
+    return NULL;
+}
+
+static int lane_enter(struct tls_loop *l, uint64_t key, struct tls_lane **out)
+{
+    uint64_t hash = map_hash(&key, sizeof(key));
+    struct tls_lane *lane = lane_find(l, key, hash);
+
+    if (l->stats.handshakes >= l->options.handshakes_max ||
+        (lane && lane->count >= l->options.lane_max)) {
+        return -ERR_LIMIT;
+    }
+    if (!lane) {
+        lane = mem_new(struct tls_lane);
+        lane->key = key;
+        map_insert(&l->lanes, &lane->by_key, hash);
+    }
+    lane->count++;
+    l->stats.handshakes++;
+    *out = lane;
+    return 0;
+}
+
+static void lane_leave(struct tls_loop *l, struct tls_lane *lane)
+{
+    l->stats.handshakes--;
+    if (--lane->count == 0) {
+        map_remove(&l->lanes, &lane->by_key);
+        mem_free(lane);
+    }
+}
+
+/* --- the job --- */
+
+static void shake_free(struct tls_shake *k)
+{
+    handshake_free(k->handshake);
+    record_free(k->record);
+    tls_peer_fini(&k->peer);
+    bytes_fini(&k->in);
+    bytes_fini(&k->out);
+    mem_free(k);
+}
+
+static void abandoned(struct job *j)
+{
+    shake_free(container_of(j, struct tls_shake, job));
+}
+
+static int keep_slice(struct bytes *into, struct slice s, struct diag *why)
+{
+    int r = s.len > 0 ? bytes_add(into, s.p, s.len) : 0;
+
+    return r < 0 ? FAIL(why, r, "keep %zu bytes of a TLS handshake", s.len) : 0;
+}
+
+static int take_results(struct tls_shake *k)
+{
+    int r = keep_slice(&k->in, handshake_leftover(k->handshake), &k->why);
+
+    handshake_take_peer(k->handshake, &k->peer);
+    return r < 0 ? r : handshake_take_record(k->handshake, &k->record, &k->why);
+}
+
+/* In a pool thread. What libssl needs much memory for is gone when the last step returns. */
+static void work(struct job *j)
+{
+    struct tls_shake *k = container_of(j, struct tls_shake, job);
+
+    k->state = handshake_step_blocking(k->handshake, bytes_peek(&k->in), k->in.len, &k->why);
+    bytes_skip(&k->in, k->in.len);
+    int r = keep_slice(&k->out, handshake_output(k->handshake), &k->why);
+    if (r == 0 && k->state == HANDSHAKE_DONE) {
+        r = take_results(k);
+    }
+    if (r < 0) {
+        k->state = HANDSHAKE_FAILED;
+    }
+    if (k->state != HANDSHAKE_WANTS_INPUT) {
+        handshake_free(MOVE(k->handshake));
+    }
+}
+
+/* --- on the loop --- */
+
+void tls_shake_drop(struct tls_stream *t)
+{
+    struct tls_shake *k = t->shake;
+
+    if (!k) {
+        return;
+    }
+    t->shake = NULL;
+    timer_clear(&k->retry);
+    if (k->lane) {
+        lane_leave(t->l, k->lane);
+    }
+    if (t->step == TLS_WORK) {
+        job_abandon(&k->job); /* takes k */
+    } else {
+        shake_free(k);
+    }
+}
+
+static int give_up(struct tls_stream *t, int r, const struct diag *why)
+{
+    t->l->stats.failed++;
+    tls_shake_drop(t);
+    return tls_fail(t, r, why);
+}
+
+/* Into t's own step first: the job may be done before the next line. */
+static int submit(struct tls_stream *t)
+{
+    struct tls_shake *k = t->shake;
+    int r = jobs_submit(t->l->pool, &k->job, k->lane_key, &t->task);
+
+    if (r == -ERR_LIMIT && k->begun) {
+        timer_set(&k->retry, &t->task,
+                  TLS_SHAKE_RETRY_MS); /* what was computed is not thrown away */
+        return -EAGAIN;
+    }
+    if (r < 0) {
+        t->l->stats.refused++;
+        return give_up(t, FAIL(&t->s.diag, r, "too many TLS handshakes"), NULL);
+    }
+    k->begun = true;
+    tls_enter(t, TLS_WORK);
+    return 0;
+}
+
+/* A whole record, or something that will never be one. */
+static bool is_worth_a_step(const struct bytes *in)
+{
+    const uint8_t *p = bytes_peek(in);
+    size_t need = p ? record_need(p, in->len) : 0;
+
+    if (in->len == 0) {
+        return false;
+    }
+    bool is_tls = p[0] >= CONTENT_FIRST && p[0] <= CONTENT_LAST;
+    return !is_tls || need > RECORD_WIRE_MAX || (need > 0 && need <= in->len);
+}
+
+static int read_some(struct tls_stream *t)
+{
+    struct tls_shake *k = t->shake;
+    uint8_t *room = bytes_reserve(&k->in, READ_BYTES);
+
+    if (!room) {
+        return give_up(t, FAIL(&t->s.diag, -ERR_TOO_LARGE, "TLS handshake is too long"), NULL);
+    }
+    ssize_t n = stream_read(t->below, room, READ_BYTES);
+    if (n > 0) {
+        bytes_commit(&k->in, (size_t)n);
+        return 0;
+    }
+    if (n == -EAGAIN) {
+        return -EAGAIN;
+    }
+    if (n == 0) {
+        return give_up(t, FAIL(&t->s.diag, -ERR_TRUNCATED, "peer closed during the TLS handshake"),
+                       NULL);
+    }
+    return give_up(t, (int)n, &t->below->diag);
+}
+
+static int step_read(struct tls_stream *t)
+{
+    if (timer_is_armed(&t->shake->retry)) {
+        return -EAGAIN;
+    }
+    return is_worth_a_step(&t->shake->in) ? submit(t) : read_some(t);
+}
+
+static int step_work(struct tls_stream *t)
+{
+    if (!job_is_done(&t->shake->job)) {
+        return -EAGAIN;
+    }
+    tls_enter(t, TLS_SEND);
+    return 0;
+}
+
+static int become_open(struct tls_stream *t)
+{
+    struct tls_shake *k = t->shake;
+    struct slice left = {(const char *)bytes_peek(&k->in), k->in.len};
+
+    if (tls_in_keep(t, (struct slice){NULL, 0}, left) < 0) {
+        return give_up(t, FAIL(&t->s.diag, -ENOMEM, "keep %zu received bytes", left.len), NULL);
+    }
+    t->record = MOVE(k->record);
+    t->peer = k->peer;
+    k->peer = (struct tls_peer){0};
+    t->l->stats.done++;
+    tls_shake_drop(t);
+    tls_enter(t, TLS_OPEN);
+    return 0;
+}
+
+static int after_send(struct tls_stream *t)
+{
+    struct tls_shake *k = t->shake;
+    struct diag why = k->why;
+
+    switch (k->state) {
+    case HANDSHAKE_WANTS_INPUT:
+        tls_enter(t, TLS_READ);
+        return 0;
+    case HANDSHAKE_DONE:
+        return become_open(t);
+    case HANDSHAKE_FAILED:
+        break;
+    }
+    return give_up(t, why.code, &why);
+}
+
+static int step_send(struct tls_stream *t)
+{
+    struct tls_shake *k = t->shake;
+
+    while (k->out.len > 0) {
+        ssize_t n = stream_write(t->below, bytes_peek(&k->out), k->out.len);
+        if (n < 0) {
+            /* The alert of a handshake that failed is not worth another error. */
+            bool ours = k->state == HANDSHAKE_FAILED && n != -EAGAIN;
+            return ours           ? after_send(t)
+                   : n == -EAGAIN ? -EAGAIN
+                                  : give_up(t, (int)n, &t->below->diag);
+        }
+        bytes_skip(&k->out, (size_t)n);
+    }
+    int r = stream_flush(t->below);
+    if (r == -EAGAIN) {
+        return r;
+    }
+    return r < 0 && k->state != HANDSHAKE_FAILED ? give_up(t, r, &t->below->diag) : after_send(t);
+}
+
+static int step(struct tls_stream *t)
+{
+    switch (t->step) {
+    case TLS_READ:
+        return step_read(t);
+    case TLS_WORK:
+        return step_work(t);
+    case TLS_SEND:
+        return step_send(t);
+    case TLS_OPEN:
+    case TLS_FAILED:
+    case TLS_LINGER:
+        break;
+    }
+    return -EAGAIN;
+}
+
+void tls_shake_run(struct tls_stream *t)
+{
+    int r = 0;
+
+    if (timer_is_due(&t->deadline)) {
+        (void)give_up(t, FAIL(&t->s.diag, -ERR_DEADLINE, "TLS handshake took too long"), NULL);
+        return;
+    }
+    while (r == 0 && t->shake) {
+        r = step(t);
+    }
+}
+
+void tls_shake_start(struct tls_stream *t, const struct handshake_spec *spec, uint64_t lane)
+{
+    struct tls_shake *k = mem_new(struct tls_shake);
+    bool client = spec->role == TLS_MESH_CLIENT || spec->role == TLS_HOST_CLIENT;
+
+    t->shake = k;
+    k->job.work = work;
+    k->job.abandoned = abandoned;
+    k->lane_key = lane;
+    bytes_init(&k->in, HANDSHAKE_INPUT_MAX);
+    bytes_init(&k->out, HANDSHAKE_INPUT_MAX);
+    int r = lane_enter(t->l, lane, &k->lane);
+    if (r < 0) {
+        t->l->stats.refused++;
+        (void)give_up(t, FAIL(&t->s.diag, r, "too many TLS handshakes"), NULL);
+        return;
+    }
+    r = handshake_new(&k->handshake, t->l->ctx, spec, &t->s.diag);
+    if (r < 0) {
+        (void)give_up(t, r, NULL);
+        return;
+    }
+    timer_set(&t->deadline, &t->task, t->l->options.handshake_ms);
+    if (client) {
+        (void)submit(t); /* a refusal is told by the first call */
+    } else {
+        task_wake(&t->task, WAKE_START);
+    }
+}
