@@ -149,7 +149,7 @@ static int use_host(SSL *ssl, const struct handshake *h)
     bool ok = is_ip ? X509_VERIFY_PARAM_set1_ip(param, ip.bytes, ip_size(&ip)) == 1
                     : X509_VERIFY_PARAM_set1_host(param, h->host, 0) == 1;
     if (ok && ip_parse(&ip, sni, strlen(sni)) < 0) {
-        ok = SSL_set_tlsext_host_name(ssl, sni) == 1;
+        ok = SSL_set_tlsext_host_name(ssl, (char *)(uintptr_t)sni) == 1;
     }
     return ok ? 0 : -ERR_RANGE;
 }

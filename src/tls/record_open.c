@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The receiving half of the record layer. */
+#include <openssl/ssl.h>
+
 #include "base/num.h"
 #include "tls/record_int.h"
 
@@ -94,7 +96,8 @@ static int on_alert(struct record *r, const struct opened *o, struct diag *why)
     }
     r->in = RECORD_IN_FAILED;
     r->alert = TLS_ALERT_CLOSE_NOTIFY;
-    return FAIL(why, -ERR_TLS_ALERT, "peer sent TLS alert %u", o->p[1]);
+    return FAIL(why, -ERR_TLS_ALERT, "peer sent TLS alert %u (%s)", o->p[1],
+                SSL_alert_desc_string_long(o->p[1]));
 }
 
 static int on_key_update(struct record *r, bool ends_record, struct diag *why)

@@ -13,6 +13,12 @@ static const char signatures[] =
     "ECDSA+SHA384:ECDSA+SHA256:ECDSA+SHA512:ed25519:RSA-PSS+SHA512:RSA-PSS+SHA384:RSA-PSS+SHA256:"
     "RSA+SHA512:RSA+SHA384:RSA+SHA256";
 
+/* The library's macros want it writable and do not write. */
+static char *text(const char *s)
+{
+    return (char *)(uintptr_t)s;
+}
+
 static void set_modes(SSL_CTX *c)
 {
     (void)SSL_CTX_set_options(c, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION);
@@ -27,8 +33,9 @@ static SSL_CTX *make(const SSL_METHOD *method, const struct tls_options *o)
     bool ok = c && SSL_CTX_set_min_proto_version(c, TLS1_3_VERSION) == 1 &&
               SSL_CTX_set_max_proto_version(c, TLS1_3_VERSION) == 1 &&
               SSL_CTX_set_ciphersuites(c, o->suites ? o->suites : suites) == 1 &&
-              SSL_CTX_set1_groups_list(c, o->groups ? o->groups : groups) == 1 &&
-              SSL_CTX_set1_sigalgs_list(c, signatures) == 1 && SSL_CTX_set_num_tickets(c, 0) == 1;
+              SSL_CTX_set1_groups_list(c, text(o->groups ? o->groups : groups)) == 1 &&
+              SSL_CTX_set1_sigalgs_list(c, text(signatures)) == 1 &&
+              SSL_CTX_set_num_tickets(c, 0) == 1;
 
     if (!ok) {
         SSL_CTX_free(c);

@@ -1,0 +1,5 @@
+#include "t.h"
+TEST(x)
+{
+    CHECK(1);
+}
