@@ -5,6 +5,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "node/netlink.h"
@@ -19,6 +20,13 @@
 static const char *const sysctls[] = {"ipv4/tcp_fwmark_accept", "ipv4/tcp_migrate_req"};
 
 static const enum ip_family families[] = {IP_V4, IP_V6};
+
+bool rules_equal(const struct rules *a, const struct rules *b)
+{
+    return a->inbound == b->inbound && a->dns == b->dns && a->probes == b->probes &&
+           a->virtual_count == b->virtual_count &&
+           memcmp(a->virtual_links, b->virtual_links, sizeof(a->virtual_links)) == 0;
+}
 
 static bool has_ipv6(void)
 {

@@ -46,6 +46,8 @@ struct rules {
     char virtual_links[RULES_VIRTUAL_MAX][IFNAMSIZ];
 };
 
+bool rules_equal(const struct rules *a, const struct rules *b);
+
 enum rules_state {
     RULES_NONE,
     RULES_CAPTURING, /* exactly these rules */

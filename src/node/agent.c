@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/agent.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+
+static struct log_scope scope = LOG_SCOPE("agent");
+
+struct known_namespace {
+    struct map_node by_name;
+    char name[64];
+    char mode[16];
+};
+
+struct known_pod {
+    struct map_node by_uid;
+    struct enrolment *enrolment;
+};
+
+struct agent {
+    struct enrolment_env env;
+    struct task task;
+    struct task *watcher;
+    struct map pods;
+    struct map namespaces;
+    char **excluded; /* NULL at the end */
+    bool synced;
+    bool open; /* proxies are served */
+};
+
+static struct known_namespace *find_namespace(const struct agent *a, const char *name)
+{
+    for (struct map_node *n = map_find(&a->namespaces, map_hash_str(name)); n;
+         n = map_find_next(n)) {
+        struct known_namespace *k = container_of(n, struct known_namespace, by_name);
+        if (strcmp(k->name, name) == 0) {
+            return k;
+        }
+    }
+    return NULL;
+}
+
+static struct known_pod *find_pod(const struct agent *a, const char *uid)
+{
+    for (struct map_node *n = map_find(&a->pods, map_hash_str(uid)); n; n = map_find_next(n)) {
+        struct known_pod *k = container_of(n, struct known_pod, by_uid);
+        if (strcmp(enrolment_pod(k->enrolment)->uid, uid) == 0) {
+            return k;
+        }
+    }
+    return NULL;
+}
+
+static bool is_excluded(const struct agent *a, const char *namespace)
+{
+    for (char **name = a->excluded; *name; name++) {
+        if (strcmp(*name, namespace) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool wants_mesh(const struct agent *a, const struct pod *p)
+{
+    const struct known_namespace *k = find_namespace(a, p->namespace);
+
+    return !is_excluded(a, p->namespace) && pod_wants_mesh(p, k ? k->mode : NULL);
+}
+
+/* ---- events */
+
+static void on_pod(struct agent *a, struct pod *take_pod)
+{
+    struct known_pod *k = find_pod(a, take_pod->uid);
+    bool wanted = wants_mesh(a, take_pod);
+
+    if (k) {
+        bool ended = take_pod->is_terminal;
+        enrolment_update(k->enrolment, take_pod, wanted);
+        if (ended) {
+            enrolment_end(k->enrolment);
+        }
+        return;
+    }
+    if (take_pod->is_terminal || take_pod->host_network || take_pod->is_node_proxy) {
+        pod_free(take_pod);
+        return;
+    }
+    if (a->pods.count == AGENT_PODS_MAX) {
+        log_error(&scope, "too many pods on this node", F_STR("name", take_pod->name),
+                  F_U64("limit", AGENT_PODS_MAX));
+        pod_free(take_pod);
+        return;
+    }
+    k = mem_new(struct known_pod);
+    map_insert(&a->pods, &k->by_uid, map_hash_str(take_pod->uid));
+    k->enrolment = enrolment_new(&a->env, take_pod, wanted, &a->task);
+}
+
+static void on_pod_gone(struct agent *a, struct pod *take_pod)
+{
+    struct known_pod *k = find_pod(a, take_pod->uid);
+
+    if (k) {
+        enrolment_end(k->enrolment);
+    }
+    pod_free(take_pod);
+}
+
+static void reconsider(struct agent *a, const char *namespace)
+{
+    map_for_each (n, &a->pods) {
+        struct enrolment *e = container_of(n, struct known_pod, by_uid)->enrolment;
+        if (strcmp(enrolment_pod(e)->namespace, namespace) == 0) {
+            struct pod *same = pod_dup(enrolment_pod(e));
+            enrolment_update(e, same, wants_mesh(a, same));
+        }
+    }
+}
+
+static void on_namespace(struct agent *a, const struct pod_event *event)
+{
+    struct known_namespace *k = find_namespace(a, event->namespace);
+
+    if (!k && a->namespaces.count == AGENT_NAMESPACES_MAX) {
+        log_error(&scope, "too many namespaces", F_STR("name", event->namespace));
+        return;
+    }
+    if (!k) {
+        k = mem_new(struct known_namespace);
+        memcpy(k->name, event->namespace, sizeof(k->name));
+        map_insert(&a->namespaces, &k->by_name, map_hash_str(k->name));
+    }
+    memcpy(k->mode, event->mode, sizeof(k->mode));
+    reconsider(a, k->name);
+}
+
+static void on_namespace_gone(struct agent *a, const struct pod_event *event)
+{
+    struct known_namespace *k = find_namespace(a, event->namespace);
+
+    if (k) {
+        map_remove(&a->namespaces, &k->by_name);
+        mem_free(k);
+        reconsider(a, event->namespace);
+    }
+}
+
+static void on_event(struct agent *a, struct pod_event *event)
+{
+    switch (event->kind) {
+    case POD_EVENT_POD:
+        on_pod(a, MOVE(event->pod));
+        break;
+    case POD_EVENT_POD_GONE:
+        on_pod_gone(a, MOVE(event->pod));
+        break;
+    case POD_EVENT_NAMESPACE:
+        on_namespace(a, event);
+        break;
+    case POD_EVENT_NAMESPACE_GONE:
+        on_namespace_gone(a, event);
+        break;
+    case POD_EVENT_SYNCED:
+        a->synced = true;
+        log_info(&scope, "pods are known", F_U64("pods", a->pods.count));
+        break;
+    }
+}
+
+/* ---- the task */
+
+static void bury(struct agent *a)
+{
+    map_for_each (n, &a->pods) {
+        struct known_pod *k = container_of(n, struct known_pod, by_uid);
+        if (enrolment_standing(k->enrolment) == ENROLMENT_OVER) {
+            map_remove(&a->pods, n);
+            enrolment_free(k->enrolment);
+            mem_free(k);
+        }
+    }
+}
+
+static bool all_located(const struct agent *a)
+{
+    map_for_each (n, &a->pods) {
+        if (!enrolment_is_located(container_of(n, struct known_pod, by_uid)->enrolment)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void run(struct task *t, unsigned why)
+{
+    struct agent *a = container_of(t, struct agent, task);
+    struct pod_event event = {0};
+
+    (void)why; /* events and changed standings are both looked at each time */
+    while (a->env.source->ops->next(a->env.source, &event) > 0) {
+        on_event(a, &event);
+        event = (struct pod_event){0};
+    }
+    bury(a);
+    if (a->synced && !a->open && all_located(a)) {
+        a->open = true;
+        zds_server_open(a->env.zds);
+    }
+    if (a->watcher) {
+        task_wake(a->watcher, WAKE_CHILD);
+    }
+}
+
+static char **dup_list(const char *const *list)
+{
+    size_t count = 0;
+
+    while (list && list[count]) {
+        count++;
+    }
+    char **copy = mem_array(count + 1, sizeof(char *));
+    for (size_t i = 0; i < count; i++) {
+        copy[i] = mem_strdup(list[i]);
+    }
+    return copy;
+}
+
+static void free_list(char **list)
+{
+    for (char **at = list; at && *at; at++) {
+        mem_free(*at);
+    }
+    mem_free(list);
+}
+
+int agent_new(const struct agent_config *config, struct agent **out, struct diag *why)
+{
+    AUTO(agent) struct agent *a = mem_new(struct agent);
+
+    map_init(&a->pods);
+    map_init(&a->namespaces);
+    task_init(&a->task, config->loop, "agent", run);
+    a->env = (struct enrolment_env){
+        .loop = config->loop,
+        .jobs = config->jobs,
+        .capture = config->capture,
+        .source = config->source,
+        .told_ms = config->told_ms > 0 ? config->told_ms : ENROLMENT_TOLD_MS,
+        .probes = config->probes,
+    };
+    a->excluded = dup_list(config->excluded);
+    int r = zds_server_new(config->loop, config->zds_path, &a->env.zds, why);
+    if (r < 0) {
+        return r;
+    }
+    config->source->ops->own(config->source, &a->task);
+    task_wake(&a->task, WAKE_START);
+    *out = MOVE(a);
+    return 0;
+}
+
+void agent_free(struct agent *a)
+{
+    if (!a) {
+        return;
+    }
+    map_for_each (n, &a->pods) {
+        struct known_pod *k = container_of(n, struct known_pod, by_uid);
+        enrolment_free(k->enrolment);
+        mem_free(k);
+    }
+    map_for_each (n, &a->namespaces) {
+        mem_free(container_of(n, struct known_namespace, by_name));
+    }
+    map_fini(&a->pods);
+    map_fini(&a->namespaces);
+    zds_server_free(a->env.zds);
+    task_fini(&a->task);
+    free_list(a->excluded);
+    mem_free(a);
+}
+
+bool agent_is_ready(const struct agent *a)
+{
+    return a->open && zds_server_proxies(a->env.zds) > 0;
+}
+
+const struct enrolment *agent_find(const struct agent *a, const char *uid)
+{
+    const struct known_pod *k = find_pod(a, uid);
+
+    return k ? k->enrolment : NULL;
+}
+
+void agent_watch(struct agent *a, struct task *t)
+{
+    a->watcher = t;
+}
+
+struct agent_counts agent_counts(const struct agent *a)
+{
+    struct agent_counts c = {.pods = (unsigned)a->pods.count,
+                             .proxies = zds_server_proxies(a->env.zds)};
+
+    map_for_each (n, &a->pods) {
+        enum enrolment_standing s =
+            enrolment_standing(container_of(n, struct known_pod, by_uid)->enrolment);
+        c.joining += s == ENROLMENT_JOINING;
+        c.members += s == ENROLMENT_IN;
+        c.leaving += s == ENROLMENT_LEAVING;
+    }
+    return c;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's core: follows pods and namespaces, and takes each pod of this node into the mesh and
+ * out of it (enrolment.h). Proxies are served once everything that exists has been seen, so that a
+ * restarted agent never makes them drop a pod. Lives on one loop.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "io/jobs.h"
+#include "node/capture.h"
+#include "node/enrolment.h"
+#include "node/pod_source.h"
+
+enum { AGENT_PODS_MAX = 1024, AGENT_NAMESPACES_MAX = 16384 };
+
+struct agent_config {
+    struct loop *loop;
+    struct jobs *jobs;                 /* job threads, for visits to namespaces */
+    const struct capture_ops *capture; /* &capture_kernel */
+    struct pod_source *source;
+    const char *zds_path;
+    const char *const *excluded; /* namespaces, NULL at the end; may be NULL */
+    unsigned told_ms;            /* 0 = ENROLMENT_TOLD_MS */
+    bool probes;
+};
+
+struct agent;
+
+void agent_free(struct agent *a);
+MUST_USE int agent_new(const struct agent_config *config, struct agent **out, struct diag *why);
+AUTO_DEFINE(agent, struct agent *, agent_free);
+
+/* Everything that existed at the start is known, and a proxy is connected. */
+bool agent_is_ready(const struct agent *a);
+
+/* The pod with this uid; NULL if the agent does not know it (yet). Borrowed until the next turn. */
+const struct enrolment *agent_find(const struct agent *a, const char *uid);
+/* Woken with WAKE_CHILD whenever a pod's standing may have changed; NULL: nobody. */
+void agent_watch(struct agent *a, struct task *t);
+
+struct agent_counts {
+    unsigned pods; /* known on this node */
+    unsigned joining;
+    unsigned members;
+    unsigned leaving;
+    unsigned proxies;
+};
+struct agent_counts agent_counts(const struct agent *a);

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/capture.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "node/pod_netns.h"
+#include "node/proof.h"
+#include "node/sock_diag.h"
+
+/* A uid comes from the API: it must not name another folder. */
+static bool is_file_name(const char *s)
+{
+    return s[0] != '\0' && s[0] != '.' && !strchr(s, '/');
+}
+
+static int find(const struct pod *pod, int *out_netns, struct diag *why)
+{
+    char path[256];
+    int n = snprintf(path, sizeof(path), CAPTURE_NETNS_DIR "/%s", pod->uid);
+
+    if (!is_file_name(pod->uid) || n < 0 || (size_t)n >= sizeof(path)) {
+        return FAIL(why, -ERR_NOT_FOUND, "pod with a strange uid");
+    }
+    int r = netns_open(path, out_netns, NULL);
+    return r == -ENOENT || r == -EINVAL ? pod_netns_find_blocking("/proc", pod, out_netns, why) : r;
+}
+
+static int inspect(int netns, const struct rules *rules, enum rules_state *out, struct diag *why)
+{
+    NETNS_VISIT(visit);
+    int r = netns_enter_blocking(&visit, netns, why);
+
+    return r < 0 ? r : rules_inspect_blocking(rules, out, why);
+}
+
+static int install(int netns, const struct rules *rules, struct diag *why)
+{
+    NETNS_VISIT(visit);
+    int r = netns_enter_blocking(&visit, netns, why);
+
+    return r < 0 ? r : rules_install_blocking(rules, why);
+}
+
+static int prove(int netns, const struct rules *rules, struct diag *why)
+{
+    NETNS_VISIT(visit);
+    int r = netns_enter_blocking(&visit, netns, why);
+
+    return r < 0 ? r : proof_take_blocking(rules, why);
+}
+
+static int leave(int netns, const struct rules *rules, struct diag *why)
+{
+    NETNS_VISIT(visit);
+    int r = netns_enter_blocking(&visit, netns, why);
+
+    return r < 0 ? r : rules_leave_blocking(rules, why);
+}
+
+static int count(int netns, unsigned *out, struct diag *why)
+{
+    NETNS_VISIT(visit);
+    int r = netns_enter_blocking(&visit, netns, why);
+
+    return r < 0 ? r : sock_diag_count_carried_blocking(out, why);
+}
+
+static int remove_rules(int netns, struct diag *why)
+{
+    NETNS_VISIT(visit);
+    int r = netns_enter_blocking(&visit, netns, why);
+
+    return r < 0 ? r : rules_remove_blocking(why);
+}
+
+const struct capture_ops capture_kernel = {
+    .find = find,
+    .inspect = inspect,
+    .install = install,
+    .prove = prove,
+    .leave = leave,
+    .count = count,
+    .remove = remove_rules,
+};

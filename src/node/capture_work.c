@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/capture_work.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+
+static int look(struct capture_work *w)
+{
+    int r = w->ops->find(w->pod, &w->netns, &w->why);
+
+    return r < 0 ? r : w->ops->inspect(w->netns, &w->rules, &w->state, &w->why);
+}
+
+static int call(struct capture_work *w)
+{
+    switch (w->kind) {
+    case CAPTURE_LOOK:
+        return look(w);
+    case CAPTURE_INSTALL:
+        return w->ops->install(w->netns, &w->rules, &w->why);
+    case CAPTURE_PROVE:
+        return w->ops->prove(w->netns, &w->rules, &w->why);
+    case CAPTURE_LEAVE:
+        return w->ops->leave(w->netns, &w->rules, &w->why);
+    case CAPTURE_COUNT:
+        return w->ops->count(w->netns, &w->count, &w->why);
+    case CAPTURE_REMOVE:
+        return w->ops->remove(w->netns, &w->why);
+    }
+    return -ERR_UNSUPPORTED;
+}
+
+static void work(struct job *j)
+{
+    struct capture_work *w = container_of(j, struct capture_work, job);
+
+    w->result = call(w);
+}
+
+static void release(struct capture_work *w)
+{
+    if (w->netns >= 0) {
+        close(w->netns);
+    }
+    pod_free(w->pod);
+    mem_free(w);
+}
+
+static void abandoned(struct job *j)
+{
+    release(container_of(j, struct capture_work, job));
+}
+
+struct capture_work *capture_work_start(struct jobs *jobs, const struct capture_ops *ops,
+                                        enum capture_kind kind, const struct pod *pod,
+                                        const struct rules *rules, int netns, struct task *t)
+{
+    int fd = netns < 0 ? -1 : fcntl(netns, F_DUPFD_CLOEXEC, 0);
+    struct capture_work *w = mem_new(struct capture_work);
+
+    w->job.work = work;
+    w->job.abandoned = abandoned;
+    w->ops = ops;
+    w->kind = kind;
+    w->pod = pod_dup(pod);
+    w->rules = *rules;
+    w->netns = fd;
+    if ((netns >= 0 && fd < 0) || jobs_submit(jobs, &w->job, map_hash_str(pod->uid), t) < 0) {
+        release(w);
+        return NULL;
+    }
+    return w;
+}
+
+void capture_work_drop(struct capture_work *w)
+{
+    if (w) {
+        job_abandon(&w->job);
+    }
+}

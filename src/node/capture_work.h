@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One blocking call of capture.h under way in the job pool. Holds all it touches, so it can be
+ * dropped at any time. */
+#pragma once
+
+#include "io/jobs.h"
+#include "node/capture.h"
+
+enum capture_kind {
+    CAPTURE_LOOK, /* find the namespace, then inspect it */
+    CAPTURE_INSTALL,
+    CAPTURE_PROVE,
+    CAPTURE_LEAVE,
+    CAPTURE_COUNT,
+    CAPTURE_REMOVE
+};
+
+struct capture_work {
+    struct job job;
+    const struct capture_ops *ops;
+    enum capture_kind kind;
+    struct pod *pod; /* for CAPTURE_LOOK */
+    struct rules rules;
+    int netns;
+    /* once done */
+    int result;
+    enum rules_state state; /* of CAPTURE_LOOK; its namespace is in netns */
+    unsigned count;         /* of CAPTURE_COUNT */
+    struct diag why;
+};
+
+/* NULL: the pool is full, or descriptors are short. netns is duplicated; -1 for CAPTURE_LOOK. */
+struct capture_work *capture_work_start(struct jobs *jobs, const struct capture_ops *ops,
+                                        enum capture_kind kind, const struct pod *pod,
+                                        const struct rules *rules, int netns, struct task *t);
+static inline bool capture_work_is_done(const struct capture_work *w)
+{
+    return job_is_done(&w->job);
+}
+/* Done or not; NULL is fine. */
+void capture_work_drop(struct capture_work *w);

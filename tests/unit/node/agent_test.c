@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/agent.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "t.h"
+#include "world.h"
+
+/* In, out, in again, gone: every step there is. */
+static bool live_a_life(struct world *w)
+{
+    bool good = world_reach(w, ENROLMENT_OUT);
+
+    world_label(w, true);
+    good = good && world_reach(w, ENROLMENT_IN) && w->kernel == RULES_CAPTURING && w->announced;
+    w->carried = 1;
+    world_label(w, false);
+    good = good && world_reach(w, ENROLMENT_LEAVING);
+    world_pass(w, 60);
+    good = good && world_reach(w, ENROLMENT_LEAVING);
+    w->carried = 0;
+    good = good && world_reach(w, ENROLMENT_OUT) && w->kernel == RULES_NONE && !w->announced &&
+           !w->served;
+    world_label(w, true);
+    good = good && world_reach(w, ENROLMENT_IN);
+    w->carried = 1;
+    world_delete(w);
+    good = good && world_reach(w, ENROLMENT_OVER);
+    world_pass(w, 20); /* a proxy that was away at that moment hears of it when it is back */
+    return good && !w->served;
+}
+
+static int calls_of_a_life(void)
+{
+    struct world w;
+
+    world_start(&w);
+    bool good = live_a_life(&w) && !w.broken;
+    int calls = w.calls;
+    if (w.broken) {
+        printf("# %s:%s\n", w.broken, w.trace);
+    }
+    world_stop(&w);
+    return good ? calls : -1;
+}
+
+TEST(a_pod_joins_leaves_and_joins_again_in_order)
+{
+    CHECK(calls_of_a_life() > 15);
+}
+
+/* Nothing the kernel, the API or the proxy may refuse leaves a pod captured where nobody listens, or
+ * announced without proof, or cuts a connection; and the pod gets where it should. */
+static int survive(int fail_at, enum fault fault)
+{
+    struct world w;
+
+    world_start(&w);
+    w.fail_at = fail_at;
+    w.fault = fault;
+    bool good = live_a_life(&w) && !w.broken;
+    if (!good) {
+        printf("# call %d fails (%d): %s:%s\n", fail_at, fault, w.broken ? w.broken : "stuck",
+               w.trace);
+    }
+    world_stop(&w);
+    return good;
+}
+
+TEST(whatever_call_fails_once_the_pod_is_never_half_in)
+{
+    int calls = calls_of_a_life();
+
+    CHECK(calls > 0);
+    for (int i = 0; i < calls; i++) {
+        CHECK(survive(i, FAULT_ERROR));
+    }
+}
+
+TEST(whenever_the_proxys_connection_is_lost_the_pod_is_never_half_in)
+{
+    int calls = calls_of_a_life();
+
+    CHECK(calls > 0);
+    for (int i = 0; i < calls; i++) {
+        CHECK(survive(i, FAULT_LOST_PROXY));
+    }
+}
+
+/* A new agent finds its way from what is in the kernel and the API. */
+TEST(wherever_the_agent_dies_the_next_one_goes_on)
+{
+    int calls = calls_of_a_life();
+
+    CHECK(calls > 0);
+    for (int i = 0; i < calls; i++) {
+        struct world w;
+        world_start(&w);
+        w.stop_at = i;
+        bool good = live_a_life(&w) && !w.broken;
+        if (!good) {
+            printf("# dies after call %d: %s:%s\n", i, w.broken ? w.broken : "stuck", w.trace);
+        }
+        world_stop(&w);
+        CHECK(good);
+    }
+}
+
+TEST(labels_that_flip_fifty_times_cut_no_connection)
+{
+    struct world w;
+
+    world_start(&w);
+    world_label(&w, true);
+    bool good = world_reach(&w, ENROLMENT_IN);
+    w.carried = 3;
+    for (int i = 0; good && i < 50; i++) {
+        world_label(&w, i % 2 != 0);
+        world_pass(&w, 7 * i % 60);
+    }
+    world_label(&w, true);
+    good = good && world_reach(&w, ENROLMENT_IN) && !w.broken;
+    const char *broken = w.broken;
+    world_stop(&w);
+    CHECK_STR(broken ? broken : "", "");
+    CHECK(good);
+}
+
+TEST(a_pod_that_was_unlabelled_while_no_agent_ran_leaves_in_order)
+{
+    struct world w;
+
+    world_start(&w);
+    world_label(&w, true);
+    bool joined = world_reach(&w, ENROLMENT_IN);
+    w.carried = 1;
+    world_agent_kill(&w);
+    w.labelled = false;
+    world_agent_start(&w);
+    bool leaving = world_reach(&w, ENROLMENT_LEAVING);
+    bool served = w.served;
+    w.carried = 0;
+    bool out = world_reach(&w, ENROLMENT_OUT);
+    const char *broken = w.broken;
+    world_stop(&w);
+    CHECK(joined);
+    CHECK(leaving);
+    CHECK(served);
+    CHECK(out);
+    CHECK_STR(broken ? broken : "", "");
+}
+
+TEST(connections_that_never_end_hold_a_leaving_pod_for_ten_minutes)
+{
+    struct world w;
+
+    world_start(&w);
+    world_label(&w, true);
+    bool joined = world_reach(&w, ENROLMENT_IN);
+    w.carried = 1;
+    world_label(&w, false);
+    world_pass(&w, 100);
+    bool leaving = world_reach(&w, ENROLMENT_LEAVING);
+    for (int minute = 0; minute < 9; minute++) {
+        loop_advance(w.loop, 60000);
+        leaving = leaving && world_reach(&w, ENROLMENT_LEAVING);
+    }
+    bool served = w.served;
+    loop_advance(w.loop, 60000);
+    bool out = world_reach(&w, ENROLMENT_OUT);
+    world_stop(&w);
+    CHECK(joined);
+    CHECK(leaving);
+    CHECK(served);
+    CHECK(out);
+}
+
+/* The test's own eye: a proxy that loses the pod by itself is noticed as broken. */
+TEST(the_world_notices_what_must_not_be)
+{
+    struct world w;
+
+    world_start(&w);
+    world_label(&w, true);
+    bool joined = world_reach(&w, ENROLMENT_IN);
+    const char *before = w.broken;
+    w.served = false;
+    loop_advance(w.loop, ENROLMENT_CHECK_MS);
+    world_pass(&w, 20);
+    const char *after = w.broken;
+    world_stop(&w);
+    CHECK(joined);
+    CHECK(!before);
+    CHECK(after);
+}
