@@ -9,7 +9,7 @@ Node 3 is for scenarios that need a proxy to themselves (see `Solo`); node 4 has
 import os
 import sys
 
-from lib import app, dnsd, model, netns, pki, topo, wait
+from lib import app, dnsd, model, netns, topo
 from lib.cni import Agent
 from lib.cp import ControlPlane
 from lib.proc import Process
@@ -120,6 +120,15 @@ class Mesh:
     def __getitem__(self, node):
         return self.ztunnels[node]
 
+    def next_generation(self, node):
+        """Another proxy for a node, in a namespace of its own as its pod would be; not started."""
+        zt = Ztunnel(self.topology, node, self.cp, self.agents[node].path, self.folder, self.resolv, f"ztunnel-{node}b")
+        zt.ns = self.topology.ns(f"gen{node}")
+        if zt.ns not in netns.names():
+            self.topology.add_host(f"gen{node}", 210 + node)
+        zt.binary = self.ztunnels[node].binary
+        return zt
+
     def tunnels(self, name, port=15008):
         """Live tunnels into a pod: the peers' (address, port)."""
         return sorted((row[2], row[3]) for row in netns.tcp_sockets(self.ns(name))
@@ -139,7 +148,6 @@ class Solo:
         self.zt = Ztunnel(topology, 3, cp, self.agent.path, folder, resolv)
         self.agent.pods = {"uid-p31": (self.ns("p31"), "alpha-1", "shop", "alpha"),
                            "uid-p32": (self.ns("p32"), "beta-1", "shop", "beta")}
-        self._started = []
 
     @staticmethod
     def resources():
@@ -156,19 +164,12 @@ class Solo:
             self.zt.wait_ready()
         return self
 
-    def second(self, name="ztunnel-3b"):
-        """Another generation of the proxy on the same node; not started."""
-        other = Ztunnel(self.topology, 3, self.cp, self.agent.path, self.zt.folder, self.zt.resolv, name=name)
-        self._started.append(other)
-        return other
-
     def credential(self, *sans, **options):
         """A certificate of the mesh's root; by default the peer's."""
         return self.cp.authority.issue(*(sans or [model.spiffe("peer")]), **options)
 
     def finish(self):
-        for zt in (self.zt, *self._started):
-            zt.discard()
+        self.zt.discard()
         self.agent.stop()
 
 
@@ -191,15 +192,3 @@ class World:
         if self.names:
             self.names.close()
         self.topology.down()
-
-
-def other_root():
-    """An authority of the same name that nobody trusts."""
-    return pki.Authority()
-
-
-def cut_within(seconds, what, probe):
-    """`wait.until` that is not stretched: the time is the promise under test."""
-    watch = wait.Stopwatch()
-    wait.until(what, probe, seconds)
-    return watch.seconds

@@ -52,7 +52,7 @@ class Link:
 
     def __init__(self, tls, client, settings):
         self.tls, self.lock = tls, threading.RLock()
-        self.streams, self.goaway, self.pings, self.closed = {}, None, 0, None
+        self.streams, self.goaway, self.pongs, self.closed = {}, None, 0, None
         self.new_requests = []
         tls.setblocking(False)
         self.h2 = _connection(client, settings)
@@ -74,8 +74,15 @@ class Link:
                 self._close(error)
 
     def _close(self, error):
+        """Notes why; an alert that waits to be read says more than a write that failed."""
         if self.closed is None:
-            self.closed = getattr(error, "reason", None) or type(error).__name__
+            self.closed = type(error).__name__
+            try:
+                while self.tls.recv(65536):
+                    pass
+            except OSError as reason:
+                error = reason
+            self.closed = getattr(error, "reason", None) or self.closed
 
     def pump(self, seconds=0.05):
         """Takes in what comes within the time, at least one read; returns whether anything came."""
@@ -121,8 +128,8 @@ class Link:
             self.streams.setdefault(event.stream_id, StreamState()).end = int(event.error_code)
         elif isinstance(event, h2.events.ConnectionTerminated):
             self.goaway = (int(event.error_code), event.last_stream_id)
-        elif isinstance(event, h2.events.PingReceived):
-            self.pings += 1
+        elif isinstance(event, h2.events.PingAckReceived):
+            self.pongs += 1
 
     def until(self, what, probe, seconds=5.0):
         """Pumps until `probe` is true; `Refused` if the connection goes first."""

@@ -58,7 +58,6 @@ class Topology:
     def __init__(self, pods):
         self.prefix = f"lab{os.getpid()}x{_start_time(os.getpid())}"
         self.pods = pods
-        self._spare = 0
 
     def ns(self, name):
         return f"{self.prefix}-{name}"
@@ -101,6 +100,7 @@ class Topology:
         self._attach(ext, "ext", EXT4, EXT6)
 
     def _attach(self, ns, port, v4, v6):
+        """A cable from namespace `ns` to the router's bridge."""
         netns.batch(self.ns("fab"), [f"link add {port} type veth peer name eth0 netns {ns}",
                                      f"link set {port} master br0 up"])
         netns.batch(ns, ["link set eth0 up", f"addr add {v4}/24 dev eth0", f"addr add {v6}/64 dev eth0 nodad",
@@ -109,9 +109,15 @@ class Topology:
     def _node(self, node):
         ns = self._new(f"n{node}")
         netns.sysctl(ns, net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
-        self._attach(ns, f"n{node}", node4(node), f"fd31::{node}")
+        self._attach(ns, f"n{node}", node4(node), f"fd31::{node:x}")
         netns.batch(self.ns("fab"), [f"route add 10.244.{node}.0/24 via {node4(node)}",
-                                     f"-6 route add fd44:{node}::/64 via fd31::{node}"])
+                                     f"-6 route add fd44:{node}::/64 via fd31::{node:x}"])
+
+    def add_host(self, name, number):
+        """A host on the router's network, 172.31.0.<number>: a place for a second generation of a node proxy, whose
+        own ports are then not in the way of the first one's."""
+        self._attach(self._new(name), name, node4(number), f"fd31::{number:x}")
+        return self.ns(name)
 
     def add_pod(self, node, pod, name=None):
         """The pod's namespace, wired to its node. A second one with the same addresses needs a `name`."""
@@ -136,7 +142,7 @@ class Topology:
     def capture(self, name, rules="contract"):
         """Puts the redirection into a pod, as a node agent would: `contract` or `tproxy`."""
         ns = self.ns(name)
-        netns.sysctl(ns, net__ipv4__tcp_fwmark_accept=1)
+        netns.sysctl(ns, net__ipv4__tcp_fwmark_accept=1, net__ipv4__tcp_migrate_req=1)
         netns.run(["ip", "netns", "exec", ns, "nft", "-f", str(RULES / f"{rules}.nft")])
         netns.batch(ns, ["rule add fwmark 0x111/0xfff pref 32764 lookup 100", "route replace local default dev lo table 100",
                          "-6 rule add fwmark 0x111/0xfff pref 32764 lookup 100",

@@ -75,12 +75,11 @@ class Ztunnel:
         self.ns, self.folder, self.resolv = topology.ns(f"n{node}"), folder, resolv
         self.name = name or f"ztunnel-{node}"
         self.process, self.binary = None, CHECKED
-        token = os.path.join(folder, "token")
-        with open(token, "w", encoding="ascii") as f:
-            f.write("a-token")
+        self.token_file = os.path.join(folder, "token")
+        self.set_token("a-token")
         self.env = {
             "PATH": os.environ["PATH"], "XDS_ADDRESS": cp.url, "CA_ADDRESS": cp.url, "XDS_ROOT_CA": cp.root_file,
-            "CA_ROOT_CA": cp.root_file, "AUTH_TOKEN": token, "INPOD_UDS": uds, "NODE_NAME": f"node{node}",
+            "CA_ROOT_CA": cp.root_file, "AUTH_TOKEN": self.token_file, "INPOD_UDS": uds, "NODE_NAME": f"node{node}",
             "CLUSTER_ID": "Kubernetes", "POD_NAME": f"ztunnel-{node}", "POD_NAMESPACE": "istio-system",
             "INSTANCE_IP": topo.node4(node), "SERVICE_ACCOUNT": "ztunnel", "RUST_LOG": "info",
             "ZTUNNEL_WORKER_THREADS": "2", "ISTIO_META_DNS_CAPTURE": "true",
@@ -91,6 +90,10 @@ class Ztunnel:
         environment = {k: v for k, v in {**self.env, **env}.items() if v is not None}
         self.process = Process(self.name, [self.binary, *arguments], self.folder, ns=self.ns, env=environment,
                                etc_resolv=self.resolv)
+
+    def set_token(self, text):
+        with open(self.token_file, "w", encoding="ascii") as f:
+            f.write(text)
 
     @property
     def sanitized(self):

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must not grow, and what must not stand still. SCENARIO_STALL_SECONDS lengthens the stall (5)."""
+import os
+
+import pytest
+
+from lib import app, client, netns, topo, wait, ztunnel
+
+STALL = int(os.environ.get("SCENARIO_STALL_SECONDS", "5"))
+SERVER4 = topo.pod4(2, 1)
+WINDOW_KIB = 4096
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shipped(running_mesh):
+    """Measured are the programs as they are shipped."""
+    running_mesh.heal()
+    running_mesh.use(ztunnel.PLAIN)
+    yield
+    running_mesh.use(ztunnel.CHECKED)
+
+
+def run(mesh, folder, count, lanes=40):
+    with client.Load(mesh.ns("p11"), str(folder), "many", SERVER4, app.ECHO, count, lanes) as load:
+        got = load.result(90)
+    assert got["failed"] == 0 and got["ok"] == count, got
+
+
+def quiet(mesh):
+    """No connection is left in either proxy."""
+    return all(not s["connections"][way] for node in (1, 2)
+               for s in mesh[node].config_dump()["workloadState"].values() for way in ("inbound", "outbound"))
+
+
+def test_ten_thousand_connections_leave_nothing_behind(mesh, tmp_path):
+    run(mesh, tmp_path, 2000)
+    wait.until("all have ended", lambda: quiet(mesh))
+    before = {n: (mesh[n].open_fds(), mesh[n].private_kib()) for n in (1, 2)}
+    run(mesh, tmp_path, 10_000)
+    wait.until("all have ended", lambda: quiet(mesh))
+    for node, (fds, kib) in before.items():
+        wait.until(f"descriptors of node {node} are as before", lambda n=node, f=fds: mesh[n].open_fds() == f)
+        wait.until(f"memory of node {node} is as before", lambda n=node, k=kib: mesh[n].private_kib() <= k + 256)
+
+
+def test_ten_streams_that_nobody_reads_do_not_slow_ninety_others(mesh, tmp_path):
+    run(mesh, tmp_path, 200)
+    before = {n: mesh[n].private_kib() for n in (1, 2)}
+    with client.Load(mesh.ns("p11"), str(tmp_path), "stall", SERVER4, app.SOURCE, 90, 10, STALL, 262144, 24 << 20) as load:
+        load.wait("measured", 30 + STALL)
+        grown = {n: mesh[n].private_kib() - before[n] for n in (1, 2)}
+        tunnels = [t for t in mesh.tunnels("p21") if t[0] == topo.pod4(1, 1)]
+        load.say("go on")
+        got = load.result(60)
+    assert got["right"] == got["streams"] == 100, got
+    assert got["during"] >= 0.8 * got["before"] and got["worst"] >= 0.5, got
+    assert len(tunnels) <= 2
+    for node in (1, 2):
+        assert grown[node] <= 10 * WINDOW_KIB + 8192, f"node {node}: {grown}"
+
+
+def test_an_upload_that_nobody_takes_is_held_back(mesh, tmp_path):
+    run(mesh, tmp_path, 50)
+    before = {n: mesh[n].private_kib() for n in (1, 2)}
+    with netns.connect(mesh.ns("p11"), SERVER4, app.MUTE) as sock:
+        sock.settimeout(1)
+        taken = 0
+        with pytest.raises(TimeoutError):
+            while taken < 256 << 20:
+                taken += sock.send(b"x" * 65536)
+        for node in (1, 2):
+            assert mesh[node].private_kib() - before[node] <= 2 * WINDOW_KIB + 2048
+        client.echo(mesh.ns("p11"), SERVER4)
