@@ -22,7 +22,7 @@ enum {
 /* reason, text for people */
 #define ROUTE_REASONS(X)                                                                           \
     X(ROUTE_OK, "ok")                                                                              \
-    X(ROUTE_RECURSIVE, "recursive call")                                                           \
+    X(ROUTE_RECURSIVE, "attempted recursive call to ourselves")                                    \
     X(ROUTE_NO_UPSTREAM, "no healthy upstream")                                                    \
     X(ROUTE_NO_WAYPOINT, "unknown waypoint")                                                       \
     X(ROUTE_WAYPOINT_NO_UPSTREAM, "no healthy waypoint upstream")                                  \
@@ -118,3 +118,9 @@ struct inbound {
 
 void inbound_decide(struct inbound *out, const struct world *w, const struct inbound_query *q);
 void inbound_fini(struct inbound *in);
+
+/* The service an inbound connection is counted under (contract 9.2): the one that the forwarded header
+ * names if the workload belongs to it, else the first of its services with a port that leads to
+ * dst_port. NULL: none. Borrowed from the world. */
+const struct service *inbound_service(const struct world *w, const struct workload *local,
+                                      const char *forwarded_host, uint16_t dst_port);
