@@ -60,8 +60,9 @@ static ssize_t take_chunked(struct h1_exchange *x, void *into, size_t room)
 /* Fields that would change the framing or the routing after the fact are dropped (RFC 9110 6.5.1). */
 static bool may_trail(struct slice name)
 {
-    static const char *const never[] = {"content-length", "transfer-encoding", "host", "connection",
-                                        "authorization",  "te",                "trailer"};
+    static const char *const never[] = {"content-length", "transfer-encoding", "host",
+                                        "connection",     "authorization",     "te",
+                                        "trailer"};
 
     for (unsigned i = 0; i < ARRAY_LEN(never); i++) {
         if (name.len == strlen(never[i]) && strncasecmp(name.p, never[i], name.len) == 0) {
@@ -379,11 +380,9 @@ static int x_flush(struct stream *s)
     if (!x->server) {
         return x->failure;
     }
-    if (x->server->out.len == 0) {
-        return 0;
-    }
-    h1_kick(x->server);
-    return -EAGAIN;
+    /* What was written leaves at the end of this turn or waits for the transport; either way run()
+     * wakes us, and asking must not make it run. */
+    return x->server->out.len == 0 ? 0 : -EAGAIN;
 }
 
 static int end_chunks(struct h1_exchange *x, const struct message *trailers)
@@ -479,8 +478,9 @@ static const struct exchange_ops exchange_ops = {
 
 static bool is_connection_field(struct slice name)
 {
-    static const char *const skip[] = {"host",    "connection", "keep-alive", "proxy-connection",
-                                       "upgrade", "expect",     "transfer-encoding"};
+    static const char *const skip[] = {
+        "host",    "connection", "keep-alive",       "proxy-connection",
+        "upgrade", "expect",     "transfer-encoding"};
 
     for (unsigned i = 0; i < ARRAY_LEN(skip); i++) {
         if (name.len == strlen(skip[i]) && strncasecmp(name.p, skip[i], name.len) == 0) {

@@ -58,7 +58,7 @@ struct h1_server {
     struct h1_limits limits;
     struct bytes in;
     struct bytes out;
-    size_t seen;      /* of the head */
+    size_t seen;       /* of the head */
     uint64_t head_due; /* deadlines; 0 = none runs */
     uint64_t read_due;
     uint64_t write_due;

@@ -285,8 +285,8 @@ static int step_head(struct h1_server *s)
         return 0;
     }
     skip_empty_line(s);
-    size_t len = s->in.len > 0 ? h1_section_end((const char *)bytes_peek(&s->in), s->in.len, &s->seen)
-                               : 0;
+    size_t len =
+        s->in.len > 0 ? h1_section_end((const char *)bytes_peek(&s->in), s->in.len, &s->seen) : 0;
     if (len > 0 && len <= s->limits.head_bytes) {
         take_request(s, len);
         return 0;

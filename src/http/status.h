@@ -8,5 +8,5 @@
 const char *http_reason(unsigned status);
 
 /* "Wed, 25 Nov 2026 14:16:24 GMT" into out. Years 1970 to 9999. */
-enum { HTTP_DATE_TEXT = 32 };
+enum { HTTP_DATE_TEXT = 64 };
 void http_date(int64_t unix_s, char out[static HTTP_DATE_TEXT]);

@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/h1_server.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "handler.h"
+#include "mempipe.h"
+#include "t.h"
+#include "wire.h"
+
+struct rig {
+    struct loop *loop;
+    struct wire client;
+    struct handler app;
+    struct h1_server *server;
+    struct mempipe_fault fault;
+};
+
+static int next(void *server, struct exchange **out)
+{
+    return h1_server_next(server, out);
+}
+
+static void rig_start_with(struct rig *g, const char *script, size_t pipe, int fail_at,
+                           const struct h1_limits *limits)
+{
+    struct stream *ends[2];
+
+    *g = (struct rig){.fault = {.countdown = fail_at, .code = -EIO}};
+    g->loop = loop_new(NULL);
+    mempipe_pair(ends, pipe, &g->fault);
+    handler_start(&g->app, g->loop);
+    g->server = h1_server_new(g->loop, ends[1], limits, &g->app.task);
+    handler_serve(&g->app, next, g->server);
+    wire_start(&g->client, g->loop, ends[0], script, strlen(script));
+}
+
+static void rig_start(struct rig *g, const char *script)
+{
+    rig_start_with(g, script, 4096, -1, NULL);
+}
+
+static bool rig_stop(struct rig *g)
+{
+    handler_stop(&g->app);
+    h1_server_free(g->server);
+    bool settled = settle(g->loop);
+    wire_stop(&g->client, 0);
+    settled = settle(g->loop) && settled;
+    loop_advance(g->loop, 60000); /* whatever lingers gives up */
+    settled = settle(g->loop) && settled;
+    loop_free(g->loop);
+    return settled && mempipe_live() == 0;
+}
+
+/* Sends the script, lets everything happen; then the verdict is the caller's. */
+#define PLAY(g, script)                                                                            \
+    rig_start((g), (script));                                                                      \
+    CHECK(settle((g)->loop))
+
+TEST(a_get_is_answered_and_the_connection_stays)
+{
+    struct rig g;
+
+    PLAY(&g, "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n");
+    CHECK(wire_has(&g.client,
+                   "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 10\r\ndate: "));
+    CHECK(wire_has(&g.client, "\r\n\r\nGET /echo "));
+    CHECK(!wire_has(&g.client, "connection:"));
+    CHECK(!g.client.ended);
+    const char *again = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+    wire_send(&g.client, again, strlen(again));
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.client, "POST /echo abc"));
+    CHECK_INT(g.app.requests, 2);
+    CHECK(rig_stop(&g));
+}
+
+TEST(pipelined_requests_are_answered_in_order)
+{
+    struct rig g;
+
+    PLAY(&g,
+         "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n1"
+         "GET /none HTTP/1.1\r\nHost: a\r\n\r\n"
+         "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n2\r\n0\r\n\r\n"
+         "\r\nGET /echo?3 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    const char *text = wire_text(&g.client);
+    const char *one = strstr(text, "POST /echo 1");
+    const char *none = strstr(text, "HTTP/1.1 204 No Content\r\n");
+    const char *two = strstr(text, "POST /echo 2");
+    const char *three = strstr(text, "GET /echo?3 ");
+    CHECK(one && none && two && three);
+    CHECK(one < none && none < two && two < three);
+    CHECK_INT(wire_count(&g.client, "connection: close"), 1);
+    CHECK(g.client.ended);
+    CHECK(g.app.over);
+    CHECK_INT(g.app.result, 0);
+    CHECK(rig_stop(&g));
+}
+
+TEST(any_pace_and_any_pipe_gives_the_same_answer)
+{
+    static const char script[] =
+        "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n\r\n"
+        "3\r\nabc\r\n7;x=y\r\ndefghij\r\n0\r\nX-Sum: 7\r\nHost: evil\r\n\r\n"
+        "GET /stream HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: close\r\n\r\n";
+    struct rig g;
+
+    for (size_t pipe = 1; pipe < 3000; pipe = pipe * 3 + 1) {
+        for (size_t piece = 1; piece < 200; piece = piece * 4 + 1) {
+            rig_start_with(&g, script, pipe, -1, NULL);
+            g.client.piece = piece;
+            CHECK(settle(g.loop));
+            CHECK(wire_has(&g.client, "\r\n\r\nPOST /echo abcdefghij sum=7"));
+            CHECK(wire_has(&g.client, "x-kind: stream\r\ntransfer-encoding: chunked\r\n"));
+            CHECK(wire_has(&g.client,
+                           "\r\n\r\n3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n0\r\nx-sum: 11\r\n\r\n"));
+            CHECK(g.client.ended);
+            CHECK(rig_stop(&g));
+        }
+    }
+}
+
+TEST(trailers_are_kept_from_clients_that_do_not_ask)
+{
+    struct rig g;
+
+    PLAY(&g, "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n");
+    CHECK(wire_has(&g.client, "5\r\nthree\r\n0\r\n\r\n"));
+    CHECK(!wire_has(&g.client, "x-sum"));
+    CHECK(rig_stop(&g));
+}
+
+TEST(http_1_0_gets_a_body_that_ends_with_the_connection)
+{
+    struct rig g;
+
+    PLAY(&g, "GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    CHECK(wire_has(&g.client, "connection: close\r\n\r\nonetwothree"));
+    CHECK(!wire_has(&g.client, "chunked"));
+    CHECK(g.client.ended);
+    CHECK(rig_stop(&g));
+}
+
+TEST(head_gets_the_length_but_no_body)
+{
+    struct rig g;
+
+    PLAY(&g, "HEAD /big HTTP/1.1\r\nHost: a\r\n\r\nGET /echo HTTP/1.1\r\nHost: a\r\n\r\n");
+    CHECK(wire_has(&g.client, "content-length: 300000\r\n"));
+    CHECK(wire_has(&g.client, "GMT\r\n\r\nHTTP/1.1 200 OK\r\n"));
+    CHECK(wire_has(&g.client, "GET /echo "));
+    CHECK(rig_stop(&g));
+}
+
+TEST(continue_is_said_when_the_body_is_read)
+{
+    struct rig g;
+
+    PLAY(&g, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    CHECK_STR(wire_text(&g.client), "HTTP/1.1 100 Continue\r\n\r\n");
+    wire_send(&g.client, "hi", 2);
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.client, "POST /echo hi"));
+    CHECK(!g.client.ended);
+    CHECK(rig_stop(&g));
+}
+
+TEST(a_body_that_was_not_asked_for_ends_the_connection)
+{
+    struct rig g;
+
+    PLAY(&g,
+         "POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    CHECK(wire_has(&g.client, "HTTP/1.1 200 OK"));
+    CHECK(!wire_has(&g.client, "100 Continue"));
+    CHECK(wire_has(&g.client, "connection: close"));
+    CHECK(g.client.ended);
+    CHECK(rig_stop(&g));
+}
+
+TEST(a_body_nobody_read_is_skipped)
+{
+    struct rig g;
+
+    PLAY(&g, "POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\n\r\n"
+             "GET /echo HTTP/1.1\r\nHost: a\r\n"
+             "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n");
+    CHECK_INT(wire_count(&g.client, "HTTP/1.1 200 OK"), 2);
+    CHECK_INT(g.app.requests, 2);
+    CHECK(rig_stop(&g));
+}
+
+TEST(a_bulk_body_is_complete_for_slow_and_fast_readers)
+{
+    struct rig g;
+
+    for (size_t pipe = 100; pipe < 100000; pipe *= 20) {
+        rig_start_with(&g, "GET /big HTTP/1.1\r\nHost: a\r\n\r\n", pipe, -1, NULL);
+        CHECK(settle(g.loop));
+        const char *body = strstr(wire_text(&g.client), "\r\n\r\n");
+        CHECK(body);
+        CHECK_INT(strlen(body + 4), BIG_BYTES);
+        for (size_t i = 0; i < BIG_BYTES; i++) {
+            CHECK(body[4 + i] == big_byte(i));
+        }
+        CHECK(rig_stop(&g));
+    }
+}
+
+TEST(a_reader_that_stops_is_cut_after_its_time)
+{
+    struct rig g;
+    size_t held;
+
+    rig_start_with(&g, "GET /big HTTP/1.1\r\nHost: a\r\n\r\n", 1000, -1, NULL);
+    g.client.read_at_most = 1;
+    CHECK(settle(g.loop));
+    held = g.client.got.len;
+    CHECK(held > 0 && held < 2000);
+    CHECK(!g.app.over);
+    loop_advance(g.loop, 30001);
+    CHECK(settle(g.loop));
+    CHECK(g.app.over);
+    CHECK_INT(g.app.result, -ERR_DEADLINE);
+    CHECK(rig_stop(&g));
+}
+
+TEST(a_handler_that_flushes_to_a_reader_that_stops_sleeps)
+{
+    struct rig g;
+
+    rig_start_with(&g, "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n", 20, -1, NULL);
+    g.client.read_at_most = 1;
+    CHECK(settle(g.loop));
+    CHECK(!g.app.over);
+    g.client.read_at_most = 0;
+    task_wake(&g.client.task, WAKE_IO);
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.client, "three"));
+    CHECK(rig_stop(&g));
+}
+
+TEST(a_refused_head_gets_its_status_and_the_end)
+{
+    static const struct {
+        const char *script;
+        const char *status;
+    } table[] = {
+        {"GET / HTTP/1.1\r\n\r\n", "400 Bad Request"},
+        {"GET / HTTP/1.1\nHost: a\n\n\r\n\r\n", "400 Bad Request"},
+        {"\x16\x03\x01\x02", "400 Bad Request"},
+        {"GET / HTTP/3.0\r\nHost: a\r\n\r\n", "505 HTTP Version Not Supported"},
+        {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 HTTP Version Not Supported"},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", "501 Not Implemented"},
+        {"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", "405 Method Not Allowed"},
+        {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n",
+         "413 Payload Too Large"},
+    };
+    struct rig g;
+
+    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+        char want[96];
+        (void)snprintf(want, sizeof(want), "HTTP/1.1 %s\r\ncontent-length: 0\r\n", table[i].status);
+        PLAY(&g, table[i].script);
+        if (!wire_has(&g.client, want)) {
+            printf("# row %u: %s\n", i, wire_text(&g.client));
+        }
+        CHECK(wire_has(&g.client, want));
+        CHECK(g.client.ended);
+        CHECK_INT(g.app.requests, 0);
+        CHECK(g.app.over && g.app.result < 0);
+        CHECK(rig_stop(&g));
+    }
+}
+
+TEST(a_head_that_is_too_large_is_refused)
+{
+    AUTO(strbuf) struct strbuf b = {0};
+    struct rig g;
+
+    strbuf_puts(&b, "GET / HTTP/1.1\r\nHost: a\r\nx: ");
+    for (int i = 0; i < 40000; i++) {
+        strbuf_putc(&b, 'y');
+    }
+    PLAY(&g, b.p);
+    CHECK(wire_has(&g.client, "HTTP/1.1 431 "));
+    CHECK(rig_stop(&g));
+}
+
+TEST(a_broken_body_is_told_to_the_handler_and_ends_the_connection)
+{
+    static const char *const bodies[] = {"x\r\n", "3\r\nabcd\r\n0\r\n\r\n", "3\nabc\r\n0\r\n\r\n",
+                                         "1\r\na\r\n0\r\nx : y\r\n\r\n"};
+    struct rig g;
+
+    for (unsigned i = 0; i < ARRAY_LEN(bodies); i++) {
+        AUTO(strbuf) struct strbuf b = {0};
+        strbuf_printf(&b,
+                      "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%s%s",
+                      bodies[i], "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n");
+        PLAY(&g, b.p);
+        CHECK_INT(g.app.failure, -ERR_SYNTAX);
+        CHECK(wire_has(&g.client, "HTTP/1.1 400 "));
+        CHECK(g.client.ended);
+        CHECK_INT(g.app.requests, 1);
+        CHECK(rig_stop(&g));
+    }
+}
+
+TEST(a_body_cut_short_is_told_to_the_handler)
+{
+    struct rig g;
+
+    rig_start(&g, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab");
+    g.client.shut_after = true;
+    CHECK(settle(g.loop));
+    CHECK_INT(g.app.failure, -ERR_TRUNCATED);
+    CHECK(rig_stop(&g));
+}
+
+TEST(a_chunked_body_beyond_the_limit_is_refused)
+{
+    struct h1_limits limits = {.body_bytes = 10};
+    struct rig g;
+
+    rig_start_with(&g,
+                   "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                   "8\r\n01234567\r\n3\r\n890\r\n0\r\n\r\n",
+                   4096, -1, &limits);
+    CHECK(settle(g.loop));
+    CHECK_INT(g.app.failure, -ERR_TOO_LARGE);
+    CHECK(wire_has(&g.client, "HTTP/1.1 413 "));
+    CHECK(g.client.ended);
+    CHECK(rig_stop(&g));
+}
+
+TEST(each_wait_has_its_deadline)
+{
+    static const struct {
+        const char *script;
+        uint64_t after_ms;
+        const char *answer;
+        int result;
+    } table[] = {
+        {"", 60000, "", 0},
+        {"GET / HT", 10000, "HTTP/1.1 408 ", -ERR_DEADLINE},
+        {"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n", 60000, "HTTP/1.1 200 OK", 0},
+        {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab", 30000, "ERR_DEADLINE",
+         -ERR_DEADLINE},
+        {"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab", 30000, "HTTP/1.1 200 OK",
+         -ERR_DEADLINE},
+    };
+    struct rig g;
+
+    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+        PLAY(&g, table[i].script);
+        loop_advance(g.loop, table[i].after_ms - 200);
+        CHECK(settle(g.loop));
+        CHECK(!g.client.ended);
+        loop_advance(g.loop, 400);
+        CHECK(settle(g.loop));
+        CHECK(g.client.ended);
+        CHECK(wire_has(&g.client, table[i].answer));
+        CHECK_INT(g.app.result, table[i].result);
+        CHECK(rig_stop(&g));
+    }
+}
+
+TEST(a_trickled_head_does_not_extend_its_deadline)
+{
+    struct rig g;
+
+    PLAY(&g, "G");
+    for (int i = 0; i < 9; i++) {
+        loop_advance(g.loop, 1000);
+        wire_send(&g.client, "E", 1);
+        CHECK(settle(g.loop));
+    }
+    CHECK(!g.client.ended);
+    loop_advance(g.loop, 1100);
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.client, "HTTP/1.1 408 "));
+    CHECK(g.client.ended);
+    CHECK(rig_stop(&g));
+}
+
+TEST(a_watch_stays_open_and_ends_when_told)
+{
+    struct rig g;
+
+    PLAY(&g, "GET /watch HTTP/1.1\r\nHost: a\r\n\r\n");
+    CHECK(wire_has(&g.client, "5\r\nline\n\r\n"));
+    loop_advance(g.loop, 3600 * 1000);
+    CHECK(settle(g.loop));
+    CHECK(!g.client.ended);
+    handler_finish(&g.app);
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.client, "line\n\r\n0\r\n\r\n"));
+    CHECK(!g.client.ended);
+    CHECK(rig_stop(&g));
+}
+
+TEST(a_watch_learns_that_its_client_has_gone)
+{
+    struct rig g;
+
+    for (int half = 0; half < 2; half++) {
+        PLAY(&g, "GET /watch HTTP/1.1\r\nHost: a\r\n\r\n");
+        if (half) {
+            CHECK_INT(stream_shut(g.client.s), 0);
+        } else {
+            stream_close(g.client.s, -ECONNRESET);
+            g.client.s = NULL;
+            task_fini(&g.client.task);
+        }
+        CHECK(settle(g.loop));
+        CHECK_INT(g.app.failure, -ECONNRESET);
+        CHECK(g.app.over);
+        CHECK(rig_stop(&g));
+    }
+}
+
+TEST(a_client_that_ended_its_half_still_gets_counted_answers)
+{
+    struct rig g;
+
+    rig_start(&g, "GET /echo?1 HTTP/1.1\r\nHost: a\r\n\r\nGET /echo?2 HTTP/1.1\r\nHost: a\r\n\r\n");
+    g.client.shut_after = true;
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.client, "GET /echo?1"));
+    CHECK(wire_has(&g.client, "GET /echo?2"));
+    CHECK(g.client.ended);
+    CHECK_INT(g.app.result, 0);
+    CHECK(rig_stop(&g));
+}
+
+TEST(an_incomplete_answer_cuts_the_connection)
+{
+    static const char *const paths[] = {"/drop", "/short", "/split"};
+    struct rig g;
+
+    for (unsigned i = 0; i < ARRAY_LEN(paths); i++) {
+        AUTO(strbuf) struct strbuf b = {0};
+        strbuf_printf(&b, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", paths[i]);
+        PLAY(&g, b.p);
+        CHECK(g.client.failure < 0);
+        CHECK(!wire_has(&g.client, "b: c"));
+        CHECK(g.app.over && g.app.result < 0);
+        CHECK(rig_stop(&g));
+    }
+}
+
+TEST(drain_ends_an_idle_connection_and_lets_a_request_finish)
+{
+    struct rig g;
+
+    PLAY(&g, "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n");
+    h1_server_drain(g.server);
+    CHECK(settle(g.loop));
+    CHECK(g.client.ended);
+    CHECK_INT(g.app.result, 0);
+    CHECK(rig_stop(&g));
+    PLAY(&g, "GET /watch HTTP/1.1\r\nHost: a\r\n\r\n");
+    h1_server_drain(g.server);
+    CHECK(settle(g.loop));
+    CHECK(!g.client.ended);
+    handler_finish(&g.app);
+    CHECK(settle(g.loop));
+    CHECK(g.client.ended);
+    CHECK(wire_has(&g.client, "0\r\n\r\n"));
+    CHECK(rig_stop(&g));
+}
+
+TEST(an_exchange_outlives_its_server_and_fails)
+{
+    struct rig g;
+
+    PLAY(&g, "GET /watch HTTP/1.1\r\nHost: a\r\n\r\n");
+    h1_server_free(g.server);
+    g.server = NULL;
+    handler_finish(&g.app);
+    CHECK(settle(g.loop));
+    CHECK_INT(g.app.failure, -ERR_CANCELLED);
+    CHECK(rig_stop(&g));
+}
+
+static const char fault_script[] =
+    "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+    "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n"
+    "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nxy\r\n0\r\n\r\n"
+    "POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 600\r\nConnection: close\r\n\r\nhello";
+
+TEST(a_fault_at_any_stream_call_ends_everything)
+{
+    struct rig g;
+
+    rig_start_with(&g, fault_script, 60, -1, NULL);
+    CHECK(settle(g.loop));
+    int calls = g.fault.calls;
+    CHECK(rig_stop(&g));
+    for (int at = 0; at < calls; at++) {
+        rig_start_with(&g, fault_script, 60, at, NULL);
+        bool settled = settle(g.loop);
+        loop_advance(g.loop, 60000);
+        settled = settle(g.loop) && settled;
+        bool over = g.app.over;
+        CHECK(rig_stop(&g));
+        CHECK(settled);
+        CHECK(over);
+    }
+    printf("# %d fault points\n", calls);
+}
+
+TEST(short_memory_at_any_point_ends_the_connection_not_the_process)
+{
+    struct rig g;
+
+    (void)mem_fault_set(-1);
+    rig_start_with(&g, fault_script, 60, -1, NULL);
+    CHECK(settle(g.loop));
+    unsigned tries = mem_fault_set(-1);
+    CHECK(rig_stop(&g));
+    CHECK(tries > 10);
+    for (unsigned at = 0; at < tries; at++) {
+        (void)mem_fault_set((int)at);
+        rig_start_with(&g, fault_script, 60, -1, NULL);
+        bool settled = settle(g.loop);
+        (void)mem_fault_set(-1);
+        loop_advance(g.loop, 60000);
+        settled = settle(g.loop) && settled;
+        CHECK(rig_stop(&g));
+        CHECK(settled);
+    }
+    printf("# %u allocations failed\n", tries);
+}

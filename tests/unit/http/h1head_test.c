@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "codec/h1head.h"
+
+#include "t.h"
+
+/* What is said of a head: "METHOD path authority length|chunked flags", or the error. */
+struct row {
+    const char *head;
+    int result;
+    const char *path;
+    const char *authority;
+    uint64_t length;
+    bool chunked;
+    bool close;
+};
+
+#define H "Host: a\r\n"
+
+static const struct row rows[] = {
+    {"GET / HTTP/1.1\r\n" H "\r\n", 0, "/", "a", 0, false, false},
+    {"GET /x?y=1 HTTP/1.1\r\nhost:a:80\r\n\r\n", 0, "/x?y=1", "a:80", 0, false, false},
+    {"GET / HTTP/1.1\r\nHOST: \t [::1]:80 \t\r\n\r\n", 0, "/", "[::1]:80", 0, false, false},
+    {"GET http://b/x HTTP/1.1\r\n" H "\r\n", 0, "/x", "b", 0, false, false},
+    {"GET HTTPS://b:9/ HTTP/1.1\r\n" H "\r\n", 0, "/", "b:9", 0, false, false},
+    {"OPTIONS * HTTP/1.1\r\n" H "\r\n", 0, "*", "a", 0, false, false},
+    {"CONNECT b:1 HTTP/1.1\r\n" H "\r\n", 0, "", "b:1", 0, false, false},
+    {"GET / HTTP/1.0\r\n\r\n", 0, "/", "", 0, false, true},
+    {"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 0, "/", "", 0, false, true},
+    {"GET / HTTP/1.1\r\n" H "Connection: foo , Close\r\n\r\n", 0, "/", "a", 0, false, true},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 0007\r\n\r\n", 0, "/", "a", 7, false, false},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: Chunked\r\n\r\n", 0, "/", "a", 0, true, false},
+    {"GET / HTTP/1.1\r\n" H "x:\r\n\r\n", 0, "/", "a", 0, false, false},
+    {"GET / HTTP/1.1\r\n" H "x: \xc3\xa9\tz\r\n\r\n", 0, "/", "a", 0, false, false},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 9223372036854775807\r\n\r\n", 0, "/", "a", INT64_MAX,
+     false, false},
+    /* two readings of one message */
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 5\r\nContent-Length: 6\r\n\r\n", -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 5\r\nContent-Length: 5\r\n\r\n", -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 5, 5\r\n\r\n", -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+     -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+     -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+     -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: gzip, chunked\r\n\r\n", -ERR_UNSUPPORTED},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked, identity\r\n\r\n", -ERR_UNSUPPORTED},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: identity\r\n\r\n", -ERR_UNSUPPORTED},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: xchunked\r\n\r\n", -ERR_UNSUPPORTED},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding:\r\n\r\n", -ERR_UNSUPPORTED},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding : chunked\r\n\r\n", -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding\t: chunked\r\n\r\n", -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: \x0b"
+     "chunked\r\n\r\n",
+     -ERR_SYNTAX},
+    {"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: +5\r\n\r\n", -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: -5\r\n\r\n", -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 0x5\r\n\r\n", -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 5 5\r\n\r\n", -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Content-Length:\r\n\r\n", -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 18446744073709551616\r\n\r\n", -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 99999999999999999999999\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "Host: b\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", -ERR_SYNTAX},
+    {"GET http://u@b/ HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET http:///x HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET http://b HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET ftp://b/ HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET * HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET x HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    /* lines */
+    {"GET / HTTP/1.1\n" H "\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost: a\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "x: a\rb\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "x: a\nb: c\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "x: a\r\n b\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "\tx: a\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n x: a\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "x y: a\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H ": a\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "x\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "x: \x7f\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "\xc3\xa9: a\r\n\r\n", -ERR_SYNTAX},
+    {"GET  / HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET /  HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET\t/ HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET /\xc3\xa9 HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1 \r\n" H "\r\n", -ERR_SYNTAX},
+    {" GET / HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"G(T / HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET /\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET / http/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.10\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.2\r\n" H "\r\n", -ERR_VERSION},
+    {"GET / HTTP/0.9\r\n" H "\r\n", -ERR_VERSION},
+    {"PRI * HTTP/2.0\r\n\r\n", -ERR_VERSION},
+    {"GET / HTTP/1.1\r\n" H "Expect: tea\r\n\r\n", -ERR_UNSUPPORTED},
+};
+
+static int read_head(const char *text, struct h1_head *head, struct h1_framing *out)
+{
+    int r = h1_head_parse(text, strlen(text), head, NULL);
+
+    return r < 0 ? r : h1_framing_of(head, out, NULL);
+}
+
+TEST(every_head_of_the_table_is_read_one_way_or_refused)
+{
+    struct h1_head head;
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        struct h1_framing f = {0};
+        int r = read_head(rows[i].head, &head, &f);
+        if (r != rows[i].result) {
+            printf("# row %u: %s\n", i, rows[i].head);
+        }
+        CHECK_INT(r, rows[i].result);
+        if (r < 0) {
+            continue;
+        }
+        CHECK(slice_is(f.path, rows[i].path));
+        CHECK(slice_is(f.authority, rows[i].authority));
+        CHECK_INT(f.length, rows[i].length);
+        CHECK_INT(f.chunked, rows[i].chunked);
+        CHECK_INT(f.close, rows[i].close);
+    }
+}
+
+TEST(a_zero_byte_is_refused_wherever_it_stands)
+{
+    static const char good[] = "GET /abc HTTP/1.1\r\nHost: abc\r\nx-y: z z\r\n\r\n";
+    char text[sizeof(good)];
+    struct h1_head head;
+
+    for (size_t i = 0; i < sizeof(good) - 1; i++) {
+        memcpy(text, good, sizeof(good));
+        text[i] = '\0';
+        CHECK(h1_head_parse(text, sizeof(good) - 1, &head, NULL) < 0);
+    }
+    CHECK_INT(h1_head_parse(good, sizeof(good) - 1, &head, NULL), 0);
+}
+
+TEST(more_fields_than_the_limit_are_refused)
+{
+    AUTO(strbuf) struct strbuf b = {0};
+    struct h1_head head;
+
+    strbuf_puts(&b, "GET / HTTP/1.1\r\n");
+    for (int i = 0; i < H1_FIELDS_MAX; i++) {
+        strbuf_puts(&b, "x: y\r\n");
+    }
+    strbuf_puts(&b, "\r\n");
+    CHECK_INT(h1_head_parse(b.p, b.len, &head, NULL), 0);
+    CHECK_INT(head.count, H1_FIELDS_MAX);
+    b.len -= 2;
+    strbuf_puts(&b, "x: y\r\n\r\n");
+    CHECK_INT(h1_head_parse(b.p, b.len, &head, NULL), -ERR_TOO_LARGE);
+}
+
+TEST(a_section_is_found_however_it_is_cut)
+{
+    static const char text[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\nrest";
+    size_t whole = strlen(text) - 4;
+
+    for (size_t step = 1; step <= sizeof(text); step++) {
+        size_t seen = 0;
+        size_t end = 0;
+        size_t have = 0;
+        while (end == 0 && have < sizeof(text) - 1) {
+            have = have + step < sizeof(text) - 1 ? have + step : sizeof(text) - 1;
+            end = h1_section_end(text, have, &seen);
+        }
+        CHECK_INT(end, whole);
+    }
+}
+
+/* Decodes in pieces: the data, or the error. */
+static int dechunk(const char *text, size_t piece, char *out, size_t *used)
+{
+    struct h1_chunk c = {0};
+    size_t len = strlen(text);
+
+    *out = '\0';
+    *used = 0;
+    while (*used < len && c.step != H1_CHUNK_TRAILERS) {
+        struct slice data;
+        size_t n = len - *used < piece ? len - *used : piece;
+        ssize_t r = h1_chunk_feed(&c, text + *used, n, &data, NULL);
+        if (r < 0) {
+            return (int)r;
+        }
+        strncat(out, data.p, data.len);
+        *used += (size_t)r;
+    }
+    return c.step == H1_CHUNK_TRAILERS ? 0 : -EAGAIN;
+}
+
+TEST(every_chunked_body_of_the_table_is_read_one_way_or_refused)
+{
+    static const struct {
+        const char *text;
+        int result;
+        const char *data;
+        const char *left;
+    } table[] = {
+        {"5\r\nhello\r\n0\r\n\r\nnext", 0, "hello", "\r\nnext"},
+        {"5\r\nhello\r\n6\r\n world\r\n0\r\nx: y\r\n\r\n", 0, "hello world", "x: y\r\n\r\n"},
+        {"A\r\n0123456789\r\n0\r\n\r\n", 0, "0123456789", "\r\n"},
+        {"00a\r\n0123456789\r\n000\r\n\r\n", 0, "0123456789", "\r\n"},
+        {"5;a=b\r\nhello\r\n0;x\r\n\r\n", 0, "hello", "\r\n"},
+        {"5;a=\"b c\"\r\nhello\r\n0\r\n\r\n", 0, "hello", "\r\n"},
+        {"5\r\nhel", -EAGAIN},
+        {"5\r\nhello\r\n0", -EAGAIN},
+        {"\r\n", -ERR_SYNTAX},
+        {";x\r\n", -ERR_SYNTAX},
+        {"x\r\n", -ERR_SYNTAX},
+        {"-5\r\nhello\r\n", -ERR_SYNTAX},
+        {"+5\r\nhello\r\n", -ERR_SYNTAX},
+        {"0x5\r\nhello\r\n", -ERR_SYNTAX},
+        {" 5\r\nhello\r\n", -ERR_SYNTAX},
+        {"5 \r\nhello\r\n", -ERR_SYNTAX},
+        {"5 ;x\r\nhello\r\n", -ERR_SYNTAX},
+        {"5\nhello\r\n", -ERR_SYNTAX},
+        {"5\rhello\r\n", -ERR_SYNTAX},
+        {"5;x\nhello\r\n", -ERR_SYNTAX},
+        {"5;x\rhello\r\n", -ERR_SYNTAX},
+        {"5\r\nhello0\r\n\r\n", -ERR_SYNTAX},
+        {"5\r\nhello\n0\r\n\r\n", -ERR_SYNTAX},
+        {"5\r\nhello\r0\r\n\r\n", -ERR_SYNTAX},
+        {"0000000000000005\r\nhello\r\n", -ERR_SYNTAX},
+        {"ffffffffffffffff\r\n", -ERR_SYNTAX},
+        {"10000000000000000\r\n", -ERR_SYNTAX},
+    };
+    char data[64];
+    size_t used;
+
+    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+        for (size_t piece = 1; piece < 12; piece++) {
+            int r = dechunk(table[i].text, piece, data, &used);
+            if (r != table[i].result) {
+                printf("# row %u piece %zu\n", i, piece);
+            }
+            CHECK_INT(r, table[i].result);
+            if (r == 0) {
+                CHECK_STR(data, table[i].data);
+                CHECK_STR(table[i].text + used, table[i].left);
+            }
+        }
+    }
+}
+
+TEST(framing_that_outweighs_its_data_is_refused)
+{
+    AUTO(strbuf) struct strbuf tiny = {0};
+    struct h1_chunk c = {0};
+    struct slice data;
+    size_t at = 0;
+    ssize_t r = 1;
+
+    for (int i = 0; i < 100; i++) {
+        strbuf_puts(&tiny,
+                    "1;aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\nx\r\n");
+    }
+    for (int round = 0; round < 10 && r >= 0; round++) {
+        for (at = 0; at < tiny.len && r >= 0; at += r > 0 ? (size_t)r : 0) {
+            r = h1_chunk_feed(&c, tiny.p + at, tiny.len - at, &data, NULL);
+        }
+    }
+    CHECK_INT(r, -ERR_TOO_LARGE);
+}
+
+TEST(ordinary_chunks_never_run_out_of_budget)
+{
+    struct h1_chunk c = {0};
+    struct slice data;
+    static const char chunk[] = "20\r\n0123456789abcdef0123456789abcdef\r\n";
+
+    for (int i = 0; i < 200000; i++) {
+        for (size_t at = 0; at < sizeof(chunk) - 1;) {
+            ssize_t r = h1_chunk_feed(&c, chunk + at, sizeof(chunk) - 1 - at, &data, NULL);
+            CHECK(r > 0);
+            at += (size_t)r;
+        }
+    }
+}
