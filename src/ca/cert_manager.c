@@ -50,6 +50,7 @@ struct entry {
     struct cert_fetch *fetch;
     struct diag error;
     uint64_t retry_ms;
+    unsigned uses; /* workloads of this identity on the node */
 };
 
 struct cert_wait {
@@ -494,21 +495,50 @@ void cert_manager_free(struct cert_manager *m)
     mem_free(m);
 }
 
-void cert_manager_prefetch(struct cert_manager *m, const struct identity *id)
+struct use_change {
+    struct mail mail;
+    struct cert_manager *manager;
+    const struct identity *identity;
+    bool more;
+};
+
+static void use_deliver(struct mail *mail)
 {
-    if (!entry_find(m, id) && m->by_identity.count < CERT_IDENTITIES_MAX) {
-        (void)entry_make(m, id, CERT_WARMUP); /* found again by its identity */
+    struct use_change *u = container_of(mail, struct use_change, mail);
+    struct entry *e = entry_find(u->manager, u->identity);
+
+    if (!e && u->more && u->manager->by_identity.count < CERT_IDENTITIES_MAX) {
+        e = entry_make(u->manager, u->identity, CERT_WARMUP);
     }
+    if (e && u->more) {
+        e->uses++;
+    } else if (e && e->uses > 0 && --e->uses == 0) {
+        entry_free(e);
+        task_wake(&u->manager->task, WAKE_CHILD);
+    }
+    identity_unref(u->identity);
+    mem_free(u);
 }
 
-void cert_manager_forget(struct cert_manager *m, const struct identity *id)
+static void use_change_post(struct cert_manager *m, const struct identity *id, bool more)
 {
-    struct entry *e = entry_find(m, id);
+    struct use_change *u = mem_new(struct use_change);
 
-    if (e) {
-        entry_free(e);
-        task_wake(&m->task, WAKE_CHILD);
-    }
+    u->mail.deliver = use_deliver;
+    u->manager = m;
+    u->identity = identity_ref(id);
+    u->more = more;
+    loop_post(m->task.loop, &u->mail);
+}
+
+void cert_manager_use(struct cert_manager *m, const struct identity *id)
+{
+    use_change_post(m, id, true);
+}
+
+void cert_manager_unuse(struct cert_manager *m, const struct identity *id)
+{
+    use_change_post(m, id, false);
 }
 
 static const char *state_of(const struct entry *e)

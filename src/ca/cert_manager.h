@@ -38,10 +38,10 @@ struct cert_manager *cert_manager_new(struct loop *l, const struct cert_manager_
 void cert_manager_free(struct cert_manager *m);
 AUTO_DEFINE(cert_manager, struct cert_manager *, cert_manager_free);
 
-/* On the manager's loop. */
-void cert_manager_prefetch(struct cert_manager *m, const struct identity *id);
-/* The last workload of this identity left the node. */
-void cert_manager_forget(struct cert_manager *m, const struct identity *id);
+/* Any thread: a workload of this identity is here; its certificate is fetched at once and kept fresh
+ * until the last one leaves. Each use ends with one unuse. */
+void cert_manager_use(struct cert_manager *m, const struct identity *id);
+void cert_manager_unuse(struct cert_manager *m, const struct identity *id);
 
 /* Any thread: asks for a credential; t is woken with WAKE_JOB on its own loop. */
 struct cert_wait;

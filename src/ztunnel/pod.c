@@ -133,6 +133,22 @@ static void each_abort(struct pod *p, int why)
 
 /* ---- who we are */
 
+/* The certificate is fetched before anybody asks and renewed for as long as the pod is here. */
+static void use_identity(struct pod *p, const struct identity *id)
+{
+    if (id && identity_equal(id, p->used)) {
+        return;
+    }
+    if (id) {
+        cert_manager_use(p->plane->certs, id);
+    }
+    if (p->used) {
+        cert_manager_unuse(p->plane->certs, p->used);
+    }
+    identity_unref(p->used);
+    p->used = identity_ref(id);
+}
+
 /* A credential that is not the workload's is worse than none. */
 static void self_changed(struct pod *p)
 {
@@ -141,6 +157,7 @@ static void self_changed(struct pod *p)
     if (held && (!p->self || strcmp(held, p->self->identity->uri) != 0)) {
         p->credential = credential_unref(p->credential);
     }
+    use_identity(p, p->self ? p->self->identity : p->used);
     wake_waiting(p);
 }
 
@@ -311,6 +328,7 @@ static void destroy(struct pod *p)
     close_listeners(p);
     hbone_pool_free(p->pool);
     cert_wait_free(p->cert_wait);
+    use_identity(p, NULL);
     credential_unref(p->credential);
     workload_unref(p->self);
     netns_unref(p->netns);

@@ -80,6 +80,7 @@ struct pod {
     struct list waiting;         /* struct pod_wait: for the workload or the credential */
     uint64_t generation;         /* of the world last looked at */
     const struct workload *self; /* counted; NULL until the control plane knows the pod */
+    const struct identity *used; /* whose certificate is kept fresh for us; counted */
     struct credential *credential;
     struct cert_wait *cert_wait;
     struct diag credential_error; /* of the last attempt; code 0: none */
