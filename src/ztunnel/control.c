@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/control.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "ca/cert_manager.h"
+#include "io/jobs.h"
+#include "io/sock.h"
+#include "io/worker.h"
+#include "obs/admin.h"
+#include "rpc/channel.h"
+#include "xds/ads_client.h"
+#include "ztunnel/dump.h"
+#include "ztunnel/pods.h"
+#include "ztunnel/stats.h"
+#include "ztunnel/zds_client.h"
+
+enum {
+    HANDSHAKE_THREADS = 2,
+    JOBS_MAX = 1024,
+    JOBS_LANE_MAX = 256,
+    LOOKUP_JOBS_MAX = 16,
+    BUDGET_ALL_BYTES = 512 << 20, /* received and not yet taken, all planes together */
+    FORCED_END_MS = 2000          /* from the drain deadline to giving up on what is left */
+};
+
+static struct log_scope scope = LOG_SCOPE("app");
+
+enum control_step {
+    CONTROL_SYNC,  /* waits for the control plane's first answers */
+    CONTROL_RUN,   /* serves pods */
+    CONTROL_DRAIN, /* asked to end; pods finish */
+    CONTROL_DONE
+};
+
+struct control {
+    struct task task;
+    struct timer limit; /* of CONTROL_DRAIN */
+    struct loop *loop;
+    const struct config *config;
+    enum control_step step;
+    int exit_status;
+    struct fd_watch signals;
+    int signal_fd;
+    bool quit; /* POST /quitquitquit */
+    struct stats *stats;
+    struct jobs *jobs;    /* handshakes and certificates */
+    struct jobs *lookups; /* may block for long */
+    struct tls_ctx *tls;
+    struct tls_loop *tls_loop;
+    struct channel *ca_channel;
+    struct channel *xds_channel;
+    struct cert_manager *certs;
+    struct snap_slot *worlds;  /* one a plane */
+    struct loop **plane_loops; /* NULL-terminated */
+    struct worker **workers;
+    struct plane **planes;
+    unsigned plane_count;
+    struct ads_client *ads;
+    struct pods *pods;
+    struct zds_client *zds;
+    struct readiness *readiness;
+    struct admin *admin;
+    struct gather_source *connections; /* one a plane */
+};
+
+static const char state_manager[] = "state manager";
+static const char proxy_manager[] = "workload proxy manager";
+
+/* ---- what happens */
+
+static void enter(struct control *c, enum control_step next)
+{
+    c->step = next;
+    timer_clear(&c->limit);
+    switch (next) {
+    case CONTROL_RUN:
+        c->zds = zds_client_new(c->loop, c->config->inpod_uds, c->pods, &c->task);
+        break;
+    case CONTROL_DRAIN:
+        readiness_block(c->readiness, proxy_manager); /* never ready again */
+        if (c->zds) {
+            zds_client_stop(c->zds);
+        }
+        pods_drain(c->pods, c->config->drain_ms);
+        timer_set(&c->limit, &c->task, c->config->drain_ms + FORCED_END_MS);
+        break;
+    case CONTROL_DONE:
+        loop_stop(c->loop);
+        break;
+    case CONTROL_SYNC:
+        break;
+    }
+}
+
+static bool signalled(struct control *c)
+{
+    struct signalfd_siginfo info;
+    bool any = false;
+
+    while (read(c->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        any = true;
+    }
+    fd_watch_blocked(&c->signals, FD_READABLE);
+    return any;
+}
+
+static void look_for_end(struct control *c)
+{
+    bool asked = signalled(c) || c->quit;
+
+    if (asked && (c->step == CONTROL_SYNC || c->step == CONTROL_RUN)) {
+        log_info(&scope, "shutting down", F_U64("drain_ms", c->config->drain_ms));
+        enter(c, CONTROL_DRAIN);
+    } else if (asked && c->step == CONTROL_DRAIN && !c->quit) {
+        enter(c, CONTROL_DONE); /* asked twice */
+    }
+    c->quit = false;
+}
+
+static void step_sync(struct control *c)
+{
+    if (!c->ads || ads_client_is_synced(c->ads)) {
+        readiness_clear(c->readiness, state_manager);
+        log_info(&scope, "the control plane has told us what it knows",
+                 F_U64("planes", c->plane_count));
+        enter(c, CONTROL_RUN);
+    }
+}
+
+static void step_run(struct control *c)
+{
+    zds_client_poke(c->zds);
+    if (zds_client_is_broken(c->zds)) {
+        c->exit_status = 1;
+        enter(c, CONTROL_DONE);
+        return;
+    }
+    if (zds_client_is_synced(c->zds) && pods_counts(c->pods).pending == 0) {
+        readiness_clear(c->readiness, proxy_manager);
+    } else if (!zds_client_is_synced(c->zds)) {
+        readiness_block(c->readiness, proxy_manager);
+    }
+}
+
+static void step_drain(struct control *c)
+{
+    if (pods_counts(c->pods).alive == 0 || timer_is_due(&c->limit)) {
+        enter(c, CONTROL_DONE);
+    }
+}
+
+static void run(struct task *t, unsigned why)
+{
+    struct control *c = container_of(t, struct control, task);
+    struct pods_counts counts = pods_counts(c->pods);
+
+    (void)why; /* every wake is a hint */
+    look_for_end(c);
+    if (c->ads) {
+        stats_xds(c->stats, ads_client_stats(c->ads));
+    }
+    stats_pods(c->stats, &counts);
+    if (c->step == CONTROL_SYNC) {
+        step_sync(c);
+    }
+    if (c->step == CONTROL_RUN) {
+        step_run(c);
+    }
+    if (c->step == CONTROL_DRAIN) {
+        step_drain(c);
+    }
+}
+
+/* ---- pages */
+
+static void render_dump(void *arg, struct slice query, unsigned *status, struct strbuf *out)
+{
+    struct control *c = arg;
+    AUTO(json) struct json *all = json_new_object();
+
+    (void)query;
+    (void)status;
+    dump_world(all, ads_client_world(c->ads));
+    json_set(all, "certificates", dump_certificates(c->certs));
+    json_set(all, "config", dump_config(c->config));
+    json_set(all, "version", dump_version(c->config));
+    json_set(all, "workloadState", pods_to_json(c->pods));
+    json_set(all, "stagedServices", json_new_object());
+    json_print(all, JSON_PRINT_SORTED | JSON_PRINT_INDENT, out);
+}
+
+static void render_connections(void *arg, struct strbuf *out)
+{
+    struct plane *p = arg;
+    bool first = true;
+
+    list_for_each (n, &p->pods) {
+        struct pod *pod = container_of(n, struct pod, in_plane);
+        list_for_each (m, &pod->conns) {
+            struct pod_conn *x = container_of(m, struct pod_conn, in_pod);
+            if (!x->ops->describe) {
+                continue;
+            }
+            strbuf_printf(out, "%s{\"workload\":", first ? "" : ",");
+            log_json_string(out, slice_of(pod->info.uid));
+            strbuf_printf(out, ",\"direction\":\"%s\",\"connection\":", x->ops->direction);
+            x->ops->describe(x, out);
+            strbuf_putc(out, '}');
+            first = false;
+        }
+    }
+}
+
+/* ---- building: each returns 0 or an error with why filled */
+
+static int build_signals(struct control *c, struct diag *why)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);        /* cannot fail */
+    (void)sigaddset(&set, SIGTERM); /* cannot fail for these */
+    (void)sigaddset(&set, SIGINT);
+    c->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (c->signal_fd < 0) {
+        return FAIL(why, neg_errno(), "signalfd");
+    }
+    return fd_watch_start(&c->signals, c->loop, &c->task, c->signal_fd);
+}
+
+static int build_channel(struct control *c, struct channel **out, bool ca, struct diag *why)
+{
+    const struct config *f = c->config;
+    struct channel_config config = {.loop = c->loop,
+                                    .jobs = c->lookups,
+                                    .tls = c->tls_loop,
+                                    .address = ca ? f->ca_address : f->xds_address,
+                                    .roots = ca ? f->ca_root_ca : f->xds_root_ca,
+                                    .alt_host = ca ? f->alt_ca_host : f->alt_xds_host,
+                                    .token = f->auth_token,
+                                    .cluster_id = f->cluster_id,
+                                    .extra = ca ? &f->ca_headers : &f->xds_headers};
+
+    return channel_new(out, &config, why);
+}
+
+static int build_security(struct control *c, struct diag *why)
+{
+    c->jobs = jobs_new(HANDSHAKE_THREADS, JOBS_MAX, JOBS_LANE_MAX, why);
+    c->lookups = jobs_new(1, LOOKUP_JOBS_MAX, LOOKUP_JOBS_MAX, why);
+    if (!c->jobs || !c->lookups) {
+        return surely_negative(why->code);
+    }
+    int r = tls_ctx_new(&c->tls, NULL, why);
+    if (r < 0) {
+        return r;
+    }
+    c->tls_loop = tls_loop_new(c->loop, c->jobs, c->tls, NULL);
+    r = build_channel(c, &c->ca_channel, true, why);
+    if (r == 0 && c->config->xds_address[0]) {
+        r = build_channel(c, &c->xds_channel, false, why);
+    }
+    if (r < 0) {
+        return r;
+    }
+    struct cert_manager_config config = {.dialer = channel_dialer(c->ca_channel),
+                                         .jobs = c->jobs,
+                                         .ttl_s = (int64_t)(c->config->secret_ttl_ms / 1000),
+                                         .impersonate = true};
+    c->certs = cert_manager_new(c->loop, &config);
+    return 0;
+}
+
+static int build_plane(struct control *c, unsigned i, struct diag *why)
+{
+    char name[16];
+
+    (void)snprintf(name, sizeof(name), "ztunnel-%u", i % 100);
+    c->workers[i] = worker_new(name, why);
+    if (!c->workers[i]) {
+        return surely_negative(why->code);
+    }
+    c->plane_loops[i] = worker_loop(c->workers[i]);
+    struct plane_options o = {.loop = c->plane_loops[i],
+                              .config = c->config,
+                              .certs = c->certs,
+                              .jobs = c->jobs,
+                              .tls = c->tls,
+                              .shard = metrics_shard_new(stats_metrics(c->stats)),
+                              .worlds = &c->worlds[i],
+                              .budget_bytes = BUDGET_ALL_BYTES / c->config->workers};
+    return plane_new(&c->planes[i], &o, why);
+}
+
+static int build_planes(struct control *c, struct diag *why)
+{
+    unsigned n = c->config->workers;
+
+    c->worlds = mem_array(n, sizeof(*c->worlds));
+    c->plane_loops = mem_array(n + 1, sizeof(*c->plane_loops));
+    c->workers = mem_array(n, sizeof(*c->workers));
+    c->planes = mem_array(n, sizeof(*c->planes));
+    for (; c->plane_count < n; c->plane_count++) {
+        int r = build_plane(c, c->plane_count, why);
+        if (r < 0) {
+            return r;
+        }
+    }
+    for (unsigned i = 0; i < n; i++) {
+        int r = worker_start(c->workers[i], WORKER_ANY_CPU, why);
+        if (r < 0) {
+            return r;
+        }
+    }
+    c->pods = pods_new(c->loop, c->planes, n, &c->task);
+    return 0;
+}
+
+static void build_discovery(struct control *c)
+{
+    AUTO(text) char *node_id = config_node_id(c->config);
+    struct ads_config config = {.dialer = channel_dialer(c->xds_channel),
+                                .node_id = node_id,
+                                .metadata = c->config->metadata,
+                                .slots = c->worlds,
+                                .poke = c->plane_loops,
+                                .slot_count = c->plane_count,
+                                .owner = &c->task};
+
+    c->ads = ads_client_new(c->loop, &config);
+}
+
+static int listen_at(const struct ip *ip, uint16_t port, struct diag *why)
+{
+    struct sock_spec spec = {.role = SOCK_ROLE_LISTEN,
+                             .family = (enum ip_family)ip->family,
+                             .at = {.ip = *ip, .port = port},
+                             .backlog = 128};
+
+    return sock_spec_make(&spec, NULL, why);
+}
+
+struct door {
+    int (*listen)(struct admin *a, int take_fd, struct diag *why);
+    const char *address;
+    uint16_t port;
+    bool optional; /* a host without IPv6 has no ::1 */
+};
+
+static int build_doors(struct control *c, struct diag *why)
+{
+    bool v6 = c->config->ipv6;
+    const struct door doors[] = {
+        {admin_listen, "127.0.0.1", PORT_ADMIN, false},
+        {admin_listen, "::1", PORT_ADMIN, true},
+        {admin_listen_stats, v6 ? "::" : "0.0.0.0", PORT_STATS, false},
+        {admin_listen_readiness, v6 ? "::" : "0.0.0.0", PORT_READINESS, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(doors); i++) {
+        struct ip ip;
+        int r = ip_parse(&ip, doors[i].address, strlen(doors[i].address));
+        int fd = r < 0 ? r : listen_at(&ip, doors[i].port, why);
+        if (fd >= 0) {
+            r = doors[i].listen(c->admin, fd, why);
+        }
+        if ((fd < 0 || r < 0) && !doors[i].optional) {
+            return fd < 0 ? fd : r;
+        }
+    }
+    return 0;
+}
+
+static int build_admin(struct control *c, struct diag *why)
+{
+    struct admin_options o = {.title = "ambit-ztunnel",
+                              .metrics = stats_metrics(c->stats),
+                              .readiness = c->readiness,
+                              .log_directives = c->config->log_level,
+                              .quit = &c->quit,
+                              .quit_task = &c->task};
+    struct admin_page dump = {.path = "/config_dump",
+                              .what = "dump the current state and configuration",
+                              .content_type = "application/json",
+                              .render = render_dump,
+                              .arg = c};
+
+    c->connections = mem_array(c->plane_count, sizeof(*c->connections));
+    c->admin = admin_new(c->loop, &o);
+    if (c->ads) {
+        admin_page(c->admin, &dump);
+    }
+    for (unsigned i = 0; i < c->plane_count; i++) {
+        c->connections[i] =
+            (struct gather_source){c->plane_loops[i], render_connections, c->planes[i]};
+    }
+    struct admin_page connections = {.path = "/connections",
+                                     .what = "list the connections that are open now",
+                                     .content_type = "application/json",
+                                     .sources = c->connections,
+                                     .source_count = c->plane_count};
+    admin_page(c->admin, &connections);
+    return build_doors(c, why);
+}
+
+int control_new(struct control **out, const struct config *config, struct diag *why)
+{
+    AUTO(control) struct control *c = mem_new(struct control);
+
+    c->config = config;
+    c->signal_fd = -1;
+    c->loop = loop_new(why);
+    if (!c->loop) {
+        return surely_negative(why->code);
+    }
+    task_init(&c->task, c->loop, "control", run);
+    c->stats = stats_new(config->istio_version);
+    c->readiness = readiness_new();
+    readiness_block(c->readiness, state_manager);
+    readiness_block(c->readiness, proxy_manager);
+    int r = build_signals(c, why);
+    if (r == 0) {
+        r = build_security(c, why);
+    }
+    if (r == 0) {
+        r = build_planes(c, why);
+    }
+    if (r == 0 && c->xds_channel) {
+        build_discovery(c);
+    }
+    if (r == 0) {
+        r = build_admin(c, why);
+    }
+    if (r < 0) {
+        return r;
+    }
+    task_wake(&c->task, WAKE_START);
+    *out = MOVE(c);
+    return 0;
+}
+
+int control_run(struct control *c)
+{
+    loop_run(c->loop);
+    return c->exit_status;
+}
+
+static void free_planes(struct control *c)
+{
+    for (unsigned i = 0; i < c->config->workers && c->workers; i++) {
+        worker_stop(c->workers[i]);
+    }
+    for (unsigned i = 0; i < c->config->workers && c->planes; i++) {
+        plane_free(c->planes[i]);
+    }
+}
+
+void control_free(struct control *c)
+{
+    if (!c) {
+        return;
+    }
+    admin_free(c->admin);
+    zds_client_free(c->zds);
+    free_planes(c);
+    pods_free(c->pods);
+    ads_client_free(c->ads);
+    cert_manager_free(c->certs);
+    for (unsigned i = 0; i < c->config->workers && c->workers; i++) {
+        worker_free(c->workers[i]);
+    }
+    for (unsigned i = 0; i < c->plane_count; i++) {
+        snap_slot_fini(&c->worlds[i]);
+    }
+    mem_free(c->connections);
+    mem_free(c->worlds);
+    mem_free(c->plane_loops);
+    mem_free(c->workers);
+    mem_free(c->planes);
+    channel_free(c->ca_channel);
+    channel_free(c->xds_channel);
+    tls_loop_free(c->tls_loop);
+    jobs_free(c->jobs);
+    jobs_free(c->lookups);
+    tls_ctx_free(c->tls);
+    readiness_free(c->readiness);
+    stats_free(c->stats);
+    timer_clear(&c->limit);
+    fd_watch_stop(&c->signals);
+    sock_close(&c->signal_fd);
+    task_fini(&c->task);
+    loop_free(c->loop);
+    mem_free(c);
+}

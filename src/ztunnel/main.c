@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "io/sock_factory_local.h"
+#include "ztunnel/config.h"
+#include "ztunnel/control.h"
+
+static struct log_scope scope = LOG_SCOPE("ztunnel");
+
+static const char usage[] =
+    "ambit-ztunnel: the node proxy of the mesh\n"
+    "\n"
+    "usage: ambit-ztunnel [proxy]   run, configured by the environment (docs/ztunnel.md)\n"
+    "       ambit-ztunnel version   print the version\n"
+    "       ambit-ztunnel help      print this\n";
+
+/* A page fault costs as much as ten system calls: freed memory of the data path stays with us. */
+static void tune_malloc(void)
+{
+    (void)mallopt(M_ARENA_MAX, 4); /* best effort, like the next two */
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 1 << 20);
+}
+
+static void block_signals(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigset_t set;
+
+    (void)sigaction(SIGPIPE, &ignore, NULL); /* cannot fail for this signal */
+    (void)sigemptyset(&set);                 /* cannot fail */
+    (void)sigaddset(&set, SIGTERM);          /* cannot fail for these */
+    (void)sigaddset(&set, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL); /* fails only for a wrong first argument */
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        rlim_t before = limit.rlim_cur;
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+            log_warn(&scope, "file descriptor limit not raised", F_U64("limit", before));
+            return;
+        }
+        log_info(&scope, "file descriptor limit", F_U64("from", before),
+                 F_U64("to", limit.rlim_cur));
+    }
+}
+
+static int serve(const struct config *config)
+{
+    AUTO(control) struct control *c = NULL;
+    struct diag why = {0};
+    int r = sock_factory_local_check(config->packet_mark, &why);
+
+    if (r == 0) {
+        r = control_new(&c, config, &why);
+    }
+    if (r < 0) {
+        log_error(&scope, "cannot start", F_DIAG(&why));
+        return 1;
+    }
+    return control_run(c);
+}
+
+static int start(char *const *env)
+{
+    struct config config;
+    struct diag why = {0};
+
+    tune_malloc();
+    block_signals();
+    int r = config_read(&config, env, &why);
+    if (r == 0) {
+        r = log_set_level(config.log_level, &why);
+    }
+    if (r == 0) {
+        r = log_start(STDOUT_FILENO, config.log_json ? LOG_JSON : LOG_PLAIN, &why);
+    }
+    if (r < 0) {
+        (void)fprintf(stderr, "ambit-ztunnel: %s\n", why.text);
+        return 1;
+    }
+    log_info(&scope, "starting", F_STR("version", AMBIT_VERSION), F_U64("workers", config.workers),
+             F_STR("xds", config.xds_address), F_STR("ca", config.ca_address));
+    raise_descriptor_limit();
+    int status = serve(&config);
+    log_info(&scope, "ended", F_I64("status", status));
+    log_stop();
+    config_fini(&config);
+    return status;
+}
+
+int main(int argc, char **argv, char **env)
+{
+    const char *verb = argc > 1 ? argv[1] : "proxy";
+
+    if (strcmp(verb, "version") == 0) {
+        return printf("ambit-ztunnel %s\n", AMBIT_VERSION) < 0;
+    }
+    if (strcmp(verb, "help") == 0 || strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0) {
+        return fputs(usage, stdout) == EOF;
+    }
+    if (strcmp(verb, "proxy") != 0) {
+        (void)fprintf(stderr, "ambit-ztunnel: unknown command '%s'\n\n%s", verb, usage);
+        return 1;
+    }
+    return start(env);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/stats.h"
+
+#include "base/mem.h"
+#include "obs/access.h"
+#include "xds/resource.h"
+
+/* ---- families */
+
+static const struct metric_family build_families[] = {
+    {.name = "istio_build", .help = "Istio component build info.", .type = METRIC_GAUGE}};
+static const char *const build_labels[] = {"component", "tag"};
+static const struct metric_set build_set = {.families = build_families,
+                                            .family_count = 1,
+                                            .labels = build_labels,
+                                            .label_count = ARRAY_LEN(build_labels)};
+
+static const struct metric_family end_families[] = {
+    {.name = "istio_xds_connection_terminations",
+     .help = "The total number of completed connections to xds server (unstable).",
+     .type = METRIC_COUNTER}};
+static const char *const end_labels[] = {"reason"};
+static const struct metric_set end_set = {
+    .families = end_families, .family_count = 1, .labels = end_labels, .label_count = 1};
+
+enum { MESSAGE_COUNT, MESSAGE_BYTES };
+static const struct metric_family message_families[] = {
+    [MESSAGE_COUNT] = {.name = "istio_xds_message",
+                       .help = "Total number of messages received (unstable).",
+                       .type = METRIC_COUNTER},
+    [MESSAGE_BYTES] = {.name = "istio_xds_message_bytes",
+                       .help = "Total number of bytes received (unstable).",
+                       .unit = "bytes",
+                       .type = METRIC_COUNTER}};
+static const char *const message_labels[] = {"url"};
+static const struct metric_set message_set = {
+    .families = message_families, .family_count = 2, .labels = message_labels, .label_count = 1};
+
+enum { PODS_ACTIVE, PODS_PENDING, PODS_STARTED, PODS_STOPPED };
+static const struct metric_family pod_families[] = {
+    [PODS_ACTIVE] = {.name = "workload_manager_active_proxy_count",
+                     .help = "The total number current workloads with active proxies (unstable).",
+                     .type = METRIC_GAUGE},
+    [PODS_PENDING] = {.name = "workload_manager_pending_proxy_count",
+                      .help = "The total number current workloads with pending proxies (unstable).",
+                      .type = METRIC_GAUGE},
+    [PODS_STARTED] = {.name = "workload_manager_proxies_started",
+                      .help = "The total number of proxies that were started (unstable).",
+                      .type = METRIC_COUNTER},
+    [PODS_STOPPED] = {.name = "workload_manager_proxies_stopped",
+                      .help = "The total number of proxies that were stopped (unstable).",
+                      .type = METRIC_COUNTER}};
+static const struct metric_set pod_set = {.families = pod_families, .family_count = 4};
+
+static const struct metric_set *const sets[] = {&access_metrics, &build_set, &end_set, &message_set,
+                                                &pod_set};
+
+/* ---- counting */
+
+struct stats {
+    struct metrics *metrics;
+    struct metrics_shard *shard;
+    struct ads_stats xds; /* counted so far */
+    struct pods_counts pods;
+};
+
+struct stats *stats_new(const char *istio_version)
+{
+    struct stats *s = mem_new(struct stats);
+    struct slice labels[] = {slice_of("ztunnel"), slice_of(istio_version)};
+
+    s->metrics = metrics_new(sets, ARRAY_LEN(sets));
+    s->shard = metrics_shard_new(s->metrics);
+    metrics_probe_process(s->metrics);
+    series_set(metrics_series(s->shard, &build_set, labels), 0, 1);
+    return s;
+}
+
+void stats_free(struct stats *s)
+{
+    if (s) {
+        metrics_free(s->metrics);
+        mem_free(s);
+    }
+}
+
+struct metrics *stats_metrics(struct stats *s)
+{
+    return s->metrics;
+}
+
+void stats_xds(struct stats *s, const struct ads_stats *now)
+{
+    static const char *const reasons[ADS_ENDS] = {"ConnectionError", "Reconnect", "Error",
+                                                  "Complete"};
+    static const char *const urls[] = {XDS_TYPE_ADDRESS, XDS_TYPE_AUTHORIZATION};
+
+    for (unsigned i = 0; i < ADS_ENDS; i++) {
+        struct slice label = slice_of(reasons[i]);
+        if (now->ends[i] > s->xds.ends[i]) {
+            series_add(metrics_series(s->shard, &end_set, &label), 0,
+                       now->ends[i] - s->xds.ends[i]);
+        }
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(urls); i++) {
+        struct slice label = slice_of(urls[i]);
+        if (now->responses[i] > s->xds.responses[i]) {
+            struct series *x = metrics_series(s->shard, &message_set, &label);
+            series_add(x, MESSAGE_COUNT, now->responses[i] - s->xds.responses[i]);
+            series_add(x, MESSAGE_BYTES, now->response_bytes[i] - s->xds.response_bytes[i]);
+        }
+    }
+    s->xds = *now;
+}
+
+void stats_pods(struct stats *s, const struct pods_counts *now)
+{
+    struct series *x = metrics_series(s->shard, &pod_set, NULL);
+
+    series_set(x, PODS_ACTIVE, now->active);
+    series_set(x, PODS_PENDING, now->pending);
+    series_add(x, PODS_STARTED, now->started - s->pods.started);
+    series_add(x, PODS_STOPPED, now->stopped - s->pods.stopped);
+    s->pods = *now;
+}
