@@ -33,7 +33,7 @@ static const struct metric_family message_families[] = {
                        .unit = "bytes",
                        .type = METRIC_COUNTER}};
 static const char *const message_labels[] = {"url"};
-static const struct metric_set message_set = {
+static const struct metric_set xds_set = {
     .families = message_families, .family_count = 2, .labels = message_labels, .label_count = 1};
 
 enum { PODS_ACTIVE, PODS_PENDING, PODS_STARTED, PODS_STOPPED };
@@ -52,7 +52,7 @@ static const struct metric_family pod_families[] = {
                       .type = METRIC_COUNTER}};
 static const struct metric_set pod_set = {.families = pod_families, .family_count = 4};
 
-static const struct metric_set *const sets[] = {&access_metrics, &build_set, &end_set, &message_set,
+static const struct metric_set *const sets[] = {&access_metrics, &build_set, &end_set, &xds_set,
                                                 &pod_set};
 
 /* ---- counting */
@@ -105,7 +105,7 @@ void stats_xds(struct stats *s, const struct ads_stats *now)
     for (unsigned i = 0; i < ARRAY_LEN(urls); i++) {
         struct slice label = slice_of(urls[i]);
         if (now->responses[i] > s->xds.responses[i]) {
-            struct series *x = metrics_series(s->shard, &message_set, &label);
+            struct series *x = metrics_series(s->shard, &xds_set, &label);
             series_add(x, MESSAGE_COUNT, now->responses[i] - s->xds.responses[i]);
             series_add(x, MESSAGE_BYTES, now->response_bytes[i] - s->xds.response_bytes[i]);
         }
