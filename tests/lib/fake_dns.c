@@ -66,7 +66,7 @@ static size_t answer(const struct fake_dns *d, const uint8_t *q, uint8_t *into, 
     into[3] = (uint8_t)(0x80 | rcode);
     be16_put(into + 8, 0);
     be16_put(into + 10, 0);
-    if (rcode != 0 || len == 0) {
+    if (rcode != 0 || len == 0 || d->way == FAKE_DNS_RCODE) {
         return end;
     }
     be16_put(into + 6, 1);
