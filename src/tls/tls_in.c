@@ -118,7 +118,8 @@ static void take_batch(struct tls_stream *t)
 static int refuse(struct tls_stream *t, int r)
 {
     if (r == -ERR_TLS_RECORD) {
-        (void)tls_out_alert(t, record_alert_due(t->record)); /* best effort */
+        (void)tls_out_alert(t, record_alert_due(t->record));
+        (void)tls_out_flush(t);
     }
     return tls_fail(t, r, NULL);
 }

@@ -16,6 +16,7 @@ struct tls_shake {
     struct job job;
     struct handshake *handshake;
     struct bytes in;  /* of the peer, for the next step; left over after the last one */
+    size_t whole;     /* of in: what the next step takes */
     struct bytes out; /* what the last step wants to send */
     struct timer retry;
     struct tls_lane *lane;
@@ -106,8 +107,8 @@ static void work(struct job *j)
 {
     struct tls_shake *k = container_of(j, struct tls_shake, job);
 
-    k->state = handshake_step_blocking(k->handshake, bytes_peek(&k->in), k->in.len, &k->why);
-    bytes_skip(&k->in, k->in.len);
+    k->state = handshake_step_blocking(k->handshake, bytes_peek(&k->in), k->whole, &k->why);
+    bytes_skip(&k->in, k->whole);
     int r = keep_slice(&k->out, handshake_output(k->handshake), &k->why);
     if (r == 0 && k->state == HANDSHAKE_DONE) {
         r = take_results(k);
@@ -168,17 +169,24 @@ static int submit(struct tls_stream *t)
     return 0;
 }
 
-/* A whole record, or something that will never be one. */
-static bool is_worth_a_step(const struct bytes *in)
+/* The length of the whole records at the front, so that what stays behind begins with a record too;
+ * all of it when it will never be one. */
+static size_t whole_records(const struct bytes *in)
 {
     const uint8_t *p = bytes_peek(in);
-    size_t need = p ? record_need(p, in->len) : 0;
+    size_t at = 0;
 
-    if (in->len == 0) {
-        return false;
+    while (at < in->len) {
+        size_t need = record_need(p + at, in->len - at);
+        if (p[at] < CONTENT_FIRST || p[at] > CONTENT_LAST || need > RECORD_WIRE_MAX) {
+            return in->len;
+        }
+        if (need == 0 || need > in->len - at) {
+            break;
+        }
+        at += need;
     }
-    bool is_tls = p[0] >= CONTENT_FIRST && p[0] <= CONTENT_LAST;
-    return !is_tls || need > RECORD_WIRE_MAX || (need > 0 && need <= in->len);
+    return at;
 }
 
 static int read_some(struct tls_stream *t)
@@ -209,7 +217,8 @@ static int step_read(struct tls_stream *t)
     if (timer_is_armed(&t->shake->retry)) {
         return -EAGAIN;
     }
-    return is_worth_a_step(&t->shake->in) ? submit(t) : read_some(t);
+    t->shake->whole = whole_records(&t->shake->in);
+    return t->shake->whole > 0 ? submit(t) : read_some(t);
 }
 
 static int step_work(struct tls_stream *t)
