@@ -70,12 +70,12 @@ def still_echoes(sock, payload=b"still here"):
     assert read_exactly(sock, len(payload)) == payload
 
 
-def outcome(ns, host, port=app.ECHO, seconds=5.0):
-    """How a connection attempt ends: "served", "reset", "closed", "refused" or "silent"."""
+def outcome(ns, host, port=app.ECHO, seconds=5.0, say=b"?"):
+    """How a connection attempt ends: "served" (it is echoed), "reset", "closed", "refused" or "silent"."""
     try:
         with netns.connect(ns, host, port, seconds) as sock:
-            sock.sendall(b"?")
-            return "served" if sock.recv(1) == b"?" else "closed"
+            sock.sendall(say)
+            return "served" if sock.recv(1) == say[:1] else "closed"
     except ConnectionRefusedError:
         return "refused"
     except (ConnectionResetError, BrokenPipeError):
