@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What nghttp2 tells us. Everything here runs inside nghttp2: it changes our objects and wakes tasks,
+ * and calls nghttp2 only where its manual allows that from a callback. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/num.h"
+#include "http/h2_int.h"
+
+enum {
+    ALLOC_MAX = 16 << 20,
+    HEADER_BYTES_ABUSE = 1 << 20, /* decoded, of one block: a compression bomb */
+    FRAMES_A_DATA = 2,
+    NO_RATE_LIMIT = 1 << 30
+};
+
+static struct h2_exchange *exchange_of(nghttp2_session *ng, int32_t id)
+{
+    return id > 0 ? nghttp2_session_get_stream_user_data(ng, id) : NULL;
+}
+
+static void refuse_stream(struct h2_session *s, int32_t id, uint32_t code)
+{
+    if (nghttp2_submit_rst_stream(s->ng, NGHTTP2_FLAG_NONE, id, code) < 0) {
+        h2_fail(s, FAIL(&s->diag, -ENOMEM, "no memory for a reset"));
+    }
+}
+
+static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
+{
+    struct h2_session *s = user;
+
+    if (s->role != H2_SERVER || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+        return 0;
+    }
+    /* Work that goes on after its stream was reset still counts, or resets would hide it. */
+    if (s->given_out >= 2 * s->o.streams_max) {
+        refuse_stream(s, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
+        return 0;
+    }
+    struct h2_exchange *x = h2_exchange_new(s, H2_HELD_NEW);
+    x->id = frame->hd.stream_id;
+    h2_budget_earn(s, FRAMES_A_DATA);
+    return nghttp2_session_set_stream_user_data(ng, x->id, x);
+}
+
+static void set_pseudo(struct message *m, struct slice name, struct slice value)
+{
+    static const char *const names[MESSAGE_PARTS] = {[MESSAGE_METHOD] = ":method",
+                                                     [MESSAGE_SCHEME] = ":scheme",
+                                                     [MESSAGE_AUTHORITY] = ":authority",
+                                                     [MESSAGE_PATH] = ":path"};
+    uint32_t status = 0;
+
+    for (unsigned i = 0; i < MESSAGE_PARTS; i++) {
+        if (slice_is(name, names[i])) {
+            message_set(m, (enum message_part)i, value);
+        }
+    }
+    if (slice_is(name, ":status") && num_parse_u32(value.p, value.len, 999, &status) == 0) {
+        m->status = status;
+    }
+}
+
+static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+                     void *user)
+{
+    struct h2_exchange *x = exchange_of(ng, frame->hd.stream_id);
+    struct slice n = {(const char *)name, name_len};
+    struct slice v = {(const char *)value, value_len};
+    struct h2_session *s = user;
+
+    (void)flags;
+    s->block_bytes += (uint32_t)(name_len + value_len) + MESSAGE_FIELD_COST;
+    if (s->block_bytes > HEADER_BYTES_ABUSE) {
+        h2_fail(s, FAIL(&s->diag, -ERR_H2_ABUSE, "a header block that grows without end"));
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
+    if (!x) {
+        return 0;
+    }
+    struct message *m = x->recv == H2_RECV_HEAD ? &x->x.in : &x->x.in_trailers;
+    if (name_len > 0 && name[0] == ':') {
+        set_pseudo(m, n, v);
+    } else {
+        message_add(m, n, v);
+    }
+    return 0;
+}
+
+/* A request that no handler sees: our answer, and no interest in the rest. */
+static void answer(struct h2_exchange *x, const char *status)
+{
+    static char name[] = ":status";
+    char text[4];
+    nghttp2_nv nv = {(uint8_t *)name, (uint8_t *)text, sizeof(name) - 1, 3, NGHTTP2_NV_FLAG_NONE};
+    struct h2_session *s = x->session;
+
+    (void)memcpy(text, status, sizeof(text));
+    x->refused = true;
+    x->send = H2_SEND_ENDED;
+    x->holder = H2_HELD_LEFT;
+    if (nghttp2_submit_response(s->ng, x->id, &nv, 1, NULL) < 0) {
+        h2_fail(s, FAIL(&s->diag, -ENOMEM, "no memory for a response"));
+    }
+}
+
+static void adopt_host(struct message *m)
+{
+    struct slice host;
+
+    if (message_get(m, MESSAGE_AUTHORITY).len == 0 && message_find(m, "host", &host)) {
+        message_set(m, MESSAGE_AUTHORITY, host);
+    }
+}
+
+static void request_complete(struct h2_session *s, struct h2_exchange *x)
+{
+    if (!message_is_whole(&x->x.in)) {
+        answer(x, "431");
+    } else if (message_is_method(&x->x.in, "CONNECT")) {
+        answer(x, "405");
+    } else {
+        adopt_host(&x->x.in);
+        list_append(&s->ready, &x->in_ready);
+        h2_set_due(s, &s->idle_due, 0);
+        h2_wake_owner(s);
+    }
+}
+
+static void response_head(struct h2_exchange *x)
+{
+    if (x->x.in.status < 200) {
+        message_clear(&x->x.in); /* interim: the response is still to come */
+        return;
+    }
+    x->recv = H2_RECV_BODY;
+    h2_wake(x);
+}
+
+static void on_headers(struct h2_session *s, struct h2_exchange *x, bool end)
+{
+    bool first = x->recv == H2_RECV_HEAD;
+
+    if (first && s->role == H2_CLIENT) {
+        response_head(x);
+    } else if (first) {
+        x->recv = H2_RECV_BODY;
+    }
+    if (end) {
+        x->recv = H2_RECV_ENDED;
+        h2_wake(x);
+    }
+    if (first && s->role == H2_SERVER) {
+        request_complete(s, x);
+    } else if (!message_is_whole(first ? &x->x.in : &x->x.in_trailers)) {
+        refuse_stream(s, x->id, NGHTTP2_ENHANCE_YOUR_CALM);
+    }
+}
+
+static void on_goaway(struct h2_session *s, const nghttp2_goaway *g)
+{
+    bool clean = g->error_code == NGHTTP2_NO_ERROR;
+
+    s->peer_leaves = true;
+    (void)diag_note(&s->diag, clean ? -ERR_H2_GOAWAY : -ERR_H2_PROTOCOL,
+                    "the peer said GOAWAY: %s %.*s", nghttp2_http2_strerror(g->error_code),
+                    (int)MIN_OF(g->opaque_data_len, (size_t)60),
+                    g->opaque_data ? (const char *)g->opaque_data : "");
+    h2_wake_owner(s);
+}
+
+static void on_ping(struct h2_session *s, const nghttp2_frame *frame)
+{
+    if (!(frame->hd.flags & NGHTTP2_FLAG_ACK)) {
+        h2_budget_spend(s, H2_TOKEN_PING);
+        return;
+    }
+    s->stats.pongs++;
+    h2_set_due(s, &s->pong_due, 0);
+    if (s->step == H2_NOTICED) {
+        h2_set_due(s, &s->notice_due, 1);
+    }
+}
+
+static void on_data(struct h2_session *s, struct h2_exchange *x, const nghttp2_frame *frame)
+{
+    if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
+        if (x) {
+            x->recv = H2_RECV_ENDED;
+            h2_wake(x);
+        }
+    } else if (frame->hd.length == frame->data.padlen) {
+        h2_budget_spend(s, H2_TOKEN_EMPTY);
+    }
+}
+
+static void on_settings(struct h2_session *s, const nghttp2_frame *frame)
+{
+    if (frame->hd.flags & NGHTTP2_FLAG_ACK) {
+        return;
+    }
+    if (s->step == H2_OPENING) {
+        s->step = H2_OPEN;
+        h2_set_due(s, &s->first_due, 0);
+        h2_wake_owner(s);
+    } else {
+        h2_budget_spend(s, H2_TOKEN_SETTINGS);
+    }
+}
+
+static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
+{
+    struct h2_session *s = user;
+    struct h2_exchange *x = exchange_of(ng, frame->hd.stream_id);
+
+    switch (frame->hd.type) {
+    case NGHTTP2_HEADERS:
+        s->block_bytes = 0;
+        if (x && !x->refused) {
+            on_headers(s, x, frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
+        }
+        break;
+    case NGHTTP2_DATA:
+        on_data(s, x, frame);
+        break;
+    case NGHTTP2_RST_STREAM:
+        h2_budget_spend(s, H2_TOKEN_RESET);
+        if (x) {
+            x->x.reset_code = frame->rst_stream.error_code;
+            x->failure = FAIL(&x->x.s.diag, -ERR_H2_RESET, "the peer reset the stream: %s",
+                              nghttp2_http2_strerror(frame->rst_stream.error_code));
+        }
+        break;
+    case NGHTTP2_SETTINGS:
+        on_settings(s, frame);
+        break;
+    case NGHTTP2_PING:
+        on_ping(s, frame);
+        break;
+    case NGHTTP2_GOAWAY:
+        on_goaway(s, &frame->goaway);
+        break;
+    default: /* an open set */
+        h2_budget_spend(s, H2_TOKEN_OTHER);
+        break;
+    }
+    return 0;
+}
+
+/* Every header that nghttp2 sees, also of frames it then ignores. */
+static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user)
+{
+    (void)ng;
+    if (hd->type == NGHTTP2_CONTINUATION && hd->length == 0) {
+        h2_budget_spend(user, H2_TOKEN_EMPTY);
+    } else if (hd->type > NGHTTP2_CONTINUATION) {
+        h2_budget_spend(user, H2_TOKEN_OTHER);
+    }
+    return 0;
+}
+
+static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *p,
+                         size_t len, void *user)
+{
+    struct h2_session *s = user;
+    struct h2_exchange *x = exchange_of(ng, id);
+    bool wanted = x && !x->refused && x->holder != H2_HELD_LEFT;
+
+    (void)flags;
+    h2_budget_earn(s, len > 0 ? FRAMES_A_DATA : 0);
+    if (wanted) {
+        x->taken += len;
+        if (s->o.body_bytes > 0 && x->taken > s->o.body_bytes) {
+            /* Without credit the peer stops; the handler may still answer. */
+            x->in_failure = FAIL(&x->x.s.diag, -ERR_TOO_LARGE, "request body is too large");
+            h2_wake(x);
+        } else if (bytes_add(&x->in, p, len) < 0) {
+            x->failure = FAIL(&x->x.s.diag, -ERR_LIMIT, "no memory for a body");
+            refuse_stream(s, id, NGHTTP2_INTERNAL_ERROR);
+        } else {
+            s->stats.buffered += len;
+            h2_wake(x);
+        }
+    }
+    int r = nghttp2_session_consume_connection(ng, len);
+    if (r == 0 && !wanted) {
+        r = nghttp2_session_consume_stream(ng, id, len);
+    }
+    return r;
+}
+
+static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void *user)
+{
+    struct h2_session *s = user;
+    struct h2_exchange *x = exchange_of(ng, id);
+
+    if (!x) {
+        return 0;
+    }
+    bool whole = x->recv == H2_RECV_ENDED && x->send == H2_SEND_ENDED;
+    int why = x->failure;
+    if (why == 0 && (!whole || code != NGHTTP2_NO_ERROR)) {
+        bool refused = code == NGHTTP2_REFUSED_STREAM;
+        x->x.reset_code = code;
+        why = FAIL(&x->x.s.diag,
+                   s->peer_leaves && refused ? -ERR_H2_GOAWAY
+                   : refused                 ? -ERR_H2_RESET
+                                             : -ERR_H2_PROTOCOL,
+                   "the stream was closed: %s", nghttp2_http2_strerror(code));
+    }
+    h2_exchange_orphan(x, why);
+    return 0;
+}
+
+static bool is_our_doing(uint32_t code)
+{
+    return code == NGHTTP2_NO_ERROR || code == NGHTTP2_CANCEL || code == NGHTTP2_INTERNAL_ERROR;
+}
+
+static void goaway_sent(struct h2_session *s, uint32_t code)
+{
+    static const struct {
+        uint32_t code;
+        int why;
+    } table[] = {{NGHTTP2_FLOW_CONTROL_ERROR, -ERR_H2_FLOW},
+                 {NGHTTP2_ENHANCE_YOUR_CALM, -ERR_H2_ABUSE},
+                 {NGHTTP2_INTERNAL_ERROR, -ENOMEM}};
+    int why = -ERR_H2_PROTOCOL;
+
+    if (code == NGHTTP2_NO_ERROR || s->failing < 0) {
+        return;
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+        why = table[i].code == code ? table[i].why : why;
+    }
+    h2_fail(s,
+            FAIL(&s->diag, why, "the peer broke the protocol: %s", nghttp2_http2_strerror(code)));
+}
+
+static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
+{
+    struct h2_session *s = user;
+    struct h2_exchange *x = exchange_of(ng, frame->hd.stream_id);
+
+    if (frame->hd.type == NGHTTP2_RST_STREAM && !is_our_doing(frame->rst_stream.error_code)) {
+        h2_budget_spend(s, H2_TOKEN_OWN_RESET);
+    } else if (frame->hd.type == NGHTTP2_GOAWAY) {
+        goaway_sent(s, frame->goaway.error_code);
+    } else if (frame->hd.type == NGHTTP2_DATA) {
+        h2_budget_earn(s, frame->hd.length > 0 ? FRAMES_A_DATA : 0);
+    }
+    if (x && frame->hd.flags & NGHTTP2_FLAG_END_STREAM &&
+        (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS)) {
+        x->send = H2_SEND_ENDED;
+        h2_wake(x);
+        /* Answered in full while the request still comes: no need for the rest (RFC 9113 8.1). */
+        if (x->holder == H2_HELD_LEFT && x->recv != H2_RECV_ENDED) {
+            refuse_stream(s, x->id, NGHTTP2_NO_ERROR);
+        }
+    }
+    return 0;
+}
+
+/* A request that never became a stream, because the peer leaves or the numbers ran out. */
+static int on_frame_not_send(nghttp2_session *ng, const nghttp2_frame *frame, int code, void *user)
+{
+    struct h2_session *s = user;
+
+    (void)ng;
+    if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+        return 0;
+    }
+    list_for_each_safe (n, &s->streams) {
+        struct h2_exchange *x = container_of(n, struct h2_exchange, in_streams);
+        if (x->id == frame->hd.stream_id) {
+            h2_exchange_orphan(x, FAIL(&x->x.s.diag,
+                                       s->peer_leaves ? -ERR_H2_GOAWAY : -ERR_UNAVAILABLE,
+                                       "no stream: %s", nghttp2_strerror(code)));
+        }
+    }
+    return 0;
+}
+
+static void *ng_malloc(size_t size, void *user)
+{
+    (void)user;
+    return mem_try(size, ALLOC_MAX);
+}
+
+static void ng_free(void *p, void *user)
+{
+    (void)user;
+    mem_free(p);
+}
+
+static void *ng_calloc(size_t n, size_t size, void *user)
+{
+    size_t all;
+    void *p = size_mul(n, size, &all) ? mem_try(all, ALLOC_MAX) : NULL;
+
+    (void)user;
+    return p ? memset(p, 0, all) : NULL;
+}
+
+static void *ng_realloc(void *p, size_t size, void *user)
+{
+    (void)user;
+    return mem_try_resize(p, size, ALLOC_MAX);
+}
+
+/* Frames of unknown types are declared ours only to be counted: nghttp2 skips the others in silence. */
+static int on_unknown_chunk(nghttp2_session *ng, const nghttp2_frame_hd *hd, const uint8_t *p,
+                            size_t len, void *user)
+{
+    (void)ng;
+    (void)hd;
+    (void)p;
+    (void)len;
+    (void)user;
+    return NGHTTP2_ERR_CANCEL;
+}
+
+static int on_unknown_end(nghttp2_session *ng, void **payload, const nghttp2_frame_hd *hd,
+                          void *user)
+{
+    (void)ng;
+    (void)payload;
+    (void)hd;
+    (void)user;
+    return NGHTTP2_ERR_CANCEL;
+}
+
+static int set_callbacks(nghttp2_session_callbacks **out)
+{
+    int r = nghttp2_session_callbacks_new(out);
+
+    if (r == 0) {
+        nghttp2_session_callbacks_set_on_begin_headers_callback(*out, on_begin_headers);
+        nghttp2_session_callbacks_set_on_header_callback(*out, on_header);
+        nghttp2_session_callbacks_set_on_frame_recv_callback(*out, on_frame_recv);
+        nghttp2_session_callbacks_set_on_begin_frame_callback(*out, on_begin_frame);
+        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(*out, on_data_chunk);
+        nghttp2_session_callbacks_set_on_stream_close_callback(*out, on_stream_close);
+        nghttp2_session_callbacks_set_on_frame_send_callback(*out, on_frame_send);
+        nghttp2_session_callbacks_set_on_extension_chunk_recv_callback(*out, on_unknown_chunk);
+        nghttp2_session_callbacks_set_unpack_extension_callback(*out, on_unknown_end);
+        nghttp2_session_callbacks_set_on_frame_not_send_callback(*out, on_frame_not_send);
+    }
+    return r;
+}
+
+/* Its limit on resets is lifted: it would end a connection whose clients merely cancel a lot, and
+ * ours (h2_budget.c) counts more than resets. */
+static int set_option(nghttp2_option **out)
+{
+    int r = nghttp2_option_new(out);
+
+    if (r == 0) {
+        nghttp2_option_set_no_auto_window_update(*out, 1);
+        nghttp2_option_set_no_closed_streams(*out, 1);
+        nghttp2_option_set_max_reserved_remote_streams(*out, 0);
+        for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++) {
+            nghttp2_option_set_user_recv_extension_type(*out, (uint8_t)type);
+        }
+        nghttp2_option_set_stream_reset_rate_limit(*out, NO_RATE_LIMIT, NO_RATE_LIMIT);
+    }
+    return r;
+}
+
+int h2_events_new(struct h2_session *s)
+{
+    nghttp2_mem mem = {
+        .malloc = ng_malloc, .free = ng_free, .calloc = ng_calloc, .realloc = ng_realloc};
+    nghttp2_session_callbacks *callbacks = NULL;
+    nghttp2_option *option = NULL;
+    int r = set_callbacks(&callbacks);
+
+    r = r < 0 ? r : set_option(&option);
+    if (r == 0 && s->role == H2_SERVER) {
+        r = nghttp2_session_server_new3(&s->ng, callbacks, s, option, &mem);
+    } else if (r == 0) {
+        r = nghttp2_session_client_new3(&s->ng, callbacks, s, option, &mem);
+    }
+    nghttp2_session_callbacks_del(callbacks);
+    nghttp2_option_del(option);
+    return r < 0 ? -ENOMEM : 0;
+}

@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/num.h"
+#include "http/h2_int.h"
+
+enum {
+    LEFT_MS = 30000,
+    TRAILERS_BYTES_MAX = 16 << 10,
+    NV_MAX = MESSAGE_FIELDS_MAX + MESSAGE_PARTS
+};
+
+static struct h2_exchange *of(struct stream *s)
+{
+    return container_of(s, struct h2_exchange, x.s);
+}
+
+static struct h2_exchange *of_x(struct exchange *x)
+{
+    return container_of(x, struct h2_exchange, x);
+}
+
+void h2_wake(struct h2_exchange *x)
+{
+    stream_wake(&x->x.s);
+}
+
+static void kick(struct h2_exchange *x)
+{
+    if (list_is_empty(&x->in_kicked)) {
+        list_append(&x->session->kicked, &x->in_kicked);
+    }
+    h2_kick(x->session);
+}
+
+/* Heads and trailers as nghttp2 wants them. */
+
+static nghttp2_nv nv_of(struct slice name, struct slice value, uint8_t flags)
+{
+    /* nghttp2 copies both; its pointers are not const for historical reasons. */
+    union {
+        const char *in;
+        uint8_t *out;
+    } n = {name.p}, v = {value.p};
+
+    return (nghttp2_nv){n.out, v.out, name.len, value.len, flags};
+}
+
+static bool is_secret(struct slice name)
+{
+    return slice_is(name, "authorization") || slice_is(name, "cookie");
+}
+
+/* Connection-level fields have no place in HTTP/2 (RFC 9113 8.2.2). */
+static bool is_own_field(struct slice name)
+{
+    return slice_is(name, "connection") || slice_is(name, "transfer-encoding") ||
+           slice_is(name, "keep-alive") || slice_is(name, "upgrade") ||
+           slice_is(name, "proxy-connection");
+}
+
+static int put_fields(struct diag *why, const struct message *m, nghttp2_nv *out, size_t *n)
+{
+    for (unsigned i = 0; i < m->count; i++) {
+        struct message_field f = message_field(m, i);
+        if (is_own_field(f.name) ||
+            !nghttp2_check_header_name((const uint8_t *)f.name.p, f.name.len) ||
+            !nghttp2_check_header_value((const uint8_t *)f.value.p, f.value.len)) {
+            return FAIL(why, -ERR_SYNTAX, "field that cannot be sent: %.*s",
+                        (int)MIN_OF(f.name.len, (size_t)40), f.name.p);
+        }
+        out[(*n)++] = nv_of(f.name, f.value, is_secret(f.name) ? NGHTTP2_NV_FLAG_NO_INDEX : 0);
+    }
+    return message_is_whole(m) ? 0 : FAIL(why, -ERR_TOO_LARGE, "message head is too large");
+}
+
+static size_t put_parts(const struct message *m, nghttp2_nv *out)
+{
+    static const struct {
+        const char *name;
+        enum message_part part;
+    } order[] = {{":method", MESSAGE_METHOD},
+                 {":scheme", MESSAGE_SCHEME},
+                 {":authority", MESSAGE_AUTHORITY},
+                 {":path", MESSAGE_PATH}};
+    size_t n = 0;
+
+    for (unsigned i = 0; i < ARRAY_LEN(order); i++) {
+        struct slice value = message_get(m, order[i].part);
+        if (value.len > 0) {
+            out[n++] = nv_of(slice_of(order[i].name), value, 0);
+        }
+    }
+    return n;
+}
+
+/* Called by nghttp2 when it could send body. */
+ssize_t h2_on_body_wanted(nghttp2_session *ng, int32_t id, uint8_t *into, size_t room,
+                          uint32_t *flags, nghttp2_data_source *source, void *user)
+{
+    struct h2_exchange *x = nghttp2_session_get_stream_user_data(ng, id);
+    nghttp2_nv nv[NV_MAX];
+    size_t count = 0;
+
+    (void)source;
+    (void)user;
+    if (!x) {
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* its owner has cut it */
+    }
+    size_t n = MIN_OF(room, x->out.len);
+    if (n == 0 && x->send != H2_SEND_ENDING) {
+        x->deferred = true;
+        return NGHTTP2_ERR_DEFERRED;
+    }
+    if (n > 0) {
+        memcpy(into, bytes_peek(&x->out), n);
+        bytes_skip(&x->out, n);
+        h2_wake(x); /* there is room again, or less to flush */
+    }
+    if (x->out.len == 0 && x->send == H2_SEND_ENDING) {
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+        if (x->trailers.count > 0 && put_fields(&x->x.s.diag, &x->trailers, nv, &count) == 0) {
+            *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+            if (nghttp2_submit_trailer(ng, id, nv, count) < 0) {
+                return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+            }
+        }
+    }
+    return (ssize_t)n;
+}
+
+/* Nothing but the head: it carries the end of the stream. */
+static bool ends_with_head(const struct h2_exchange *x)
+{
+    return x->send == H2_SEND_ENDING && x->out.len == 0 && x->trailers.count == 0;
+}
+
+static int submit_head(struct h2_exchange *x)
+{
+    nghttp2_data_provider body = {.read_callback = h2_on_body_wanted};
+    nghttp2_nv nv[NV_MAX];
+    char status[4] = {(char)('0' + x->head.status / 100 % 10),
+                      (char)('0' + x->head.status / 10 % 10), (char)('0' + x->head.status % 10), 0};
+    size_t n = 1;
+
+    nv[0] = nv_of(slice_of(":status"), slice_of(status), 0);
+    int r = put_fields(&x->x.s.diag, &x->head, nv, &n);
+    if (r == 0 && nghttp2_submit_response(x->session->ng, x->id, nv, n,
+                                          ends_with_head(x) ? NULL : &body) < 0) {
+        r = FAIL(&x->x.s.diag, -ENOMEM, "no memory for a response");
+    }
+    message_fini(&x->head);
+    return r;
+}
+
+static void reset(struct h2_exchange *x, uint32_t code)
+{
+    if (nghttp2_submit_rst_stream(x->session->ng, NGHTTP2_FLAG_NONE, x->id, code) < 0) {
+        h2_fail(x->session, -ENOMEM);
+    }
+}
+
+void h2_exchange_submit(struct h2_exchange *x)
+{
+    bool queued = x->head.status > 0;
+    int r = 0;
+
+    if (queued) {
+        r = submit_head(x);
+        x->send = x->send == H2_SEND_QUEUED ? H2_SEND_BODY : x->send;
+    } else if (x->deferred) {
+        x->deferred = false;
+        r = nghttp2_session_resume_data(x->session->ng, x->id) == NGHTTP2_ERR_NOMEM ? -ENOMEM : 0;
+    }
+    if (r < 0) {
+        x->failure = r;
+        reset(x, NGHTTP2_INTERNAL_ERROR);
+    }
+}
+
+int h2_exchange_request(struct h2_exchange *x, const struct message *head, bool end)
+{
+    nghttp2_data_provider body = {.read_callback = h2_on_body_wanted};
+    nghttp2_nv nv[NV_MAX];
+    size_t n = put_parts(head, nv);
+    int r = put_fields(&x->x.s.diag, head, nv, &n);
+
+    if (r < 0) {
+        return r;
+    }
+    x->send = end ? H2_SEND_ENDING : H2_SEND_BODY;
+    x->id = nghttp2_submit_request(x->session->ng, NULL, nv, n, end ? NULL : &body, x);
+    return x->id > 0 ? 0 : FAIL(&x->x.s.diag, -ERR_LIMIT, "no stream: %s", nghttp2_strerror(x->id));
+}
+
+/* The body that comes */
+
+static void give_credit(struct h2_exchange *x, size_t n)
+{
+    struct h2_session *s = x->session;
+
+    if (!s) {
+        return;
+    }
+    s->stats.buffered -= n;
+    if (x->recv != H2_RECV_ENDED) {
+        if (nghttp2_session_consume_stream(s->ng, x->id, n) < 0) {
+            h2_fail(s, -ENOMEM);
+        }
+        h2_kick(s);
+    }
+}
+
+/* What reading answers when nothing is buffered. */
+static int nothing_to_read(const struct h2_exchange *x)
+{
+    if (x->recv == H2_RECV_ENDED) {
+        return 0;
+    }
+    if (x->in_failure < 0) {
+        return x->in_failure;
+    }
+    return x->failure < 0 ? x->failure : x->session ? -EAGAIN : -ECONNRESET;
+}
+
+static void x_skip(struct stream *s, size_t n)
+{
+    struct h2_exchange *x = of(s);
+
+    bytes_skip(&x->in, n);
+    if (x->in.len == 0) {
+        bytes_shrink(&x->in);
+    }
+    give_credit(x, n);
+}
+
+static ssize_t x_read(struct stream *s, void *into, size_t room)
+{
+    struct h2_exchange *x = of(s);
+    size_t n = MIN_OF(room, x->in.len);
+
+    if (n == 0) {
+        return nothing_to_read(x);
+    }
+    memcpy(into, bytes_peek(&x->in), n);
+    x_skip(s, n);
+    return (ssize_t)n;
+}
+
+static int x_peek(struct stream *s, struct iovec *out, int max)
+{
+    struct h2_exchange *x = of(s);
+
+    (void)max; /* one piece is all there ever is */
+    if (x->in.len == 0) {
+        return nothing_to_read(x);
+    }
+    out[0] = (struct iovec){x->in.p + x->in.head, x->in.len};
+    return 1;
+}
+
+/* What we send */
+
+static int cannot_send(const struct h2_exchange *x)
+{
+    return x->failure < 0 ? x->failure : -ECONNRESET;
+}
+
+static ssize_t x_write(struct stream *s, const void *from, size_t len)
+{
+    struct h2_exchange *x = of(s);
+
+    if (!x->session || x->failure < 0) {
+        return cannot_send(x);
+    }
+    if (x->send != H2_SEND_BODY && x->send != H2_SEND_QUEUED) {
+        return FAIL(&s->diag, -EINVAL, "not the time for a body");
+    }
+    if (message_is_method(&x->x.in, "HEAD")) {
+        return (ssize_t)len;
+    }
+    if (x->counted && len > x->out_left) {
+        return FAIL(&s->diag, -ERR_TOO_LARGE, "more body than content-length said");
+    }
+    size_t n = MIN_OF(len, bytes_room(&x->out));
+    if (n == 0) {
+        return -EAGAIN;
+    }
+    if (bytes_add(&x->out, from, n) < 0) {
+        return FAIL(&s->diag, -ERR_LIMIT, "no memory for a body");
+    }
+    x->out_left -= x->counted ? n : 0;
+    kick(x);
+    return (ssize_t)n;
+}
+
+static int x_flush(struct stream *s)
+{
+    struct h2_exchange *x = of(s);
+    bool waits = x->out.len > 0 || x->send == H2_SEND_QUEUED || x->send == H2_SEND_ENDING;
+
+    if (!x->session || x->failure < 0) {
+        return x->send == H2_SEND_ENDED ? 0 : cannot_send(x);
+    }
+    /* What nghttp2 has taken is the session's, which sends it whatever becomes of us. */
+    return waits ? -EAGAIN : 0;
+}
+
+static int x_finish(struct exchange *e, const struct message *trailers)
+{
+    struct h2_exchange *x = of_x(e);
+
+    if (x->send == H2_SEND_ENDING || x->send == H2_SEND_ENDED) {
+        return 0;
+    }
+    if (!x->session || x->failure < 0) {
+        return cannot_send(x);
+    }
+    if (x->send == H2_SEND_HEAD || (x->counted && x->out_left > 0)) {
+        return FAIL(&e->s.diag, -EINVAL, "the response is not complete");
+    }
+    for (unsigned i = 0; trailers && i < trailers->count; i++) {
+        struct message_field f = message_field(trailers, i);
+        message_add(&x->trailers, f.name, f.value);
+    }
+    if (!message_is_whole(&x->trailers) || (trailers && !message_is_whole(trailers))) {
+        return FAIL(&e->s.diag, -ERR_TOO_LARGE, "trailers are too large");
+    }
+    x->send = H2_SEND_ENDING;
+    kick(x);
+    return 0;
+}
+
+static int x_shut(struct stream *s)
+{
+    return x_finish(&of(s)->x, NULL);
+}
+
+static int copy_head(struct message *to, const struct message *from)
+{
+    message_clear(to);
+    to->status = from->status;
+    for (unsigned i = 0; i < from->count; i++) {
+        struct message_field f = message_field(from, i);
+        message_add(to, f.name, f.value);
+    }
+    return message_is_whole(from) && message_is_whole(to) ? 0 : -ERR_TOO_LARGE;
+}
+
+/* HEAD, 204 and 304 may name a length without a body. */
+static int promise_length(struct h2_exchange *x, const struct message *m)
+{
+    struct slice length;
+
+    if (!message_find(m, "content-length", &length)) {
+        return 0;
+    }
+    if (num_parse_u64(length.p, length.len, INT64_MAX, &x->out_left) < 0) {
+        return FAIL(&x->x.s.diag, -ERR_SYNTAX, "content-length is not a number");
+    }
+    x->counted = !message_is_method(&x->x.in, "HEAD") && m->status != 204 && m->status != 304;
+    return 0;
+}
+
+static int x_send(struct exchange *e, const struct message *m)
+{
+    struct h2_exchange *x = of_x(e);
+    nghttp2_nv nv[NV_MAX];
+    size_t n = 0;
+
+    if (!x->session || x->failure < 0) {
+        return cannot_send(x);
+    }
+    if (x->session->role != H2_SERVER || x->send != H2_SEND_HEAD || m->status < 200 ||
+        m->status > 599) {
+        return FAIL(&e->s.diag, -EINVAL, "not the time for a head with status %u", m->status);
+    }
+    int r = put_fields(&e->s.diag, m, nv, &n);
+    r = r < 0 ? r : promise_length(x, m);
+    if (r == 0 && copy_head(&x->head, m) < 0) {
+        r = FAIL(&e->s.diag, -ERR_TOO_LARGE, "response head is too large");
+    }
+    if (r < 0) {
+        message_fini(&x->head);
+        return r;
+    }
+    x->send = H2_SEND_QUEUED;
+    kick(x);
+    return 0;
+}
+
+static int x_head(struct exchange *e)
+{
+    struct h2_exchange *x = of_x(e);
+
+    if (x->recv != H2_RECV_HEAD) {
+        return 0;
+    }
+    return x->failure < 0 ? x->failure : x->session ? -EAGAIN : -ECONNRESET;
+}
+
+static struct stream *x_transport(struct exchange *e)
+{
+    struct h2_exchange *x = of_x(e);
+
+    return x->session ? x->session->below : NULL;
+}
+
+/* Life */
+
+static void forget_input(struct h2_exchange *x)
+{
+    size_t n = x->in.len;
+
+    if (n > 0) {
+        x_skip(&x->x.s, n);
+    }
+}
+
+static bool is_answered(const struct h2_exchange *x)
+{
+    return x->send == H2_SEND_ENDING || x->send == H2_SEND_ENDED;
+}
+
+/* Lets go of a stream that nobody owns any more: what was promised still leaves. */
+static void leave(struct h2_exchange *x)
+{
+    struct h2_session *s = x->session;
+
+    x->holder = H2_HELD_LEFT;
+    if (x->send == H2_SEND_ENDED && x->recv != H2_RECV_ENDED) {
+        reset(x, NGHTTP2_NO_ERROR);
+    }
+    if (s->left_due == 0) {
+        h2_set_due(s, &s->left_due, LEFT_MS);
+    }
+    h2_kick(s);
+}
+
+static uint32_t code_for(const struct h2_exchange *x, int why)
+{
+    if (x->session->role == H2_CLIENT || why == -ERR_CANCELLED || why == -ERR_H2_RESET) {
+        return NGHTTP2_CANCEL;
+    }
+    return NGHTTP2_INTERNAL_ERROR;
+}
+
+static void x_close(struct stream *st, int why)
+{
+    struct h2_exchange *x = of(st);
+    struct h2_session *s = x->session;
+
+    if (x->given_by) {
+        x->given_by->given_out--;
+        x->given_by = NULL;
+        list_remove(&x->in_given);
+    }
+    if (!s) {
+        h2_exchange_free(x);
+        return;
+    }
+    forget_input(x);
+    /* A client that closes has no use for the rest of the response; a server's answer must arrive. */
+    bool stays = is_answered(x) && (s->role == H2_SERVER || x->recv == H2_RECV_ENDED);
+    if (stays) {
+        leave(x);
+        return;
+    }
+    reset(x, code_for(x, why));
+    (void)nghttp2_session_set_stream_user_data(s->ng, x->id, NULL); /* fails only without stream */
+    h2_kick(s);
+    h2_exchange_free(x);
+}
+
+static const struct stream_ops stream_ops = {
+    .name = "h2 exchange",
+    .read = x_read,
+    .write = x_write,
+    .flush = x_flush,
+    .shut = x_shut,
+    .close = x_close,
+    .peek = x_peek,
+    .skip = x_skip,
+};
+
+static const struct exchange_ops exchange_ops = {
+    .name = "h2",
+    .head = x_head,
+    .send = x_send,
+    .finish = x_finish,
+    .transport = x_transport,
+};
+
+struct h2_exchange *h2_exchange_new(struct h2_session *s, enum h2_holder holder)
+{
+    struct h2_exchange *x = mem_new(struct h2_exchange);
+
+    x->x.s.ops = &stream_ops;
+    x->x.ops = &exchange_ops;
+    x->session = s;
+    x->holder = holder;
+    list_init(&x->in_ready);
+    list_init(&x->in_kicked);
+    list_init(&x->in_given);
+    list_append(&s->streams, &x->in_streams);
+    s->stats.streams++;
+    /* The peer's credit is the window that was in force when it sent: ours may have shrunk since. */
+    bytes_init(&x->in, MAX_OF(s->o.stream_window, (uint32_t)NGHTTP2_INITIAL_WINDOW_SIZE));
+    bytes_init(&x->out, s->o.send_buffer_bytes);
+    message_init(&x->x.in, s->o.header_list_bytes);
+    message_init(&x->x.in_trailers, s->o.header_list_bytes);
+    message_init(&x->trailers, TRAILERS_BYTES_MAX);
+    return x;
+}
+
+static void detach(struct h2_exchange *x)
+{
+    if (x->session) {
+        list_remove(&x->in_streams);
+        list_remove(&x->in_ready);
+        list_remove(&x->in_kicked);
+        x->session->stats.streams--;
+        x->session->stats.buffered -= x->in.len;
+        x->session = NULL;
+    }
+}
+
+void h2_exchange_free(struct h2_exchange *x)
+{
+    detach(x);
+    bytes_fini(&x->in);
+    bytes_fini(&x->out);
+    message_fini(&x->x.in);
+    message_fini(&x->x.in_trailers);
+    message_fini(&x->head);
+    message_fini(&x->trailers);
+    mem_free(x);
+}
+
+void h2_exchange_orphan(struct h2_exchange *x, int why)
+{
+    detach(x);
+    if (x->holder != H2_HELD_OWNER) {
+        h2_exchange_free(x);
+        return;
+    }
+    x->failure = why;
+    h2_wake(x);
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the connection (h2_session.c), its streams (h2_exchange.c), what nghttp2 tells us
+ * (h2_events.c) and the budget (h2_budget.c) share.
+ */
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+
+#include "base/bytes.h"
+#include "base/list.h"
+#include "http/h2_session.h"
+
+enum h2_role { H2_CLIENT, H2_SERVER };
+
+enum h2_step {
+    H2_OPENING,  /* the peer's preface and SETTINGS are awaited */
+    H2_OPEN,     /* requests come and go */
+    H2_NOTICED,  /* server: the peer was told that we will stop; what it sent meanwhile is served */
+    H2_DRAINING, /* only the streams under way go on */
+    H2_OVER      /* the connection is gone */
+};
+
+struct h2_budget {
+    uint64_t millitokens;
+    uint64_t at_ms; /* when they were counted */
+    uint32_t free;  /* frames that progress has paid for */
+};
+
+struct h2_session {
+    struct task task;
+    struct timer timer;
+    struct stream *below; /* NULL once H2_OVER */
+    struct task *owner;
+    nghttp2_session *ng; /* NULL once H2_OVER */
+    struct list streams; /* exchanges that have a stream */
+    struct list ready;   /* server: of these, the requests that wait for h2_session_next */
+    struct list kicked;  /* of these, the ones that have something new to send */
+    struct list given;   /* server: what its owners hold, gone streams included */
+    struct bytes out;    /* made by nghttp2, refused by the transport */
+    struct h2_options o;
+    struct h2_budget budget;
+    struct h2_stats stats;
+    unsigned given_out;   /* how many those are */
+    uint32_t block_bytes; /* decoded so far of the header block that is being received */
+    uint64_t first_due;   /* deadlines; 0 = none runs */
+    uint64_t write_due;
+    uint64_t ping_due;
+    uint64_t pong_due;
+    uint64_t idle_due;
+    uint64_t notice_due;
+    uint64_t left_due;
+    enum h2_role role;
+    enum h2_step step;
+    bool peer_leaves; /* GOAWAY was received */
+    int failing;      /* < 0: found while nghttp2 was at work; the session ends with this */
+    int result;
+    struct diag diag;
+};
+
+/* The half that the peer sends. */
+enum h2_recv { H2_RECV_HEAD, H2_RECV_BODY, H2_RECV_ENDED };
+
+/* The half that we send. */
+enum h2_send {
+    H2_SEND_HEAD,   /* nothing yet */
+    H2_SEND_QUEUED, /* a head waits for the end of the turn, in case its end comes with it */
+    H2_SEND_BODY,
+    H2_SEND_ENDING, /* nothing more comes; out and trailers may still have to leave */
+    H2_SEND_ENDED
+};
+
+enum h2_holder {
+    H2_HELD_NEW,   /* the session: not handed out yet */
+    H2_HELD_OWNER, /* its owner */
+    H2_HELD_LEFT   /* the session: closed by its owner, the rest has still to leave */
+};
+
+struct h2_exchange {
+    struct exchange x;
+    struct h2_session *session;  /* NULL once the stream is gone */
+    struct h2_session *given_by; /* server: who counts it, NULL once that is gone */
+    int failure;                 /* then: why, 0 when both halves ended */
+    int in_failure;              /* reading answers this when the buffer is empty */
+    int32_t id;
+    struct list in_streams;
+    struct list in_ready;
+    struct list in_kicked;
+    struct list in_given;
+    struct bytes in;
+    struct bytes out;
+    struct message head;     /* to be sent, while H2_SEND_QUEUED */
+    struct message trailers; /* to be sent at the end */
+    uint64_t taken;          /* body octets received */
+    uint64_t out_left;       /* of a content-length we have promised */
+    enum h2_recv recv;
+    enum h2_send send;
+    enum h2_holder holder;
+    bool deferred; /* nghttp2 waits until there is something to send */
+    bool refused;  /* answered by us: what still comes is of no interest */
+    bool counted;  /* out_left means something */
+};
+
+/* h2_session.c */
+void h2_kick(struct h2_session *s); /* something is to be sent, at the end of this turn */
+void h2_set_due(struct h2_session *s, uint64_t *due, uint32_t in_ms);
+void h2_wake_owner(struct h2_session *s);
+void h2_fail(struct h2_session *s, int why); /* from within nghttp2: the session ends soon */
+void h2_given(struct h2_session *s, struct h2_exchange *x);
+
+/* h2_exchange.c */
+struct h2_exchange *h2_exchange_new(struct h2_session *s, enum h2_holder holder);
+void h2_exchange_free(struct h2_exchange *x);
+/* Its stream is gone. why 0: both halves had ended. Frees it when nobody else holds it. */
+void h2_exchange_orphan(struct h2_exchange *x, int why);
+/* Gives nghttp2 what is new. */
+void h2_exchange_submit(struct h2_exchange *x);
+/* Client: makes the stream. */
+int h2_exchange_request(struct h2_exchange *x, const struct message *head, bool end);
+void h2_wake(struct h2_exchange *x);
+ssize_t h2_on_body_wanted(nghttp2_session *ng, int32_t id, uint8_t *into, size_t room,
+                          uint32_t *flags, nghttp2_data_source *source, void *user);
+
+/* h2_events.c */
+int h2_events_new(struct h2_session *s); /* makes s->ng: 0 or -ENOMEM */
+
+/* h2_budget.c */
+void h2_budget_init(struct h2_session *s);
+void h2_budget_earn(struct h2_session *s, uint32_t frames);
+void h2_budget_spend(struct h2_session *s, enum h2_token token);
