@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What single kinds demand beyond their schema: defaults that depend on other fields, addresses to be
+ * given out, fields that may not change. Called with an object that has passed its schema; adds
+ * faults. The server's own metadata is not in it yet when it is being created.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct api;
+struct faults;
+struct json;
+struct kind;
+
+struct admission {
+    struct api *api;
+    const struct kind *kind;
+    struct json *object;
+    const struct json *old; /* NULL: it is being created */
+    struct faults *faults;
+    struct json *refusal; /* set: answer this Status instead; owned by the caller */
+    int64_t now_s;
+};
+
+void admit_namespace(struct admission *a);
+void admit_pod(struct admission *a);
+void admit_service(struct admission *a);
+void admit_secret(struct admission *a);
+void admit_authorization_policy(struct admission *a);
+void admit_peer_authentication(struct admission *a);
+void admit_target_refs(struct admission *a);
