@@ -28,10 +28,11 @@ struct hpack_decoder *hpack_decoder_new(void);
 void hpack_decoder_free(struct hpack_decoder *d);
 AUTO_DEFINE(hpack_decoder, struct hpack_decoder *, hpack_decoder_free);
 
-/* The next field of the block at *at, which is moved on: 1 and a field; 0 at the block's end, the
- * decoder is ready for the next block; -ERR_H2_PROTOCOL: the block is bad and the decoder is lost;
- * -ENOMEM. A block that is not read to its end loses the decoder too. */
-MUST_USE int hpack_next(struct hpack_decoder *d, struct slice *at, struct hpack_field *out);
+/* The next field of the fragment at *at, which is moved on: 1 and a field; 0: the fragment is used up,
+ * and after the last one the decoder is ready for the next block; -ERR_H2_PROTOCOL: the block is bad
+ * and the decoder is lost; -ENOMEM. Every fragment of a block must be read, or the decoder is lost. */
+MUST_USE int hpack_next(struct hpack_decoder *d, struct slice *at, bool last,
+                        struct hpack_field *out);
 
 /* The dynamic table as a header block that rebuilds it in a fresh decoder. */
 MUST_USE int hpack_decoder_export(struct hpack_decoder *d, struct bytes *out);
