@@ -89,12 +89,13 @@ static void finish_frame(struct frame_reader *r)
     }
 }
 
-static int read_preface(struct frame_reader *r, struct slice *at, struct frame *out)
+static int read_preface(struct frame_reader *r, struct slice *at)
 {
     size_t n = MIN_OF((size_t)(FRAME_PREFACE_BYTES - r->have), at->len);
 
     if (n > 0 && memcmp(at->p, frame_preface + r->have, n) != 0) {
-        return protocol_error(r, out);
+        r->step = READ_BROKEN;
+        return FRAME_STRANGE;
     }
     r->have = (uint8_t)(r->have + n);
     advance(at, n);
@@ -365,7 +366,7 @@ static int read_step(struct frame_reader *r, struct slice *at, struct frame *out
 {
     switch ((enum frame_read_step)r->step) {
     case READ_PREFACE:
-        return read_preface(r, at, out);
+        return read_preface(r, at);
     case READ_HEAD:
         return gather(r, at) ? start_frame(r, out) : FRAME_MORE;
     case READ_FIXED:

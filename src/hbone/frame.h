@@ -95,7 +95,8 @@ enum frame_event {
     FRAME_GOING_AWAY,   /* stream: the last id, value: the code */
     FRAME_WINDOW,       /* stream or 0, value: at least 1 */
     FRAME_IGNORED,      /* an unknown frame, or PRIORITY: self */
-    FRAME_BROKEN        /* value: the code for GOAWAY, debug; the reader must not be used again */
+    FRAME_STRANGE,      /* no HTTP/2 preface; the reader must not be used again */
+    FRAME_BROKEN        /* value: the code for GOAWAY, debug; likewise */
 };
 
 struct frame {

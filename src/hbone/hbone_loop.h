@@ -20,7 +20,7 @@ struct hbone_limits {
     uint32_t conn_window_bytes;   /* 16 MiB */
     unsigned server_streams;      /* 200: SETTINGS_MAX_CONCURRENT_STREAMS */
     unsigned pool_streams;        /* 100: streams a tunnel of a pool carries at most */
-    unsigned pool_tunnels;        /* 64: tunnels of one pool; then dials wait */
+    unsigned pool_tunnels;        /* 1024: tunnels of one pool; then idle ones go, or dials wait (ours) */
     unsigned pool_waiting;        /* 4096: dials of one pool that wait for a tunnel */
     uint64_t preface_ms;          /* 10 s: from the secure stream to the peer's preface (ours) */
     uint64_t first_request_ms;    /* 60 s: from the preface to the first request (ours) */
@@ -29,8 +29,7 @@ struct hbone_limits {
     uint64_t pong_ms;             /* 20 s */
     uint64_t stall_ms; /* 30 s: the secure stream takes nothing although we have something (ours) */
     uint64_t idle_ms;  /* 5 min: a pooled tunnel without a stream */
-    uint64_t drain_ms; /* 5 s: from the drain's PING to giving up on its answer (ours) */
-    uint64_t linger_ms; /* 2 s: for what is unsent when a connection ends (ours) */
+    uint64_t drain_ms;            /* 1 s: from the drain's PING to doing without its answer (ours) */
 };
 
 struct hbone_stats {
@@ -49,4 +48,5 @@ void hbone_loop_free(struct hbone_loop *l);
 struct hbone_loop *hbone_loop_new(struct loop *l, const struct hbone_limits *limits,
                                   struct budget *budget) FREED_BY(hbone_loop_free);
 AUTO_DEFINE(hbone_loop, struct hbone_loop *, hbone_loop_free);
-const struct hbone_stats *hbone_loop_stats(const struct hbone_loop *l);
+/* Borrowed; a snapshot until the next call. */
+const struct hbone_stats *hbone_loop_stats(struct hbone_loop *l);

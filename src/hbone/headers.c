@@ -269,17 +269,17 @@ static bool has(const struct headers *h, enum header id)
     return h->seen & BIT(id);
 }
 
-static struct slice kept_slice(const struct headers *h, enum header id)
+static struct slice kept_slice(const struct headers *h, const struct bytes *text, enum header id)
 {
     if (!has(h, id)) {
         return (struct slice){NULL, 0};
     }
-    return (struct slice){(const char *)text_at(h, id), h->kept[id].len};
+    return (struct slice){(const char *)bytes_peek(text) + h->kept[id].at, h->kept[id].len};
 }
 
 static bool is_connect(const struct headers *h)
 {
-    return slice_is(kept_slice(h, HEADER_METHOD), "CONNECT");
+    return slice_is(kept_slice(h, &h->text, HEADER_METHOD), "CONNECT");
 }
 
 /* RFC 9113 8.3.1 and 8.5; extended CONNECT (RFC 8441) was not offered. */
@@ -313,15 +313,15 @@ int headers_judge(const struct headers *h)
     return 0;
 }
 
-void headers_head(const struct headers *h, struct hbone_head *out)
+void headers_head(const struct headers *h, const struct bytes *text, struct hbone_head *out)
 {
     *out = (struct hbone_head){
-        .method = kept_slice(h, HEADER_METHOD),
-        .authority = kept_slice(h, HEADER_AUTHORITY),
-        .baggage = kept_slice(h, HEADER_BAGGAGE),
-        .forwarded = kept_slice(h, HEADER_FORWARDED),
-        .traceparent = kept_slice(h, HEADER_TRACEPARENT),
-        .network = kept_slice(h, HEADER_NETWORK),
+        .method = kept_slice(h, text, HEADER_METHOD),
+        .authority = kept_slice(h, text, HEADER_AUTHORITY),
+        .baggage = kept_slice(h, text, HEADER_BAGGAGE),
+        .forwarded = kept_slice(h, text, HEADER_FORWARDED),
+        .traceparent = kept_slice(h, text, HEADER_TRACEPARENT),
+        .network = kept_slice(h, text, HEADER_NETWORK),
     };
 }
 

@@ -56,8 +56,8 @@ void headers_fini(struct headers *h);
 MUST_USE int headers_add(struct headers *h, const struct hpack_field *f);
 /* After the last field: 0; -ERR_TOO_LARGE: over the limit; -ERR_SYNTAX: malformed. */
 MUST_USE int headers_judge(const struct headers *h);
-/* Slices of h->text. */
-void headers_head(const struct headers *h, struct hbone_head *out);
+/* What was kept, as slices of text: h->text, or where its contents were moved to. */
+void headers_head(const struct headers *h, const struct bytes *text, struct hbone_head *out);
 
 /* The block that asks for a tunnel, without a frame around it; 0, -ERR_TOO_LARGE. */
 MUST_USE int headers_put_connect(struct bytes *out, const struct hbone_head *head);

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One tunnel: an HTTP/2 connection over a secure stream, and its streams. Two tasks: one reads and
- * keeps the deadlines, the other runs at the end of a turn and sends at once what all streams queued.
+ * One tunnel: an HTTP/2 connection over a secure stream, and its channels, the streams of CONNECT.
+ * Two tasks: one reads and keeps the deadlines, the other runs at the end of a turn and sends at once
+ * what all channels queued.
  *
- *   tunnel.c     life: steps, deadlines, the end
- *   tunnel_rx.c  what frames mean
- *   blocks.c   what header blocks mean
- *   tunnel_tx.c  the queue of frames, and DATA that goes past it
- *   channel.c  the stream interface
+ *   tunnel.c    life: steps, deadlines, the end
+ *   tunnel_rx.c what frames mean
+ *   blocks.c    what header blocks mean
+ *   tunnel_tx.c the queue of frames, and DATA that goes past it
+ *   channel.c   the stream interface
  *
- * Nothing here calls upward: a stream wakes its owner, a connection wakes its user (a server's owner,
- * a pool), and what was learned is read from the objects. A stream that is over is taken off its
- * connection at once and lives on by itself until its owner closes it.
+ * Nothing here calls upward: a channel wakes its owner, a tunnel wakes its user (a server's owner, a
+ * pool), and what was learned is read from the objects. A channel that is over is taken off its tunnel
+ * at once and lives on by itself until its owner closes it.
  */
 #pragma once
 
@@ -41,14 +42,17 @@ enum {
     TUNNEL_HOARD = 64 << 10,     /* a stream that keeps less is never reset for want of memory */
     TUNNEL_PIECES = 32,
     TUNNEL_BATCH = 256 << 10,
-    TUNNEL_SMALL = 2 << 10,      /* frames up to this wait for the end of the turn */
+    TUNNEL_SMALL = 2 << 10,       /* frames up to this wait for the end of the turn */
+    TUNNEL_DIRECT_MIN = 16 << 10, /* more than this is lent out of the secure stream's memory */
 };
+
+#define TUNNEL_PING_OPAQUE  0x3b7cdb7a0b8716b4u /* contract 2.3 as recorded */
+#define TUNNEL_DRAIN_OPAQUE 0x0b7ba2f08b9bfe54u /* contract 1.9 as recorded */
 
 enum tunnel_step {
     TUNNEL_OPENING, /* the secure stream has not taken a byte yet */
     TUNNEL_OPEN,
-    TUNNEL_ENDING, /* without streams: what is queued goes out, what comes is dropped */
-    TUNNEL_ENDED   /* the secure stream is closed; waits for its holder */
+    TUNNEL_ENDED /* the secure stream is given away; no channels; waits for its holder */
 };
 
 enum tunnel_drain {
@@ -110,6 +114,7 @@ struct tunnel {
     struct task sender;
     struct timer timer;
     struct list in_loop;
+    struct list in_route; /* of a pool */
     struct hbone_loop *home;
     struct stream *below; /* NULL once ended */
     struct task *user;    /* NULL: nobody listens */
@@ -150,7 +155,8 @@ struct tunnel {
     bool flush_due;
     bool settings_out; /* ours are not acknowledged yet */
     bool granted;      /* the connection's window was raised */
-    bool shut;         /* our half of the secure stream */
+    bool below_full;   /* the secure stream refused the last attempt to send */
+    bool rx_paused;    /* reading waits until the queue has gone out */
     bool full;         /* client: the peer refused a stream though its limit allowed it */
     bool watched;      /* the user wants to know when a stream ends */
 };
@@ -167,7 +173,7 @@ struct channel {
     struct stream s;
     struct tunnel *tunnel; /* NULL while queued and once over */
     struct map_node in_tunnel;
-    struct list in_blocked;
+    struct list in_list; /* asked or blocked of its tunnel, or waiting of its route */
     struct rx_queue rx;
     struct hbone_dial *dial;       /* made by a dial; NULL otherwise */
     struct hbone_request *request; /* while step is CHANNEL_REQUEST */
@@ -203,73 +209,111 @@ struct hbone_loop {
     struct lent lent;
 };
 
-/* tunnel.c. Takes below. The first user is the holder; tunnel_release lets go. */
+/* tunnel.c. Takes below. The first user is the holder, if any; tunnel_release lets go. */
 struct tunnel *tunnel_new(struct hbone_loop *home, struct stream *below, enum hbone_role role,
-                            struct task *user, unsigned user_why, struct budget *budget);
+                          struct budget *budget);
+/* Whom to wake, and with what. */
+void tunnel_hold(struct tunnel *t, struct task *user, unsigned why);
+/* Nobody listens any more: it ends with its last channel. */
 void tunnel_release(struct tunnel *t);
 void tunnel_tell_user(struct tunnel *t);
 void tunnel_due(struct tunnel *t, enum tunnel_due which, uint64_t in_ms); /* 0: never */
 /* Ends at once: the secure stream is of no use any more. */
 void tunnel_lost(struct tunnel *t, int r);
-/* Ends with a GOAWAY. r is what streams see; its text is made of what. */
+/* Ends with a GOAWAY; r is what channels see, 0 if there are none. */
 void tunnel_abort(struct tunnel *t, enum reset_code code, int r, const char *debug);
+/* The same without a GOAWAY: the peer does not speak HTTP/2. */
+void tunnel_hang_up(struct tunnel *t, int r, const char *what);
 /* Ends cleanly if nothing speaks for going on. */
 void tunnel_maybe_finish(struct tunnel *t);
-/* Ends every stream: RST_STREAM CANCEL, then the secure stream. */
+/* RST_STREAM CANCEL for every channel, then the end. */
 void tunnel_kill(struct tunnel *t, int r);
 void tunnel_start_drain(struct tunnel *t);
-bool tunnel_is_alive(const struct tunnel *t);
-uint32_t tunnel_last_id(const struct tunnel *t);
-/* How many more streams a client may open on it. */
+void tunnel_finish_drain(struct tunnel *t);
+/* Client: how many more channels it may carry. */
 unsigned tunnel_room(const struct tunnel *t);
+void tunnel_free(struct tunnel *t);
+
+static inline bool tunnel_is_alive(const struct tunnel *t)
+{
+    return t->step != TUNNEL_ENDED;
+}
+
+static inline uint64_t tunnel_now(const struct tunnel *t)
+{
+    return loop_now_ms(t->task.loop);
+}
 
 /* tunnel_rx.c */
-int tunnel_receive(struct tunnel *t, struct slice input);
-bool tunnel_spend(struct tunnel *t, enum glitch kind); /* false: the connection was aborted */
+void tunnel_receive(struct tunnel *t, struct slice input);
+bool tunnel_spend(struct tunnel *t, enum glitch kind); /* false: the tunnel was aborted */
 struct channel *tunnel_find(const struct tunnel *t, uint32_t id);
+/* The peer may not know yet that we reset it. */
 bool tunnel_is_recent(const struct tunnel *t, uint32_t id);
 void tunnel_remember(struct tunnel *t, uint32_t id);
+/* A stream that neither side has opened. */
+bool tunnel_is_idle(const struct tunnel *t, uint32_t id);
+/* Raises the connection's window, once. */
 void tunnel_grant(struct tunnel *t);
+/* RST_STREAM for a stream without a channel. */
+void tunnel_refuse(struct tunnel *t, uint32_t id, enum reset_code code);
 
 /* blocks.c */
 void tunnel_block_begin(struct tunnel *t, const struct frame *f);
 void tunnel_block_piece(struct tunnel *t, const struct frame *f);
-void block_free(struct header_block *b);
+void header_block_free(struct header_block *b);
 
 /* tunnel_tx.c */
 /* Notes the result of a frame_put, and has the queue sent at the end of the turn. */
 void tunnel_put(struct tunnel *t, int r);
 void tunnel_put_preface(struct tunnel *t);
-/* Offers a smaller or larger window to new streams as memory allows. */
+/* Promises new streams as much as memory allows. */
 void tunnel_adapt_window(struct tunnel *t);
-int tunnel_put_connect(struct tunnel *t, uint32_t id, const struct hbone_head *head);
+/* 0 or -ERR_TOO_LARGE, with nothing sent. */
+MUST_USE int tunnel_put_connect(struct tunnel *t, uint32_t id, const struct hbone_head *head);
 void tunnel_put_answer(struct tunnel *t, uint32_t id, unsigned status, struct slice baggage,
-                     bool end);
+                       bool end);
 /* 0, -EAGAIN, or the secure stream's error. */
-int tunnel_push(struct tunnel *t);
-void tunnel_wake_blocked(struct tunnel *t);
-/* Room for DATA of st, whose headers are ours; pieces, or -EAGAIN. */
-int tunnel_reserve(struct channel *ch, struct iovec *out, int max, size_t want);
+MUST_USE int tunnel_push(struct tunnel *t);
+/* Room for DATA of ch, without the frames' heads: pieces, or -EAGAIN with a wake to come. */
+MUST_USE int tunnel_reserve(struct channel *ch, struct iovec *out, int max, size_t want);
 void tunnel_commit(struct channel *ch, size_t len);
+void tunnel_wake_blocked(struct tunnel *t);
 
 /* channel.c */
-struct channel *channel_make(struct hbone_loop *home, struct budget *budget);
+struct channel *channel_new(struct hbone_loop *home, struct budget *budget);
+void channel_free(struct channel *ch);
 void channel_attach(struct channel *ch, struct tunnel *t, uint32_t id);
-/* Off its connection. r < 0: what calls answer after what is buffered; st->s.diag has the text. */
+void channel_detach(struct channel *ch);
+/* Off its tunnel. r < 0: what calls answer after what is buffered, ch->s.diag has the text; 0: both
+ * halves have ended. A request that nobody has taken is gone after this. */
 void channel_over(struct channel *ch, int r);
-/* Both halves may have ended. */
 void channel_maybe_over(struct channel *ch);
-/* Sends RST_STREAM, too. */
+/* The same, and says so to the peer. */
 void channel_reset(struct channel *ch, enum reset_code code, int r, const char *what);
+void channel_remote_ended(struct channel *ch);
+/* Answers -EAGAIN, and notes who is to be woken. */
+int channel_wait_write(struct channel *ch);
 void channel_wake_reader(struct channel *ch);
 void channel_wake_writer(struct channel *ch);
-void channel_wait_for_room(struct channel *ch);
-void channel_free(struct channel *ch);
+bool stream_is_channel(const struct stream *s);
+struct channel *channel_of(struct stream *s);
 
 /* server.c */
-int server_add_request(struct tunnel *t, struct channel *ch, struct headers *headers);
-void request_over(struct channel *ch);
+/* Takes the contents of headers. False: nobody is there to take it. */
+bool server_add_request(struct tunnel *t, struct channel *ch, struct headers *headers);
+/* Its channel is over. True: nobody had taken it and it is gone. */
+bool request_over(struct hbone_request *r);
 
-/* dial.c: the answer, a reset, or the end of the tunnel has come for a dial that waits. */
+/* dial.c */
+/* The final answer has come. */
 void dial_answered(struct channel *ch, const struct headers *headers);
-void dial_refused(struct channel *ch, const char *what);
+/* The peer has not looked at it: tries elsewhere, or fails with r. */
+void dial_refused(struct channel *ch, int r, const char *what);
+/* Closed while it waits for a tunnel. */
+void dial_unqueue(struct channel *ch);
+void dial_free(struct hbone_dial *d);
+/* The tunnel has opened: the peer's time to answer begins. */
+void dial_start_clocks(struct tunnel *t);
+/* Gives up on those whose time is over. */
+void dial_check_clocks(struct tunnel *t);

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hbone/hbone_loop.h"
+
+#include "base/mem.h"
+#include "hbone/tunnel_int.h"
+
+static const struct hbone_limits defaults = {
+    .stream_window_bytes = 4 << 20,
+    .conn_window_bytes = 16 << 20,
+    .server_streams = 200,
+    .pool_streams = 100,
+    .pool_tunnels = 1024,
+    .pool_waiting = 4096,
+    .preface_ms = 10000,
+    .first_request_ms = 60000,
+    .response_ms = 30000,
+    .ping_ms = 10000,
+    .pong_ms = 20000,
+    .stall_ms = 30000,
+    .idle_ms = 300000,
+    .drain_ms = 1000,
+};
+
+#define FILL(field)                                                                                \
+    if (l->field == 0) {                                                                           \
+        l->field = defaults.field;                                                                 \
+    }
+
+static void fill_in(struct hbone_limits *l)
+{
+    FILL(stream_window_bytes)
+    FILL(conn_window_bytes)
+    FILL(server_streams)
+    FILL(pool_streams)
+    FILL(pool_tunnels)
+    FILL(pool_waiting)
+    FILL(preface_ms)
+    FILL(first_request_ms)
+    FILL(response_ms)
+    FILL(ping_ms)
+    FILL(pong_ms)
+    FILL(stall_ms)
+    FILL(idle_ms)
+    FILL(drain_ms)
+}
+
+struct hbone_loop *hbone_loop_new(struct loop *l, const struct hbone_limits *limits,
+                                  struct budget *budget)
+{
+    struct hbone_loop *home = mem_new(struct hbone_loop);
+
+    home->loop = l;
+    home->limits = limits ? *limits : defaults;
+    fill_in(&home->limits);
+    home->budget = budget;
+    chunk_pool_init(&home->chunks, l);
+    list_init(&home->tunnels);
+    return home;
+}
+
+/* Only tunnels that are on their way out are left: their holders have let go. */
+void hbone_loop_free(struct hbone_loop *home)
+{
+    if (!home) {
+        return;
+    }
+    list_for_each_safe(node, &home->tunnels)
+    {
+        tunnel_free(container_of(node, struct tunnel, in_loop));
+    }
+    chunk_pool_fini(&home->chunks);
+    mem_free(home->slab);
+    mem_free(home);
+}
+
+const struct hbone_stats *hbone_loop_stats(struct hbone_loop *home)
+{
+    home->stats.buffered_bytes = home->chunks.queued_bytes;
+    return &home->stats;
+}
