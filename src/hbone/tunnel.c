@@ -350,7 +350,7 @@ static int receive(struct tunnel *t)
     while (r == 0 && t->step != TUNNEL_ENDED && left > 0) {
         size_t got = 0;
 
-        if (t->out.len > TUNNEL_OUT_SOFT) {
+        if (t->out.len > t->out_data + TUNNEL_OUT_SOFT) {
             t->rx_paused = true; /* answers that nobody reads are not piled up */
             return -EAGAIN;
         }

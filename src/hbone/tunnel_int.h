@@ -31,7 +31,7 @@
 enum hbone_role { HBONE_CLIENT, HBONE_SERVER };
 
 enum {
-    TUNNEL_OUT_SOFT = 64 << 10,  /* queued beyond this: streams wait, and we read no more */
+    TUNNEL_OUT_SOFT = 64 << 10,  /* queued beyond this: channels wait; answers beyond it: we read no more */
     TUNNEL_OUT_HARD = 1 << 20,   /* what one read and one batch can add is far less */
     TUNNEL_READ_BUDGET = 256 << 10, /* bytes read in one run */
     TUNNEL_OPENING_MS = 30000,   /* backstop: the secure stream has deadlines of its own */
@@ -127,6 +127,7 @@ struct tunnel {
     struct header_block *block;            /* NULL between header blocks */
     struct channel *rx_stream; /* of the DATA frame being read; NULL: dropped */
     struct bytes out;
+    size_t out_data; /* DATA that was queued since out was empty */
 
     struct map streams;
     struct list blocked; /* streams that wait for the connection to take more; first come first */

@@ -134,6 +134,7 @@ static int push_queue(struct tunnel *t)
         t->flush_due = true;
         note_progress(t, 0);
     }
+    t->out_data = 0;
     if (t->out.room > TUNNEL_OUT_SOFT) {
         bytes_shrink(&t->out); /* the rest goes when the tunnel is found idle */
     }
@@ -162,7 +163,7 @@ int tunnel_push(struct tunnel *t)
         if (t->out.len <= TUNNEL_OUT_SOFT) {
             tunnel_wake_blocked(t);
         }
-        if (t->out.len <= TUNNEL_OUT_SOFT && t->rx_paused) {
+        if (t->rx_paused && t->out.len <= TUNNEL_OUT_SOFT) {
             t->rx_paused = false;
             task_wake(&t->task, WAKE_IO);
         }
@@ -326,6 +327,7 @@ static void send_slab(struct tunnel *t, size_t total)
     (void)broke(t, r); /* dealt with in the tunnel's own run */
     if (total > 0) {
         tunnel_put(t, bytes_add(&t->out, from, total));
+        t->out_data += total;
     }
 }
 
