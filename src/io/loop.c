@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "io/loop_int.h"
+#include "io/splice_int.h"
 
 enum { EVENTS_A_TURN = 256 };
 
@@ -30,6 +31,7 @@ struct loop *loop_new(struct diag *why)
     task_queue_init(&l->soon);
     task_queue_init(&l->late);
     list_init(&l->hooks);
+    list_init(&l->idle_pipes);
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     l->wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (l->epoll < 0 || l->wakeup < 0 || wakeup_watch(l) < 0) {
@@ -63,6 +65,7 @@ void loop_free(struct loop *l)
 {
     if (l) {
         deliver_mail(l);
+        splice_pipes_fini(l);
         if (l->epoll >= 0) {
             (void)close(l->epoll); /* nothing to do about a failure here */
         }

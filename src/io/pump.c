@@ -1,19 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/pump.h"
 
+#include <unistd.h>
+
 #include "base/num.h"
+#include "io/splice_int.h"
+#include "io/tcp_stream.h"
 
 enum { PIECES = 32 };
 
 void pump_init(struct pump *p, struct stream *src, struct stream *dst)
 {
     *p = (struct pump){.src = src, .dst = dst, .want = PUMP_BATCH_MIN, .step = PUMP_COPY};
+    p->splice_at = stream_is_tcp(src) && stream_is_tcp(dst) ? SPLICE_AFTER_BYTES : UINT64_MAX;
     bytes_init(&p->stuck, PUMP_BATCH_MAX);
 }
 
 void pump_fini(struct pump *p)
 {
     bytes_fini(&p->stuck);
+    splice_pipe_put(p->pipe);
+    p->pipe = NULL;
 }
 
 /* A full batch asks for more next time, a thin one for less. */
@@ -117,10 +124,86 @@ static int write_stuck(struct pump *p)
     return 0;
 }
 
+static void drop_pipe(struct pump *p)
+{
+    splice_pipe_put(p->pipe);
+    p->pipe = NULL;
+}
+
+/* Not worth it, or not to be had: copy for a while. */
+static void splice_later(struct pump *p)
+{
+    p->splice_at = p->moved + SPLICE_AFTER_BYTES;
+    p->thin = 0;
+    p->want = PUMP_BATCH_MIN;
+}
+
+static int splice_out(struct pump *p)
+{
+    ssize_t n = tcp_stream_splice_out(p->dst, p->pipe);
+
+    if (n < 0) {
+        return (int)n;
+    }
+    p->moved += (uint64_t)n;
+    if (p->pipe->len == 0) {
+        drop_pipe(p);
+        if (p->thin >= SPLICE_THIN_MAX) {
+            splice_later(p);
+        }
+    }
+    return 0;
+}
+
+static int splice_in(struct pump *p, struct loop *l)
+{
+    p->pipe = splice_pipe_get(l);
+    if (!p->pipe) {
+        splice_later(p);
+        return 0;
+    }
+    ssize_t n = tcp_stream_splice_in(p->src, p->pipe);
+    if (n <= 0) {
+        drop_pipe(p);
+        return n == 0 ? source_ended(p) : (int)n;
+    }
+    p->thin = n < SPLICE_THIN_BYTES ? (uint8_t)(p->thin + 1) : 0;
+    return 0;
+}
+
+int pump_gather(struct pump *p)
+{
+    uint8_t *to = p->pipe ? bytes_reserve(&p->stuck, p->pipe->len) : NULL;
+
+    if (!p->pipe) {
+        return 0;
+    }
+    while (to && p->pipe->len > 0) {
+        ssize_t n = read(p->pipe->read_end, to, p->pipe->len);
+        if (n <= 0) {
+            return n < 0 ? neg_errno() : -EIO;
+        }
+        bytes_commit(&p->stuck, (size_t)n);
+        p->pipe->len -= (size_t)n;
+        to += n;
+    }
+    if (!to) {
+        return -ERR_TOO_LARGE;
+    }
+    drop_pipe(p);
+    return 0;
+}
+
 static int copy_once(struct pump *p, struct loop *l)
 {
     if (p->stuck.len > 0) {
         return write_stuck(p);
+    }
+    if (p->pipe) {
+        return splice_out(p);
+    }
+    if (p->moved >= p->splice_at && p->want >= SPLICE_WANT_BYTES) {
+        return splice_in(p, l);
     }
     if (p->src->ops->peek) {
         return copy_lent(p);

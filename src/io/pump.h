@@ -2,6 +2,7 @@
 /*
  * One direction of a relay. Lends memory from whichever side can lend it; where neither can, it goes
  * through the loop's scratch memory, and only what the sink refused is kept, bounded by one batch.
+ * Between two TCP sockets, long directions are spliced: the bytes stay in the kernel.
  */
 #pragma once
 
@@ -14,17 +15,25 @@ enum pump_result { PUMP_BLOCKED, PUMP_AGAIN, PUMP_FINISHED }; /* or a negative e
 
 enum { PUMP_BATCH_MIN = 16 << 10, PUMP_BATCH_MAX = 256 << 10 };
 
+struct splice_pipe;
+
 struct pump {
-    struct stream *src; /* borrowed */
-    struct stream *dst; /* borrowed */
-    uint64_t moved;     /* bytes the sink accepted */
-    struct bytes stuck; /* read, refused by the sink, at most PUMP_BATCH_MAX */
-    uint32_t want;      /* bytes to ask for at once; follows what comes */
+    struct stream *src;       /* borrowed */
+    struct stream *dst;       /* borrowed */
+    uint64_t moved;           /* bytes the sink accepted */
+    struct bytes stuck;       /* read, refused by the sink, at most PUMP_BATCH_MAX */
+    struct splice_pipe *pipe; /* NULL unless bytes are in it; see pump_gather */
+    uint64_t splice_at;       /* moved: when splicing is tried next */
+    uint32_t want;            /* bytes to ask for at once; follows what comes */
+    uint8_t thin;             /* spliced batches in a row that were not worth it */
     enum pump_step step;
 };
 
 void pump_init(struct pump *p, struct stream *src, struct stream *dst);
 void pump_fini(struct pump *p);
+/* For hand-over: brings what is in the kernel's pipe into stuck. -ERR_TOO_LARGE when memory is short:
+ * the transfer cannot go on elsewhere. */
+MUST_USE int pump_gather(struct pump *p);
 /* Moves about budget bytes at most. PUMP_AGAIN: budget spent, wake yourself. PUMP_FINISHED: the
  * source ended and the sink was told. */
 int pump_run(struct pump *p, struct loop *l, size_t budget);

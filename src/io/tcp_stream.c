@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/tcp_stream.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include "base/mem.h"
 #include "io/sock.h"
 #include "io/sock_factory.h"
+#include "io/splice_int.h"
 
 enum tcp_step {
     TCP_ASKING,     /* a factory makes the socket; fd is -1, the timer runs */
@@ -234,6 +236,40 @@ static ssize_t tcp_write(struct stream *s, const void *from, size_t len)
     struct iovec one = {(void *)(uintptr_t)from, len};
 
     return tcp_writev(s, &one, 1);
+}
+
+ssize_t tcp_stream_splice_in(struct stream *s, struct splice_pipe *p)
+{
+    struct tcp_stream *c = of(s);
+    int r = may(c, FD_READABLE);
+
+    if (r < 0) {
+        return r;
+    }
+    ssize_t n = splice(c->watch.fd, NULL, p->write_end, NULL, SPLICE_PIPE_BYTES,
+                       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (n < 0) {
+        return call_failed(c, FD_READABLE, "splice from");
+    }
+    p->len += (size_t)n;
+    return n > 0 ? n : c->failure;
+}
+
+ssize_t tcp_stream_splice_out(struct stream *s, struct splice_pipe *p)
+{
+    struct tcp_stream *c = of(s);
+    int r = may(c, FD_WRITABLE);
+
+    if (r < 0) {
+        return r;
+    }
+    ssize_t n =
+        splice(p->read_end, NULL, c->watch.fd, NULL, p->len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (n < 0) {
+        return call_failed(c, FD_WRITABLE, "splice to");
+    }
+    p->len -= (size_t)n;
+    return n;
 }
 
 static int tcp_flush(struct stream *s)

@@ -367,8 +367,9 @@ static void exchange(struct test *t, const struct battery_kit *kit, const struct
 
 void battery_order(struct test *t, const struct battery_kit *kit)
 {
-    struct actor plan = {.write_size = 8192, .read_size = 5000, .to_send = 1 << 20};
+    struct actor plan = {.write_size = 8192, .read_size = 5000};
 
+    plan.to_send = kit->bulk_bytes > 0 ? kit->bulk_bytes : 1 << 20;
     exchange(t, kit, &plan);
     plan.flushing = FLUSH_LAST;
     exchange(t, kit, &plan);

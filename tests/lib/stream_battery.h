@@ -37,6 +37,7 @@ struct battery_kit {
     /* Most bytes that may be under way while the reader does not read; 0 = 64 MiB. At least half of
      * it can be flushed without a reader. */
     size_t window_max;
+    size_t bulk_bytes; /* what "much" is, each way; 0 = 1 MiB */
 };
 
 void battery_order(struct test *t, const struct battery_kit *kit);
