@@ -87,19 +87,18 @@ static void abandoned(struct job *j)
     shake_free(container_of(j, struct tls_shake, job));
 }
 
-static int keep_slice(struct bytes *into, struct slice s, struct diag *why)
+static int take_output(struct tls_shake *k)
 {
-    int r = s.len > 0 ? bytes_add(into, s.p, s.len) : 0;
+    struct slice s = handshake_output(k->handshake);
+    int r = s.len > 0 ? bytes_add(&k->out, s.p, s.len) : 0;
 
-    return r < 0 ? FAIL(why, r, "keep %zu bytes of a TLS handshake", s.len) : 0;
+    return r < 0 ? FAIL(&k->why, r, "keep %zu bytes of a TLS handshake", s.len) : 0;
 }
 
 static int take_results(struct tls_shake *k)
 {
-    int r = keep_slice(&k->in, handshake_leftover(k->handshake), &k->why);
-
     handshake_take_peer(k->handshake, &k->peer);
-    return r < 0 ? r : handshake_take_record(k->handshake, &k->record, &k->why);
+    return handshake_take_record(k->handshake, &k->record, &k->why);
 }
 
 /* In a pool thread. What libssl needs much memory for is gone when the last step returns. */
@@ -108,8 +107,9 @@ static void work(struct job *j)
     struct tls_shake *k = container_of(j, struct tls_shake, job);
 
     k->state = handshake_step_blocking(k->handshake, bytes_peek(&k->in), k->whole, &k->why);
-    bytes_skip(&k->in, k->whole);
-    int r = keep_slice(&k->out, handshake_output(k->handshake), &k->why);
+    /* What the handshake left of its input is the end of it, and records follow on. */
+    bytes_skip(&k->in, k->whole - handshake_leftover(k->handshake).len);
+    int r = take_output(k);
     if (r == 0 && k->state == HANDSHAKE_DONE) {
         r = take_results(k);
     }
