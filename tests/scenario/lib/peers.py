@@ -13,6 +13,7 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
+import hyperframe.frame
 
 from lib import netns, pki, wait
 
@@ -53,7 +54,7 @@ class Link:
     def __init__(self, tls, client, settings):
         self.tls, self.lock = tls, threading.RLock()
         self.streams, self.goaway, self.pongs, self.closed = {}, None, 0, None
-        self.new_requests = []
+        self.new_requests, self._unread, self._preface = [], b"", 0 if client else 24
         tls.setblocking(False)
         self.h2 = _connection(client, settings)
         self.h2.initiate_connection()
@@ -61,7 +62,9 @@ class Link:
         self.flush()
 
     def flush(self):
-        octets = self.h2.data_to_send()
+        self._write(self.h2.data_to_send())
+
+    def _write(self, octets):
         end = time.monotonic() + 10
         while octets and not self.closed:
             try:
@@ -104,13 +107,23 @@ class Link:
         if not octets:
             self.closed = "eof"
             return True
+        self._unread += octets
         try:
-            for event in self.h2.receive_data(octets):
-                self._event(event)
+            while frame := self._next_frame():
+                for event in self.h2.receive_data(frame):
+                    self._event(event)
         except h2.exceptions.ProtocolError as error:
             self.closed = f"protocol error of the peer: {error!r}"
         self.flush()
         return True
+
+    def _next_frame(self):
+        """One whole frame, or the preface, of what has come in. python-h2 gets them one by one, see GOAWAY."""
+        size = self._preface or 9 + int.from_bytes(self._unread[:3], "big")
+        if len(self._unread) < max(size, 9):
+            return b""
+        frame, self._unread, self._preface = self._unread[:size], self._unread[size:], 0
+        return frame
 
     def _event(self, event):
         if isinstance(event, (h2.events.ResponseReceived, h2.events.RequestReceived)):
@@ -128,6 +141,9 @@ class Link:
             self.streams.setdefault(event.stream_id, StreamState()).end = int(event.error_code)
         elif isinstance(event, h2.events.ConnectionTerminated):
             self.goaway = (int(event.error_code), event.last_stream_id)
+            # To python-h2 this is the end of the connection; to HTTP/2 it is the end of new streams.
+            state = h2.connection.ConnectionState
+            self.h2.state_machine.state = state.CLIENT_OPEN if self.h2.config.client_side else state.SERVER_OPEN
         elif isinstance(event, h2.events.PingAckReceived):
             self.pongs += 1
 
@@ -174,9 +190,10 @@ class Link:
             self.flush()
 
     def say_goaway(self, last=0):
+        """The frame alone: python-h2 would take it for the end of everything, streams that are open included."""
         with self.lock:
-            self.h2.close_connection(last_stream_id=last)
             self.flush()
+            self._write(hyperframe.frame.GoAwayFrame(0, last_stream_id=last).serialize())
 
     def ping(self, octets=b"8 octets"):
         with self.lock:

@@ -10,7 +10,7 @@ import h2.settings
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from lib import app, client, model, netns, peers, pki, wait
+from lib import app, client, mesh as meshes, model, netns, peers, pki, wait
 
 SPIFFE = model.spiffe
 HERE = f"{SPIFFE('alpha')}"
@@ -116,12 +116,11 @@ REQUESTS = {
 
 @pytest.fixture(scope="module")
 def requests_seen(world, solo_control_plane, tmp_path_factory):
-    """One proxy for the whole table of requests: (request name -> status), and whether the tunnel lived on."""
-    from lib import mesh as meshes  # pylint: disable=import-outside-toplevel
+    """The whole table asked on one tunnel: request -> status; and what a good request then got. The proxy is gone
+    before the first test looks, for the next one is to have the node to itself."""
     solo_control_plane.ca_reset()
     solo_control_plane.replace(meshes.Solo.resources(), settle=False)
-    folder = tmp_path_factory.mktemp("requests")
-    solo = meshes.Solo(world.topology, str(folder), solo_control_plane, None)
+    solo = meshes.Solo(world.topology, str(tmp_path_factory.mktemp("requests")), solo_control_plane, None)
     seen = {}
     try:
         solo.start()
@@ -130,9 +129,9 @@ def requests_seen(world, solo_control_plane, tmp_path_factory):
                 seen[name] = tunnel.connect(**request)[1]
             stream, seen["served"] = tunnel.connect(f"{solo.POD4}:{app.ECHO}")
             seen["baggage"] = tunnel.streams[stream].headers.get("baggage")
-        yield seen
     finally:
         solo.finish()
+    return seen
 
 
 @pytest.mark.parametrize("what", REQUESTS)
@@ -246,6 +245,7 @@ def test_a_peer_that_allows_one_stream_still_serves_every_connection(solo):
     one = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}
     with peers.TunnelServer(solo.ns("p41"), solo.credential(), settings=one), \
             concurrent.futures.ThreadPoolExecutor(4) as pool:
+        client.echo(solo.ns("p31"), solo.PEER4, 8080)  # from here on the limit is known
         jobs = [pool.submit(client.echo, solo.ns("p31"), solo.PEER4, 8080) for _ in range(8)]
         for job in jobs:
             job.result(20)
