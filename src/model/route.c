@@ -166,6 +166,9 @@ static void write_authority(struct route *out, const struct endpoint *e)
 {
     char text[ENDPOINT_TEXT];
 
+    if (e->ip.family == IP_NONE) {
+        return; /* route_resolved will know it */
+    }
     (void)snprintf(out->authority, sizeof(out->authority), "%s", endpoint_format(e, text));
 }
 

@@ -32,8 +32,8 @@ enum {
     X(ROUTE_NO_ADDRESS, "workload has no address")                                                 \
     X(ROUTE_IP_MISMATCH, "ip mismatch")                                                            \
     X(ROUTE_NO_HOST, "no service or workload for hostname")                                        \
-    X(ROUTE_NO_PORT, "no port for hostname")                                                       \
-    X(ROUTE_NO_VIP, "no VIP for hostname")
+    X(ROUTE_NO_PORT, "cannot resolve the port of the requested service")                           \
+    X(ROUTE_NO_VIP, "requested service has no IP addresses")
 enum route_reason {
 #define ROUTE_ENUM(name, text) name,
     ROUTE_REASONS(ROUTE_ENUM)
