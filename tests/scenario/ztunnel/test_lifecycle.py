@@ -113,6 +113,12 @@ def test_quitquitquit_is_a_graceful_end(solo):
     assert solo.zt.process.wait_exit(5) == 0
 
 
+def refuses(ns, host, port):
+    result = client.outcome(ns, host, port)
+    assert result == "refused", result
+    return True
+
+
 @pytest.mark.parametrize("way", ["outbound", "inbound", "clear"])
 def test_an_open_connection_is_served_to_its_end_and_nothing_new_is(solo, way):
     solo.start()
@@ -121,7 +127,7 @@ def test_an_open_connection_is_served_to_its_end_and_nothing_new_is(solo, way):
                           "clear": ("p31", topo.EXT4, app.ECHO)}[way]
         with client.open_echo(solo.ns(ns), host, port) as sock:
             solo.zt.process.signal(signal.SIGTERM)
-            wait.until("its listeners are closed", lambda: client.outcome(solo.ns(ns), host, port) == "refused", 2)
+            wait.until("its listeners are closed", lambda: refuses(solo.ns(ns), host, port), 2)
             client.still_echoes(sock)
             assert solo.zt.alive
         assert solo.zt.process.wait_exit(2) == 0
