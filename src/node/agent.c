@@ -27,6 +27,7 @@ struct agent {
     struct map pods;
     struct map namespaces;
     char **excluded; /* NULL at the end */
+    char *netns_dir;
     bool synced;
     bool open; /* proxies are served */
 };
@@ -245,11 +246,13 @@ int agent_new(const struct agent_config *config, struct agent **out, struct diag
     map_init(&a->pods);
     map_init(&a->namespaces);
     task_init(&a->task, config->loop, "agent", run);
+    a->netns_dir = mem_strdup(config->netns_dir);
     a->env = (struct enrolment_env){
         .loop = config->loop,
         .jobs = config->jobs,
         .capture = config->capture,
         .source = config->source,
+        .netns_dir = a->netns_dir,
         .told_ms = config->told_ms > 0 ? config->told_ms : ENROLMENT_TOLD_MS,
         .probes = config->probes,
     };
@@ -282,6 +285,7 @@ void agent_free(struct agent *a)
     zds_server_free(a->env.zds);
     task_fini(&a->task);
     free_list(a->excluded);
+    mem_free(a->netns_dir);
     mem_free(a);
 }
 

@@ -21,6 +21,7 @@ struct agent_config {
     const struct capture_ops *capture; /* &capture_kernel */
     struct pod_source *source;
     const char *zds_path;
+    const char *netns_dir;       /* mounts of local workloads' namespaces */
     const char *const *excluded; /* namespaces, NULL at the end; may be NULL */
     unsigned told_ms;            /* 0 = ENROLMENT_TOLD_MS */
     bool probes;

@@ -14,10 +14,10 @@ static bool is_file_name(const char *s)
     return s[0] != '\0' && s[0] != '.' && !strchr(s, '/');
 }
 
-static int find(const struct pod *pod, int *out_netns, struct diag *why)
+static int find(const struct pod *pod, const char *netns_dir, int *out_netns, struct diag *why)
 {
-    char path[256];
-    int n = snprintf(path, sizeof(path), CAPTURE_NETNS_DIR "/%s", pod->uid);
+    char path[512];
+    int n = snprintf(path, sizeof(path), "%s/%s", netns_dir, pod->uid);
 
     if (!is_file_name(pod->uid) || n < 0 || (size_t)n >= sizeof(path)) {
         return FAIL(why, -ERR_NOT_FOUND, "pod with a strange uid");

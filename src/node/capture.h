@@ -10,8 +10,9 @@
 #include "node/rules.h"
 
 struct capture_ops {
-    /* The namespace of a pod, the caller's descriptor. -ERR_NOT_FOUND. */
-    int (*find)(const struct pod *pod, int *out_netns, struct diag *why);
+    /* The namespace of a pod, the caller's descriptor. -ERR_NOT_FOUND. Namespaces of local workloads
+     * are mounts in netns_dir, named by the pod's uid. */
+    int (*find)(const struct pod *pod, const char *netns_dir, int *out_netns, struct diag *why);
     int (*inspect)(int netns, const struct rules *rules, enum rules_state *out, struct diag *why);
     int (*install)(int netns, const struct rules *rules, struct diag *why);
     int (*prove)(int netns, const struct rules *rules, struct diag *why);
@@ -22,6 +23,3 @@ struct capture_ops {
 };
 
 extern const struct capture_ops capture_kernel;
-
-/* Namespaces of local workloads are mounts in this folder, named by the pod's uid. */
-#define CAPTURE_NETNS_DIR "/run/ambit/netns"

@@ -2,6 +2,7 @@
 #include "node/capture_work.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/map.h"
@@ -9,7 +10,7 @@
 
 static int look(struct capture_work *w)
 {
-    int r = w->ops->find(w->pod, &w->netns, &w->why);
+    int r = w->ops->find(w->pod, w->netns_dir, &w->netns, &w->why);
 
     return r < 0 ? r : w->ops->inspect(w->netns, &w->rules, &w->state, &w->why);
 }
@@ -55,20 +56,21 @@ static void abandoned(struct job *j)
 }
 
 struct capture_work *capture_work_start(struct jobs *jobs, const struct capture_ops *ops,
-                                        enum capture_kind kind, const struct pod *pod,
-                                        const struct rules *rules, int netns, struct task *t)
+                                        const struct capture_request *q, struct task *t)
 {
-    int fd = netns < 0 ? -1 : fcntl(netns, F_DUPFD_CLOEXEC, 0);
+    int fd = q->netns < 0 ? -1 : fcntl(q->netns, F_DUPFD_CLOEXEC, 0);
     struct capture_work *w = mem_new(struct capture_work);
+    int len = snprintf(w->netns_dir, sizeof(w->netns_dir), "%s", q->netns_dir);
 
     w->job.work = work;
     w->job.abandoned = abandoned;
     w->ops = ops;
-    w->kind = kind;
-    w->pod = pod_dup(pod);
-    w->rules = *rules;
+    w->kind = q->kind;
+    w->pod = pod_dup(q->pod);
+    w->rules = *q->rules;
     w->netns = fd;
-    if ((netns >= 0 && fd < 0) || jobs_submit(jobs, &w->job, map_hash_str(pod->uid), t) < 0) {
+    if ((q->netns >= 0 && fd < 0) || len < 0 || (size_t)len >= sizeof(w->netns_dir) ||
+        jobs_submit(jobs, &w->job, map_hash_str(q->pod->uid), t) < 0) {
         release(w);
         return NULL;
     }

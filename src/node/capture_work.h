@@ -22,6 +22,7 @@ struct capture_work {
     struct pod *pod; /* for CAPTURE_LOOK */
     struct rules rules;
     int netns;
+    char netns_dir[128];
     /* once done */
     int result;
     enum rules_state state; /* of CAPTURE_LOOK; its namespace is in netns */
@@ -29,10 +30,17 @@ struct capture_work {
     struct diag why;
 };
 
-/* NULL: the pool is full, or descriptors are short. netns is duplicated; -1 for CAPTURE_LOOK. */
+struct capture_request { /* borrowed for the call of capture_work_start */
+    enum capture_kind kind;
+    const struct pod *pod;
+    const struct rules *rules;
+    int netns; /* -1 for CAPTURE_LOOK */
+    const char *netns_dir;
+};
+
+/* NULL: the pool is full, or descriptors are short. */
 struct capture_work *capture_work_start(struct jobs *jobs, const struct capture_ops *ops,
-                                        enum capture_kind kind, const struct pod *pod,
-                                        const struct rules *rules, int netns, struct task *t);
+                                        const struct capture_request *q, struct task *t);
 static inline bool capture_work_is_done(const struct capture_work *w)
 {
     return job_is_done(&w->job);

@@ -163,8 +163,12 @@ static void all_is_well(struct enrolment *e)
 static int work(struct enrolment *e, enum capture_kind kind, struct diag *why)
 {
     if (!e->work) {
-        e->work = capture_work_start(e->env->jobs, e->env->capture, kind, e->pod, &e->rules,
-                                     kind == CAPTURE_LOOK ? -1 : e->netns, &e->task);
+        struct capture_request q = {.kind = kind,
+                                    .pod = e->pod,
+                                    .rules = &e->rules,
+                                    .netns = kind == CAPTURE_LOOK ? -1 : e->netns,
+                                    .netns_dir = e->env->netns_dir};
+        e->work = capture_work_start(e->env->jobs, e->env->capture, &q, &e->task);
     }
     if (!e->work) {
         return FAIL(why, -ERR_LIMIT, "start work in the pod's namespace");

@@ -33,6 +33,7 @@ struct enrolment_env { /* the agent's; outlives its enrolments */
     const struct capture_ops *capture;
     struct zds_server *zds;
     struct pod_source *source;
+    const char *netns_dir; /* mounts of local workloads' namespaces */
     unsigned told_ms;
     bool probes; /* the host's rules for health probes are in place */
 };

@@ -3,18 +3,17 @@
 
 #include <ctype.h>
 #include <dirent.h>
-#include <fcntl.h>
 #include <linux/netlink.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "base/num.h"
 #include "node/netns.h"
+#include "node/procfs.h"
 #include "node/rtnl.h"
 
-enum { CGROUP_BYTES = 4096, STAT_BYTES = 1024 };
+enum { CGROUP_BYTES = 4096 };
 
 static bool same_letter(char a, char b)
 {
@@ -60,29 +59,10 @@ bool pod_netns_is_cgroup_of(struct slice line, const char *uid)
     return false;
 }
 
-/* A file of /proc/PID, zero-terminated and cut to its room; its length, 0 if it cannot be read. */
-static size_t read_small(int proc_fd, const char *pid, const char *name, char *out, size_t room)
-{
-    char path[64];
-    int n = snprintf(path, sizeof(path), "%s/%s", pid, name);
-
-    out[0] = '\0';
-    if (n < 0 || (size_t)n >= sizeof(path)) {
-        return 0;
-    }
-    int fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
-    ssize_t len = fd >= 0 ? read(fd, out, room - 1) : -1;
-    if (fd >= 0) {
-        close(fd);
-    }
-    out[len > 0 ? len : 0] = '\0';
-    return len > 0 ? (size_t)len : 0;
-}
-
-static bool belongs_to(int proc_fd, const char *pid, const char *uid)
+static bool belongs_to(const char *proc, const char *pid, const char *uid)
 {
     char text[CGROUP_BYTES];
-    struct slice rest = {text, read_small(proc_fd, pid, "cgroup", text, sizeof(text))};
+    struct slice rest = {text, procfs_read_blocking(proc, pid, "cgroup", text, sizeof(text))};
     struct slice line;
     bool more;
 
@@ -93,25 +73,6 @@ static bool belongs_to(int proc_fd, const char *pid, const char *uid)
         }
     } while (more);
     return false;
-}
-
-/* Field 22 of /proc/PID/stat, in clock ticks since boot. The name in field 2 may hold anything, so
- * fields are counted from its closing bracket. */
-static uint64_t start_time(int proc_fd, const char *pid)
-{
-    enum { FIELDS_BEHIND_NAME = 20 };
-    char text[STAT_BYTES];
-    uint64_t ticks;
-
-    (void)read_small(proc_fd, pid, "stat", text, sizeof(text)); /* empty reads as youngest */
-    const char *name_end = strrchr(text, ')');
-    struct slice rest = slice_of(name_end ? name_end + 1 : "");
-    struct slice field = {NULL, 0};
-    rest = slice_trim(rest);
-    for (int i = 0; i < FIELDS_BEHIND_NAME; i++) {
-        (void)slice_cut(rest, ' ', &field, &rest); /* too few fields leave one that is no number */
-    }
-    return num_parse_u64(field.p, field.len, UINT64_MAX, &ticks) < 0 ? UINT64_MAX : ticks;
 }
 
 static bool holds_address(int netns, const struct pod *pod)
@@ -133,7 +94,7 @@ static bool holds_address(int netns, const struct pod *pod)
 }
 
 struct search {
-    int proc_fd;
+    const char *proc;
     const struct pod *pod;
     struct netns_id own; /* the node's: never a pod's */
     int fd;              /* the best so far; -1 */
@@ -142,15 +103,17 @@ struct search {
 
 static void consider(struct search *s, const char *pid)
 {
-    char path[320];
+    char path[512];
     struct netns_id id;
 
-    int n = snprintf(path, sizeof(path), "/proc/self/fd/%d/%s/ns/net", s->proc_fd, pid);
-    if (n < 0 || (size_t)n >= sizeof(path) || !belongs_to(s->proc_fd, pid, s->pod->uid)) {
+    uint64_t started;
+    int fd;
+    int n = snprintf(path, sizeof(path), "%s/%s/ns/net", s->proc, pid);
+
+    if (n < 0 || (size_t)n >= sizeof(path) || !belongs_to(s->proc, pid, s->pod->uid) ||
+        procfs_start_time_blocking(s->proc, pid, &started) < 0) {
         return;
     }
-    uint64_t started = start_time(s->proc_fd, pid);
-    int fd;
     if ((s->fd >= 0 && started >= s->started) || netns_open(path, &fd, NULL) < 0) {
         return;
     }
@@ -186,7 +149,7 @@ int pod_netns_find_blocking(const char *proc, const struct pod *pod, int *out_fd
     if (!dir) {
         return FAIL(why, neg_errno(), "open %s", proc);
     }
-    struct search s = {.proc_fd = dirfd(dir), .pod = pod, .fd = -1};
+    struct search s = {.proc = proc, .pod = pod, .fd = -1};
     int r = note_own(&s, why);
     while (r == 0 && (e = readdir(dir))) { // NOLINT(concurrency-mt-unsafe): the stream is ours
         if (isdigit((unsigned char)e->d_name[0])) {

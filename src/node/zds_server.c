@@ -2,14 +2,12 @@
 #include "node/zds_server.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/unix_socket.h"
 #include "node/zds_int.h"
 
 static struct log_scope scope = LOG_SCOPE("zds");
@@ -228,19 +226,10 @@ void zds_server_removed(struct zds_member *m)
 
 /* ---- listening */
 
-static bool may_serve(int fd)
-{
-    struct ucred peer;
-    socklen_t len = sizeof(peer);
-
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
-           (peer.uid == 0 || peer.uid == geteuid());
-}
-
 static void take(struct zds_server *s, int fd)
 {
-    if (!may_serve(fd) || s->conn_count == ZDS_PROXIES_MAX) {
-        log_warn(&scope, "node proxy turned away", F_U64("proxies", s->conn_count));
+    if (s->conn_count == ZDS_PROXIES_MAX) {
+        log_warn(&scope, "too many node proxies", F_U64("limit", ZDS_PROXIES_MAX));
         close(fd);
         return;
     }
@@ -270,14 +259,13 @@ static void run(struct task *t, unsigned why)
 
     (void)why; /* there may be more than one reason, and one thing to do */
     while (s->open && s->watch.ready & FD_READABLE && !is_too_fast(s)) {
-        int fd = accept4(s->watch.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        int fd = unix_socket_accept(&s->watch);
         if (fd >= 0) {
             take(s, fd);
-        } else if (errno == EAGAIN) {
+        } else if (fd == -EAGAIN) {
             s->accepts--; /* it was none */
-            fd_watch_blocked(&s->watch, FD_READABLE);
-        } else if (errno != EINTR && errno != ECONNABORTED) {
-            log_warn(&scope, "accept node proxy", F_STR("error", err_text(neg_errno())));
+        } else {
+            log_warn(&scope, "accept node proxy", F_STR("error", err_text(fd)));
             timer_set(&s->pace, &s->task, 1000);
             return;
         }
@@ -300,25 +288,6 @@ unsigned zds_server_proxies(const struct zds_server *s)
     return count;
 }
 
-static int bind_path(int fd, const char *path, struct diag *why)
-{
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    size_t len = strlen(path);
-
-    if (len >= sizeof(a.sun_path)) {
-        return FAIL(why, -ENAMETOOLONG, "socket path %s", path);
-    }
-    memcpy(a.sun_path, path, len);
-    if (unlink(path) < 0 && errno != ENOENT) {
-        return FAIL(why, neg_errno(), "remove stale %s", path);
-    }
-    if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || chmod(path, 0600) < 0 ||
-        listen(fd, ZDS_PROXIES_MAX) < 0) {
-        return FAIL(why, neg_errno(), "listen on %s", path);
-    }
-    return 0;
-}
-
 int zds_server_new(struct loop *l, const char *path, struct zds_server **out, struct diag *why)
 {
     AUTO(zds_server) struct zds_server *s = mem_new(struct zds_server);
@@ -328,20 +297,17 @@ int zds_server_new(struct loop *l, const char *path, struct zds_server **out, st
     list_init(&s->members);
     s->watch.fd = -1;
     task_init(&s->task, l, "zds listener", run);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return FAIL(why, neg_errno(), "socket for %s", path);
-    }
-    int r = bind_path(fd, path, why);
-    if (r == 0) {
-        r = fd_watch_start(&s->watch, l, &s->task, fd);
-    }
+    int fd;
+    int r = unix_socket_listen(path, SOCK_SEQPACKET, &fd, why);
     if (r < 0) {
-        close(fd);
-        s->watch.fd = -1;
         return r;
     }
     s->path = mem_strdup(path);
+    s->watch.fd = fd;
+    r = fd_watch_start(&s->watch, l, &s->task, fd);
+    if (r < 0) {
+        return FAIL(why, r, "watch %s", path);
+    }
     *out = MOVE(s);
     return 0;
 }

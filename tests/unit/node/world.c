@@ -58,11 +58,11 @@ static int end(int r)
     return r;
 }
 
-static int fake_find(const struct pod *pod, int *out_netns, struct diag *why)
+static int fake_find(const struct pod *pod, const char *netns_dir, int *out_netns, struct diag *why)
 {
     int r = begin("find");
 
-    (void)pod;
+    (void)pod, (void)netns_dir;
     if (r == 0) {
         *out_netns = open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
@@ -369,7 +369,8 @@ void world_agent_start(struct world *w)
                              .jobs = w->jobs,
                              .capture = &fake_kernel,
                              .source = &w->source,
-                             .zds_path = w->path};
+                             .zds_path = w->path,
+                             .netns_dir = w->dir};
 
     w->told_synced = false;
     w->namespace_changed = true;

@@ -1,0 +1,793 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/local_pod.h"
+
+#include <assert.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "node/procfs.h"
+#include "node/shim.h"
+
+static struct log_scope scope = LOG_SCOPE("local");
+
+enum {
+    WRITE_LIMIT_MS = 15000,
+    WORK_LIMIT_MS = 60000,
+    ENROL_LIMIT_MS = 60000,
+    STOP_LIMIT_MS = (SHIM_GRACE_S + 5) * 1000,
+    UNENROL_LIMIT_MS = 30000,
+    PAUSE_FIRST_MS = 1000,
+    PAUSE_LAST_MS = 60000
+};
+
+enum step {
+    PREPARE,  /* folder and record are being made */
+    CREATE,   /* the pod object is being made */
+    NETWORK,  /* namespace and link are being made */
+    ADDRESS,  /* the pod object is told its addresses */
+    ENROL,    /* the agent brings it into the mesh, or finds that it does not belong there */
+    LAUNCH,   /* the command is being started */
+    READY,    /* it runs; the pod object is being told */
+    RUN,      /* it runs */
+    STOP,     /* it was asked to end */
+    EXIT,     /* it has ended; how? */
+    PAUSE,    /* before it is started again */
+    REMOVE,   /* the pod object is being removed */
+    UNENROL,  /* proxies are letting go */
+    TEARDOWN, /* what is left is being removed */
+    AGAIN,    /* the step in resume failed and waits for another try */
+    GONE
+};
+
+static const struct {
+    const char *name;
+    unsigned may_go;
+    unsigned limit_ms;
+    enum local_state state;
+} steps[] = {
+    [PREPARE] = {"prepare", BIT(CREATE) | BIT(TEARDOWN), WORK_LIMIT_MS, LOCAL_STARTING},
+    [CREATE] = {"create", BIT(NETWORK) | BIT(TEARDOWN) | BIT(REMOVE), WRITE_LIMIT_MS,
+                LOCAL_STARTING},
+    [NETWORK] = {"network", BIT(ADDRESS) | BIT(REMOVE), WORK_LIMIT_MS, LOCAL_STARTING},
+    [ADDRESS] = {"address", BIT(ENROL) | BIT(REMOVE), WRITE_LIMIT_MS, LOCAL_STARTING},
+    [ENROL] = {"enrol", BIT(LAUNCH) | BIT(REMOVE), ENROL_LIMIT_MS, LOCAL_STARTING},
+    [LAUNCH] = {"launch", BIT(READY) | BIT(REMOVE), WORK_LIMIT_MS, LOCAL_STARTING},
+    [READY] = {"ready", BIT(RUN) | BIT(EXIT) | BIT(STOP), WRITE_LIMIT_MS, LOCAL_RUNNING},
+    [RUN] = {"run", BIT(READY) | BIT(EXIT) | BIT(STOP), 0, LOCAL_RUNNING},
+    [STOP] = {"stop", BIT(EXIT) | BIT(REMOVE), STOP_LIMIT_MS, LOCAL_STOPPING},
+    [EXIT] = {"exit", BIT(PAUSE) | BIT(REMOVE), WORK_LIMIT_MS, LOCAL_STOPPING},
+    [PAUSE] = {"pause", BIT(LAUNCH) | BIT(REMOVE), 0, LOCAL_WAITING},
+    [REMOVE] = {"remove", BIT(UNENROL) | BIT(AGAIN), WRITE_LIMIT_MS, LOCAL_STOPPING},
+    [UNENROL] = {"unenrol", BIT(TEARDOWN), UNENROL_LIMIT_MS, LOCAL_STOPPING},
+    [TEARDOWN] = {"teardown", BIT(GONE) | BIT(AGAIN), WORK_LIMIT_MS, LOCAL_STOPPING},
+    [AGAIN] = {"again", BIT(REMOVE) | BIT(TEARDOWN), 0, LOCAL_STOPPING},
+    [GONE] = {"gone", 0, 0, LOCAL_GONE},
+};
+
+struct local_pod {
+    const struct local_env *env;
+    struct task task;
+    struct task *owner;
+    struct timer limit;
+    enum step step;
+    enum step resume;
+    struct local_record record;
+    int stdio[LOCAL_STDIO]; /* until the first launch */
+    struct fd_watch shim;   /* a pidfd while it runs */
+    struct local_work *work;
+    struct pod_write *write;
+    struct local_exit exit;
+    bool has_exit;
+    bool stopping; /* somebody asked for it: no restart */
+    unsigned pause_ms;
+    struct diag failure;
+};
+
+static unsigned limit_of(const struct local_pod *p, enum step next)
+{
+    return next == PAUSE || next == AGAIN ? p->pause_ms : steps[next].limit_ms;
+}
+
+static void enter(struct local_pod *p, enum step next)
+{
+    assert(steps[p->step].may_go & BIT(next));
+    log_debug(&scope, "local workload", F_STR("name", p->record.spec.name),
+              F_STR("step", steps[next].name));
+    p->step = next;
+    timer_clear(&p->limit);
+    if (limit_of(p, next) > 0) {
+        timer_set(&p->limit, &p->task, limit_of(p, next));
+    }
+    task_wake(p->owner, WAKE_CHILD);
+}
+
+static void grow_pause(struct local_pod *p)
+{
+    p->pause_ms =
+        p->pause_ms > 0 ? MIN_OF(p->pause_ms * 2, PAUSE_LAST_MS) : (unsigned)PAUSE_FIRST_MS;
+}
+
+/* What keeps it from starting ends it. */
+static int give_up(struct local_pod *p, enum step next, const struct diag *why)
+{
+    if (why->code == 0) {
+        enter(p, next); /* it was asked to stop */
+        return 0;
+    }
+    log_warn(&scope, "local workload cannot start", F_STR("namespace", p->record.spec.namespace),
+             F_STR("name", p->record.spec.name), F_DIAG(why));
+    p->failure = *why;
+    enter(p, next);
+    return 0;
+}
+
+/* What keeps it from being removed is tried again. */
+static int try_again(struct local_pod *p, const struct diag *why)
+{
+    log_warn(&scope, "local workload cannot be removed yet", F_STR("name", p->record.spec.name),
+             F_DIAG(why));
+    p->resume = p->step;
+    grow_pause(p);
+    enter(p, AGAIN);
+    return 0;
+}
+
+/* ---- work and writes: started at the first call, -EAGAIN until done */
+
+static int work(struct local_pod *p, enum local_work_kind kind, struct diag *why)
+{
+    if (!p->work) {
+        p->work = local_work_start(p->env->jobs, kind, &p->record, p->stdio, &p->task);
+    }
+    if (!p->work) {
+        return FAIL(why, -ERR_LIMIT, "job pool");
+    }
+    if (!job_is_done(&p->work->job)) {
+        return -EAGAIN;
+    }
+    *why = p->work->why;
+    return p->work->result;
+}
+
+static void drop_work(struct local_pod *p)
+{
+    local_work_drop(MOVE(p->work));
+}
+
+static int work_once(struct local_pod *p, enum local_work_kind kind, struct diag *why)
+{
+    int r = work(p, kind, why);
+
+    if (r != -EAGAIN) {
+        drop_work(p);
+    }
+    return r;
+}
+
+enum { LABEL_TEXTS = 2 * LOCAL_LABELS_MAX + 1 };
+
+static struct pod_spec spec_of(const struct local_pod *p, const char *labels[static LABEL_TEXTS])
+{
+    size_t n = 0;
+
+    for (struct json_iter it = {0}; json_each(p->record.spec.labels, &it);) {
+        labels[n++] = it.key;
+        labels[n++] = json_str(it.value, "");
+    }
+    labels[n] = NULL;
+    return (struct pod_spec){.namespace = p->record.spec.namespace,
+                             .name = p->record.spec.name,
+                             .service_account = p->record.spec.service_account,
+                             .node = p->env->node,
+                             .labels = labels,
+                             .ips = p->record.ips,
+                             .ip_count = p->record.ip_count};
+}
+
+static struct pod_write *start_write(struct local_pod *p)
+{
+    const struct pod_source_ops *ops = p->env->source->ops;
+    const char *labels[LABEL_TEXTS];
+    struct pod_spec spec = spec_of(p, labels);
+
+    return p->step == CREATE ? ops->create(p->env->source, &p->task, &spec)
+           : p->step == REMOVE
+               ? ops->remove(p->env->source, &p->task, spec.namespace, spec.name)
+               : ops->set_phase(p->env->source, &p->task, &spec,
+                                p->step == READY ? POD_RUNNING : POD_PENDING, p->step == READY);
+}
+
+static int write_object(struct local_pod *p, struct diag *why)
+{
+    if (!p->write) {
+        p->write = start_write(p);
+    }
+    return p->env->source->ops->result(p->write, why);
+}
+
+static void drop_write(struct local_pod *p)
+{
+    if (p->write) {
+        p->env->source->ops->drop(MOVE(p->write));
+    }
+}
+
+static int write_once(struct local_pod *p, struct diag *why)
+{
+    int r = write_object(p, why);
+
+    if (r != -EAGAIN) {
+        drop_write(p);
+    }
+    return r;
+}
+
+/* ---- the shim */
+
+static void unwatch(struct local_pod *p)
+{
+    int fd = p->shim.fd;
+
+    fd_watch_stop(&p->shim);
+    if (fd >= 0) {
+        close(fd);
+    }
+    p->shim.fd = -1;
+}
+
+/* Is the process of that number still the one that was recorded? */
+static bool is_recorded(const struct local_pod *p)
+{
+    char pid[16];
+    uint64_t started;
+
+    (void)snprintf(pid, sizeof(pid), "%d", (int)p->record.shim); /* fits */
+    return procfs_start_time_blocking("/proc", pid, &started) == 0 &&
+           started == p->record.start_time;
+}
+
+/* From now on its end wakes us. */
+static int watch_shim(struct local_pod *p)
+{
+    int fd = (int)syscall(SYS_pidfd_open, p->record.shim, 0); /* no wrapper in this C library */
+
+    if (fd < 0) {
+        return neg_errno();
+    }
+    if (!is_recorded(p)) {
+        close(fd);
+        return -ESRCH;
+    }
+    int r = fd_watch_start(&p->shim, p->env->loop, &p->task, fd);
+    if (r < 0) {
+        close(fd);
+        p->shim.fd = -1;
+    }
+    return r;
+}
+
+static bool shim_has_ended(const struct local_pod *p)
+{
+    struct pollfd ended = {.fd = p->shim.fd, .events = POLLIN};
+
+    return p->shim.fd < 0 || poll(&ended, 1, 0) > 0;
+}
+
+static int signal_shim(struct local_pod *p, int s)
+{
+    return p->shim.fd < 0                                               ? -ESRCH
+           : syscall(SYS_pidfd_send_signal, p->shim.fd, s, NULL, 0) < 0 ? neg_errno()
+                                                                        : 0;
+}
+
+/* ---- steps */
+
+static int step_prepare(struct local_pod *p)
+{
+    struct diag why = {0};
+    int r = work_once(p, LOCAL_WORK_PREPARE, &why);
+
+    if (r == -EAGAIN) {
+        return r;
+    }
+    if (r < 0 || p->stopping) {
+        return give_up(p, TEARDOWN, &why);
+    }
+    enter(p, CREATE);
+    return 0;
+}
+
+/* A pod of that name which is not ours stays what it is. */
+static int step_create(struct local_pod *p)
+{
+    struct diag why = {0};
+    int r = write_object(p, &why);
+
+    if (r == -EAGAIN) {
+        return r;
+    }
+    if (r < 0) {
+        drop_write(p);
+        return give_up(p, r == -ERR_EXISTS ? TEARDOWN : REMOVE, &why);
+    }
+    mem_free(p->record.uid);
+    p->record.uid = mem_strdup(p->env->source->ops->uid(p->write));
+    drop_write(p);
+    enter(p, NETWORK);
+    return 0;
+}
+
+static int step_network(struct local_pod *p)
+{
+    struct diag why = {0};
+    int r = work_once(p, LOCAL_WORK_NETWORK, &why);
+
+    if (r == -EAGAIN) {
+        return r;
+    }
+    if (r < 0 || p->stopping) {
+        return give_up(p, REMOVE, &why);
+    }
+    enter(p, ADDRESS);
+    return 0;
+}
+
+static int step_address(struct local_pod *p)
+{
+    struct diag why = {0};
+    int r = write_once(p, &why);
+
+    if (r == -EAGAIN) {
+        return r;
+    }
+    if (r < 0 || p->stopping) {
+        return give_up(p, REMOVE, &why);
+    }
+    enter(p, ENROL);
+    return 0;
+}
+
+static int step_enrol(struct local_pod *p)
+{
+    const struct enrolment *e = agent_find(p->env->agent, p->record.uid);
+    struct diag why = {0};
+
+    if (p->stopping) {
+        return give_up(p, REMOVE, &why);
+    }
+    if (!e || enrolment_pod(e)->ip_count == 0 || !enrolment_is_located(e)) {
+        return -EAGAIN;
+    }
+    enum enrolment_standing s = enrolment_standing(e);
+    if (s == ENROLMENT_IN || s == ENROLMENT_OUT) {
+        enter(p, LAUNCH);
+        return 0;
+    }
+    return -EAGAIN;
+}
+
+static void drop_stdio(struct local_pod *p)
+{
+    for (int i = 0; i < LOCAL_STDIO; i++) {
+        if (p->stdio[i] >= 0) {
+            close(p->stdio[i]);
+        }
+        p->stdio[i] = -1;
+    }
+}
+
+static int step_launch(struct local_pod *p)
+{
+    struct diag why = {0};
+    int r = work(p, LOCAL_WORK_LAUNCH, &why);
+
+    if (r == -EAGAIN) {
+        return r;
+    }
+    if (r == 0) {
+        p->record.shim = p->work->shim;
+        p->record.start_time = p->work->start_time;
+        r = watch_shim(p);
+    }
+    drop_work(p);
+    if (r < 0) {
+        return give_up(p, REMOVE, &why);
+    }
+    if (p->record.spec.restart == LOCAL_RESTART_NEVER) {
+        drop_stdio(p);
+    }
+    log_info(&scope, "local workload runs", F_STR("namespace", p->record.spec.namespace),
+             F_STR("name", p->record.spec.name), F_U64("pid", p->record.shim));
+    enter(p, READY);
+    return 0;
+}
+
+/* 1 = it has ended or was asked to: entered. */
+static bool is_over(struct local_pod *p)
+{
+    if (shim_has_ended(p)) {
+        enter(p, EXIT);
+        return true;
+    }
+    if (p->stopping) {
+        (void)signal_shim(p, SIGTERM); /* one that has just ended is noticed next time */
+        enter(p, STOP);
+        return true;
+    }
+    return false;
+}
+
+/* The API may be away while the command runs: then its readiness is told later. */
+static int step_ready(struct local_pod *p)
+{
+    struct diag why = {0};
+
+    if (is_over(p)) {
+        drop_write(p);
+        return 0;
+    }
+    int r = write_once(p, &why);
+    if (r == -EAGAIN) {
+        return r;
+    }
+    if (r < 0) {
+        log_warn(&scope, "pod object is not up to date", F_STR("name", p->record.spec.name),
+                 F_DIAG(&why));
+        grow_pause(p);
+        enter(p, RUN);
+        timer_set(&p->limit, &p->task, p->pause_ms);
+        return 0;
+    }
+    p->pause_ms = 0;
+    enter(p, RUN);
+    return 0;
+}
+
+static int step_run(struct local_pod *p)
+{
+    if (is_over(p)) {
+        return 0;
+    }
+    fd_watch_blocked(&p->shim, FD_READABLE);
+    return -EAGAIN;
+}
+
+static int step_stop(struct local_pod *p)
+{
+    if (shim_has_ended(p)) {
+        enter(p, EXIT);
+        return 0;
+    }
+    fd_watch_blocked(&p->shim, FD_READABLE);
+    return -EAGAIN;
+}
+
+static bool starts_again(const struct local_pod *p)
+{
+    switch (p->record.spec.restart) {
+    case LOCAL_RESTART_NEVER:
+        return false;
+    case LOCAL_RESTART_ON_FAILURE:
+        return !p->stopping && p->exit.code != 0;
+    case LOCAL_RESTART_ALWAYS:
+        return !p->stopping;
+    }
+    return false;
+}
+
+static int step_exit(struct local_pod *p)
+{
+    struct diag why = {0};
+    int r = work(p, LOCAL_WORK_EXIT, &why);
+
+    if (r == -EAGAIN) {
+        return r;
+    }
+    p->exit = r == 0 ? p->work->exit : (struct local_exit){.code = 128};
+    p->has_exit = true;
+    drop_work(p);
+    unwatch(p);
+    p->record.shim = 0;
+    log_info(&scope, "local workload ended", F_STR("namespace", p->record.spec.namespace),
+             F_STR("name", p->record.spec.name), F_I64("code", p->exit.code));
+    if (starts_again(p)) {
+        p->record.restarts++;
+        grow_pause(p);
+        enter(p, PAUSE);
+    } else {
+        p->pause_ms = 0;
+        enter(p, REMOVE);
+    }
+    return 0;
+}
+
+static int step_pause(struct local_pod *p)
+{
+    if (p->stopping) {
+        enter(p, REMOVE);
+        return 0;
+    }
+    return -EAGAIN;
+}
+
+static int step_remove(struct local_pod *p)
+{
+    struct diag why = {0};
+    int r = write_once(p, &why);
+
+    if (r == -EAGAIN) {
+        return r;
+    }
+    if (r < 0 && r != -ERR_NOT_FOUND) {
+        return try_again(p, &why);
+    }
+    enter(p, UNENROL);
+    return 0;
+}
+
+static int step_unenrol(struct local_pod *p)
+{
+    if (p->record.uid[0] != '\0' && agent_find(p->env->agent, p->record.uid)) {
+        return -EAGAIN;
+    }
+    enter(p, TEARDOWN);
+    return 0;
+}
+
+static int step_teardown(struct local_pod *p)
+{
+    struct diag why = {0};
+    int r = work_once(p, LOCAL_WORK_TEARDOWN, &why);
+
+    if (r == -EAGAIN) {
+        return r;
+    }
+    if (r < 0) {
+        return try_again(p, &why);
+    }
+    enter(p, GONE);
+    return 0;
+}
+
+/* The step's time is up. */
+static int expire(struct local_pod *p)
+{
+    const struct enrolment *e = agent_find(p->env->agent, p->record.uid ? p->record.uid : "");
+    struct diag why = {0};
+
+    drop_work(p);
+    drop_write(p);
+    (void)FAIL(&why, -ERR_DEADLINE, "%s took too long: %s", steps[p->step].name,
+               p->step == ENROL && e ? enrolment_trouble(e) : "no answer"); /* said below */
+    switch (p->step) {
+    case PREPARE:
+        return give_up(p, TEARDOWN, &why);
+    case CREATE:
+    case NETWORK:
+    case ADDRESS:
+    case ENROL:
+    case LAUNCH:
+        return give_up(p, REMOVE, &why);
+    case READY:
+        enter(p, RUN);
+        return 0;
+    case RUN:
+        enter(p, READY);
+        return 0;
+    case STOP:
+        (void)signal_shim(p, SIGKILL); /* its command dies with it */
+        enter(p, EXIT);
+        return 0;
+    case EXIT:
+        p->record.shim = 0;
+        enter(p, REMOVE);
+        return 0;
+    case PAUSE:
+        enter(p, LAUNCH);
+        return 0;
+    case REMOVE:
+    case TEARDOWN:
+        return try_again(p, &why);
+    case UNENROL:
+        enter(p, TEARDOWN);
+        return 0;
+    case AGAIN:
+        enter(p, p->resume);
+        return 0;
+    case GONE:
+        break;
+    }
+    return -EAGAIN;
+}
+
+static int step(struct local_pod *p)
+{
+    if (timer_is_due(&p->limit)) {
+        timer_clear(&p->limit);
+        return expire(p);
+    }
+    switch (p->step) {
+    case PREPARE:
+        return step_prepare(p);
+    case CREATE:
+        return step_create(p);
+    case NETWORK:
+        return step_network(p);
+    case ADDRESS:
+        return step_address(p);
+    case ENROL:
+        return step_enrol(p);
+    case LAUNCH:
+        return step_launch(p);
+    case READY:
+        return step_ready(p);
+    case RUN:
+        return step_run(p);
+    case STOP:
+        return step_stop(p);
+    case EXIT:
+        return step_exit(p);
+    case PAUSE:
+        return step_pause(p);
+    case REMOVE:
+        return step_remove(p);
+    case UNENROL:
+        return step_unenrol(p);
+    case TEARDOWN:
+        return step_teardown(p);
+    case AGAIN:
+    case GONE:
+        break;
+    }
+    return -EAGAIN;
+}
+
+static void run(struct task *t, unsigned why)
+{
+    struct local_pod *p = container_of(t, struct local_pod, task);
+
+    (void)why; /* the step knows what it waits for */
+    while (step(p) == 0) {
+    }
+}
+
+static struct local_pod *make(const struct local_env *env, struct local_record *take_record,
+                              enum step first, struct task *owner)
+{
+    struct local_pod *p = mem_new(struct local_pod);
+
+    p->env = env;
+    p->owner = owner;
+    p->record = *take_record;
+    p->shim.fd = -1;
+    p->step = first;
+    for (int i = 0; i < LOCAL_STDIO; i++) {
+        p->stdio[i] = -1;
+    }
+    task_init(&p->task, env->loop, "local workload", run);
+    if (steps[first].limit_ms > 0) {
+        timer_set(&p->limit, &p->task, steps[first].limit_ms);
+    }
+    task_wake(&p->task, WAKE_START);
+    return p;
+}
+
+struct local_pod *local_pod_new(const struct local_env *env, struct local_record *take_record,
+                                int take_stdio[static LOCAL_STDIO], struct task *owner)
+{
+    struct local_pod *p = make(env, take_record, PREPARE, owner);
+
+    memcpy(p->stdio, take_stdio, sizeof(p->stdio));
+    return p;
+}
+
+/* A start that an agent did not finish is undone; a command that ended meanwhile is followed up. */
+struct local_pod *local_pod_adopt(const struct local_env *env, struct local_record *take_record,
+                                  struct task *owner)
+{
+    bool started = take_record->shim > 0;
+    struct local_pod *p = make(env, take_record, started ? READY : REMOVE, owner);
+
+    if (started && watch_shim(p) < 0) {
+        enter(p, EXIT);
+    }
+    return p;
+}
+
+void local_pod_free(struct local_pod *p)
+{
+    if (!p) {
+        return;
+    }
+    drop_work(p);
+    drop_write(p);
+    drop_stdio(p);
+    unwatch(p);
+    timer_clear(&p->limit);
+    task_fini(&p->task);
+    local_record_fini(&p->record);
+    mem_free(p);
+}
+
+void local_pod_stop(struct local_pod *p)
+{
+    p->stopping = true;
+    task_wake(&p->task, WAKE_CONFIG);
+}
+
+void local_pod_poke(struct local_pod *p)
+{
+    task_wake(&p->task, WAKE_CHILD);
+}
+
+int local_pod_signal(struct local_pod *p, int signal)
+{
+    return signal_shim(p, signal);
+}
+
+enum local_state local_pod_state(const struct local_pod *p)
+{
+    return steps[p->step].state;
+}
+
+const struct local_record *local_pod_record(const struct local_pod *p)
+{
+    return &p->record;
+}
+
+const struct local_exit *local_pod_exit(const struct local_pod *p)
+{
+    return p->has_exit ? &p->exit : NULL;
+}
+
+int local_pod_failure(const struct local_pod *p, const char **out_text)
+{
+    *out_text = p->failure.text;
+    return p->failure.code;
+}
+
+static void describe_mesh(const struct local_pod *p, struct json *j)
+{
+    static const char *const words[] = {
+        [ENROLMENT_OUT] = "out",         [ENROLMENT_JOINING] = "joining", [ENROLMENT_IN] = "in",
+        [ENROLMENT_LEAVING] = "leaving", [ENROLMENT_OVER] = "out",
+    };
+    const struct enrolment *e = agent_find(p->env->agent, p->record.uid ? p->record.uid : "");
+
+    json_set_str(j, "mesh", words[e ? enrolment_standing(e) : ENROLMENT_OUT]);
+    json_set_str(j, "trouble", e ? enrolment_trouble(e) : "");
+}
+
+struct json *local_pod_describe(const struct local_pod *p)
+{
+    static const char *const states[] = {
+        [LOCAL_STARTING] = "starting", [LOCAL_RUNNING] = "running", [LOCAL_WAITING] = "waiting",
+        [LOCAL_STOPPING] = "stopping", [LOCAL_GONE] = "gone",
+    };
+    struct json *j = local_record_to_json(&p->record);
+    char dir[LOCAL_PATH_MAX];
+    char log[LOCAL_PATH_MAX + 8];
+
+    (void)json_remove(j, "version");
+    (void)json_remove(j, "runDir");
+    (void)json_remove(j, "spec");
+    json_set_str(j, "namespace", p->record.spec.namespace);
+    json_set_str(j, "name", p->record.spec.name);
+    json_set_str(j, "serviceAccount", p->record.spec.service_account);
+    json_set_str(j, "user", p->record.spec.user);
+    json_set(j, "command", json_clone(p->record.spec.command));
+    json_set_str(j, "state", states[steps[p->step].state]);
+    json_set_str(j, "step", steps[p->step].name);
+    local_record_dir(&p->record, dir);
+    (void)snprintf(log, sizeof(log), "%s/log", dir); /* fits */
+    json_set_str(j, "log", log);
+    describe_mesh(p, j);
+    return j;
+}
