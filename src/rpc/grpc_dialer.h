@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where a client of the control plane gets its connections from: address, TLS, token and headers are
- * the dialer's business (rpc/channel.h is the real one), when to connect is the client's. One attempt
+ * the dialer's business (rpc/uplink.h is the real one), when to connect is the client's. One attempt
  * at a time.
  */
 #pragma once

@@ -14,7 +14,7 @@
 #include "io/sock.h"
 #include "io/worker.h"
 #include "obs/admin.h"
-#include "rpc/channel.h"
+#include "rpc/uplink.h"
 #include "xds/ads_client.h"
 #include "ztunnel/dump.h"
 #include "ztunnel/pods.h"
@@ -54,8 +54,8 @@ struct control {
     struct jobs *lookups; /* may block for long */
     struct tls_ctx *tls;
     struct tls_loop *tls_loop;
-    struct channel *ca_channel;
-    struct channel *xds_channel;
+    struct uplink *ca_uplink;
+    struct uplink *xds_uplink;
     struct cert_manager *certs;
     struct snap_slot *worlds;  /* one a plane */
     struct loop **plane_loops; /* NULL-terminated */
@@ -234,20 +234,20 @@ static int build_signals(struct control *c, struct diag *why)
     return fd_watch_start(&c->signals, c->loop, &c->task, c->signal_fd);
 }
 
-static int build_channel(struct control *c, struct channel **out, bool ca, struct diag *why)
+static int build_uplink(struct control *c, struct uplink **out, bool ca, struct diag *why)
 {
     const struct config *f = c->config;
-    struct channel_config config = {.loop = c->loop,
-                                    .jobs = c->lookups,
-                                    .tls = c->tls_loop,
-                                    .address = ca ? f->ca_address : f->xds_address,
-                                    .roots = ca ? f->ca_root_ca : f->xds_root_ca,
-                                    .alt_host = ca ? f->alt_ca_host : f->alt_xds_host,
-                                    .token = f->auth_token,
-                                    .cluster_id = f->cluster_id,
-                                    .extra = ca ? &f->ca_headers : &f->xds_headers};
+    struct uplink_config config = {.loop = c->loop,
+                                   .jobs = c->lookups,
+                                   .tls = c->tls_loop,
+                                   .address = ca ? f->ca_address : f->xds_address,
+                                   .roots = ca ? f->ca_root_ca : f->xds_root_ca,
+                                   .alt_host = ca ? f->alt_ca_host : f->alt_xds_host,
+                                   .token = f->auth_token,
+                                   .cluster_id = f->cluster_id,
+                                   .extra = ca ? &f->ca_headers : &f->xds_headers};
 
-    return channel_new(out, &config, why);
+    return uplink_new(out, &config, why);
 }
 
 static int build_security(struct control *c, struct diag *why)
@@ -262,14 +262,14 @@ static int build_security(struct control *c, struct diag *why)
         return r;
     }
     c->tls_loop = tls_loop_new(c->loop, c->jobs, c->tls, NULL);
-    r = build_channel(c, &c->ca_channel, true, why);
+    r = build_uplink(c, &c->ca_uplink, true, why);
     if (r == 0 && c->config->xds_address[0]) {
-        r = build_channel(c, &c->xds_channel, false, why);
+        r = build_uplink(c, &c->xds_uplink, false, why);
     }
     if (r < 0) {
         return r;
     }
-    struct cert_manager_config config = {.dialer = channel_dialer(c->ca_channel),
+    struct cert_manager_config config = {.dialer = uplink_dialer(c->ca_uplink),
                                          .jobs = c->jobs,
                                          .ttl_s = (int64_t)(c->config->secret_ttl_ms / 1000),
                                          .impersonate = true};
@@ -325,7 +325,7 @@ static int build_planes(struct control *c, struct diag *why)
 static void build_discovery(struct control *c)
 {
     AUTO(text) char *node_id = config_node_id(c->config);
-    struct ads_config config = {.dialer = channel_dialer(c->xds_channel),
+    struct ads_config config = {.dialer = uplink_dialer(c->xds_uplink),
                                 .node_id = node_id,
                                 .metadata = c->config->metadata,
                                 .slots = c->worlds,
@@ -431,7 +431,7 @@ int control_new(struct control **out, const struct config *config, struct diag *
     if (r == 0) {
         r = build_planes(c, why);
     }
-    if (r == 0 && c->xds_channel) {
+    if (r == 0 && c->xds_uplink) {
         build_discovery(c);
     }
     if (r == 0) {
@@ -483,8 +483,8 @@ void control_free(struct control *c)
     mem_free(c->plane_loops);
     mem_free(c->workers);
     mem_free(c->planes);
-    channel_free(c->ca_channel);
-    channel_free(c->xds_channel);
+    uplink_free(c->ca_uplink);
+    uplink_free(c->xds_uplink);
     tls_loop_free(c->tls_loop);
     jobs_free(c->jobs);
     jobs_free(c->lookups);

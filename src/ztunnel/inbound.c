@@ -229,7 +229,7 @@ static int decide(struct inbound_conn *i)
 static int step_self(struct inbound_conn *i)
 {
     const struct workload *self = pod_self(i->pod);
-    char text[160];
+    char text[256];
 
     if (!self && timer_is_due(&i->limit)) {
         (void)snprintf(text, sizeof(text), "unknown destination: workload %.40s/%.60s is not known",

@@ -315,7 +315,7 @@ static int decide(struct outbound *o)
 
 static int step_self(struct outbound *o)
 {
-    char text[128];
+    char text[256];
     const struct workload *self = pod_self(o->pod);
 
     if (!self && timer_is_due(&o->limit)) {

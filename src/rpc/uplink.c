@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "rpc/channel.h"
+#include "rpc/uplink.h"
 
 #include <string.h>
 
@@ -12,7 +12,7 @@
 
 static const char system_roots[] = "/etc/ssl/certs/ca-certificates.crt";
 
-/* What a pool thread finds out. Its own object, so that the channel can go while it runs. */
+/* What a pool thread finds out. Its own object, so that the uplink can go while it runs. */
 struct inquiry {
     struct job job;
     char *host;
@@ -20,25 +20,25 @@ struct inquiry {
     char *token;
     struct trust *trust;
     char *token_text;
-    struct ip ips[CHANNEL_ADDRESSES_MAX];
+    struct ip ips[UPLINK_ADDRESSES_MAX];
     unsigned ip_count;
     int result;
     struct diag why;
 };
 
-enum channel_step {
-    CHANNEL_IDLE,
-    CHANNEL_INQUIRE, /* files are read, the name is looked up */
-    CHANNEL_SECURE,  /* TCP and TLS to one address */
-    CHANNEL_FAILED
+enum uplink_step {
+    UPLINK_IDLE,
+    UPLINK_INQUIRE, /* files are read, the name is looked up */
+    UPLINK_SECURE,  /* TCP and TLS to one address */
+    UPLINK_FAILED
 };
 
-struct channel {
+struct uplink {
     struct task task;
     struct timer limit; /* of the whole attempt */
     struct grpc_dialer dialer;
     struct task *wake;
-    struct channel_config config;
+    struct uplink_config config;
     char *host;
     uint16_t port;
     char *authority;
@@ -47,11 +47,11 @@ struct channel {
     char *token;
     char *cluster_id;
     struct message extra;
-    enum channel_step step;
+    enum uplink_step step;
     struct inquiry *inquiry;
     struct trust *trust;
     struct message metadata;
-    struct endpoint addresses[CHANNEL_ADDRESSES_MAX];
+    struct endpoint addresses[UPLINK_ADDRESSES_MAX];
     unsigned address_count;
     unsigned address_at;
     bool use_alt; /* the alternative name is the one that works */
@@ -120,13 +120,13 @@ static void inquire(struct job *j)
         q->result = read_token(q);
     }
     if (q->result == 0) {
-        int n = name_lookup_blocking(q->host, q->ips, CHANNEL_ADDRESSES_MAX, &q->why);
+        int n = name_lookup_blocking(q->host, q->ips, UPLINK_ADDRESSES_MAX, &q->why);
         q->ip_count = n > 0 ? (unsigned)n : 0;
         q->result = n > 0 ? 0 : n;
     }
 }
 
-static void drop_attempt(struct channel *c)
+static void drop_attempt(struct uplink *c)
 {
     timer_clear(&c->limit);
     if (c->inquiry) {
@@ -138,16 +138,16 @@ static void drop_attempt(struct channel *c)
     c->trust = trust_unref(c->trust);
 }
 
-static void enter(struct channel *c, enum channel_step next)
+static void enter(struct uplink *c, enum uplink_step next)
 {
     c->step = next;
-    if (next == CHANNEL_FAILED) {
+    if (next == UPLINK_FAILED) {
         drop_attempt(c);
         task_wake(c->wake, WAKE_CHILD);
     }
 }
 
-static void fill_metadata(struct channel *c, const char *token)
+static void fill_metadata(struct uplink *c, const char *token)
 {
     AUTO(strbuf) struct strbuf bearer = {0};
 
@@ -163,7 +163,7 @@ static void fill_metadata(struct channel *c, const char *token)
     }
 }
 
-static void open_next(struct channel *c)
+static void open_next(struct uplink *c)
 {
     static const char *const alpn[] = {"h2"};
     const struct endpoint *to = &c->addresses[c->address_at];
@@ -178,19 +178,19 @@ static void open_next(struct channel *c)
 
     if (fd < 0) {
         c->why.code = surely_negative(fd);
-        enter(c, CHANNEL_FAILED);
+        enter(c, UPLINK_FAILED);
         return;
     }
     (void)sock_set_nodelay(fd);               /* a socket without it still works */
     (void)sock_set_keepalive(fd, &keepalive); /* likewise */
-    struct stream *tcp = tcp_stream_connect(c->task.loop, fd, to, CHANNEL_CONNECT_MS);
+    struct stream *tcp = tcp_stream_connect(c->task.loop, fd, to, UPLINK_CONNECT_MS);
     c->tls = tls_stream_new(c->config.tls, tcp, &spec, (uint64_t)(uintptr_t)c);
     stream_own(c->tls, &c->task);
-    enter(c, CHANNEL_SECURE);
+    enter(c, UPLINK_SECURE);
     task_wake(&c->task, WAKE_IO);
 }
 
-static void inquired(struct channel *c)
+static void inquired(struct uplink *c)
 {
     struct inquiry *q = c->inquiry;
 
@@ -202,7 +202,7 @@ static void inquired(struct channel *c)
         c->why = q->why;
         c->why.code = q->result;
         inquiry_free(q);
-        enter(c, CHANNEL_FAILED);
+        enter(c, UPLINK_FAILED);
         return;
     }
     fill_metadata(c, q->token_text);
@@ -218,7 +218,7 @@ static void inquired(struct channel *c)
 }
 
 /* One address or name did not work: is there another to try? */
-static bool try_other(struct channel *c, int r)
+static bool try_other(struct uplink *c, int r)
 {
     if (r == -ERR_IDENTITY && c->alt_host && !c->tried_alt) {
         c->tried_alt = true;
@@ -229,7 +229,7 @@ static bool try_other(struct channel *c, int r)
 }
 
 /* -EAGAIN while the handshake runs; 0: open. */
-static int secured(struct channel *c)
+static int secured(struct uplink *c)
 {
     int r = stream_flush(c->tls);
 
@@ -244,7 +244,7 @@ static int secured(struct channel *c)
         if (try_other(c, r)) {
             open_next(c);
         } else {
-            enter(c, CHANNEL_FAILED);
+            enter(c, UPLINK_FAILED);
         }
         return -EAGAIN;
     }
@@ -253,28 +253,28 @@ static int secured(struct channel *c)
 
 static void run(struct task *t, unsigned why)
 {
-    struct channel *c = container_of(t, struct channel, task);
+    struct uplink *c = container_of(t, struct uplink, task);
 
     (void)why; /* every wake is a hint */
     if (timer_is_due(&c->limit)) {
         (void)diag_note(&c->why, -ERR_DEADLINE, "connect to %.80s: %s", c->authority,
                         err_text(-ERR_DEADLINE));
-        enter(c, CHANNEL_FAILED);
-    } else if (c->step == CHANNEL_INQUIRE) {
+        enter(c, UPLINK_FAILED);
+    } else if (c->step == UPLINK_INQUIRE) {
         inquired(c);
-    } else if (c->step == CHANNEL_SECURE && secured(c) == 0) {
+    } else if (c->step == UPLINK_SECURE && secured(c) == 0) {
         task_wake(c->wake, WAKE_CHILD);
     }
 }
 
-static struct channel *of(struct grpc_dialer *d)
+static struct uplink *of(struct grpc_dialer *d)
 {
-    return container_of(d, struct channel, dialer);
+    return container_of(d, struct uplink, dialer);
 }
 
-static void channel_start(struct grpc_dialer *d, struct task *wake)
+static void uplink_start(struct grpc_dialer *d, struct task *wake)
 {
-    struct channel *c = of(d);
+    struct uplink *c = of(d);
     struct inquiry *q = mem_new(struct inquiry);
 
     drop_attempt(c);
@@ -288,40 +288,40 @@ static void channel_start(struct grpc_dialer *d, struct task *wake)
     if (r < 0) {
         inquiry_free(q);
         (void)diag_note(&c->why, r, "too many jobs are waiting");
-        enter(c, CHANNEL_FAILED);
+        enter(c, UPLINK_FAILED);
         return;
     }
     c->inquiry = q;
-    enter(c, CHANNEL_INQUIRE);
-    timer_set(&c->limit, &c->task, CHANNEL_ATTEMPT_MS);
+    enter(c, UPLINK_INQUIRE);
+    timer_set(&c->limit, &c->task, UPLINK_ATTEMPT_MS);
 }
 
-static int channel_poll(struct grpc_dialer *d, struct task *owner, struct grpc_client **out,
-                        const struct message **out_metadata, struct diag *why)
+static int uplink_poll(struct grpc_dialer *d, struct task *owner, struct grpc_client **out,
+                       const struct message **out_metadata, struct diag *why)
 {
-    struct channel *c = of(d);
+    struct uplink *c = of(d);
 
-    if (c->step == CHANNEL_FAILED) {
-        c->step = CHANNEL_IDLE;
+    if (c->step == UPLINK_FAILED) {
+        c->step = UPLINK_IDLE;
         return FAIL(why, c->why.code, "%s", c->why.text);
     }
-    if (c->step != CHANNEL_SECURE || !c->tls || !tls_stream_peer(c->tls)) {
+    if (c->step != UPLINK_SECURE || !c->tls || !tls_stream_peer(c->tls)) {
         return -EAGAIN;
     }
     *out = grpc_client_new(c->task.loop, MOVE(c->tls), c->authority, NULL, owner);
     *out_metadata = &c->metadata;
     drop_attempt(c);
-    c->step = CHANNEL_IDLE;
+    c->step = UPLINK_IDLE;
     return 0;
 }
 
-static void channel_stop(struct grpc_dialer *d)
+static void uplink_stop(struct grpc_dialer *d)
 {
     drop_attempt(of(d));
-    of(d)->step = CHANNEL_IDLE;
+    of(d)->step = UPLINK_IDLE;
 }
 
-static int parse_address(struct channel *c, const char *address, struct diag *why)
+static int parse_address(struct uplink *c, const char *address, struct diag *why)
 {
     static const char scheme[] = "https://";
     const char *rest = address + strlen(scheme);
@@ -338,14 +338,14 @@ static int parse_address(struct channel *c, const char *address, struct diag *wh
     return 0;
 }
 
-int channel_new(struct channel **out, const struct channel_config *config, struct diag *why)
+int uplink_new(struct uplink **out, const struct uplink_config *config, struct diag *why)
 {
-    AUTO(channel) struct channel *c = mem_new(struct channel);
+    AUTO(uplink) struct uplink *c = mem_new(struct uplink);
 
-    task_init(&c->task, config->loop, "channel", run);
+    task_init(&c->task, config->loop, "uplink", run);
     c->config = *config;
     c->dialer =
-        (struct grpc_dialer){.start = channel_start, .poll = channel_poll, .stop = channel_stop};
+        (struct grpc_dialer){.start = uplink_start, .poll = uplink_poll, .stop = uplink_stop};
     message_init(&c->metadata, 0);
     message_init(&c->extra, 0);
     int r = parse_address(c, config->address, why);
@@ -364,7 +364,7 @@ int channel_new(struct channel **out, const struct channel_config *config, struc
     return 0;
 }
 
-void channel_free(struct channel *c)
+void uplink_free(struct uplink *c)
 {
     if (!c) {
         return;
@@ -384,7 +384,7 @@ void channel_free(struct channel *c)
     mem_free(c);
 }
 
-struct grpc_dialer *channel_dialer(struct channel *c)
+struct grpc_dialer *uplink_dialer(struct uplink *c)
 {
     return &c->dialer;
 }

@@ -10,9 +10,9 @@
 #include "rpc/grpc_dialer.h"
 #include "tls/tls_stream.h"
 
-enum { CHANNEL_CONNECT_MS = 5000, CHANNEL_ATTEMPT_MS = 20000, CHANNEL_ADDRESSES_MAX = 8 };
+enum { UPLINK_CONNECT_MS = 5000, UPLINK_ATTEMPT_MS = 20000, UPLINK_ADDRESSES_MAX = 8 };
 
-struct channel_config { /* borrowed for channel_new, except loop objects */
+struct uplink_config { /* borrowed for uplink_new, except loop objects */
     struct loop *loop;
     struct jobs *jobs; /* a pool in which name lookups may block */
     struct tls_loop *tls;
@@ -24,11 +24,10 @@ struct channel_config { /* borrowed for channel_new, except loop objects */
     const struct message *extra; /* more metadata; may be NULL */
 };
 
-struct channel;
+struct uplink;
 
 /* -ERR_SYNTAX: the address is not https://host:port. */
-MUST_USE int channel_new(struct channel **out, const struct channel_config *config,
-                         struct diag *why);
-void channel_free(struct channel *c);
-AUTO_DEFINE(channel, struct channel *, channel_free);
-struct grpc_dialer *channel_dialer(struct channel *c);
+MUST_USE int uplink_new(struct uplink **out, const struct uplink_config *config, struct diag *why);
+void uplink_free(struct uplink *c);
+AUTO_DEFINE(uplink, struct uplink *, uplink_free);
+struct grpc_dialer *uplink_dialer(struct uplink *c);
