@@ -59,7 +59,7 @@ static inline void record_nonce(const struct record_half *h, uint8_t nonce[AEAD_
 {
     for (unsigned i = 0; i < AEAD_NONCE_BYTES; i++) {
         unsigned shift = 8 * (AEAD_NONCE_BYTES - 1 - i);
-        nonce[i] = h->iv[i] ^ (shift < 64 ? (uint8_t)(h->seq >> shift) : 0);
+        nonce[i] = (uint8_t)(h->iv[i] ^ (shift < 64 ? h->seq >> shift : 0));
     }
 }
 

@@ -27,6 +27,7 @@ struct ads_config {             /* borrowed for ads_client_new, except the diale
 };
 
 struct ads_client *ads_client_new(struct loop *l, const struct ads_config *config);
+/* After the loops that adopt have ended and their slots were emptied (snap_slot_fini). */
 void ads_client_free(struct ads_client *c);
 AUTO_DEFINE(ads_client, struct ads_client *, ads_client_free);
 

@@ -342,8 +342,9 @@ static int listen_at(const struct ip *ip, uint16_t port, struct diag *why)
                              .family = (enum ip_family)ip->family,
                              .at = {.ip = *ip, .port = port},
                              .backlog = 128};
+    struct diag lapse = {0};
 
-    return sock_spec_make(&spec, NULL, why);
+    return sock_spec_make(&spec, &lapse, why);
 }
 
 struct door {
@@ -459,6 +460,9 @@ static void free_planes(struct control *c)
     for (unsigned i = 0; i < c->config->workers && c->planes; i++) {
         plane_free(c->planes[i]);
     }
+    for (unsigned i = 0; i < c->config->workers && c->worlds; i++) {
+        snap_slot_fini(&c->worlds[i]);
+    }
 }
 
 void control_free(struct control *c)
@@ -474,9 +478,6 @@ void control_free(struct control *c)
     cert_manager_free(c->certs);
     for (unsigned i = 0; i < c->config->workers && c->workers; i++) {
         worker_free(c->workers[i]);
-    }
-    for (unsigned i = 0; i < c->plane_count; i++) {
-        snap_slot_fini(&c->worlds[i]);
     }
     mem_free(c->connections);
     mem_free(c->worlds);
