@@ -14,6 +14,7 @@ static void done(struct handling *g, int why)
     exchange_close(g->x, why);
     g->x = NULL;
     bytes_fini(&g->body);
+    task_wake(&g->in->task, WAKE_CHILD); /* a place is free */
     if (why < 0) {
         g->in->failure = why;
     }
@@ -27,6 +28,7 @@ static void hand_over(struct handling *g, unsigned status, struct strbuf *body)
     task_fini(&g->task);
     exchange_reply(g->in->loop, MOVE(g->x), &head, body);
     bytes_fini(&g->body);
+    task_wake(&g->in->task, WAKE_CHILD);
 }
 
 static void add_slice(struct strbuf *b, struct slice s)

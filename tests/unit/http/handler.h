@@ -12,7 +12,7 @@
 #include "base/bytes.h"
 #include "http/exchange.h"
 
-enum { HANDLER_MAX = 8, BIG_BYTES = 300000 };
+enum { HANDLER_MAX = 24, BIG_BYTES = 300000 };
 
 struct handling {
     struct task task;

@@ -46,7 +46,8 @@ static void make_tls(struct rig *g)
 
     g->jobs = jobs_new(1, 100, 100, NULL);
     g->credential = pki_credential_of(&leaf, &root);
-    if (tls_ctx_new(&g->ctx, NULL, NULL) < 0 || trust_new(&g->trust, slice_of(root.cert), NULL) < 0) {
+    if (tls_ctx_new(&g->ctx, NULL, NULL) < 0 ||
+        trust_new(&g->trust, slice_of(root.cert), NULL) < 0) {
         abort();
     }
     g->tls = tls_loop_new(g->loop, g->jobs, g->ctx, NULL);
