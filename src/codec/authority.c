@@ -88,6 +88,9 @@ int authority_parse(struct authority *out, const char *text, size_t len)
         return -ERR_SYNTAX;
     }
     has_user = slice_cut(s, '@', &user, &rest);
+    if (has_user && rest.len > 0 && memchr(rest.p, '@', rest.len)) {
+        return -ERR_SYNTAX;
+    }
     if (!split_port(has_user ? rest : s, &a.host, &port)) {
         return -ERR_SYNTAX;
     }

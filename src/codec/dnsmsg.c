@@ -410,6 +410,19 @@ int dns_upstream_parse(struct dns_upstream *out, const struct dns_query *q, uint
     return 0;
 }
 
+/* Do all records still read as such? A name that pointed into a TTL may not. */
+static bool is_whole(const struct dns_reply *r, size_t at)
+{
+    struct record rec;
+
+    for (; at < r->len; at = rec.end) {
+        if (read_record(r->p, r->len, at, &rec) < 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The reply's question is as long as upstream's, so every record lands where it was and the pointers
  * in it still hold. */
 size_t dns_reply_forwarded(struct dns_reply *r, const struct dns_upstream *up, const uint8_t *msg,
@@ -429,5 +442,5 @@ size_t dns_reply_forwarded(struct dns_reply *r, const struct dns_upstream *up, c
         be32_put(r->p + rec.ttl_at, rec.ttl_s > age_s ? rec.ttl_s - age_s : 0);
         r->count++;
     }
-    return end(r, FLAG_RA);
+    return is_whole(r, up->answers) ? end(r, FLAG_RA) : bare(r, DNS_SERVFAIL);
 }

@@ -37,6 +37,7 @@ TEST(authorities_are_told_apart)
         {"a b:80", -ERR_SYNTAX, "", "", 0},
         {"a:80\n", -ERR_SYNTAX, "", "", 0},
         {"a:b:80", -ERR_SYNTAX, "", "", 0},
+        {"a@b@c:80", -ERR_SYNTAX, "", "", 0},
         {"::1:80", -ERR_SYNTAX, "", "", 0},
         {"[::1:80", -ERR_SYNTAX, "", "", 0},
         {"[::1]x:80", -ERR_SYNTAX, "", "", 0},
