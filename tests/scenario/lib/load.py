@@ -6,8 +6,9 @@
     load.py hold HOST PORT COUNT               COUNT open echo connections; each input line makes every one of them
                                                echo something and prints {"ok": n, "failed": n}
     load.py stall HOST PORT STEADY STALLED SECONDS RATE BYTES
-                                               STEADY paced streams, beside them STALLED ones that nobody reads for
-                                               SECONDS; then all are read to their end
+                                               STEADY paced streams; after an input line STALLED ones beside them
+                                               that nobody reads for SECONDS; after another line all are read to
+                                               their end
 """
 import asyncio
 import hashlib
@@ -153,6 +154,8 @@ def stall(host, port, steady, stalled, seconds, pace, total):
     counts = [r.count for r in readers]
     pump(selector, warm)
     before = [(r.count - c) / warm for r, c in zip(readers, counts)]
+    print("steady", flush=True)
+    sys.stdin.readline()
     idle = [Reader(host, port, 1000 + key, total, 0, 65536) for key in range(stalled)]
     print("stalled", flush=True)
     pump(selector, 1)
@@ -165,7 +168,7 @@ def stall(host, port, steady, stalled, seconds, pace, total):
         selector.register(r.sock, selectors.EVENT_READ, r)
     pump(selector, 60)
     print(json.dumps({"before": sum(before), "during": sum(during),
-                      "worst": min(d / b for d, b in zip(during, before)) if readers else 1.0,
+                      "worst": min(d / b if b else 0.0 for d, b in zip(during, before)),
                       "right": sum(r.right() for r in readers + idle), "streams": steady + stalled}), flush=True)
 
 

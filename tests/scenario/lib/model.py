@@ -46,12 +46,23 @@ def workload(name, ips, sa, ns="shop", protocol=HBONE, services=None, policies=(
 def service(name, vips, ports, ns="shop", hostname=None, **fields):
     s = wl.Service(name=name, namespace=ns, hostname=hostname or f"{name}.{ns}.svc.cluster.local", canonical=True)
     for vip in vips:
-        s.addresses.add(address=packed(vip))
+        address, _, length = vip.partition("/")
+        s.addresses.add(address=packed(address), **({"length": int(length)} if length else {}))
     for service_port, target_port in ports.items():
         s.ports.add(service_port=service_port, target_port=target_port)
     for key, value in fields.items():
         _set(s, key, value)
     return Resource(ADDRESS, f"{ns}/{s.hostname}", wl.Address(service=s).SerializeToString())
+
+
+def gateway(destination, port=15008):
+    """A reference to a waypoint: an IP address, or "namespace/hostname"."""
+    g = wl.GatewayAddress(hbone_mtls_port=port)
+    if "/" in destination:
+        g.hostname.namespace, g.hostname.hostname = destination.split("/")
+    else:
+        g.address.address = packed(destination)
+    return g
 
 
 def _set(message, key, value):

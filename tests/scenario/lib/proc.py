@@ -17,6 +17,7 @@ class Process:
             argv = ["sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', etc_resolv, *argv]
         if ns:
             argv = ["ip", "netns", "exec", ns, *argv]
+        argv = ["setpriv", "--pdeathsig", "KILL", *argv]  # nothing outlives a run that was killed
         with open(self.path, "ab") as out:
             self.start_offset = out.tell()
             self.child = subprocess.Popen(argv, stdin=stdin, stdout=out, stderr=subprocess.STDOUT, cwd=folder,

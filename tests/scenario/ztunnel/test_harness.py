@@ -142,6 +142,8 @@ def test_the_load_counts_failures_and_successes(world, plain, tmp_path):
 def test_the_stall_load_measures_streams_beside_ones_nobody_reads(plain, tmp_path):
     ns, host = plain
     with client.Load(ns, str(tmp_path), "stall", host, app.SOURCE, 8, 2, 2, 131072, 12 << 20) as load:
+        load.wait("steady", 20)
+        load.say("stall")
         load.wait("measured", 20)
         load.say("go on")
         got = load.result()

@@ -111,6 +111,9 @@ REQUESTS = {
     "an own port": ({"authority": "10.244.3.11:15006"}, 503),
     "a closed port": ({"authority": "10.244.3.11:9999"}, 503),
     "an unknown host": ({"authority": "nobody.example:80"}, 503),
+    "a host without that port": ({"authority": "alpha.shop.svc.cluster.local:99"}, 503),
+    "a host and its port": ({"authority": "alpha.shop.svc.cluster.local:80"}, 200),
+    "a host and its named port": ({"authority": "alpha.shop.svc.cluster.local:81"}, 200),
 }
 
 
@@ -119,7 +122,10 @@ def requests_seen(world, solo_control_plane, tmp_path_factory):
     """The whole table asked on one tunnel: request -> status; and what a good request then got. The proxy is gone
     before the first test looks, for the next one is to have the node to itself."""
     solo_control_plane.ca_reset()
-    solo_control_plane.replace(meshes.Solo.resources(), settle=False)
+    services = {"alpha.shop.svc.cluster.local": {80: app.ECHO, 81: app.GREET}}
+    solo_control_plane.replace([
+        *meshes.Solo.resources()[1:], model.pod(3, 1, "alpha-1", "alpha", services=services),
+        model.service("alpha", ["10.96.3.10"], {80: app.ECHO, 81: 0})], settle=False)
     solo = meshes.Solo(world.topology, str(tmp_path_factory.mktemp("requests")), solo_control_plane, None)
     seen = {}
     try:

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from lib import app, client, mesh as meshes, netns, peers, topo, wait, wire, ztunnel
+from lib import app, client, mesh as meshes, model, netns, peers, topo, wait, wire, ztunnel
 
 MANAGER = "not ready, pending: workload proxy manager\n"
 
@@ -67,6 +67,21 @@ def test_readiness_goes_through_its_stages(solo):
     answer = lambda path, method="GET": solo.zt.http(15021, path, method).status  # noqa: E731
     assert [answer("/healthz/ready", "POST"), answer("/healthz/ready", "HEAD"), answer("/healthz/ready?x"),
             answer("/"), answer("/healthz/ready/")] == [405, 405, 200, 404, 404]
+
+
+# ---- the proxy itself as a member of the mesh
+
+def test_a_mesh_client_reads_the_proxys_metrics_through_a_tunnel(solo):
+    own = topo.node4(3)
+    solo.cp.push(model.workload("ztunnel-3", [own], "ztunnel", "istio-system", node="node3"), settle=False)
+    solo.start()
+    with peers.Tunnel(solo.ns("p41"), own, solo.credential()) as tunnel:
+        assert tunnel.peer == [model.spiffe("ztunnel", "istio-system")]
+        stream, status = tunnel.connect(f"{own}:15020")
+        assert status == 200
+        tunnel.send(stream, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", end=True)
+        tunnel.wait_end(stream)
+        assert b"istio_build{" in tunnel.take(stream)
 
 
 # ---- logs

@@ -231,6 +231,11 @@ def test_the_proxys_own_ports_cannot_be_used_as_destinations(mesh, host, port):
     assert mesh[1].alive and mesh[2].alive
 
 
+@pytest.mark.parametrize("port", [15001, 15006])
+def test_the_capture_ports_lead_nowhere_on_loopback(mesh, port):
+    assert client.is_cut(client.outcome(mesh.ns("p11"), "127.0.0.1", port, 3))
+
+
 # ---- load balancing
 
 def test_a_service_spreads_over_its_endpoints(mesh):
@@ -250,6 +255,23 @@ def test_a_removed_endpoint_gets_no_connections_and_a_new_service_is_known_at_on
     client.echo(mesh.ns("p11"), "10.96.0.70", 70)
     mesh.cp.push(model.pod(1, 4, "web-2", "web"))
     assert client.is_cut(client.outcome(mesh.ns("p11"), "10.96.0.70", 70))
+
+
+def test_a_service_may_own_a_range_of_addresses(mesh):
+    services = {f"range.shop.{meshes.DOMAIN}": {81: app.ECHO}}
+    mesh.cp.push(model.service("range", ["10.97.0.0/24"], {81: app.ECHO}), model.pod(2, 3, "cart-1", "cart", services=services))
+    since = mesh[1].mark()
+    client.echo(mesh.ns("p11"), "10.97.0.77", 81)
+    mesh[1].wait_access(since, dst_service=f"range.shop.{meshes.DOMAIN}", dst_workload="cart-1")
+
+
+def test_a_service_may_leave_the_destination_as_it_was(mesh):
+    passthrough = model.wl.LoadBalancing(mode=3)
+    mesh.cp.push(model.service("outside", [topo.EXT4], {app.ECHO: app.ECHO}, load_balancing=passthrough))
+    since = mesh[1].mark()
+    client.echo(mesh.ns("p11"), topo.EXT4)
+    ((_, _, fields),) = mesh[1].wait_access(since, dst_addr=f"{topo.EXT4}:{app.ECHO}")
+    assert "dst.hbone_addr" not in fields
 
 
 # ---- what operators see
