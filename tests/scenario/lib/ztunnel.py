@@ -144,8 +144,10 @@ class Ztunnel:
     def wait_ready(self, seconds=10.0):
         def probe():
             assert self.alive, f"{self.name} ended with {self.process.child.returncode}: {self.process.text()[-2000:]}"
-            return self.readiness()[0] == 200
-        until(f"{self.name} is ready: {self.readiness()}", probe, seconds, every=0.005)
+            status, body = self.readiness()
+            assert status == 200, (status, body)
+            return True
+        until(f"{self.name} is ready", probe, seconds, every=0.005)
 
     def config_dump(self):
         return json.loads(self.http(ADMIN, "/config_dump").body)
