@@ -317,8 +317,7 @@ static void leave(struct channel *ch, int why)
         tunnel_put(t, frame_put_end(&t->out, id));
     }
     if (!clean || !ch->remote_ended) {
-        enum reset_code code =
-            clean && t->role == HBONE_SERVER ? RESET_NO_ERROR : RESET_CANCEL;
+        enum reset_code code = clean && t->role == HBONE_SERVER ? RESET_NO_ERROR : RESET_CANCEL;
         tunnel_put(t, frame_put_reset(&t->out, id, code));
         tunnel_remember(t, id);
     }

@@ -121,8 +121,7 @@ static void piece_free(struct chunk_pool *p, struct piece *s)
 /* Gives what still waits in c memory of its own. Where that fails it stays as it is. */
 static void evict(struct chunk_pool *p, struct chunk *c)
 {
-    list_for_each_safe(node, &c->pieces)
-    {
+    list_for_each_safe (node, &c->pieces) {
         struct piece *old = container_of(node, struct piece, in_chunk);
         bool last = node_next == &c->pieces;
         struct piece *copy = piece_new(old->len);
@@ -145,8 +144,7 @@ static size_t waiting_bytes(const struct chunk *c)
 {
     size_t sum = 0;
 
-    list_for_each(node, &c->pieces)
-    {
+    list_for_each (node, &c->pieces) {
         sum += container_of(node, struct piece, in_chunk)->len;
     }
     return sum;

@@ -18,11 +18,11 @@
 #include "hbone/budget.h"
 
 enum {
-    CHUNK_BYTES = 256 << 10,     /* performance: two of these fit the L2 cache */
-    CHUNK_ROOM_MIN = 64 << 10,   /* no read offers less */
-    CHUNK_PIECE_MIN = 512,       /* shorter pieces are copied */
-    CHUNK_SPARE_MAX = 2,         /* unused chunks that are kept */
-    CHUNK_COUNT_MAX = 16 << 10,  /* 4 GiB: what budgets allow comes long before */
+    CHUNK_BYTES = 256 << 10,    /* performance: two of these fit the L2 cache */
+    CHUNK_ROOM_MIN = 64 << 10,  /* no read offers less */
+    CHUNK_PIECE_MIN = 512,      /* shorter pieces are copied */
+    CHUNK_SPARE_MAX = 2,        /* unused chunks that are kept */
+    CHUNK_COUNT_MAX = 16 << 10, /* 4 GiB: what budgets allow comes long before */
 };
 
 struct loop;

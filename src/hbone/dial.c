@@ -84,8 +84,7 @@ void dial_ask(struct channel *ch, struct tunnel *t)
 
 void dial_start_clocks(struct tunnel *t)
 {
-    list_for_each(node, &t->asked)
-    {
+    list_for_each (node, &t->asked) {
         container_of(node, struct channel, in_list)->dial->due_ms = answer_due(t);
     }
     if (!list_is_empty(&t->asked)) {

@@ -23,10 +23,20 @@ static const struct shape {
 };
 
 static const char *const code_names[] = {
-    "NO_ERROR",           "PROTOCOL_ERROR", "INTERNAL_ERROR",   "FLOW_CONTROL_ERROR",
-    "SETTINGS_TIMEOUT",   "STREAM_CLOSED",  "FRAME_SIZE_ERROR", "REFUSED_STREAM",
-    "CANCEL",             "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM",
-    "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED",
+    "NO_ERROR",
+    "PROTOCOL_ERROR",
+    "INTERNAL_ERROR",
+    "FLOW_CONTROL_ERROR",
+    "SETTINGS_TIMEOUT",
+    "STREAM_CLOSED",
+    "FRAME_SIZE_ERROR",
+    "REFUSED_STREAM",
+    "CANCEL",
+    "COMPRESSION_ERROR",
+    "CONNECT_ERROR",
+    "ENHANCE_YOUR_CALM",
+    "INADEQUATE_SECURITY",
+    "HTTP_1_1_REQUIRED",
 };
 
 const char *reset_code_name(uint32_t code)

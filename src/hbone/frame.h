@@ -61,20 +61,20 @@ enum frame_setting {
 };
 
 enum reset_code { /* RFC 9113 7 */
-    RESET_NO_ERROR = 0,
-    RESET_PROTOCOL_ERROR = 1,
-    RESET_INTERNAL_ERROR = 2,
-    RESET_FLOW_CONTROL_ERROR = 3,
-    RESET_SETTINGS_TIMEOUT = 4,
-    RESET_STREAM_CLOSED = 5,
-    RESET_FRAME_SIZE_ERROR = 6,
-    RESET_REFUSED_STREAM = 7,
-    RESET_CANCEL = 8,
-    RESET_COMPRESSION_ERROR = 9,
-    RESET_CONNECT_ERROR = 10,
-    RESET_ENHANCE_YOUR_CALM = 11,
-    RESET_INADEQUATE_SECURITY = 12,
-    RESET_HTTP_1_1_REQUIRED = 13,
+                  RESET_NO_ERROR = 0,
+                  RESET_PROTOCOL_ERROR = 1,
+                  RESET_INTERNAL_ERROR = 2,
+                  RESET_FLOW_CONTROL_ERROR = 3,
+                  RESET_SETTINGS_TIMEOUT = 4,
+                  RESET_STREAM_CLOSED = 5,
+                  RESET_FRAME_SIZE_ERROR = 6,
+                  RESET_REFUSED_STREAM = 7,
+                  RESET_CANCEL = 8,
+                  RESET_COMPRESSION_ERROR = 9,
+                  RESET_CONNECT_ERROR = 10,
+                  RESET_ENHANCE_YOUR_CALM = 11,
+                  RESET_INADEQUATE_SECURITY = 12,
+                  RESET_HTTP_1_1_REQUIRED = 13,
 };
 /* "REFUSED_STREAM"; "code 99" does not fit: unknown codes are "UNKNOWN". */
 const char *reset_code_name(uint32_t code);

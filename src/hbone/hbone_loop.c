@@ -64,8 +64,7 @@ void hbone_loop_free(struct hbone_loop *home)
     if (!home) {
         return;
     }
-    list_for_each_safe(node, &home->tunnels)
-    {
+    list_for_each_safe (node, &home->tunnels) {
         tunnel_free(container_of(node, struct tunnel, in_loop));
     }
     chunk_pool_fini(&home->chunks);

@@ -20,16 +20,16 @@ struct hbone_limits {
     uint32_t conn_window_bytes;   /* 16 MiB */
     unsigned server_streams;      /* 200: SETTINGS_MAX_CONCURRENT_STREAMS */
     unsigned pool_streams;        /* 100: streams a tunnel of a pool carries at most */
-    unsigned pool_tunnels;        /* 1024: tunnels of one pool; then idle ones go, or dials wait (ours) */
-    unsigned pool_waiting;        /* 4096: dials of one pool that wait for a tunnel */
-    uint64_t preface_ms;          /* 10 s: from the secure stream to the peer's preface (ours) */
-    uint64_t first_request_ms;    /* 60 s: from the preface to the first request (ours) */
-    uint64_t response_ms;         /* 30 s: from the CONNECT to its answer (ours) */
-    uint64_t ping_ms;             /* 10 s after the last answer */
-    uint64_t pong_ms;             /* 20 s */
+    unsigned pool_tunnels; /* 1024: tunnels of one pool; then idle ones go, or dials wait (ours) */
+    unsigned pool_waiting; /* 4096: dials of one pool that wait for a tunnel */
+    uint64_t preface_ms;   /* 10 s: from the secure stream to the peer's preface (ours) */
+    uint64_t first_request_ms; /* 60 s: from the preface to the first request (ours) */
+    uint64_t response_ms;      /* 30 s: from the CONNECT to its answer (ours) */
+    uint64_t ping_ms;          /* 10 s after the last answer */
+    uint64_t pong_ms;          /* 20 s */
     uint64_t stall_ms; /* 30 s: the secure stream takes nothing although we have something (ours) */
     uint64_t idle_ms;  /* 5 min: a pooled tunnel without a stream */
-    uint64_t drain_ms;            /* 1 s: from the drain's PING to doing without its answer (ours) */
+    uint64_t drain_ms; /* 1 s: from the drain's PING to doing without its answer (ours) */
 };
 
 struct hbone_stats {

@@ -2,6 +2,7 @@
 #include "hbone/headers.h"
 
 #include "base/num.h"
+#include "codec/authority.h"
 #include "http/hpack.h"
 
 static const struct {
@@ -22,8 +23,10 @@ static const struct {
     [HEADER_LENGTH] = {"content-length", HEADERS_REQUEST},
 };
 
-enum { KEPT = BIT(HEADER_METHOD) | BIT(HEADER_AUTHORITY) | BIT(HEADER_BAGGAGE) |
-              BIT(HEADER_FORWARDED) | BIT(HEADER_TRACEPARENT) | BIT(HEADER_NETWORK) };
+enum {
+    KEPT = BIT(HEADER_METHOD) | BIT(HEADER_AUTHORITY) | BIT(HEADER_BAGGAGE) |
+           BIT(HEADER_FORWARDED) | BIT(HEADER_TRACEPARENT) | BIT(HEADER_NETWORK)
+};
 
 void headers_init(struct headers *h, enum headers_kind kind, uint32_t limit_bytes)
 {
@@ -101,34 +104,12 @@ static bool is_of_connection(const struct hpack_field *f)
     return slice_is(f->name, "te") && !slice_is(f->value, "trailers");
 }
 
-static bool is_authority_char(char c)
+/* Nothing about what it says: 10.0.0.1 without a port is an authority, too. */
+static bool is_authority(struct slice s)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("-._~!$&'()*+,;=:@[]%", c) != NULL);
-}
+    struct authority a;
 
-/* The shape of RFC 3986 3.2 [userinfo@]host[:port], nothing about what the parts say. */
-static bool is_authority(struct slice a)
-{
-    unsigned colons = 0, opened = 0, closed = 0;
-
-    for (size_t i = 0; i < a.len; i++) {
-        if (!is_authority_char(a.p[i])) {
-            return false;
-        }
-        if (a.p[i] == '@') {
-            colons = 0; /* what stood before was a user */
-        } else if (a.p[i] == '[') {
-            opened++;
-            colons = 0;
-        } else if (a.p[i] == ']') {
-            closed++;
-            colons = 0;
-        } else if (a.p[i] == ':') {
-            colons++;
-        }
-    }
-    return a.len > 0 && opened <= 1 && closed == opened && colons <= 1;
+    return authority_parse(&a, s.p, s.len) != -ERR_SYNTAX;
 }
 
 static int take_status(struct headers *h, struct slice value)

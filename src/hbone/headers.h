@@ -18,20 +18,20 @@ struct hpack_field;
 enum headers_kind { HEADERS_REQUEST, HEADERS_RESPONSE, HEADERS_TRAILERS };
 
 enum header { /* what is kept or only remembered */
-    HEADER_METHOD,
-    HEADER_AUTHORITY,
-    HEADER_SCHEME,
-    HEADER_PATH,
-    HEADER_PROTOCOL,
-    HEADER_STATUS,
-    HEADER_BAGGAGE,
-    HEADER_FORWARDED,
-    HEADER_TRACEPARENT,
-    HEADER_NETWORK,
-    HEADER_HOST,
-    HEADER_LENGTH,
-    HEADER_COUNT,
-    HEADER_OTHER = HEADER_COUNT
+              HEADER_METHOD,
+              HEADER_AUTHORITY,
+              HEADER_SCHEME,
+              HEADER_PATH,
+              HEADER_PROTOCOL,
+              HEADER_STATUS,
+              HEADER_BAGGAGE,
+              HEADER_FORWARDED,
+              HEADER_TRACEPARENT,
+              HEADER_NETWORK,
+              HEADER_HOST,
+              HEADER_LENGTH,
+              HEADER_COUNT,
+              HEADER_OTHER = HEADER_COUNT
 };
 
 struct headers {
@@ -39,7 +39,7 @@ struct headers {
     uint32_t limit_bytes; /* of the list, as SETTINGS_MAX_HEADER_LIST_SIZE counts */
     uint64_t list_bytes;
     bool malformed;
-    bool regular; /* a regular field was seen */
+    bool regular;  /* a regular field was seen */
     unsigned seen; /* bits of enum header */
     struct {
         uint32_t at;

@@ -106,8 +106,7 @@ static void let_go(struct hbone_pool *p, struct tunnel *t)
 
 static struct tunnel *tunnel_with_room(const struct route *r)
 {
-    list_for_each(node, &r->tunnels)
-    {
+    list_for_each (node, &r->tunnels) {
         struct tunnel *t = container_of(node, struct tunnel, in_route);
 
         if (tunnel_room(t) > 0) {
@@ -119,8 +118,7 @@ static struct tunnel *tunnel_with_room(const struct route *r)
 
 static bool is_opening(const struct route *r)
 {
-    list_for_each(node, &r->tunnels)
-    {
+    list_for_each (node, &r->tunnels) {
         if (container_of(node, struct tunnel, in_route)->step == TUNNEL_OPENING) {
             return true;
         }
@@ -131,12 +129,10 @@ static bool is_opening(const struct route *r)
 /* A tunnel that nobody uses makes room for one that somebody wants. */
 static bool evict_idle(struct hbone_pool *p)
 {
-    list_for_each(it, &p->routes)
-    {
+    list_for_each (it, &p->routes) {
         struct route *r = container_of(it, struct route, in_routes);
 
-        list_for_each_safe(node, &r->tunnels)
-        {
+        list_for_each_safe (node, &r->tunnels) {
             struct tunnel *t = container_of(node, struct tunnel, in_route);
 
             if (t->streams.count == 0) {
@@ -163,8 +159,7 @@ static struct tunnel *open_tunnel(struct hbone_pool *p, struct route *r)
 
 static void watch(struct route *r, bool on)
 {
-    list_for_each(node, &r->tunnels)
-    {
+    list_for_each (node, &r->tunnels) {
         container_of(node, struct tunnel, in_route)->watched = on;
     }
 }
@@ -214,8 +209,7 @@ static uint64_t expire(struct hbone_pool *p, struct route *r)
 
 static void reap(struct hbone_pool *p, struct route *r)
 {
-    list_for_each_safe(node, &r->tunnels)
-    {
+    list_for_each_safe (node, &r->tunnels) {
         struct tunnel *t = container_of(node, struct tunnel, in_route);
 
         if (!tunnel_is_alive(t)) {
@@ -231,8 +225,7 @@ static void run(struct task *task, unsigned why)
     uint64_t first = UINT64_MAX;
 
     (void)why; /* every wake is a hint */
-    list_for_each_safe(node, &p->routes)
-    {
+    list_for_each_safe (node, &p->routes) {
         struct route *r = container_of(node, struct route, in_routes);
 
         reap(p, r);
@@ -291,8 +284,7 @@ struct stream *hbone_dial(struct hbone_pool *p, const struct hbone_target *targe
 
 static void fail_waiting(struct hbone_pool *p, int why)
 {
-    list_for_each(node, &p->routes)
-    {
+    list_for_each (node, &p->routes) {
         struct route *r = container_of(node, struct route, in_routes);
 
         while (!list_is_empty(&r->waiting)) {
@@ -305,12 +297,10 @@ void hbone_pool_drain(struct hbone_pool *p)
 {
     p->draining = true;
     fail_waiting(p, -ERR_DRAINED);
-    list_for_each(node, &p->routes)
-    {
+    list_for_each (node, &p->routes) {
         struct route *r = container_of(node, struct route, in_routes);
 
-        list_for_each(it, &r->tunnels)
-        {
+        list_for_each (it, &r->tunnels) {
             tunnel_start_drain(container_of(it, struct tunnel, in_route));
         }
     }
@@ -323,12 +313,10 @@ void hbone_pool_free(struct hbone_pool *p)
     }
     p->draining = true;
     fail_waiting(p, -ERR_CANCELLED);
-    list_for_each_safe(node, &p->routes)
-    {
+    list_for_each_safe (node, &p->routes) {
         struct route *r = container_of(node, struct route, in_routes);
 
-        list_for_each_safe(it, &r->tunnels)
-        {
+        list_for_each_safe (it, &r->tunnels) {
             struct tunnel *t = container_of(it, struct tunnel, in_route);
 
             tunnel_kill(t, -ERR_CANCELLED);

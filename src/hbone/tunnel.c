@@ -5,9 +5,6 @@
 #include "hbone/tunnel_int.h"
 #include "http/linger.h"
 
-
-
-
 static void rearm(struct tunnel *t)
 {
     uint64_t first = UINT64_MAX;
@@ -84,8 +81,7 @@ static void note_failure(struct tunnel *t, int r, const char *what)
 
 static void drop_channels(struct tunnel *t)
 {
-    map_for_each(node, &t->streams)
-    {
+    map_for_each (node, &t->streams) {
         struct channel *ch = container_of(node, struct channel, in_tunnel);
 
         ch->s.diag = t->diag;
@@ -159,8 +155,7 @@ void tunnel_kill(struct tunnel *t, int r)
     if (t->step == TUNNEL_ENDED) {
         return;
     }
-    map_for_each(node, &t->streams)
-    {
+    map_for_each (node, &t->streams) {
         struct channel *ch = container_of(node, struct channel, in_tunnel);
 
         tunnel_put(t, frame_put_reset(&t->out, ch->id, RESET_CANCEL));

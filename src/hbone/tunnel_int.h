@@ -31,15 +31,16 @@
 enum hbone_role { HBONE_CLIENT, HBONE_SERVER };
 
 enum {
-    TUNNEL_OUT_SOFT = 64 << 10,  /* queued beyond this: channels wait; answers beyond it: we read no more */
-    TUNNEL_OUT_HARD = 1 << 20,   /* what one read and one batch can add is far less */
+    TUNNEL_OUT_SOFT =
+        64 << 10, /* queued beyond this: channels wait; answers beyond it: we read no more */
+    TUNNEL_OUT_HARD = 1 << 20,      /* what one read and one batch can add is far less */
     TUNNEL_READ_BUDGET = 256 << 10, /* bytes read in one run */
-    TUNNEL_OPENING_MS = 30000,   /* backstop: the secure stream has deadlines of its own */
-    TUNNEL_HEAD_MAX = 15 << 10,  /* a CONNECT that we send fits one frame of any peer */
-    TUNNEL_SERVER_LIST = 65536,  /* header lists we take (contract 2.3) */
+    TUNNEL_OPENING_MS = 30000,      /* backstop: the secure stream has deadlines of its own */
+    TUNNEL_HEAD_MAX = 15 << 10,     /* a CONNECT that we send fits one frame of any peer */
+    TUNNEL_SERVER_LIST = 65536,     /* header lists we take (contract 2.3) */
     TUNNEL_CLIENT_LIST = 16384,
-    TUNNEL_RECENT = 64,          /* streams we reset, whose late frames are no offence */
-    TUNNEL_HOARD = 64 << 10,     /* a stream that keeps less is never reset for want of memory */
+    TUNNEL_RECENT = 64,      /* streams we reset, whose late frames are no offence */
+    TUNNEL_HOARD = 64 << 10, /* a stream that keeps less is never reset for want of memory */
     TUNNEL_PIECES = 32,
     TUNNEL_BATCH = 256 << 10,
     TUNNEL_SMALL = 2 << 10,       /* frames up to this wait for the end of the turn */
@@ -78,11 +79,11 @@ struct hbone_server;
 struct hbone_dial;
 
 struct peer_settings {
-    uint32_t window;    /* INITIAL_WINDOW_SIZE in force */
+    uint32_t window;     /* INITIAL_WINDOW_SIZE in force */
     uint32_t new_window; /* of the SETTINGS frame that is being read */
     uint32_t frame_size;
-    uint32_t streams; /* UINT32_MAX until said */
-    uint32_t table;   /* what the peer thinks our dynamic table may hold */
+    uint32_t streams;  /* UINT32_MAX until said */
+    uint32_t table;    /* what the peer thinks our dynamic table may hold */
     bool no_table_due; /* the next block has to give the table up */
     bool seen;
 };
@@ -124,8 +125,8 @@ struct tunnel {
 
     struct frame_reader reader;
     struct hpack_decoder *hpack;
-    struct header_block *block;            /* NULL between header blocks */
-    struct channel *rx_stream; /* of the DATA frame being read; NULL: dropped */
+    struct header_block *block; /* NULL between header blocks */
+    struct channel *rx_stream;  /* of the DATA frame being read; NULL: dropped */
     struct bytes out;
     size_t out_data; /* DATA that was queued since out was empty */
 
@@ -137,11 +138,11 @@ struct tunnel {
     uint32_t window_sent;
     int32_t send_window;
     int32_t recv_window;
-    uint32_t owed;     /* connection credit not yet returned */
-    uint32_t next_id;  /* client: of the next stream */
-    uint32_t peer_id;  /* server: highest seen */
+    uint32_t owed;      /* connection credit not yet returned */
+    uint32_t next_id;   /* client: of the next stream */
+    uint32_t peer_id;   /* server: highest seen */
     uint32_t peer_last; /* of the peer's GOAWAY; FRAME_ID_MAX + 1 before it */
-    unsigned cap;      /* client: streams at most, by the pool */
+    unsigned cap;       /* client: streams at most, by the pool */
     struct recent_ids *recent;
     struct glitches glitches;
 
@@ -188,13 +189,13 @@ struct channel {
     uint8_t step; /* enum channel_step */
     bool remote_ended;
     bool local_ended;
-    bool wants_read;  /* answered -EAGAIN */
+    bool wants_read; /* answered -EAGAIN */
     bool wants_write;
 };
 
-struct lent { /* room that a stream has lent and the caller has not committed yet */
+struct lent {               /* room that a stream has lent and the caller has not committed yet */
     struct channel *stream; /* NULL: none */
-    bool below;                  /* it is the secure stream's own memory */
+    bool below;             /* it is the secure stream's own memory */
     int count;
     struct iovec v[TUNNEL_PIECES]; /* payload; each has a frame's head in front */
 };

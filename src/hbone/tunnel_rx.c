@@ -277,8 +277,7 @@ static bool apply_window(struct tunnel *t)
     if (delta == 0) {
         return true;
     }
-    map_for_each(node, &t->streams)
-    {
+    map_for_each (node, &t->streams) {
         struct channel *ch = container_of(node, struct channel, in_tunnel);
 
         if (!add_window(&ch->send_window, delta)) {
@@ -298,7 +297,7 @@ static void on_settings_end(struct tunnel *t)
     t->full = false;
     tunnel_put(t, frame_put_settings_ack(&t->out));
     tunnel_grant(t);
-    tunnel_tell_user(t); /* there may be room for more streams, or for less */
+    tunnel_tell_user(t);                    /* there may be room for more streams, or for less */
     (void)tunnel_spend(t, GLITCH_SETTINGS); /* false: the tunnel is over, which the loop sees */
 }
 
@@ -312,8 +311,7 @@ static void on_settings_ack(struct tunnel *t)
     }
     t->settings_out = false;
     t->window_acked = t->window_sent;
-    map_for_each(node, &t->streams)
-    {
+    map_for_each (node, &t->streams) {
         struct channel *ch = container_of(node, struct channel, in_tunnel);
 
         ch->recv_window = (int32_t)(ch->recv_window + delta); /* both are at most 2^31 - 1 */
@@ -400,8 +398,7 @@ static void on_goaway(struct tunnel *t, const struct frame *f)
         return;
     }
     t->peer_last = f->stream;
-    map_for_each(node, &t->streams)
-    {
+    map_for_each (node, &t->streams) {
         struct channel *ch = container_of(node, struct channel, in_tunnel);
 
         if (ch->id > t->peer_last) {

@@ -28,9 +28,9 @@ void tunnel_put_preface(struct tunnel *t)
     uint32_t window = budget_window(t->budget, t->home->limits.stream_window_bytes);
     bool client = t->role == HBONE_CLIENT;
     struct frame_pair pairs[] = {
-        client ? (struct frame_pair){SETTING_ENABLE_PUSH, 0}
-               : (struct frame_pair){SETTING_MAX_CONCURRENT_STREAMS,
-                                     t->home->limits.server_streams},
+        client
+            ? (struct frame_pair){SETTING_ENABLE_PUSH, 0}
+            : (struct frame_pair){SETTING_MAX_CONCURRENT_STREAMS, t->home->limits.server_streams},
         {SETTING_INITIAL_WINDOW_SIZE, window},
         {SETTING_MAX_FRAME_SIZE, FRAME_SIZE_MAX},
         {SETTING_MAX_HEADER_LIST_SIZE, client ? TUNNEL_CLIENT_LIST : TUNNEL_SERVER_LIST},
@@ -66,8 +66,8 @@ static int put_block(struct tunnel *t, uint32_t id, uint8_t flags, const struct 
 {
     uint8_t head[FRAME_HEAD_BYTES];
 
-    frame_head_put(head, (uint32_t)block->len, FRAME_HEADERS,
-                   (uint8_t)(flags | FRAME_END_HEADERS), id);
+    frame_head_put(head, (uint32_t)block->len, FRAME_HEADERS, (uint8_t)(flags | FRAME_END_HEADERS),
+                   id);
     int r = bytes_add(&t->out, head, sizeof(head));
     return r < 0 ? r : bytes_add(&t->out, bytes_peek(block), block->len);
 }

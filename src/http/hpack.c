@@ -78,8 +78,8 @@ int hpack_next(struct hpack_decoder *d, struct slice *at, bool last, struct hpac
     for (;;) {
         nghttp2_nv nv;
         int flags = 0;
-        ssize_t n = nghttp2_hd_inflate_hd2(d->inflater, &nv, &flags, (const uint8_t *)at->p,
-                                           at->len, last);
+        ssize_t n =
+            nghttp2_hd_inflate_hd2(d->inflater, &nv, &flags, (const uint8_t *)at->p, at->len, last);
 
         if (n < 0) {
             return n == NGHTTP2_ERR_NOMEM ? -ENOMEM : -ERR_H2_PROTOCOL;

@@ -42,14 +42,13 @@ enum { WINDOW_MAX = 10 << 20 };
 
 #define KIT(name, capacity_)                                                                       \
     static struct kit_state name##_state = {.capacity = (capacity_)};                              \
-    static const struct battery_kit name##_kit = {                                                 \
-        .pair = make_pair,                                                                         \
-        .done = end_pair,                                                                          \
-        .live = mempipe_live,                                                                      \
-        .arg = &name##_state,                                                                      \
-        .has = BATTERY_RESET | BATTERY_DELIVERS,                                                   \
-        .patience_ms = 5,                                                                          \
-        .window_max = WINDOW_MAX};                                                                 \
+    static const struct battery_kit name##_kit = {.pair = make_pair,                               \
+                                                  .done = end_pair,                                \
+                                                  .live = mempipe_live,                            \
+                                                  .arg = &name##_state,                            \
+                                                  .has = BATTERY_RESET | BATTERY_DELIVERS,         \
+                                                  .patience_ms = 5,                                \
+                                                  .window_max = WINDOW_MAX};                       \
     STREAM_BATTERY(name, &name##_kit)
 
 KIT(over_a_socket, 0)
