@@ -158,9 +158,11 @@ static void end_block(struct tunnel *t, struct header_block *b)
 
     switch (b->kind) {
     case BLOCK_REQUEST:
+        t->peer_done = b->stream;
         end_request(t, b);
         break;
     case BLOCK_REFUSED:
+        t->peer_done = b->stream;
         t->home->stats.refused++;
         tunnel_refuse(t, b->stream, RESET_REFUSED_STREAM);
         break;

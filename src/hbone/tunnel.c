@@ -123,11 +123,6 @@ static void end_slowly(struct tunnel *t)
     end(t);
 }
 
-static uint32_t last_id(const struct tunnel *t)
-{
-    return t->role == HBONE_SERVER ? t->peer_id : 0;
-}
-
 void tunnel_abort(struct tunnel *t, enum reset_code code, int r, const char *debug)
 {
     if (t->step == TUNNEL_ENDED) {
@@ -140,7 +135,7 @@ void tunnel_abort(struct tunnel *t, enum reset_code code, int r, const char *deb
                         debug); /* the code is known */
     }
     t->failure = r;
-    tunnel_put(t, frame_put_goaway(&t->out, last_id(t), code, debug));
+    tunnel_put(t, frame_put_goaway(&t->out, t->peer_done, code, debug));
     end_slowly(t);
 }
 
@@ -204,7 +199,7 @@ void tunnel_finish_drain(struct tunnel *t)
     tunnel_due(t, DUE_DRAIN, 0);
     t->drain = DRAIN_FINAL;
     if (t->streams.count > 0) {
-        tunnel_put(t, frame_put_goaway(&t->out, last_id(t), RESET_NO_ERROR, ""));
+        tunnel_put(t, frame_put_goaway(&t->out, t->peer_done, RESET_NO_ERROR, ""));
     }
     tunnel_maybe_finish(t);
 }

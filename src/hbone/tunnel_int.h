@@ -141,6 +141,7 @@ struct tunnel {
     uint32_t owed;      /* connection credit not yet returned */
     uint32_t next_id;   /* client: of the next stream */
     uint32_t peer_id;   /* server: highest seen */
+    uint32_t peer_done; /* server: highest whose headers were read; what GOAWAY names */
     uint32_t peer_last; /* of the peer's GOAWAY; FRAME_ID_MAX + 1 before it */
     unsigned cap;       /* client: streams at most, by the pool */
     struct recent_ids *recent;

@@ -7,9 +7,10 @@
  *                                                         pool whose tunnels go to 127.0.0.1:PORT
  *
  * Says "listening PORT", then a line for each thing that ends. Names are those of struct hbone_limits,
- * and budget (bytes). The port of a request's authority is the application: 9001 reads and says
- * nothing, 9002 echoes, 9003 never reads, 9004 speaks first and ends, 9005 never answers the request,
- * 400 to 599 refuses with that status, anything else is dialled on 127.0.0.1. SIGTERM drains.
+ * budget (bytes), app and refuse. The port of a request's authority, or app, is the application: 9001
+ * speaks first and ends, 9002 echoes, 9003 reads and says nothing, 9005 never answers the request,
+ * 9006 resets, 9007 never reads; anything else is dialled on 127.0.0.1. refuse answers every request
+ * with that status. SIGTERM drains.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -48,6 +49,8 @@ static struct {
     struct hbone_loop *home;
     struct hbone_limits limits;
     struct budget budget;
+    unsigned app;
+    unsigned refuse;
     struct task acceptor;
     struct task terminator;
     struct fd_watch signals;
@@ -96,7 +99,8 @@ static int app_greet(struct app *a)
     ssize_t n = a->greeted ? 1 : stream_write(a->s, text, sizeof(text) - 1);
 
     a->greeted = n > 0;
-    return n < 0 ? (int)n : stream_shut(a->s);
+    int r = n < 0 ? (int)n : stream_shut(a->s);
+    return r < 0 ? r : app_sink(a);
 }
 
 static int app_echo(struct app *a)
@@ -116,11 +120,13 @@ static void app_run(struct task *task, unsigned why)
 
     (void)why;
     if (a->port == 9001) {
-        r = app_sink(a);
+        r = app_greet(a);
     } else if (a->port == 9002) {
         r = app_echo(a);
-    } else if (a->port == 9004) {
-        r = app_greet(a);
+    } else if (a->port == 9003) {
+        r = app_sink(a);
+    } else if (a->port == 9006) {
+        r = -ECONNRESET;
     }
     if (r != -EAGAIN) {
         app_over(a, r);
@@ -157,15 +163,17 @@ static void serve(struct hbone_request *r)
     if (!slice_is(h->method, "CONNECT") || !h->authority.p ||
         authority_parse(&a, h->authority.p, h->authority.len) < 0) {
         hbone_request_refuse(r, 400);
-    } else if (a.port >= 400 && a.port <= 599) {
-        hbone_request_refuse(r, a.port);
-    } else if (a.port == 9005) {
-        return; /* leaks it, like an application that never comes up */
-    } else if (a.port >= 9001 && a.port <= 9004) {
-        app_start(hbone_request_accept(r, baggage), a.port);
+        return;
+    }
+    unsigned app = world.app > 0 ? world.app : a.port;
+    if (world.refuse > 0) {
+        hbone_request_refuse(r, world.refuse);
+    } else if (app == 9005) {
+        hbone_request_own(r, NULL); /* never answered, like an application that never comes up */
+    } else if (app >= 9001 && app <= 9007) {
+        app_start(hbone_request_accept(r, baggage), app);
     } else {
-        relay_new(world.loop, hbone_request_accept(r, baggage), dial_local(a.port), relay_over,
-                  NULL);
+        relay_new(world.loop, hbone_request_accept(r, baggage), dial_local(app), relay_over, NULL);
     }
 }
 
@@ -278,7 +286,11 @@ static void set_limit(const char *name, unsigned long value)
             *known[i].u = (unsigned)value;
         }
     }
-    if (strcmp(name, "budget") == 0) {
+    if (strcmp(name, "app") == 0) {
+        world.app = (unsigned)value;
+    } else if (strcmp(name, "refuse") == 0) {
+        world.refuse = (unsigned)value;
+    } else if (strcmp(name, "budget") == 0) {
         world.budget.limit_bytes = value;
     }
 }
