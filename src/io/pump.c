@@ -8,6 +8,9 @@
 #include "io/tcp_stream.h"
 
 enum { PIECES = 32 };
+enum {
+    COPY_BATCH_MAX = 128 << 10
+}; /* read once, written once: larger ones leave the cache between */
 
 void pump_init(struct pump *p, struct stream *src, struct stream *dst)
 {
@@ -24,10 +27,10 @@ void pump_fini(struct pump *p)
 }
 
 /* A full batch asks for more next time, a thin one for less. */
-static void adapt(struct pump *p, size_t got)
+static void adapt(struct pump *p, size_t got, uint32_t most)
 {
     if (got >= p->want) {
-        p->want = MIN_OF(p->want * 2, (uint32_t)PUMP_BATCH_MAX);
+        p->want = MIN_OF(p->want * 2, most);
     } else if (got < p->want / 8) {
         p->want = MAX_OF(p->want / 2, (uint32_t)PUMP_BATCH_MIN);
     }
@@ -82,7 +85,7 @@ static int copy_reserved(struct pump *p)
     }
     stream_commit(p->dst, (size_t)n);
     p->moved += (uint64_t)n;
-    adapt(p, (size_t)n);
+    adapt(p, (size_t)n, PUMP_BATCH_MAX);
     return 0;
 }
 
@@ -100,7 +103,7 @@ static int copy_scratch(struct pump *p, struct loop *l)
     if (got <= 0) {
         return got == 0 ? source_ended(p) : (int)got;
     }
-    adapt(p, (size_t)got);
+    adapt(p, (size_t)got, COPY_BATCH_MAX);
     ssize_t n = stream_write(p->dst, scratch, (size_t)got);
     if (n < 0 && n != -EAGAIN) {
         return (int)n;

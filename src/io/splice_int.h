@@ -4,9 +4,9 @@
  * only while there is something in it, so the budget of a loop bounds descriptors and kernel memory,
  * not the number of bulk connections.
  *
- * Measured on loopback, CPU of the relay for bulk data: 0.5 of what copying costs; for small messages
- * 1.3 times as much. So it begins once a direction is long and its batches are full, and ends when
- * they become thin.
+ * Measured on loopback, CPU of the relay: bulk 0.35 of what copying costs (0.09 against 0.27 s/GB), but
+ * small messages 1.3 times as much. So it begins once a direction is long and its batches are full,
+ * and ends when they become thin.
  */
 #pragma once
 

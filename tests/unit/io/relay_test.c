@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/mem.h"
 #include "mempipe.h"
 #include "t.h"
 
@@ -107,16 +108,27 @@ static void note_done(void *arg, int result, struct relay_stats stats, const str
     g->diag = *diag;
 }
 
+enum lending { LENDING_NEITHER, LENDING_NEAR, LENDING_FAR, LENDING_BOTH, LENDING_END };
+
+static void pair(struct stream *out[2], bool lends, size_t capacity, struct mempipe_fault *fault)
+{
+    if (lends) {
+        mempipe_pair_lending(out, capacity, fault);
+    } else {
+        mempipe_pair(out, capacity, fault);
+    }
+}
+
 /* The far pipe is narrower than the near one, so that writes are cut short. */
-static void rig_start(struct rig *g, size_t capacity, int fail_at)
+static void rig_start_lending(struct rig *g, size_t capacity, int fail_at, enum lending lending)
 {
     struct stream *a[2];
     struct stream *b[2];
 
     *g = (struct rig){.fault = {.countdown = fail_at, .code = -ERR_TRUNCATED}};
     g->loop = loop_new(NULL);
-    mempipe_pair(a, capacity, &g->fault);
-    mempipe_pair(b, capacity / 2 + 1, &g->fault);
+    pair(a, lending == LENDING_NEAR || lending == LENDING_BOTH, capacity, &g->fault);
+    pair(b, lending == LENDING_FAR || lending == LENDING_BOTH, capacity / 2 + 1, &g->fault);
     g->app[0].s = a[0];
     g->app[1].s = b[0];
     for (int i = 0; i < 2; i++) {
@@ -126,6 +138,11 @@ static void rig_start(struct rig *g, size_t capacity, int fail_at)
         task_wake(&g->app[i].task, WAKE_START);
     }
     g->relay = relay_new(g->loop, a[1], b[1], note_done, g);
+}
+
+static void rig_start(struct rig *g, size_t capacity, int fail_at)
+{
+    rig_start_lending(g, capacity, fail_at, LENDING_NEITHER);
 }
 
 /* Turns until nothing is left to do. Bounded: a lost wake is a failed test, not a hang. */
@@ -148,45 +165,80 @@ static void rig_stop(struct rig *g)
     loop_free(g->loop);
 }
 
-TEST(both_directions_arrive_whole_through_a_narrow_pipe)
+static void arrives_whole(struct test *t, size_t capacity, enum lending lending)
 {
     struct rig g;
 
+    rig_start_lending(&g, capacity, -1, lending);
+    bool settled = rig_settle(&g);
+    rig_stop(&g);
+    CHECK(settled);
+    CHECK_INT(g.done_calls, 1);
+    CHECK_INT(g.result, 0);
+    CHECK_INT(g.stats.sent, MESSAGE);
+    CHECK_INT(g.stats.received, MESSAGE);
+    CHECK_INT(g.app[0].result, 1);
+    CHECK_INT(g.app[1].result, 1);
+    CHECK_INT(mempipe_live(), 0);
+}
+
+TEST(both_directions_arrive_whole_through_a_narrow_pipe)
+{
     for (size_t capacity = 1; capacity <= 100000; capacity = capacity * 5 + 1) {
-        rig_start(&g, capacity, -1);
-        bool settled = rig_settle(&g);
-        rig_stop(&g);
-        CHECK(settled);
-        CHECK_INT(g.done_calls, 1);
-        CHECK_INT(g.result, 0);
-        CHECK_INT(g.stats.sent, MESSAGE);
-        CHECK_INT(g.stats.received, MESSAGE);
-        CHECK_INT(g.app[0].result, 1);
-        CHECK_INT(g.app[1].result, 1);
-        CHECK_INT(mempipe_live(), 0);
+        for (int lending = 0; lending < LENDING_END && !t->failed; lending++) {
+            arrives_whole(t, capacity, (enum lending)lending);
+        }
     }
+}
+
+static void fails_at(struct test *t, int at, enum lending lending)
+{
+    struct rig g;
+
+    rig_start_lending(&g, 640, at, lending);
+    bool settled = rig_settle(&g);
+    rig_stop(&g);
+    CHECK(settled);
+    CHECK_INT(g.done_calls, 1);
+    CHECK_INT(g.result, -ERR_TRUNCATED);
+    CHECK_STR(g.diag.text, "injected");
+    CHECK_INT(mempipe_live(), 0);
 }
 
 TEST(a_fault_at_any_call_ends_once_and_frees_everything)
 {
-    struct rig g;
+    for (int lending = 0; lending < LENDING_END && !t->failed; lending++) {
+        struct rig g;
+        rig_start_lending(&g, 640, -1, (enum lending)lending);
+        CHECK(rig_settle(&g));
+        int calls = g.fault.calls;
+        rig_stop(&g);
+        CHECK(calls > 50);
+        for (int at = 0; at < calls && !t->failed; at++) {
+            fails_at(t, at, (enum lending)lending);
+        }
+        printf("# %d fault points\n", calls);
+    }
+}
 
-    rig_start(&g, 640, -1);
-    CHECK(rig_settle(&g));
-    int calls = g.fault.calls;
-    rig_stop(&g);
-    CHECK(calls > 50);
-    for (int at = 0; at < calls; at++) {
-        rig_start(&g, 640, at);
+TEST(memory_that_is_short_ends_the_connection_and_nothing_else)
+{
+    struct rig g;
+    int failed = 0;
+
+    for (int at = 0; at < 200 && !t->failed; at++) {
+        rig_start(&g, 640, -1);
+        (void)mem_fault_set(at);
         bool settled = rig_settle(&g);
+        (void)mem_fault_set(-1);
         rig_stop(&g);
         CHECK(settled);
         CHECK_INT(g.done_calls, 1);
-        CHECK_INT(g.result, -ERR_TRUNCATED);
-        CHECK_STR(g.diag.text, "injected");
+        CHECK(g.result == 0 || g.result == -ERR_TOO_LARGE);
         CHECK_INT(mempipe_live(), 0);
+        failed += g.result < 0;
     }
-    printf("# %d fault points\n", calls);
+    CHECK(failed > 10);
 }
 
 TEST(a_reset_on_one_leg_is_a_reset_on_the_other)
