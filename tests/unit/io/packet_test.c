@@ -100,15 +100,15 @@ TEST(a_packet_too_large_or_with_too_many_descriptors_leaves_none_behind)
     CHECK_INT(packet_send(e[0].c, "longer than eight", 17, &f, NULL), 0);
     CHECK_INT(packet_receive(e[1].c, buf, sizeof(buf), &got, &why), -ERR_TRUNCATED);
     packet_fds_close(&f);
-    struct { /* more than the receiver has room for: sent by hand */
-        struct cmsghdr h;
-        int fd[PACKET_FDS_MAX + 4];
-    } control = {.h = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+    int many[PACKET_FDS_MAX + 4] = {0}; /* standard input, more often than there is room for */
+    _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(many))] = {0};
     struct iovec v = {buf, 1};
-    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = &control};
-    control.h.cmsg_len = CMSG_LEN(sizeof(control.fd));
+    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control};
     m.msg_controllen = sizeof(control);
-    CHECK_INT(sendmsg(packet_fd(e[0].c), &m, 0), 1); /* standard input, many times */
+    *CMSG_FIRSTHDR(&m) = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    CMSG_FIRSTHDR(&m)->cmsg_len = CMSG_LEN(sizeof(many));
+    memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), many, sizeof(many));
+    CHECK_INT(sendmsg(packet_fd(e[0].c), &m, 0), 1);
     CHECK_INT(packet_receive(e[1].c, buf, sizeof(buf), &got, &why), -ERR_TRUNCATED);
     CHECK_INT(got.count, 0);
     unpair(e);
