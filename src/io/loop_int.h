@@ -37,7 +37,8 @@ struct loop {
     void *scratch;          /* made at first use */
     struct list idle_pipes; /* splice.c */
     unsigned idle_pipe_count;
-    unsigned pipes; /* idle and in use */
+    unsigned pipes;   /* idle and in use */
+    uint64_t splices; /* pipes handed out so far */
 };
 
 /* One writer: no locked instruction is needed. */

@@ -327,6 +327,40 @@ TEST(a_reset_in_mid_splice_is_a_reset_at_the_other_end)
     }
 }
 
+TEST(a_direction_that_turns_to_small_messages_is_copied_again)
+{
+    struct rig g;
+    uint64_t splices[2] = {0, 0};
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    rig_start(&g);
+    g.app[0].to_send = 0; /* it stays open */
+    for (int i = 0; i < 100; i++) {
+        size_t more = i == 0 ? BULK : 100;
+        for (size_t sent = 0; sent < more;) {
+            for (size_t j = 0; j < sizeof(buffer); j++) {
+                buffer[j] = byte_at(g.app[0].sent + j);
+            }
+            size_t len = more - sent < sizeof(buffer) ? more - sent : sizeof(buffer);
+            ssize_t n = stream_write(g.app[0].s, buffer, len);
+            g.app[0].sent += n > 0 ? (size_t)n : 0;
+            sent += n > 0 ? (size_t)n : 0;
+            (void)loop_turn(g.loop, n > 0 ? 0 : 10);
+        }
+        turns(&g, g.app[0].sent);
+        splices[0] = i == 20 ? g.loop->splices : splices[0];
+        splices[1] = g.loop->splices;
+    }
+    struct app far = g.app[1];
+    relay_abort(g.relay, -ERR_CANCELLED);
+    finish(&g);
+    rig_stop(&g);
+    CHECK_INT(far.got, BULK + 99 * 100);
+    CHECK(!far.wrong);
+    CHECK(splices[0] > 10);
+    CHECK_INT(splices[1], splices[0]);
+}
+
 TEST(pipes_of_a_loop_are_bounded)
 {
     AUTO(loop) struct loop *l = loop_new(NULL);
