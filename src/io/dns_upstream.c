@@ -163,6 +163,7 @@ static void begin_try(struct dns_query *q)
 {
     be16_put(q->packet, (uint16_t)rand_u64());
     q->sent = 0;
+    q->up->stats.tries++;
     ask_socket(q, SOCK_ROLE_DATAGRAM);
     enter(q, DNS_ASKING, q->up->o.try_ms);
 }

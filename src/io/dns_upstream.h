@@ -29,6 +29,7 @@ struct dns_upstream_options {
 
 struct dns_upstream_stats {
     uint64_t queries;
+    uint64_t tries;
     uint64_t answered;
     uint64_t failed;
     uint64_t refused;   /* over flying_max, or no query at all */

@@ -215,11 +215,13 @@ TEST(a_dead_server_costs_no_time_and_the_next_one_is_remembered)
     (void)settle(&g);
     int second = g.asker.result;
     unsigned seen = g.dns.datagrams;
+    uint64_t tries = dns_upstream_stats(g.up).tries;
     rig_stop(&g);
     sock_close(&dead);
     CHECK_INT(first, 0);
     CHECK_INT(second, 0);
     CHECK_INT(seen, 2);
+    CHECK_INT(tries, 3);
 }
 
 TEST(queries_leave_from_the_pods_namespace)

@@ -186,6 +186,8 @@ TEST(failures_carry_their_reason_and_leave_nothing)
     CHECK_INT(take(f, NULL, &listen, &lapse, &why), -EADDRNOTAVAIL);
     CHECK_STR(why.text, "bind to 192.0.2.1:99");
     CHECK_INT(test_fd_count(), before);
+    bad = netns_unref(bad); /* nobody else holds it any more */
+    CHECK_INT(test_fd_count(), before - 1);
     CHECK_INT(sock_factory_local_check(1337, &why), 0);
 }
 

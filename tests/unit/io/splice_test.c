@@ -361,6 +361,22 @@ TEST(a_direction_that_turns_to_small_messages_is_copied_again)
     CHECK_INT(splices[1], splices[0]);
 }
 
+TEST(a_pipe_that_holds_bytes_is_nobody_elses)
+{
+    AUTO(loop) struct loop *l = loop_new(NULL);
+    char buf[4];
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    struct splice_pipe *p = splice_pipe_get(l);
+    CHECK_INT(write(p->write_end, "old", 3), 3);
+    p->len = 3;
+    splice_pipe_put(p);
+    p = splice_pipe_get(l);
+    CHECK_INT(p->len, 0);
+    CHECK_INT(read(p->read_end, buf, 4), -1);
+    splice_pipe_put(p);
+}
+
 TEST(pipes_of_a_loop_are_bounded)
 {
     AUTO(loop) struct loop *l = loop_new(NULL);
