@@ -294,6 +294,41 @@ TEST(a_worker_runs_what_was_set_up_and_gives_its_loop_back)
     CHECK(worker_stats(w).busy_ns > 0);
 }
 
+struct ball {
+    struct mail mail;
+    struct loop *at[2];
+    int side;
+    int hits;
+};
+
+static void hit(struct mail *m)
+{
+    struct ball *b = container_of(m, struct ball, mail);
+
+    b->hits++;
+    b->side = !b->side;
+    if (b->hits < 1000) {
+        loop_post(b->at[b->side], &b->mail);
+    } else {
+        loop_stop(b->at[0]);
+    }
+}
+
+TEST(a_sleeping_loop_is_woken_by_every_letter)
+{
+    AUTO(loop) struct loop *l = loop_new(NULL);
+    AUTO(worker) struct worker *w = worker_new("far", NULL);
+    struct ball b = {.mail.deliver = hit, .at = {l, worker_loop(w)}};
+    uint64_t start = clock_mono_ms();
+
+    CHECK_INT(worker_start(w, WORKER_ANY_CPU, NULL), 0);
+    loop_post(l, &b.mail);
+    loop_run(l); /* for ever, if a letter is slept through */
+    worker_stop(w);
+    CHECK_INT(b.hits, 1000);
+    CHECK(clock_mono_ms() - start < 20000);
+}
+
 TEST(a_worker_on_no_such_processor_does_not_start)
 {
     AUTO(worker) struct worker *w = worker_new("nowhere", NULL);
