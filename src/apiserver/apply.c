@@ -42,8 +42,7 @@ static void merge_field(const struct schema *f, struct json *into, const char *n
 
     if (fieldset_is_keyed(f, want) && fieldset_is_keyed(f, is)) {
         merge_list(f, is, want);
-    } else if (json_is_obj(want) && json_is_obj(is) && f && !f->atomic &&
-               f->type != SCHEMA_ANY) {
+    } else if (json_is_obj(want) && json_is_obj(is) && f && !f->atomic && f->type != SCHEMA_ANY) {
         merge(f, is, want);
     } else {
         json_set(into, name, json_clone(want));

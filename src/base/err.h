@@ -31,7 +31,7 @@ enum err_class { ERRC_LOCAL, ERRC_PEER, ERRC_POLICY, ERRC_BENIGN };
     X(ERR_UNAVAILABLE, "not available", ERRC_LOCAL)                                                \
     X(ERR_AUTHORITY, "authority is not host:port", ERRC_PEER)                                      \
     X(ERR_DENIED, "denied by policy", ERRC_POLICY)                                                 \
-    X(ERR_POLICY_CHANGED, "closed due to policy change", ERRC_POLICY)                              \
+    X(ERR_POLICY_CHANGED, "connection closed due to policy change", ERRC_POLICY)                   \
     X(ERR_TLS, "TLS failed", ERRC_PEER)                                                            \
     X(ERR_TLS_ALERT, "peer sent a TLS alert", ERRC_PEER)                                           \
     X(ERR_TLS_RECORD, "TLS record is not authentic or not well-formed", ERRC_PEER)                 \

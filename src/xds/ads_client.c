@@ -407,7 +407,8 @@ void ads_client_free(struct ads_client *c)
     connection_drop(c);
     task_fini(&c->task);
     world_unref(c->world);
-    (void)snap_bin_empty(&c->bin); /* the slots were emptied before: nothing names the bin any more */
+    (void)snap_bin_empty(
+        &c->bin); /* the slots were emptied before: nothing names the bin any more */
     ads_names_fini(&c->rejected);
     intern_free(c->pool);
     bytes_fini(&c->node);

@@ -21,8 +21,8 @@ static void forget(struct rig *g)
 void rig_start(struct rig *g)
 {
     struct diag why = {0};
-    static const char *const namespaces[] = {"default", "kube-system", "kube-public", "istio-system",
-                                             "shop"};
+    static const char *const namespaces[] = {"default", "kube-system", "kube-public",
+                                             "istio-system", "shop"};
     struct api_config config = {0};
 
     *g = (struct rig){.store = store_new(),
@@ -55,10 +55,8 @@ void rig_stop(struct rig *g)
 unsigned rig_send(struct rig *g, const char *request, const char *content_type, struct slice body)
 {
     struct api_header headers[3];
-    struct api_request rq = {.headers = headers,
-                             .body = body,
-                             .user = &g->user,
-                             .now_ns = g->now_ns};
+    struct api_request rq = {
+        .headers = headers, .body = body, .user = &g->user, .now_ns = g->now_ns};
 
     slice_cut(slice_of(request), ' ', &rq.method, &rq.target);
     if (content_type) {

@@ -63,13 +63,13 @@ TEST(recorded_answers_are_rebuilt_byte_for_byte)
         struct json *c = json_item(all, i);
         const char *want_hex = json_str_at(c, "response_hex", NULL);
         struct blob ask, want;
-        struct dns_query q;
+        struct dns_request q;
         struct dns_reply r;
         uint8_t buf[1024];
         size_t n;
         printf("# %s\n", json_str_at(c, "what", ""));
         from_hex(&ask, json_str_at(c, "query_hex", ""));
-        int parsed = dns_query_parse(&q, ask.p, ask.len);
+        int parsed = dns_request_parse(&q, ask.p, ask.len);
         if (!want_hex) {
             /* no answer at all, or one too long to be recorded */
             bool expected = json_str_at(c, "error", NULL) != NULL;
@@ -79,9 +79,9 @@ TEST(recorded_answers_are_rebuilt_byte_for_byte)
         }
         CHECK_INT(parsed, 0);
         from_hex(&want, want_hex);
-        CHECK_INT(dns_reply_begin(&r, &q, buf, MIN_OF(sizeof(buf), dns_query_udp_max(&q))), 0);
-        if (dns_query_verdict(&q) != DNS_NOERROR) {
-            n = dns_reply_error(&r, dns_query_verdict(&q));
+        CHECK_INT(dns_reply_begin(&r, &q, buf, MIN_OF(sizeof(buf), dns_request_udp_max(&q))), 0);
+        if (dns_request_verdict(&q) != DNS_NOERROR) {
+            n = dns_reply_error(&r, dns_request_verdict(&q));
             errors++;
         } else if (json_int_at(c, "aa", 0) == 1) {
             CHECK_INT(write_recorded(&r, json_get(c, "answer")), 0);
@@ -89,8 +89,8 @@ TEST(recorded_answers_are_rebuilt_byte_for_byte)
             local++;
         } else {
             /* The recording is itself an answer: hand it on as upstream's. */
-            struct dns_upstream up;
-            CHECK_INT(dns_upstream_parse(&up, &q, q.id, want.p, want.len), 0);
+            struct dns_forwarded up;
+            CHECK_INT(dns_forwarded_parse(&up, &q, q.id, want.p, want.len), 0);
             n = dns_reply_forwarded(&r, &up, want.p, 0);
             forwarded++;
         }
@@ -109,14 +109,14 @@ TEST(upstream_is_asked_as_recorded)
         struct json *c = json_item(all, i);
         const char *want_hex = json_str(json_item(json_get(c, "upstream_hex"), 0), NULL);
         struct blob ask, want;
-        struct dns_query q;
+        struct dns_request q;
         uint8_t buf[512];
         if (!want_hex) {
             continue;
         }
         from_hex(&ask, json_str_at(c, "query_hex", ""));
         from_hex(&want, want_hex);
-        CHECK_INT(dns_query_parse(&q, ask.p, ask.len), 0);
+        CHECK_INT(dns_request_parse(&q, ask.p, ask.len), 0);
         uint16_t id = (uint16_t)(want.p[0] << 8 | want.p[1]);
         CHECK_INT(dns_forward_query(&q, id, buf, sizeof(buf)), want.len);
         CHECK_MEM(buf, want.p, want.len);
@@ -157,7 +157,7 @@ TEST(answers_are_cut_where_the_recorded_ones_are)
         const char *edns = strstr(how, "EDNS ");
         unsigned addresses = (unsigned)json_int_at(c, "addresses", 0);
         struct blob ask;
-        struct dns_query q;
+        struct dns_request q;
         struct dns_reply r;
         char label[16];
         char owner[64];
@@ -168,9 +168,9 @@ TEST(answers_are_cut_where_the_recorded_ones_are)
         (void)snprintf(owner, sizeof(owner), "%s.shop.svc.cluster.local", label);
         write_query(&ask, label,
                     edns && edns[5] >= '1' ? (unsigned)strtoul(edns + 5, NULL, 10) : 0);
-        CHECK_INT(dns_query_parse(&q, ask.p, ask.len), 0);
+        CHECK_INT(dns_request_parse(&q, ask.p, ask.len), 0);
         CHECK_STR(q.name, owner);
-        size_t most = strcmp(how, "TCP") == 0 ? DNS_MESSAGE_MAX : dns_query_udp_max(&q);
+        size_t most = strcmp(how, "TCP") == 0 ? DNS_MESSAGE_MAX : dns_request_udp_max(&q);
         CHECK_INT(dns_reply_begin(&r, &q, buf, most), 0);
         for (unsigned k = 0; k < addresses; k++) {
             struct ip ip = {.family = IP_V4, .bytes = {10, 0, 0, (uint8_t)k}};
@@ -202,16 +202,16 @@ TEST(broken_messages_get_no_answer)
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct blob b;
-        struct dns_query q;
+        struct dns_request q;
         from_hex(&b, rows[i]);
-        CHECK_INT(dns_query_parse(&q, b.p, b.len), -ERR_SYNTAX);
+        CHECK_INT(dns_request_parse(&q, b.p, b.len), -ERR_SYNTAX);
     }
 }
 
 TEST(two_names_are_never_one)
 {
     struct blob b;
-    struct dns_query q;
+    struct dns_request q;
     struct dns_reply r;
     uint8_t buf[512];
     struct ip ip = {.family = IP_V4, .bytes = {1, 2, 3, 4}};
@@ -220,7 +220,7 @@ TEST(two_names_are_never_one)
     from_hex(&b, "1234010000010000000000000461"
                  "2e42000163000001"
                  "0001");
-    CHECK_INT(dns_query_parse(&q, b.p, b.len), 0);
+    CHECK_INT(dns_request_parse(&q, b.p, b.len), 0);
     CHECK_STR(q.name, "a\\046b\\000.c");
     CHECK_INT(dns_reply_begin(&r, &q, buf, sizeof(buf)), 0);
     CHECK_INT(dns_reply_add_ip(&r, q.name, 30, &ip), 0);
@@ -234,7 +234,7 @@ TEST(two_names_are_never_one)
 TEST(text_that_is_no_name_is_refused)
 {
     struct blob b;
-    struct dns_query q;
+    struct dns_request q;
     struct dns_reply r;
     uint8_t buf[1024];
     struct ip ip = {.family = IP_V4};
@@ -248,7 +248,7 @@ TEST(text_that_is_no_name_is_refused)
     }
     long_name[256] = '\0';
     write_query(&b, "n", 0);
-    CHECK_INT(dns_query_parse(&q, b.p, b.len), 0);
+    CHECK_INT(dns_request_parse(&q, b.p, b.len), 0);
     CHECK_INT(dns_reply_begin(&r, &q, buf, sizeof(buf)), 0);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         printf("# %zu\n", i);
@@ -262,37 +262,37 @@ TEST(text_that_is_no_name_is_refused)
 TEST(an_answer_to_another_question_is_not_taken)
 {
     struct blob ask, answer;
-    struct dns_query q;
-    struct dns_upstream up;
+    struct dns_request q;
+    struct dns_forwarded up;
 
     write_query(&ask, "web", 0);
-    CHECK_INT(dns_query_parse(&q, ask.p, ask.len), 0);
+    CHECK_INT(dns_request_parse(&q, ask.p, ask.len), 0);
     answer = ask;
     answer.p[2] |= 0x80;
-    CHECK_INT(dns_upstream_parse(&up, &q, 0x1234, answer.p, answer.len), 0);
+    CHECK_INT(dns_forwarded_parse(&up, &q, 0x1234, answer.p, answer.len), 0);
     CHECK_INT(up.count, 0);
-    CHECK_INT(dns_upstream_parse(&up, &q, 0x1235, answer.p, answer.len), -ERR_SYNTAX);
+    CHECK_INT(dns_forwarded_parse(&up, &q, 0x1235, answer.p, answer.len), -ERR_SYNTAX);
     answer.p[13] = 'W'; /* case does not matter */
-    CHECK_INT(dns_upstream_parse(&up, &q, 0x1234, answer.p, answer.len), 0);
+    CHECK_INT(dns_forwarded_parse(&up, &q, 0x1234, answer.p, answer.len), 0);
     answer.p[13] = 'v';
-    CHECK_INT(dns_upstream_parse(&up, &q, 0x1234, answer.p, answer.len), -ERR_SYNTAX);
+    CHECK_INT(dns_forwarded_parse(&up, &q, 0x1234, answer.p, answer.len), -ERR_SYNTAX);
     answer.p[13] = 'w';
     answer.p[answer.len - 3] = 28;
-    CHECK_INT(dns_upstream_parse(&up, &q, 0x1234, answer.p, answer.len), -ERR_SYNTAX);
-    CHECK_INT(dns_upstream_parse(&up, &q, 0x1234, ask.p, ask.len), -ERR_SYNTAX);
+    CHECK_INT(dns_forwarded_parse(&up, &q, 0x1234, answer.p, answer.len), -ERR_SYNTAX);
+    CHECK_INT(dns_forwarded_parse(&up, &q, 0x1234, ask.p, ask.len), -ERR_SYNTAX);
 }
 
 TEST(forwarded_records_age_and_are_cut_between_records)
 {
     struct blob ask, answer;
-    struct dns_query q;
+    struct dns_request q;
     struct dns_reply r;
-    struct dns_upstream up;
+    struct dns_forwarded up;
     uint8_t buf[512];
     static const uint8_t record[] = {0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 1, 2, 3, 4};
 
     write_query(&ask, "web", 0);
-    CHECK_INT(dns_query_parse(&q, ask.p, ask.len), 0);
+    CHECK_INT(dns_request_parse(&q, ask.p, ask.len), 0);
     answer = ask;
     answer.p[2] |= 0x80;
     answer.p[7] = 3;
@@ -300,7 +300,7 @@ TEST(forwarded_records_age_and_are_cut_between_records)
         memcpy(answer.p + answer.len, record, sizeof(record));
         answer.len += sizeof(record);
     }
-    CHECK_INT(dns_upstream_parse(&up, &q, q.id, answer.p, answer.len), 0);
+    CHECK_INT(dns_forwarded_parse(&up, &q, q.id, answer.p, answer.len), 0);
     CHECK_INT(up.count, 3);
     CHECK_INT(up.ttl_s, 60);
     CHECK_INT(dns_reply_begin(&r, &q, buf, ask.len + 2 * sizeof(record) + 15), 0);
@@ -311,5 +311,5 @@ TEST(forwarded_records_age_and_are_cut_between_records)
     CHECK_INT(dns_reply_begin(&r, &q, buf, sizeof(buf)), 0);
     CHECK_INT(dns_reply_forwarded(&r, &up, answer.p, 100), answer.len);
     CHECK_INT(buf[ask.len + 9], 0);
-    CHECK_INT(dns_upstream_parse(&up, &q, q.id, answer.p, answer.len - 1), -ERR_SYNTAX);
+    CHECK_INT(dns_forwarded_parse(&up, &q, q.id, answer.p, answer.len - 1), -ERR_SYNTAX);
 }
