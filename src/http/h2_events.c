@@ -11,6 +11,7 @@ enum {
     ALLOC_MAX = 16 << 20,
     HEADER_BYTES_ABUSE = 1 << 20, /* decoded, of one block: a compression bomb */
     FRAMES_A_DATA = 2,
+    SKIP_MAX = 64 << 10,
     NO_RATE_LIMIT = 1 << 30
 };
 
@@ -99,7 +100,6 @@ static void answer(struct h2_exchange *x, const char *status)
 
     (void)memcpy(text, status, sizeof(text));
     x->refused = true;
-    x->send = H2_SEND_ENDED;
     x->holder = H2_HELD_LEFT;
     if (nghttp2_submit_response(s->ng, x->id, &nv, 1, NULL) < 0) {
         h2_fail(s, FAIL(&s->diag, -ENOMEM, "no memory for a response"));
@@ -261,6 +261,21 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void 
     return 0;
 }
 
+/* Whether the peer gets credit for body octets that nobody wants. Past the limit it gets none until
+ * the answer has left, and then a reset with NO_ERROR, which asks it to stop (RFC 9113 8.1). */
+static bool may_skip(struct h2_session *s, struct h2_exchange *x, size_t len)
+{
+    if (!x) {
+        return true;
+    }
+    bool before = x->skipped <= SKIP_MAX;
+    x->skipped += before ? (uint32_t)len : 0;
+    if (before && x->skipped > SKIP_MAX && x->send == H2_SEND_ENDED) {
+        refuse_stream(s, x->id, NGHTTP2_NO_ERROR);
+    }
+    return x->skipped <= SKIP_MAX;
+}
+
 static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *p,
                          size_t len, void *user)
 {
@@ -285,7 +300,7 @@ static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const u
         }
     }
     int r = nghttp2_session_consume_connection(ng, len);
-    if (r == 0 && !wanted) {
+    if (r == 0 && !wanted && may_skip(s, x, len)) {
         r = nghttp2_session_consume_stream(ng, id, len);
     }
     return r;
@@ -355,8 +370,10 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
         (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS)) {
         x->send = H2_SEND_ENDED;
         h2_wake(x);
-        /* Answered in full while the request still comes: no need for the rest (RFC 9113 8.1). */
-        if (x->holder == H2_HELD_LEFT && x->recv != H2_RECV_ENDED) {
+        /* Answered in full while the request still comes: a little more of it is let in, for clients
+         * that take a reset for a failure; but not where the rest is what was wrong. */
+        bool unwanted = x->refused || x->in_failure < 0 || x->skipped > SKIP_MAX;
+        if (unwanted && x->holder == H2_HELD_LEFT && x->recv != H2_RECV_ENDED) {
             refuse_stream(s, x->id, NGHTTP2_NO_ERROR);
         }
     }

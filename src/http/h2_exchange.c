@@ -429,7 +429,7 @@ static void leave(struct h2_exchange *x)
     struct h2_session *s = x->session;
 
     x->holder = H2_HELD_LEFT;
-    if (x->send == H2_SEND_ENDED && x->recv != H2_RECV_ENDED) {
+    if (x->send == H2_SEND_ENDED && x->recv != H2_RECV_ENDED && x->in_failure < 0) {
         reset(x, NGHTTP2_NO_ERROR);
     }
     if (s->left_due == 0) {

@@ -92,6 +92,7 @@ struct h2_exchange {
     struct message head;     /* to be sent, while H2_SEND_QUEUED */
     struct message trailers; /* to be sent at the end */
     uint64_t taken;          /* body octets received */
+    uint32_t skipped;        /* of them: after the answer, when nobody wanted them any more */
     uint64_t out_left;       /* of a content-length we have promised */
     enum h2_recv recv;
     enum h2_send send;

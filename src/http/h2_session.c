@@ -323,8 +323,9 @@ static void reap_left(struct h2_session *s)
     h2_set_due(s, &s->left_due, 0);
     list_for_each (n, &s->streams) {
         struct h2_exchange *x = container_of(n, struct h2_exchange, in_streams);
+        uint32_t code = x->send == H2_SEND_ENDED ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL;
         if (x->holder == H2_HELD_LEFT &&
-            nghttp2_submit_rst_stream(s->ng, NGHTTP2_FLAG_NONE, x->id, NGHTTP2_CANCEL) < 0) {
+            nghttp2_submit_rst_stream(s->ng, NGHTTP2_FLAG_NONE, x->id, code) < 0) {
             h2_fail(s, -ENOMEM);
         }
     }

@@ -137,8 +137,8 @@ static int check_time(struct grpc_call *c)
         return c->failure;
     }
     bool past = c->due_ms > 0 && loop_now_ms(c->loop) >= c->due_ms;
-    return past && c->recv != GRPC_RECV_ENDED ? fail(c, -ERR_DEADLINE, "the call's deadline passed")
-                                              : 0;
+    bool over = c->role == GRPC_CLIENT ? c->recv == GRPC_RECV_ENDED : c->send == GRPC_SEND_ENDED;
+    return past && !over ? fail(c, -ERR_DEADLINE, "the call's deadline passed") : 0;
 }
 
 static bool is_grpc(const struct message *m)
@@ -424,7 +424,9 @@ int grpc_call_send(struct grpc_call *c, const void *message, size_t len)
 
 int grpc_call_flush(struct grpc_call *c)
 {
-    return send_error(c, stream_flush(&c->x->s));
+    int r = check_time(c);
+
+    return r < 0 ? r : send_error(c, stream_flush(&c->x->s));
 }
 
 int grpc_call_send_end(struct grpc_call *c)

@@ -72,7 +72,8 @@ MUST_USE int grpc_call_recv_only(struct grpc_call *c, struct bytes *into);
 /* (*) 0: the message is accepted. -EAGAIN: call again with the same message once woken (part of it
  * may be under way already). len <= GRPC_MESSAGE_BYTES_MAX. */
 MUST_USE int grpc_call_send(struct grpc_call *c, const void *message, size_t len);
-/* (*) 0 once everything accepted has left this layer. */
+/* (*) 0 once everything accepted has left this layer. A handler that waits for something else learns
+ * here that its client has gone or that the deadline has passed. */
 MUST_USE int grpc_call_flush(struct grpc_call *c);
 /* (*) Client: no more messages from us. */
 MUST_USE int grpc_call_send_end(struct grpc_call *c);

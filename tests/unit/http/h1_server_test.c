@@ -479,6 +479,7 @@ TEST(an_exchange_outlives_its_server_and_fails)
     struct rig g;
 
     PLAY(&g, "GET /watch HTTP/1.1\r\nHost: a\r\n\r\n");
+    g.app.next = NULL;
     h1_server_free(g.server);
     g.server = NULL;
     handler_finish(&g.app);

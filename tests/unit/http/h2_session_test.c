@@ -211,6 +211,22 @@ TEST(an_early_answer_reaches_a_client_that_still_sends)
     CHECK(rig_stop(&g));
 }
 
+/* The answer is long, and the question is not needed for it. */
+TEST(an_early_long_answer_is_whole_although_its_request_is_cut)
+{
+    static char body[300001];
+    struct rig g;
+
+    memset(body, 'x', sizeof(body) - 1);
+    rig_start_with(&g, 1000, -1, NULL);
+    call_with(&g, 0, "POST", "/big", body);
+    CHECK(settle(g.loop));
+    CHECK_INT(g.call[0].result, 1);
+    CHECK_INT(g.call[0].got.len, BIG_BYTES);
+    CHECK_INT(h2_session_stats(g.server).streams, 0);
+    CHECK(rig_stop(&g));
+}
+
 TEST(a_body_beyond_the_limit_is_answered_with_413)
 {
     static char body[100001];
@@ -300,6 +316,7 @@ TEST(exchanges_outlive_both_sessions)
     CHECK(settle(g.loop));
     CHECK_INT(g.call[0].result, -ERR_CANCELLED);
     CHECK(g.app.failure < 0);
+    g.app.next = NULL;
     h2_session_free(g.server);
     g.server = NULL;
     CHECK(settle(g.loop));
@@ -307,6 +324,7 @@ TEST(exchanges_outlive_both_sessions)
     rig_start(&g);
     call_with(&g, 0, "GET", "/watch", NULL);
     CHECK(settle(g.loop));
+    g.app.next = NULL;
     h2_session_free(g.server);
     g.server = NULL;
     CHECK(settle(g.loop));

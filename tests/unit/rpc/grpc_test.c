@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "grpc_service.h"
 #include "mempipe.h"
 #include "rpc/grpc_call.h"
 #include "rpc/grpc_client.h"
@@ -10,138 +11,7 @@
 #include "t.h"
 #include "wire.h"
 
-/*
- * The service under test, by path:
- *   /t/Echo    every message comes back, then OK       /t/Fail   NOT_FOUND with an odd text
- *   /t/Count   one message of N times 'x' (N in the request), trailers OK
- *   /t/Half    a message, then ABORTED                 /t/Hang   never answers
- *   anything else is refused
- */
-enum { CALLS_MAX = 4 };
-
-struct serving {
-    struct task task;
-    struct service *in;
-    struct grpc_call *call;
-    struct bytes message;
-    bool answers; /* message has to be sent back */
-    bool asked;
-    unsigned code;
-};
-
-struct service {
-    struct task task;
-    struct grpc_server *server;
-    struct serving at[CALLS_MAX];
-    unsigned calls;
-    int failure;
-};
-
-static void served(struct serving *s, int why)
-{
-    task_fini(&s->task);
-    grpc_call_close(s->call);
-    s->call = NULL;
-    bytes_fini(&s->message);
-    s->in->failure = why < 0 ? why : s->in->failure;
-}
-
-static bool is_path(struct serving *s, const char *path)
-{
-    return slice_is(grpc_call_path(s->call), path);
-}
-
-static int send_back(struct serving *s)
-{
-    if (!s->answers) {
-        return 0;
-    }
-    int r = grpc_call_send(s->call, bytes_peek(&s->message), s->message.len);
-    if (r == 0) {
-        bytes_skip(&s->message, s->message.len);
-        s->answers = false;
-    }
-    return r;
-}
-
-static int fill(struct serving *s)
-{
-    uint32_t n = 0;
-    int r = num_parse_u32((const char *)bytes_peek(&s->message), s->message.len, 1u << 30, &n);
-
-    bytes_skip(&s->message, s->message.len);
-    for (uint32_t i = 0; i < n && r == 0; i++) {
-        r = bytes_add(&s->message, "x", 1);
-    }
-    return r;
-}
-
-static int serve_one(struct serving *s)
-{
-    int r = send_back(s);
-
-    if (r < 0 || is_path(s, "/t/Hang")) {
-        return r < 0 ? r : -EAGAIN;
-    }
-    if (is_path(s, "/t/Fail")) {
-        return grpc_call_finish(s->call, GRPC_NOT_FOUND, "50% \xc3\xa9\n") < 0 ? -EIO : 1;
-    }
-    r = grpc_call_recv(s->call, &s->message);
-    if (r == 1) {
-        s->answers = true;
-        return is_path(s, "/t/Count") ? fill(s) : 0;
-    }
-    if (r == 0) {
-        r = grpc_call_finish(s->call, is_path(s, "/t/Half") ? GRPC_ABORTED : GRPC_OK, NULL);
-        return r == 0 ? 1 : r;
-    }
-    return r;
-}
-
-static void serving_run(struct task *t, unsigned why)
-{
-    struct serving *s = container_of(t, struct serving, task);
-    int r;
-
-    (void)why;
-    do {
-        r = serve_one(s);
-    } while (r == 0);
-    if (r != -EAGAIN) {
-        served(s, r);
-    }
-}
-
-static struct serving *free_place(struct service *v)
-{
-    for (unsigned i = 0; i < CALLS_MAX; i++) {
-        if (!v->at[i].call) {
-            return &v->at[i];
-        }
-    }
-    return NULL;
-}
-
-static void service_run(struct task *t, unsigned why)
-{
-    struct service *v = container_of(t, struct service, task);
-    struct serving *s;
-    struct grpc_call *call;
-
-    (void)why;
-    while ((s = free_place(v)) && grpc_server_next(v->server, &call) == 1) {
-        if (slice_is(grpc_call_path(call), "/t/Unknown")) {
-            grpc_call_refuse(call, GRPC_UNIMPLEMENTED, "no such method");
-            continue;
-        }
-        *s = (struct serving){.in = v, .call = call};
-        bytes_init(&s->message, 64 << 20);
-        task_init(&s->task, t->loop, "serving", serving_run);
-        grpc_call_own(call, &s->task);
-        task_wake(&s->task, WAKE_START);
-        v->calls++;
-    }
-}
+enum { CALLERS = 4 };
 
 /* The client's side of one call. */
 struct caller {
@@ -233,7 +103,7 @@ struct rig {
     struct service service;
     struct task idle;
     struct grpc_client *client;
-    struct caller caller[CALLS_MAX];
+    struct caller caller[CALLERS];
     struct mempipe_fault fault;
 };
 
@@ -252,8 +122,7 @@ static void rig_start_with(struct rig *g, size_t pipe, int fail_at, uint32_t cli
     *g = (struct rig){.fault = {.countdown = fail_at, .code = -EIO}};
     g->loop = loop_new(NULL);
     mempipe_pair(ends, pipe, &g->fault);
-    task_init(&g->service.task, g->loop, "service", service_run);
-    g->service.server = grpc_server_new(g->loop, &so, &g->service.task);
+    service_start(&g->service, g->loop, &so);
     grpc_server_add(g->service.server, ends[0]);
     task_init(&g->idle, g->loop, "idle", nothing);
     g->client = grpc_client_new(g->loop, ends[1], "a:1", &co, &g->idle);
@@ -285,7 +154,7 @@ static bool got(struct caller *c, const char *text)
 
 static bool rig_stop(struct rig *g)
 {
-    for (int i = 0; i < CALLS_MAX; i++) {
+    for (int i = 0; i < CALLERS; i++) {
         if (g->caller[i].call) {
             task_fini(&g->caller[i].task);
             grpc_call_close(g->caller[i].call);
@@ -293,14 +162,8 @@ static bool rig_stop(struct rig *g)
         }
     }
     bool settled = settle(g->loop);
-    for (int i = 0; i < CALLS_MAX; i++) {
-        if (g->service.at[i].call) {
-            served(&g->service.at[i], -ERR_CANCELLED);
-        }
-    }
     grpc_client_free(g->client);
-    grpc_server_free(g->service.server);
-    task_fini(&g->service.task);
+    service_stop(&g->service);
     task_fini(&g->idle);
     settled = settle(g->loop) && settled;
     loop_advance(g->loop, 60000);
