@@ -84,6 +84,7 @@ struct local_pod {
     struct local_work *work;
     struct pod_write *write;
     struct local_exit exit;
+    bool has_started;
     bool has_exit;
     bool stopping; /* somebody asked for it: no restart */
     unsigned pause_ms;
@@ -405,11 +406,12 @@ static int step_launch(struct local_pod *p)
     }
     log_info(&scope, "local workload runs", F_STR("namespace", p->record.spec.namespace),
              F_STR("name", p->record.spec.name), F_U64("pid", p->record.shim));
+    p->has_started = true;
     enter(p, READY);
     return 0;
 }
 
-/* 1 = it has ended or was asked to: entered. */
+/* It has ended or was asked to: another step has been entered. */
 static bool is_over(struct local_pod *p)
 {
     if (shim_has_ended(p)) {
@@ -740,6 +742,11 @@ enum local_state local_pod_state(const struct local_pod *p)
 const struct local_record *local_pod_record(const struct local_pod *p)
 {
     return &p->record;
+}
+
+bool local_pod_has_started(const struct local_pod *p)
+{
+    return p->has_started;
 }
 
 const struct local_exit *local_pod_exit(const struct local_pod *p)

@@ -49,6 +49,8 @@ MUST_USE int local_pod_signal(struct local_pod *p, int signal);
 
 enum local_state local_pod_state(const struct local_pod *p);
 const struct local_record *local_pod_record(const struct local_pod *p);
+/* The command has run, and may still. */
+bool local_pod_has_started(const struct local_pod *p);
 /* How the command ended last; NULL if it has not. */
 const struct local_exit *local_pod_exit(const struct local_pod *p);
 /* What kept it from starting: 0 if nothing did. */

@@ -428,10 +428,11 @@ void runtime_api_changed(struct runtime_api *a, const struct local_pod *p)
         if (c->pod != p) {
             continue;
         }
-        if (local_pod_state(p) == LOCAL_GONE) {
-            on_gone(c);
-        } else if (c->step == START && local_pod_state(p) == LOCAL_RUNNING) {
+        if (c->step == START && local_pod_has_started(p)) {
             on_started(c);
+        }
+        if (c->pod && local_pod_state(p) == LOCAL_GONE) {
+            on_gone(c);
         }
         task_wake(&c->task, WAKE_CHILD);
     }

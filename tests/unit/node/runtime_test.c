@@ -334,7 +334,7 @@ TEST(a_labelled_command_is_captured_from_its_first_instruction)
     struct client c = client_open(&g);
     client_send_attached(
         &c, RUN("true", "[\"bash\",\"-c\",\"exec 3<>/dev/tcp/192.0.2.9/80 && echo captured;"
-                        " exec 4<>/dev/tcp/2001:db8::9/80 && echo six\"]"));
+                        " exec 4<>/dev/tcp/2001:db8::9/80 && echo six; sleep 0.3\"]"));
     bool started = await(&g, &c, "\"started\"");
     bool in = strstr(c.said, "\"mesh\":\"in\"") != NULL;
     bool exited = await(&g, &c, "\"exited\"");
