@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "node/host_rules.h"
 #include "node/pod_netns.h"
 #include "node/proof.h"
 #include "node/sock_diag.h"
@@ -34,12 +35,23 @@ static int inspect(int netns, const struct rules *rules, enum rules_state *out, 
     return r < 0 ? r : rules_inspect_blocking(rules, out, why);
 }
 
-static int install(int netns, const struct rules *rules, struct diag *why)
+static int install_inside(int netns, const struct rules *rules, struct diag *why)
 {
     NETNS_VISIT(visit);
     int r = netns_enter_blocking(&visit, netns, why);
 
     return r < 0 ? r : rules_install_blocking(rules, why);
+}
+
+static int install(int netns, const struct pod *pod, const struct rules *rules, struct diag *why)
+{
+    int r = 0;
+
+    /* The host's rules first: where they are missing, no pod gets the exemption. */
+    for (unsigned i = 0; r == 0 && rules->probes && i < pod->ip_count; i++) {
+        r = host_rules_put_blocking(&pod->ips[i], pod->uid, why);
+    }
+    return r < 0 ? r : install_inside(netns, rules, why);
 }
 
 static int prove(int netns, const struct rules *rules, struct diag *why)
@@ -66,12 +78,22 @@ static int count(int netns, unsigned *out, struct diag *why)
     return r < 0 ? r : sock_diag_count_carried_blocking(out, why);
 }
 
-static int remove_rules(int netns, struct diag *why)
+static int remove_inside(int netns, struct diag *why)
 {
     NETNS_VISIT(visit);
     int r = netns_enter_blocking(&visit, netns, why);
 
     return r < 0 ? r : rules_remove_blocking(why);
+}
+
+static int remove_all(int netns, const struct pod *pod, const struct rules *rules, struct diag *why)
+{
+    int r = remove_inside(netns, why);
+
+    for (unsigned i = 0; r == 0 && rules->probes && i < pod->ip_count; i++) {
+        r = host_rules_drop_blocking(&pod->ips[i], why);
+    }
+    return r;
 }
 
 const struct capture_ops capture_kernel = {
@@ -81,5 +103,5 @@ const struct capture_ops capture_kernel = {
     .prove = prove,
     .leave = leave,
     .count = count,
-    .remove = remove_rules,
+    .remove = remove_all,
 };

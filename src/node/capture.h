@@ -14,12 +14,13 @@ struct capture_ops {
      * are mounts in netns_dir, named by the pod's uid. */
     int (*find)(const struct pod *pod, const char *netns_dir, int *out_netns, struct diag *why);
     int (*inspect)(int netns, const struct rules *rules, enum rules_state *out, struct diag *why);
-    int (*install)(int netns, const struct rules *rules, struct diag *why);
+    /* Rules in the pod; and with probes, the pod in the host's rules. */
+    int (*install)(int netns, const struct pod *pod, const struct rules *rules, struct diag *why);
     int (*prove)(int netns, const struct rules *rules, struct diag *why);
     /* -ENOENT: there was nothing to leave. */
     int (*leave)(int netns, const struct rules *rules, struct diag *why);
     int (*count)(int netns, unsigned *out, struct diag *why); /* connections carried */
-    int (*remove)(int netns, struct diag *why);
+    int (*remove)(int netns, const struct pod *pod, const struct rules *rules, struct diag *why);
 };
 
 extern const struct capture_ops capture_kernel;

@@ -21,7 +21,7 @@ static int call(struct capture_work *w)
     case CAPTURE_LOOK:
         return look(w);
     case CAPTURE_INSTALL:
-        return w->ops->install(w->netns, &w->rules, &w->why);
+        return w->ops->install(w->netns, w->pod, &w->rules, &w->why);
     case CAPTURE_PROVE:
         return w->ops->prove(w->netns, &w->rules, &w->why);
     case CAPTURE_LEAVE:
@@ -29,7 +29,7 @@ static int call(struct capture_work *w)
     case CAPTURE_COUNT:
         return w->ops->count(w->netns, &w->count, &w->why);
     case CAPTURE_REMOVE:
-        return w->ops->remove(w->netns, &w->why);
+        return w->ops->remove(w->netns, w->pod, &w->rules, &w->why);
     }
     return -ERR_UNSUPPORTED;
 }

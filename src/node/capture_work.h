@@ -19,7 +19,7 @@ struct capture_work {
     struct job job;
     const struct capture_ops *ops;
     enum capture_kind kind;
-    struct pod *pod; /* for CAPTURE_LOOK */
+    struct pod *pod;
     struct rules rules;
     int netns;
     char netns_dir[128];

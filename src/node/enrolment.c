@@ -74,7 +74,7 @@ static const struct {
     [LEAVE_DRAIN] = {"leave drain", BIT(LEAVE_DEL) | BIT(RULES), ENROLMENT_DRAIN_MS,
                      ENROLMENT_LEAVING},
     [LEAVE_DEL] = {"leave del", BIT(LEAVE_CLEAR) | BIT(OVER), WORK_LIMIT_MS, ENROLMENT_LEAVING},
-    [LEAVE_CLEAR] = {"leave clear", BIT(OUT) | BIT(RETRY) | BIT(LEAVE_DEL), WORK_LIMIT_MS,
+    [LEAVE_CLEAR] = {"leave clear", BIT(OUT) | BIT(OVER) | BIT(RETRY), WORK_LIMIT_MS,
                      ENROLMENT_LEAVING},
     [OVER] = {"over", 0, 0, ENROLMENT_OVER},
 };
@@ -523,7 +523,7 @@ static int step_leave_del(struct enrolment *e)
         return -EAGAIN;
     }
     drop_member(e);
-    enter(e, e->gone ? OVER : LEAVE_CLEAR);
+    enter(e, e->gone && !e->env->probes ? OVER : LEAVE_CLEAR); /* the host's rules know it */
     return 0;
 }
 
@@ -534,6 +534,10 @@ static int step_leave_clear(struct enrolment *e)
 
     if (r == -EAGAIN) {
         return r;
+    }
+    if (e->gone) {
+        enter(e, OVER);
+        return 0;
     }
     if (r < 0) {
         return fail(e, LEAVE_CLEAR, &why);
@@ -601,7 +605,7 @@ static int expire(struct enrolment *e)
 
 static int step(struct enrolment *e)
 {
-    if (e->gone && e->step != LEAVE_DEL && e->step != OVER) {
+    if (e->gone && e->step != LEAVE_DEL && e->step != LEAVE_CLEAR && e->step != OVER) {
         drop_work(e);
         drop_write(e);
         enter(e, LEAVE_DEL);

@@ -126,6 +126,19 @@ struct podnet podnet_make(void)
     return n;
 }
 
+int podnet_neighbour(struct podnet n)
+{
+    int ns = new_namespace();
+    struct diag why = {0};
+    AUTO(netlink) struct netlink *node = netlink_in(n.node);
+
+    must(rtnl_veth_add_blocking(node, "eth1", "eth0", ns, &why), &why, "veth");
+    mem_free(podnet_run(n.node, "ip addr add 10.78.0.1/24 dev eth1; ip link set eth1 up"));
+    mem_free(podnet_run(ns, "ip link set lo up; ip addr add 10.78.0.2/24 dev eth0;"
+                            " ip link set eth0 up; ip route add default via 10.78.0.1"));
+    return ns;
+}
+
 void podnet_free(struct podnet n)
 {
     podnet_close_fd(n.node);

@@ -18,6 +18,9 @@ struct podnet podnet_make(void);
 void podnet_free(struct podnet n);
 AUTO_DEFINE(podnet, struct podnet, podnet_free);
 
+/* Another pod of the node, 10.78.0.2 behind 10.78.0.1: its namespace, the caller's. */
+int podnet_neighbour(struct podnet n);
+
 /* The addresses, by family. */
 struct ip podnet_node_ip(enum ip_family f);
 struct ip podnet_pod_ip(enum ip_family f);

@@ -79,11 +79,12 @@ static int fake_inspect(int netns, const struct rules *rules, enum rules_state *
     return end(r < 0 ? FAIL(why, r, "fault") : 0);
 }
 
-static int fake_install(int netns, const struct rules *rules, struct diag *why)
+static int fake_install(int netns, const struct pod *pod, const struct rules *rules,
+                        struct diag *why)
 {
     int r = begin("install");
 
-    (void)netns, (void)rules;
+    (void)netns, (void)pod, (void)rules;
     if (r == 0) {
         the_world->kernel = RULES_CAPTURING;
     }
@@ -127,12 +128,13 @@ static int fake_count(int netns, unsigned *out, struct diag *why)
     return end(r < 0 ? FAIL(why, r, "fault") : 0);
 }
 
-static int fake_remove(int netns, struct diag *why)
+static int fake_remove(int netns, const struct pod *pod, const struct rules *rules,
+                       struct diag *why)
 {
     int r = begin("remove");
     struct world *w = the_world;
 
-    (void)netns;
+    (void)netns, (void)pod, (void)rules;
     if (r == 0) {
         w->kernel = RULES_NONE;
         w->proved = false;
