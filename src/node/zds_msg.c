@@ -18,10 +18,13 @@ static int pack(uint8_t *out, const Zds__WorkloadRequest *m)
 
 int zds_put_add(uint8_t out[static ZDS_PACKET_MAX], const struct zds_workload *w)
 {
-    Zds__WorkloadInfo info = ZDS__WORKLOAD_INFO__INIT;
-    Zds__AddWorkload add = ZDS__ADD_WORKLOAD__INIT;
-    Zds__WorkloadRequest m = ZDS__WORKLOAD_REQUEST__INIT;
+    Zds__WorkloadInfo info;
+    Zds__AddWorkload add;
+    Zds__WorkloadRequest m;
 
+    zds__workload_info__init(&info);
+    zds__add_workload__init(&add);
+    zds__workload_request__init(&m);
     info.name = text_of(w->name);
     info.namespace_ = text_of(w->namespace);
     info.service_account = text_of(w->service_account);
@@ -34,9 +37,11 @@ int zds_put_add(uint8_t out[static ZDS_PACKET_MAX], const struct zds_workload *w
 
 int zds_put_keep(uint8_t out[static ZDS_PACKET_MAX], const char *uid)
 {
-    Zds__KeepWorkload keep = ZDS__KEEP_WORKLOAD__INIT;
-    Zds__WorkloadRequest m = ZDS__WORKLOAD_REQUEST__INIT;
+    Zds__KeepWorkload keep;
+    Zds__WorkloadRequest m;
 
+    zds__keep_workload__init(&keep);
+    zds__workload_request__init(&m);
     keep.uid = text_of(uid);
     m.payload_case = ZDS__WORKLOAD_REQUEST__PAYLOAD_KEEP;
     m.keep = &keep;
@@ -45,9 +50,11 @@ int zds_put_keep(uint8_t out[static ZDS_PACKET_MAX], const char *uid)
 
 int zds_put_del(uint8_t out[static ZDS_PACKET_MAX], const char *uid)
 {
-    Zds__DelWorkload del = ZDS__DEL_WORKLOAD__INIT;
-    Zds__WorkloadRequest m = ZDS__WORKLOAD_REQUEST__INIT;
+    Zds__DelWorkload del;
+    Zds__WorkloadRequest m;
 
+    zds__del_workload__init(&del);
+    zds__workload_request__init(&m);
     del.uid = text_of(uid);
     m.payload_case = ZDS__WORKLOAD_REQUEST__PAYLOAD_DEL;
     m.del = &del;
@@ -56,9 +63,11 @@ int zds_put_del(uint8_t out[static ZDS_PACKET_MAX], const char *uid)
 
 int zds_put_snapshot_sent(uint8_t out[static ZDS_PACKET_MAX])
 {
-    Zds__SnapshotSent sent = ZDS__SNAPSHOT_SENT__INIT;
-    Zds__WorkloadRequest m = ZDS__WORKLOAD_REQUEST__INIT;
+    Zds__SnapshotSent sent;
+    Zds__WorkloadRequest m;
 
+    zds__snapshot_sent__init(&sent);
+    zds__workload_request__init(&m);
     m.payload_case = ZDS__WORKLOAD_REQUEST__PAYLOAD_SNAPSHOT_SENT;
     m.snapshot_sent = &sent;
     return pack(out, &m);
