@@ -3,10 +3,10 @@
 
 #include <string.h>
 
+#include "apiserver/api_status.h"
 #include "apiserver/call_int.h"
 #include "apiserver/fault.h"
 #include "apiserver/object.h"
-#include "apiserver/status.h"
 #include "apiserver/store.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -55,8 +55,8 @@ static void check_account(struct admission *a)
         "pods \"%s\" is forbidden: error looking up service account %s/%s: serviceaccount "
         "\"%s\" not found",
         pod, ns, name, name);
-    a->refusal = status_failure(403, "Forbidden", strbuf_text(&text));
-    status_about(a->refusal, a->kind, pod);
+    a->refusal = api_status_failure(403, "Forbidden", strbuf_text(&text));
+    api_status_about(a->refusal, a->kind, pod);
 }
 
 static void check_containers(struct admission *a, const char *list)
@@ -200,5 +200,34 @@ void admit_peer_authentication(struct admission *a)
             faults_add(a->faults, FAULT_INVALID, "spec.portLevelMtls",
                        "port must be between 1-65535");
         }
+    }
+}
+
+/* ---- Gateway API: what their definitions say of objects that no controller has seen yet */
+
+static void add_waiting(struct json *object, const char *type)
+{
+    struct json *c = json_new_object();
+
+    json_set_str(c, "lastTransitionTime", "1970-01-01T00:00:00Z");
+    json_set_str(c, "message", "Waiting for controller");
+    json_set_str(c, "reason", "Pending");
+    json_set_str(c, "status", "Unknown");
+    json_set_str(c, "type", type);
+    json_append(json_make_array(object, "status.conditions"), c);
+}
+
+void admit_gateway(struct admission *a)
+{
+    if (!a->old) {
+        add_waiting(a->object, "Accepted");
+        add_waiting(a->object, "Programmed");
+    }
+}
+
+void admit_gateway_class(struct admission *a)
+{
+    if (!a->old) {
+        add_waiting(a->object, "Accepted");
     }
 }

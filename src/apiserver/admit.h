@@ -31,3 +31,5 @@ void admit_secret(struct admission *a);
 void admit_authorization_policy(struct admission *a);
 void admit_peer_authentication(struct admission *a);
 void admit_target_refs(struct admission *a);
+void admit_gateway(struct admission *a);
+void admit_gateway_class(struct admission *a);

@@ -48,7 +48,9 @@ static void check_duplicates(struct admission *a, const struct json *ports, size
     for (size_t j = 0; j < i; j++) {
         const struct json *other = json_item(ports, j);
         if (name[0] != '\0' && strcmp(name, json_str_at(other, "name", "")) == 0) {
-            fault_at_port(a, FAULT_DUPLICATE, i, ".name", name);
+            AUTO(strbuf) struct strbuf quoted = {0};
+            strbuf_printf(&quoted, "\"%.64s\"", name);
+            fault_at_port(a, FAULT_DUPLICATE, i, ".name", strbuf_text(&quoted));
         }
         if (same_port(other, json_item(ports, i))) {
             fault_at_port(a, FAULT_DUPLICATE, i, "", "port and protocol");
@@ -177,6 +179,11 @@ static size_t choose_families(struct admission *a, struct json *spec, enum ip_fa
 
     for (size_t i = 0; i < json_count(asked) && n < 2; i++) {
         out[n++] = strcmp(json_str(json_item(asked, i), ""), "IPv6") == 0 ? IP_V6 : IP_V4;
+    }
+    if (n == 0 && is_headless(spec) && policy[0] == '\0' &&
+        json_count(json_get(spec, "selector")) == 0) {
+        out[n++] = IP_V4; /* no pods of ours: the endpoints may have any family */
+        out[n++] = IP_V6;
     }
     if (n == 0) {
         out[n++] = range_of(a, IP_V4) ? IP_V4 : IP_V6;

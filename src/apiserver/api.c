@@ -4,13 +4,13 @@
 #include <string.h>
 #include <strings.h>
 
+#include "apiserver/api_status.h"
 #include "apiserver/call_int.h"
 #include "apiserver/fault.h"
 #include "apiserver/namespace.h"
 #include "apiserver/object.h"
 #include "apiserver/render.h"
 #include "apiserver/schema.h"
-#include "apiserver/status.h"
 #include "apiserver/store.h"
 #include "apiserver/table.h"
 #include "apiserver/token.h"
@@ -167,17 +167,17 @@ int call_refuse(struct call *c, unsigned code, const char *reason, const char *f
     va_start(ap, fmt);
     strbuf_vprintf(&text, fmt, ap);
     va_end(ap);
-    return call_refuse_status(c, status_failure(code, reason, strbuf_text(&text)));
+    return call_refuse_status(c, api_status_failure(code, reason, strbuf_text(&text)));
 }
 
 int call_refuse_faults(struct call *c, const char *name, const struct faults *f)
 {
-    return call_refuse_status(c, status_invalid(c->kind->group, c->kind->name, name, f));
+    return call_refuse_status(c, api_status_invalid(c->kind->group, c->kind->name, name, f));
 }
 
 int call_refuse_options(struct call *c, const char *options, const struct faults *f)
 {
-    return call_refuse_status(c, status_invalid("meta.k8s.io", options, "", f));
+    return call_refuse_status(c, api_status_invalid("meta.k8s.io", options, "", f));
 }
 
 int call_not_found(struct call *c, const struct kind *kind, const char *name)
@@ -186,14 +186,14 @@ int call_not_found(struct call *c, const struct kind *kind, const char *name)
 
     kind_resource(kind, &text);
     strbuf_printf(&text, " \"%s\" not found", name);
-    struct json *s = status_failure(404, "NotFound", strbuf_text(&text));
-    status_about(s, kind, name);
+    struct json *s = api_status_failure(404, "NotFound", strbuf_text(&text));
+    api_status_about(s, kind, name);
     return call_refuse_status(c, s);
 }
 
 int call_not_allowed(struct call *c)
 {
-    struct json *s = status_failure(
+    struct json *s = api_status_failure(
         405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
 
     json_set(s, "details", json_new_object());
@@ -241,7 +241,7 @@ static int no_such_resource(struct call *c, bool is_builtin)
 {
     if (is_builtin) {
         struct json *s =
-            status_failure(404, "NotFound", "the server could not find the requested resource");
+            api_status_failure(404, "NotFound", "the server could not find the requested resource");
         json_set(s, "details", json_new_object());
         return call_refuse_status(c, s);
     }

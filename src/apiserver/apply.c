@@ -3,10 +3,10 @@
 
 #include <string.h>
 
+#include "apiserver/api_status.h"
 #include "apiserver/fieldset.h"
 #include "apiserver/managed.h"
 #include "apiserver/schema.h"
-#include "apiserver/status.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/json.h"
@@ -141,11 +141,11 @@ static void note_conflict(struct conflicts *c)
         return;
     }
     if (!c->status) {
-        c->status = status_failure(409, "Conflict", "");
+        c->status = api_status_failure(409, "Conflict", "");
     }
     strbuf_printf(&message, "conflict with \"%s\"", c->manager);
-    status_add_cause(c->status, "FieldManagerConflict", strbuf_text(&message),
-                     strbuf_text(&c->path));
+    api_status_add_cause(c->status, "FieldManagerConflict", strbuf_text(&message),
+                         strbuf_text(&c->path));
     if (!c->last_manager || strcmp(c->last_manager, c->manager) != 0) {
         strbuf_printf(&c->text, "%sconflicts with \"%s\":", c->text.len > 0 ? "\n" : "",
                       c->manager);

@@ -88,8 +88,8 @@ int discovery_answer(struct call *c);
 bool discovery_owns(const struct call *c);
 
 /* May this user do this? 0, or the 403 is written. verb as in Kubernetes' RBAC. */
-MUST_USE int access_check(struct call *c, const char *verb);
+MUST_USE int permit_check(struct call *c, const char *verb);
 /* For list and watch: node is the one that the field selector asks for, or NULL. */
-MUST_USE int access_check_list(struct call *c, const char *verb, const char *node);
+MUST_USE int permit_check_list(struct call *c, const char *verb, const char *node);
 /* The same question about the object itself, where rights depend on it: a node's own pods. */
-MUST_USE int access_check_object(struct call *c, const char *verb, const struct json *object);
+MUST_USE int permit_check_object(struct call *c, const char *verb, const struct json *object);

@@ -104,18 +104,14 @@ static void note_unknown(struct walk *w, const char *name)
 }
 
 /* Unknown members and nulls go. Their names are copied first: removal frees them. */
-static void prune(struct walk *w, const struct schema *s, struct json *o)
+static void prune(const struct schema *s, struct json *o)
 {
     char **gone = NULL;
     size_t n = 0;
 
     for (struct json_iter it = {0}; json_each(o, &it);) {
-        bool known = schema_field(s, it.key) != NULL;
-        if (known && json_kind(it.value) != JSON_KIND_NULL) {
+        if (schema_field(s, it.key) && json_kind(it.value) != JSON_KIND_NULL) {
             continue;
-        }
-        if (!known) {
-            note_unknown(w, it.key);
         }
         if (!gone) {
             gone = mem_array(json_count(o), sizeof(*gone));
@@ -145,29 +141,37 @@ static struct json *standard_value(const struct schema *s)
 
 static void check_absent(struct walk *w, const struct schema *f, struct json *o)
 {
+    size_t was = enter_field(w, f->name);
+
     if (f->standard) {
         json_set(o, f->name, standard_value(f));
     } else if (f->make) {
         json_set(o, f->name, json_new_object());
+        check_value(w, f, json_get(o, f->name));
     } else if (f->required) {
         faults_add(w->faults, FAULT_REQUIRED, strbuf_text(&w->path), NULL);
     }
+    leave(w, was);
 }
 
+/* What is there, in the order in which it was written; then what is not. */
 static void check_struct(struct walk *w, const struct schema *s, struct json *o)
 {
-    prune(w, s, o);
-    for (size_t i = 0; i < s->field_count; i++) {
-        const struct schema *f = s->fields[i];
-        size_t was = enter_field(w, f->name);
-        if (!json_get(o, f->name) && w->mode == CHECK_WHOLE) {
-            check_absent(w, f, o);
+    for (struct json_iter it = {0}; json_each(o, &it);) {
+        const struct schema *f = schema_field(s, it.key);
+        if (!f) {
+            note_unknown(w, it.key);
+        } else if (json_kind(it.value) != JSON_KIND_NULL) {
+            size_t was = enter_field(w, it.key);
+            check_value(w, f, it.value);
+            leave(w, was);
         }
-        struct json *v = json_get(o, f->name);
-        if (v) {
-            check_value(w, f, v);
+    }
+    prune(s, o);
+    for (size_t i = 0; i < s->field_count && w->mode == CHECK_WHOLE; i++) {
+        if (!json_get(o, s->fields[i]->name)) {
+            check_absent(w, s->fields[i], o);
         }
-        leave(w, was);
     }
 }
 

@@ -261,6 +261,12 @@ static struct json *cell_last_seen(const struct json *o, int64_t now_s)
                  now_s);
 }
 
+static struct json *cell_first_seen(const struct json *o, int64_t now_s)
+{
+    return since(o, json_at(o, "firstTimestamp") ? "firstTimestamp" : "metadata.creationTimestamp",
+                 now_s);
+}
+
 static struct json *cell_event_object(const struct json *o, int64_t now_s)
 {
     struct strbuf b = {0};
@@ -340,6 +346,7 @@ static struct json *cell_gateway_address(const struct json *o, int64_t now_s)
     }
 
 const struct column columns_plain[] = {NAME, AGE, END};
+const struct column columns_dated[] = {NAME, DATE, END};
 const struct column columns_pod[] = {NAME,
                                      {"Ready", "string", "", 0, NULL, cell_pod_ready},
                                      {"Status", "string", "", 0, NULL, cell_pod_status},
@@ -380,15 +387,18 @@ const struct column columns_node[] = {
     {"Kernel-Version", "string", "", 1, "status.nodeInfo.kernelVersion", NULL},
     {"Container-Runtime", "string", "", 1, "status.nodeInfo.containerRuntimeVersion", NULL},
     END};
-const struct column columns_event[] = {{"Last Seen", "string", "", 0, NULL, cell_last_seen},
-                                       {"Type", "string", "", 0, "type", NULL},
-                                       {"Reason", "string", "", 0, "reason", NULL},
-                                       {"Object", "string", "", 0, NULL, cell_event_object},
-                                       {"Source", "string", "", 1, "source.component", NULL},
-                                       {"Message", "string", "", 0, "message", NULL},
-                                       {"Count", "string", "", 1, "count", NULL},
-                                       {"Name", "string", "name", 1, "metadata.name", NULL},
-                                       END};
+const struct column columns_event[] = {
+    {"Last Seen", "string", "", 0, NULL, cell_last_seen},
+    {"Type", "string", "", 0, "type", NULL},
+    {"Reason", "string", "", 0, "reason", NULL},
+    {"Object", "string", "", 0, NULL, cell_event_object},
+    {"Subobject", "string", "", 1, "involvedObject.fieldPath", NULL},
+    {"Source", "string", "", 1, "source.component", NULL},
+    {"Message", "string", "", 0, "message", NULL},
+    {"First Seen", "string", "", 1, NULL, cell_first_seen},
+    {"Count", "string", "", 1, "count", NULL},
+    {"Name", "string", "name", 1, "metadata.name", NULL},
+    END};
 const struct column columns_endpoint_slice[] = {
     NAME,
     {"AddressType", "string", "", 0, "addressType", NULL},

@@ -16,6 +16,7 @@ struct column {
 };
 
 extern const struct column columns_plain[];
+extern const struct column columns_dated[];
 extern const struct column columns_pod[];
 extern const struct column columns_service[];
 extern const struct column columns_namespace[];

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "apiserver/api_status.h"
 #include "apiserver/call_int.h"
 #include "apiserver/change.h"
 #include "apiserver/meta.h"
@@ -10,7 +11,6 @@
 #include "apiserver/object.h"
 #include "apiserver/render.h"
 #include "apiserver/selector.h"
-#include "apiserver/status.h"
 #include "apiserver/store.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -151,17 +151,13 @@ static int read_options(struct call *c, struct options *o)
     return call_check_dry_run(c, "DeleteOptions", value);
 }
 
-static int precondition_failed(struct call *c, const char *what, const char *want, const char *is)
+/* In words and details that name the Kind, unlike other conflicts: as observed. */
+static int precondition_failed(struct call *c, const char *text)
 {
-    AUTO(strbuf) struct strbuf text = {0};
+    struct json *s = api_status_failure(409, "Conflict", text);
 
-    strbuf_puts(&text, "Operation cannot be fulfilled on ");
-    kind_resource(c->kind, &text);
-    strbuf_printf(&text,
-                  " \"%s\": Precondition failed: %s in precondition: %.64s, %s in object meta: %s",
-                  c->name, what, want, what, is);
-    struct json *s = status_failure(409, "Conflict", strbuf_text(&text));
-    status_about(s, c->kind, c->name);
+    api_status_about(s, c->kind, c->name);
+    json_set_str(json_get(s, "details"), "kind", c->kind->name);
     return call_refuse_status(c, s);
 }
 
@@ -169,12 +165,23 @@ static int check_preconditions(struct call *c, const struct options *o, const st
 {
     const char *uid = json_str_at(body, "metadata.uid", "");
     const char *rv = json_str_at(body, "metadata.resourceVersion", "");
+    AUTO(strbuf) struct strbuf text = {0};
 
+    strbuf_printf(&text, "Operation cannot be fulfilled on %s \"%s\": ", c->kind->name, c->name);
     if (o->uid && strcmp(o->uid, uid) != 0) {
-        return precondition_failed(c, "UID", o->uid, uid);
+        strbuf_printf(
+            &text,
+            "the UID in the precondition (%.64s) does not match the UID in record (%s). The "
+            "object might have been deleted and then recreated",
+            o->uid, uid);
+        return precondition_failed(c, strbuf_text(&text));
     }
     if (o->rv && strcmp(o->rv, rv) != 0) {
-        return precondition_failed(c, "ResourceVersion", o->rv, rv);
+        strbuf_printf(&text,
+                      "the ResourceVersion in the precondition (%.32s) does not match the "
+                      "ResourceVersion in record (%s). The object might have been modified",
+                      o->rv, rv);
+        return precondition_failed(c, strbuf_text(&text));
     }
     return 0;
 }
@@ -190,8 +197,8 @@ static int check_protected(struct call *c)
             strbuf_printf(&text,
                           "namespaces \"%s\" is forbidden: this namespace may not be deleted",
                           c->name);
-            s = status_failure(403, "Forbidden", strbuf_text(&text));
-            status_about(s, c->kind, c->name);
+            s = api_status_failure(403, "Forbidden", strbuf_text(&text));
+            api_status_about(s, c->kind, c->name);
             return call_refuse_status(c, s);
         }
     }
@@ -207,13 +214,13 @@ static void answer_deleted(struct call *c, const struct json *body, bool gone)
         return;
     }
     AUTO(json)
-    struct json *s = status_deleted(c->kind, c->name, json_str_at(body, "metadata.uid", ""));
+    struct json *s = api_status_deleted(c->kind, c->name, json_str_at(body, "metadata.uid", ""));
     call_answer(c, 200, s);
 }
 
 static int delete_one(struct call *c, struct json *body, const struct options *o)
 {
-    int r = access_check_object(c, "delete", body);
+    int r = permit_check_object(c, "delete", body);
 
     if (r == 0) {
         r = check_preconditions(c, o, body);
@@ -237,7 +244,7 @@ int write_delete(struct call *c)
 {
     struct options o = {0};
     AUTO(json) struct json *body = NULL;
-    int r = access_check(c, "delete");
+    int r = permit_check(c, "delete");
 
     if (r == 0) {
         r = call_check_store(c);
@@ -304,7 +311,7 @@ int write_delete_many(struct call *c)
     struct diag why = {0};
     AUTO(selector) struct selector *labels = NULL;
     AUTO(selector) struct selector *fields = NULL;
-    int r = is_namespace(c->kind) ? call_not_allowed(c) : access_check(c, "deletecollection");
+    int r = is_namespace(c->kind) ? call_not_allowed(c) : permit_check(c, "deletecollection");
 
     if (r == 0) {
         r = call_check_store(c);

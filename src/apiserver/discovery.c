@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "apiserver/api_status.h"
 #include "apiserver/call_int.h"
-#include "apiserver/status.h"
 #include "codec/json.h"
 
 /* The verbs of what is stored, in the order in which Kubernetes lists them. */

@@ -46,6 +46,10 @@ struct json *managed_subject(const struct json *object)
     for (size_t i = 0; meta && i < ARRAY_LEN(identity); i++) {
         (void)json_remove(meta, identity[i]); /* most are there, none must be */
     }
+    if (json_count(meta) > 0) {
+        json_set(subject, "metadata", json_ref(meta));
+    }
+    json_unref(meta);
     for (struct json_iter it = {0}; json_each(object, &it);) {
         bool skipped = strcmp(it.key, "kind") == 0 || strcmp(it.key, "apiVersion") == 0 ||
                        strcmp(it.key, "metadata") == 0;
@@ -53,10 +57,6 @@ struct json *managed_subject(const struct json *object)
             json_set(subject, it.key, json_ref(it.value));
         }
     }
-    if (json_count(meta) > 0) {
-        json_set(subject, "metadata", json_ref(meta));
-    }
-    json_unref(meta);
     return subject;
 }
 

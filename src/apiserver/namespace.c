@@ -3,11 +3,11 @@
 
 #include <string.h>
 
+#include "apiserver/api_status.h"
 #include "apiserver/call_int.h"
 #include "apiserver/change.h"
 #include "apiserver/delete.h"
 #include "apiserver/object.h"
-#include "apiserver/status.h"
 #include "apiserver/store.h"
 #include "base/mem.h"
 #include "codec/json.h"
@@ -33,10 +33,10 @@ static int refuse_terminating(struct call *c, const char *ns, const char *name)
         " \"%s\" is forbidden: unable to create new content in namespace %s because it is "
         "being terminated",
         name, ns);
-    struct json *s = status_failure(403, "Forbidden", strbuf_text(&text));
-    status_about(s, c->kind, name);
+    struct json *s = api_status_failure(403, "Forbidden", strbuf_text(&text));
+    api_status_about(s, c->kind, name);
     strbuf_printf(&cause, "namespace %s is being terminated", ns);
-    status_add_cause(s, "NamespaceTerminating", strbuf_text(&cause), "metadata.namespace");
+    api_status_add_cause(s, "NamespaceTerminating", strbuf_text(&cause), "metadata.namespace");
     return call_refuse_status(c, s);
 }
 

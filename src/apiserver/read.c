@@ -3,12 +3,12 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "apiserver/api_status.h"
 #include "apiserver/call_int.h"
 #include "apiserver/fault.h"
 #include "apiserver/object.h"
 #include "apiserver/render.h"
 #include "apiserver/selector.h"
-#include "apiserver/status.h"
 #include "apiserver/store.h"
 #include "apiserver/table.h"
 #include "apiserver/watch.h"
@@ -21,7 +21,7 @@ enum { TOKEN_BYTES = 1024, LIST_BYTES = 256 << 20 };
 
 int read_object(struct call *c)
 {
-    int r = access_check(c, "get");
+    int r = permit_check(c, "get");
 
     if (r < 0) {
         return r;
@@ -32,7 +32,7 @@ int read_object(struct call *c)
         return call_not_found(c, c->kind, c->name);
     }
     AUTO(json) struct json *whole = object_parse(o, c->version);
-    r = access_check_object(c, "get", whole);
+    r = permit_check_object(c, "get", whole);
     if (r < 0) {
         return r;
     }
@@ -164,11 +164,11 @@ static int expired(struct call *c, const struct page *p)
 {
     AUTO(strbuf) struct strbuf token = {0};
     struct json *s =
-        status_failure(410, "Expired",
-                       "The provided continue parameter is too old to display a "
-                       "consistent list result. You can start a new list without the "
-                       "continue parameter, or use the continue token in this response "
-                       "to retrieve the remainder of the results.");
+        api_status_failure(410, "Expired",
+                           "The provided continue parameter is too old to display a "
+                           "consistent list result. You can start a new list without the "
+                           "continue parameter, or use the continue token in this response "
+                           "to retrieve the remainder of the results.");
 
     if (p->after_name) {
         write_token(0, p->after_ns, p->after_name, &token);
@@ -185,8 +185,8 @@ static int too_new(struct call *c, uint64_t rv)
 
     strbuf_printf(&text, "Timeout: Too large resource version: %" PRIu64 ", current: %" PRIu64, rv,
                   store_rv(c->api->store));
-    struct json *s = status_failure(504, "Timeout", strbuf_text(&text));
-    status_add_cause(s, "ResourceVersionTooLarge", "Too large resource version", NULL);
+    struct json *s = api_status_failure(504, "Timeout", strbuf_text(&text));
+    api_status_add_cause(s, "ResourceVersionTooLarge", "Too large resource version", NULL);
     json_set_int(json_make_object(s, "details"), "retryAfterSeconds", 1);
     c->out->retry_after_s = 1;
     return call_refuse_status(c, s);
@@ -339,7 +339,7 @@ int read_list(struct call *c)
     int r = select_by(c, &p.by);
 
     if (r == 0) {
-        r = access_check_list(c, "list", selector_wants(p.by.fields, "spec.nodeName"));
+        r = permit_check_list(c, "list", selector_wants(p.by.fields, "spec.nodeName"));
     }
     if (r == 0) {
         r = choose_version(c, &p);
@@ -404,7 +404,7 @@ int read_watch(struct call *c)
                         "watch one object with fieldSelector=metadata.name=%.100s", c->name);
     }
     if (r == 0) {
-        r = access_check_list(c, "watch", selector_wants(by.fields, "spec.nodeName"));
+        r = permit_check_list(c, "watch", selector_wants(by.fields, "spec.nodeName"));
     }
     if (r == 0) {
         r = check_initial_events(c);

@@ -3,12 +3,12 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "apiserver/access.h"
+#include "apiserver/api_status.h"
 #include "apiserver/call_int.h"
 #include "apiserver/fault.h"
 #include "apiserver/meta.h"
 #include "apiserver/object.h"
-#include "apiserver/status.h"
+#include "apiserver/permit.h"
 #include "apiserver/store.h"
 #include "apiserver/token.h"
 #include "base/mem.h"
@@ -141,7 +141,7 @@ static int review_self(struct call *c, struct json *body)
 static int review_access(struct call *c, struct json *body)
 {
     const struct json *attributes = json_at(body, "spec.resourceAttributes");
-    struct access_question q = {
+    struct permit_question q = {
         .verb = json_str_at(attributes, "verb", ""),
         .group = json_str_at(attributes, "group", ""),
         .resource = json_str_at(attributes, "resource", ""),
@@ -152,7 +152,7 @@ static int review_access(struct call *c, struct json *body)
     struct json *status = json_new_object();
 
     json_set_bool(status, "allowed",
-                  attributes ? access_allows(c->rq->user, &q) : c->rq->user->is_admin);
+                  attributes ? permit_allows(c->rq->user, &q) : c->rq->user->is_admin);
     json_set(body, "status", status);
     call_answer(c, 201, body);
     return 0;
@@ -198,7 +198,7 @@ int review_create(struct call *c)
                    {"SelfSubjectRulesReview", review_rules}};
     AUTO(json) struct json *body = NULL;
     AUTO(strbuf) struct strbuf api_version = {0};
-    int r = access_check(c, "create");
+    int r = permit_check(c, "create");
 
     if (r == 0) {
         r = body_decode(c, &body);
@@ -226,7 +226,8 @@ static int refuse_request(struct call *c, const char *field, const char *detail)
     struct faults f = {0};
 
     faults_add(&f, FAULT_INVALID, field, detail);
-    int r = call_refuse_status(c, status_invalid("authentication.k8s.io", "TokenRequest", "", &f));
+    int r =
+        call_refuse_status(c, api_status_invalid("authentication.k8s.io", "TokenRequest", "", &f));
     faults_fini(&f);
     return r;
 }
@@ -334,7 +335,7 @@ static int issue(struct call *c, struct json *body, const struct object *account
 /* A node gets tokens only for pods that run on it. */
 static int check_node(struct call *c, const struct json *pod)
 {
-    if (access_allows_pod_of(c->rq->user, json_str_at(pod, "spec.nodeName", NULL))) {
+    if (permit_allows_pod_of(c->rq->user, json_str_at(pod, "spec.nodeName", NULL))) {
         return 0;
     }
     return call_refuse(c, 403, "Forbidden",
@@ -346,7 +347,7 @@ int review_token_request(struct call *c)
 {
     AUTO(json) struct json *body = NULL;
     AUTO(json) struct json *pod = NULL;
-    int r = access_check(c, "create");
+    int r = permit_check(c, "create");
 
     if (r == 0) {
         r = call_check_store(c);

@@ -4,11 +4,11 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "apiserver/api_status.h"
 #include "apiserver/kind.h"
 #include "apiserver/object.h"
 #include "apiserver/render.h"
 #include "apiserver/selector.h"
-#include "apiserver/status.h"
 #include "apiserver/store.h"
 #include "apiserver/table.h"
 #include "base/err.h"
@@ -183,7 +183,7 @@ static int too_old(struct watch *w, struct strbuf *out)
 
     strbuf_printf(&text, "too old resource version: %" PRIu64 " (%" PRIu64 ")", w->at,
                   store_floor(w->store));
-    AUTO(json) struct json *status = status_failure(410, "Expired", strbuf_text(&text));
+    AUTO(json) struct json *status = api_status_failure(410, "Expired", strbuf_text(&text));
     render_event_open(out, "ERROR");
     json_print(status, 0, out);
     render_event_close(out);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* POST, PUT and PATCH. All three end in the same place: a whole new object that is held against the
+/* POST and PUT; PATCH is in patching.c. All three end in the same place: a whole new object that is held against the
  * schema, completed, checked, and stored if it differs from what is there. */
 #include <string.h>
 
 #include "apiserver/admit.h"
-#include "apiserver/apply.h"
+#include "apiserver/api_status.h"
 #include "apiserver/call_int.h"
 #include "apiserver/change.h"
 #include "apiserver/check.h"
@@ -14,24 +14,10 @@
 #include "apiserver/meta.h"
 #include "apiserver/namespace.h"
 #include "apiserver/object.h"
-#include "apiserver/patch.h"
-#include "apiserver/status.h"
 #include "apiserver/store.h"
+#include "apiserver/write_int.h"
 #include "base/mem.h"
 #include "codec/json.h"
-
-enum validation { VALIDATE_IGNORE, VALIDATE_WARN, VALIDATE_STRICT };
-
-/* A write on its way. */
-struct write {
-    struct call *c;
-    struct json *object;    /* what shall be */
-    const struct json *old; /* what is; NULL: it is being created */
-    bool is_status;
-    bool dry_run;
-    bool is_applied; /* server-side apply has settled the managed fields */
-    enum validation validation;
-};
 
 int call_load(struct call *c, struct json **out)
 {
@@ -104,10 +90,10 @@ static int read_validation(struct call *c, const char *options, enum validation 
     return refuse_option(c, options, "fieldValidation", strbuf_text(&detail));
 }
 
-static int begin(struct write *w, const char *verb, const char *options)
+int write_begin(struct write *w, const char *verb, const char *options)
 {
     struct call *c = w->c;
-    int r = access_check(c, verb);
+    int r = permit_check(c, verb);
 
     if (r == 0) {
         r = call_check_store(c);
@@ -140,7 +126,7 @@ static int wrong_kind(struct call *c, const char *kind, const char *api_version)
 }
 
 /* Built-in kinds may leave kind and apiVersion out; custom ones may not. */
-static int check_kind(struct call *c, struct json *object)
+int write_check_kind(struct call *c, struct json *object)
 {
     AUTO(strbuf) struct strbuf own = {0};
     const char *kind = json_str_at(object, "kind", "");
@@ -163,7 +149,7 @@ static int check_kind(struct call *c, struct json *object)
     return 0;
 }
 
-static int check_place(struct call *c, struct json *object)
+int write_check_place(struct call *c, struct json *object)
 {
     struct json *meta = json_make_object(object, "metadata");
     const char *ns = json_str_at(meta, "namespace", "");
@@ -190,16 +176,16 @@ static int check_place(struct call *c, struct json *object)
     return 0;
 }
 
-static int read_body(struct write *w, struct json **out)
+int write_read_body(struct write *w, struct json **out)
 {
     AUTO(json) struct json *body = NULL;
     int r = body_decode(w->c, &body);
 
     if (r == 0) {
-        r = check_kind(w->c, body);
+        r = write_check_kind(w->c, body);
     }
     if (r == 0) {
-        r = check_place(w->c, body);
+        r = write_check_place(w->c, body);
     }
     if (r == 0) {
         *out = MOVE(body);
@@ -222,7 +208,7 @@ static int refuse_unknown(struct write *w, const struct unknown_fields *u)
                        c->kind->name, c->version, c->kind->name, strbuf_text(&list));
 }
 
-static int judge_unknown(struct write *w, const struct unknown_fields *u)
+int write_judge_unknown(struct write *w, const struct unknown_fields *u)
 {
     if (u->count == 0 || w->validation == VALIDATE_IGNORE) {
         return 0;
@@ -239,15 +225,14 @@ static int judge_unknown(struct write *w, const struct unknown_fields *u)
 }
 
 /* A built-in kind is decoded into a type: what does not fit it is a bad request. */
-static int judge_types(struct write *w, const struct faults *f)
+int write_judge_types(struct write *w, const struct faults *f)
 {
     struct call *c = w->c;
 
     for (size_t i = 0; i < f->count && !kind_is(c->kind, KIND_CUSTOM); i++) {
         if (f->at[i].kind == FAULT_TYPE) {
             return call_refuse(c, 400, "BadRequest",
-                               "%s in version \"%s\" cannot be handled as a %s: json: cannot "
-                               "unmarshal %s",
+                               "%s in version \"%s\" cannot be handled as a %s: json: %s",
                                c->kind->name, c->version, c->kind->name, f->at[i].message);
         }
     }
@@ -259,9 +244,9 @@ static int hold_against_schema(struct write *w, struct faults *f)
     struct unknown_fields unknown = {0};
 
     check_object(call_schema(w->c), w->object, CHECK_WHOLE, &unknown, f);
-    int r = judge_unknown(w, &unknown);
+    int r = write_judge_unknown(w, &unknown);
     unknown_fields_fini(&unknown);
-    return r < 0 ? r : judge_types(w, f);
+    return r < 0 ? r : write_judge_types(w, f);
 }
 
 static int admit(struct write *w, struct faults *f)
@@ -322,7 +307,7 @@ static int answer_stored(struct write *w, unsigned code, const struct object *o)
     return 0;
 }
 
-static int conflict(struct call *c, const char *reason, const char *fmt_name, const char *text)
+int write_conflict(struct call *c, const char *reason, const char *fmt_name, const char *text)
 {
     AUTO(strbuf) struct strbuf message = {0};
 
@@ -330,14 +315,14 @@ static int conflict(struct call *c, const char *reason, const char *fmt_name, co
                 strcmp(reason, "Conflict") == 0 ? "Operation cannot be fulfilled on " : "");
     kind_resource(c->kind, &message);
     strbuf_printf(&message, " \"%s\"%s", fmt_name, text);
-    struct json *s = status_failure(409, reason, strbuf_text(&message));
-    status_about(s, c->kind, fmt_name);
+    struct json *s = api_status_failure(409, reason, strbuf_text(&message));
+    api_status_about(s, c->kind, fmt_name);
     return call_refuse_status(c, s);
 }
 
 static int stale(struct call *c)
 {
-    return conflict(
+    return write_conflict(
         c, "Conflict", c->name,
         ": the object has been modified; please apply your changes to the latest version "
         "and try again");
@@ -397,11 +382,11 @@ static int check_absent(struct write *w, const char *name)
         strbuf_puts(&message, "object is being deleted: ");
         kind_resource(c->kind, &message);
         strbuf_printf(&message, " \"%s\" already exists", name);
-        struct json *s = status_failure(409, "AlreadyExists", strbuf_text(&message));
-        status_about(s, c->kind, name);
+        struct json *s = api_status_failure(409, "AlreadyExists", strbuf_text(&message));
+        api_status_about(s, c->kind, name);
         return call_refuse_status(c, s);
     }
-    return conflict(c, "AlreadyExists", name, " already exists");
+    return write_conflict(c, "AlreadyExists", name, " already exists");
 }
 
 static int store_new_object(struct write *w)
@@ -421,7 +406,7 @@ static int store_new_object(struct write *w)
     return answer_stored(w, 201, o);
 }
 
-static int create(struct write *w)
+int write_store_new(struct write *w)
 {
     int r = strip_for_create(w);
 
@@ -433,7 +418,7 @@ static int create(struct write *w)
         r = judge(w);
     }
     if (r == 0) {
-        r = access_check_object(w->c, "create", w->object);
+        r = permit_check_object(w->c, "create", w->object);
     }
     if (r == 0) {
         r = check_absent(w, json_str_at(w->object, "metadata.name", ""));
@@ -445,16 +430,16 @@ int write_create(struct call *c)
 {
     struct write w = {.c = c};
     AUTO(json) struct json *object = NULL;
-    int r = begin(&w, "create", "CreateOptions");
+    int r = write_begin(&w, "create", "CreateOptions");
 
     if (r == 0) {
-        r = read_body(&w, &object);
+        r = write_read_body(&w, &object);
     }
     if (r < 0) {
         return r;
     }
     w.object = object;
-    return create(&w);
+    return write_store_new(&w);
 }
 
 /* ---- update */
@@ -534,7 +519,7 @@ static bool same_desire(const struct json *a, const struct json *b)
     return json_same(x, y);
 }
 
-static int check_uid_and_version(struct write *w, const struct json *object, bool is_patch)
+int write_check_identity(struct write *w, const struct json *object, bool is_patch)
 {
     const char *uid = json_str_at(object, "metadata.uid", "");
     const char *rv = json_str_at(object, "metadata.resourceVersion", "");
@@ -547,7 +532,8 @@ static int check_uid_and_version(struct write *w, const struct json *object, boo
     }
     if (uid[0] != '\0' && strcmp(uid, old_uid) != 0) {
         if (!is_patch) {
-            return conflict(w->c, "Conflict", w->c->name, ": Precondition failed: UID differs");
+            return write_conflict(w->c, "Conflict", w->c->name,
+                                  ": Precondition failed: UID differs");
         }
         faults_addf(&f, FAULT_INVALID, "metadata.uid", "\"%.64s\": field is immutable", uid);
         r = call_refuse_faults(w->c, w->c->name, &f);
@@ -580,7 +566,7 @@ static int store_update(struct write *w, const struct object *current)
 }
 
 /* w->object is what a client made of w->old: settle it and store it. */
-static int update(struct write *w)
+int write_store_changed(struct write *w)
 {
     struct call *c = w->c;
     const struct object *current = store_find(c->api->store, c->kind, c->ns, c->name);
@@ -599,7 +585,7 @@ static int update(struct write *w)
     }
     int r = judge(w);
     if (r == 0) {
-        r = access_check_object(c, "update", w->object);
+        r = permit_check_object(c, "update", w->object);
     }
     return r < 0 ? r : store_update(w, current);
 }
@@ -609,7 +595,7 @@ static int put_absent(struct write *w)
     if (!kind_is(w->c->kind, KIND_PUT_CREATES) || w->is_status) {
         return call_not_found(w->c, w->c->kind, w->c->name);
     }
-    return create(w);
+    return write_store_new(w);
 }
 
 static int check_version_given(struct write *w)
@@ -620,9 +606,9 @@ static int check_version_given(struct write *w)
         json_str_at(w->object, "metadata.resourceVersion", "")[0] != '\0') {
         return 0;
     }
-    faults_add(&f, FAULT_INVALID, "metadata.resourceVersion",
-               "0x0: must be specified for an update");
-    int r = call_refuse_faults(w->c, w->c->name, &f);
+    faults_add(&f, FAULT_INVALID, "metadata.resourceVersion", "0: must be specified for an update");
+    int r = call_refuse_status(
+        w->c, api_status_invalid(w->c->kind->group, w->c->kind->plural, w->c->name, &f));
     faults_fini(&f);
     return r;
 }
@@ -632,10 +618,10 @@ int write_update(struct call *c)
     struct write w = {.c = c};
     AUTO(json) struct json *object = NULL;
     AUTO(json) struct json *old = NULL;
-    int r = begin(&w, "update", "UpdateOptions");
+    int r = write_begin(&w, "update", "UpdateOptions");
 
     if (r == 0) {
-        r = read_body(&w, &object);
+        r = write_read_body(&w, &object);
     }
     if (r < 0) {
         return r;
@@ -647,190 +633,13 @@ int write_update(struct call *c)
     r = call_load(c, &old);
     w.old = old;
     if (r == 0) {
-        r = access_check_object(c, "update", old);
+        r = permit_check_object(c, "update", old);
     }
     if (r == 0) {
         r = check_version_given(&w);
     }
     if (r == 0) {
-        r = check_uid_and_version(&w, object, false);
+        r = write_check_identity(&w, object, false);
     }
-    return r < 0 ? r : update(&w);
-}
-
-/* ---- patch */
-
-static int unsupported_patch(struct call *c)
-{
-    return call_refuse(c, 415, "UnsupportedMediaType",
-                       "the body of the request was in an unknown format - accepted media types "
-                       "include: application/json-patch+json, application/merge-patch+json, %s"
-                       "application/apply-patch+yaml",
-                       kind_is(c->kind, KIND_CUSTOM) ? ""
-                                                     : "application/strategic-merge-patch+json, ");
-}
-
-static int bad_patch(struct call *c, int code, const struct diag *why)
-{
-    if (code == -ERR_CONFLICT || code == -ERR_LIMIT) { /* it reads well, and cannot be done */
-        struct json *s = status_failure(
-            422, "Invalid", "the server rejected our request due to an error in our request");
-        json_set(s, "details", json_new_object());
-        return call_refuse_status(c, s);
-    }
-    return call_refuse(c, 400, "BadRequest", "error decoding patch: %s", why->text);
-}
-
-/* Everything but server-side apply: a function of the old object and the patch. */
-static int patch_object(struct write *w, enum patch_type type, struct json **out)
-{
-    struct call *c = w->c;
-    struct diag why = {0};
-    AUTO(json) struct json *patch = NULL;
-    int r = json_parse(&patch, c->rq->body.p ? c->rq->body.p : "", c->rq->body.len, NULL, &why);
-
-    if (r == 0) {
-        r = patch_apply(type, call_schema(c), w->old, patch, &why, out);
-    }
-    return r < 0 ? bad_patch(c, r, &why) : 0;
-}
-
-static int patch_existing(struct write *w, enum patch_type type)
-{
-    AUTO(json) struct json *object = NULL;
-    int r = patch_object(w, type, &object);
-
-    if (r == 0) {
-        r = check_kind(w->c, object);
-    }
-    if (r == 0) {
-        r = check_place(w->c, object);
-    }
-    if (r == 0) {
-        r = check_uid_and_version(w, object, true);
-    }
-    if (r < 0) {
-        return r;
-    }
-    w->object = object;
-    return update(w);
-}
-
-static int apply_absent(struct write *w, struct json *config, const struct managed_by *by)
-{
-    const char *uid = json_str_at(config, "metadata.uid", "");
-    AUTO(json) struct json *object = NULL;
-
-    if (w->is_status) {
-        return call_not_found(w->c, w->c->kind, w->c->name);
-    }
-    if (uid[0] != '\0') {
-        AUTO(strbuf) struct strbuf text = {0};
-        strbuf_printf(&text,
-                      ": uid mismatch: the provided object specified uid %.64s, and no existing "
-                      "object was found",
-                      uid);
-        return conflict(w->c, "Conflict", w->c->name, strbuf_text(&text));
-    }
-    object = apply_create(call_schema(w->c), config, by);
-    w->object = object;
-    w->is_applied = true;
-    return create(w);
-}
-
-static int apply_existing(struct write *w, struct json *config, const struct managed_by *by)
-{
-    AUTO(json) struct json *object = NULL;
-    AUTO(json) struct json *conflicts = NULL;
-    int r = check_uid_and_version(w, config, true);
-
-    if (r < 0) {
-        return r;
-    }
-    apply_merge(call_schema(w->c), w->old, config, by, w->c->q.force, &object, &conflicts);
-    if (conflicts) {
-        return call_refuse_status(w->c, MOVE(conflicts));
-    }
-    w->object = object;
-    w->is_applied = true;
-    return update(w);
-}
-
-static int check_apply_options(struct write *w, const struct json *config)
-{
-    struct faults f = {0};
-
-    if (w->c->q.field_manager[0] == '\0') {
-        faults_add(&f, FAULT_REQUIRED, "fieldManager", "is required for apply patch");
-        int r = call_refuse_options(w->c, "PatchOptions", &f);
-        faults_fini(&f);
-        return r;
-    }
-    if (json_count(json_at(config, "metadata.managedFields")) > 0) {
-        return call_refuse(w->c, 400, "BadRequest", "metadata.managedFields must be nil");
-    }
-    return 0;
-}
-
-static int judge_config(struct write *w, struct json *config)
-{
-    struct unknown_fields unknown = {0};
-    struct faults f = {0};
-
-    check_object(call_schema(w->c), config, CHECK_PARTIAL, &unknown, &f);
-    int r = judge_unknown(w, &unknown);
-    if (r == 0) {
-        r = judge_types(w, &f);
-    }
-    if (r == 0 && f.count > 0) {
-        r = call_refuse_faults(w->c, w->c->name, &f);
-    }
-    unknown_fields_fini(&unknown);
-    faults_fini(&f);
-    return r;
-}
-
-static int patch_by_apply(struct write *w)
-{
-    AUTO(json) struct json *config = NULL;
-    int r = read_body(w, &config);
-
-    if (r == 0) {
-        r = check_apply_options(w, config);
-    }
-    if (r == 0) {
-        r = judge_config(w, config);
-    }
-    if (r < 0) {
-        return r;
-    }
-    struct managed_by by = {
-        .manager = w->c->q.field_manager, .subresource = w->c->sub, .now_s = call_now_s(w->c)};
-    return w->old ? apply_existing(w, config, &by) : apply_absent(w, config, &by);
-}
-
-int write_patch(struct call *c)
-{
-    struct write w = {.c = c};
-    enum patch_type type = patch_type_of(call_header(c, "content-type"));
-    AUTO(json) struct json *old = NULL;
-    int r = begin(&w, "patch", "PatchOptions");
-
-    if (r < 0) {
-        return r;
-    }
-    if (type == PATCH_UNKNOWN || (type == PATCH_STRATEGIC && kind_is(c->kind, KIND_CUSTOM))) {
-        return unsupported_patch(c);
-    }
-    if (type != PATCH_APPLY || store_find(c->api->store, c->kind, c->ns, c->name)) {
-        r = call_load(c, &old);
-    }
-    w.old = old;
-    if (r == 0 && old) {
-        r = access_check_object(c, "patch", old);
-    }
-    if (r < 0) {
-        return r;
-    }
-    return type == PATCH_APPLY ? patch_by_apply(&w) : patch_existing(&w, type);
+    return r < 0 ? r : write_store_changed(&w);
 }

@@ -49,7 +49,7 @@ void strbuf_add(struct strbuf *b, const void *from, size_t len);
 void strbuf_puts(struct strbuf *b, const char *s);
 void strbuf_putc(struct strbuf *b, char c);
 void strbuf_printf(struct strbuf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void strbuf_vprintf(struct strbuf *b, const char *fmt, va_list ap);
+void strbuf_vprintf(struct strbuf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 /* Never NULL. Borrowed until the next change. */
 const char *strbuf_text(const struct strbuf *b);
 /* The text as the caller's own, never NULL; b is empty afterwards. */

@@ -18,11 +18,26 @@ static void forget(struct rig *g)
     g->text = "";
 }
 
+void rig_namespace(struct rig *g, const char *name)
+{
+    char body[100];
+
+    snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"%s\"}}", name);
+    if (rig_call(g, "POST /api/v1/namespaces", NULL, body) != 201) {
+        fprintf(stderr, "rig: %s\n", g->text);
+        abort();
+    }
+}
+
 void rig_start(struct rig *g)
 {
     struct diag why = {0};
     static const char *const namespaces[] = {"default", "kube-system", "kube-public",
+<<<<<<< HEAD
                                              "istio-system", "shop"};
+=======
+                                             "istio-system"};
+>>>>>>> c04c6bd (apiserver: answers are held against recordings of a real server)
     struct api_config config = {0};
 
     *g = (struct rig){.store = store_new(),
@@ -36,12 +51,7 @@ void rig_start(struct rig *g)
     }
     store_loaded(g->store, 1);
     for (size_t i = 0; i < ARRAY_LEN(namespaces); i++) {
-        char body[100];
-        snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"%s\"}}", namespaces[i]);
-        if (rig_call(g, "POST /api/v1/namespaces", NULL, body) != 201) {
-            fprintf(stderr, "rig: %s\n", g->text);
-            abort();
-        }
+        rig_namespace(g, namespaces[i]);
     }
 }
 

@@ -19,8 +19,9 @@ struct rig {
     const char *text;
 };
 
-/* Also makes the namespaces that a cluster has, and one called shop. */
+/* Also makes the namespaces that every cluster has. */
 void rig_start(struct rig *g);
+void rig_namespace(struct rig *g, const char *name);
 void rig_stop(struct rig *g);
 /* "GET /path?query"; content_type and body may be NULL. The status. Everything is durable at once. */
 unsigned rig_call(struct rig *g, const char *request, const char *content_type, const char *body);

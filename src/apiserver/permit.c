@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "apiserver/access.h"
+#include "apiserver/permit.h"
 
 #include <string.h>
 
+#include "apiserver/api_status.h"
 #include "apiserver/call_int.h"
-#include "apiserver/status.h"
 #include "base/str.h"
 #include "codec/json.h"
 
@@ -61,13 +61,13 @@ static bool is_listed(const char *words, const char *word)
     return false;
 }
 
-static bool is_pods(const struct access_question *q)
+static bool is_pods(const struct permit_question *q)
 {
     return strcmp(q->resource, "pods") == 0 && q->group[0] == '\0';
 }
 
 static bool in_scope(const struct rule *r, const struct api_user *user,
-                     const struct access_question *q)
+                     const struct permit_question *q)
 {
     switch (r->scope) {
     case SCOPE_ANY:
@@ -85,7 +85,7 @@ static bool in_scope(const struct rule *r, const struct api_user *user,
 }
 
 static bool rules_allow(const struct rule *rules, size_t count, const struct api_user *user,
-                        const struct access_question *q)
+                        const struct permit_question *q)
 {
     for (size_t i = 0; i < count; i++) {
         const struct rule *r = &rules[i];
@@ -98,7 +98,7 @@ static bool rules_allow(const struct rule *rules, size_t count, const struct api
     return false;
 }
 
-bool access_allows(const struct api_user *user, const struct access_question *q)
+bool permit_allows(const struct api_user *user, const struct permit_question *q)
 {
     if (user->is_anonymous) {
         return false;
@@ -107,7 +107,7 @@ bool access_allows(const struct api_user *user, const struct access_question *q)
            (user->node && rules_allow(node_rules, ARRAY_LEN(node_rules), user, q));
 }
 
-bool access_allows_pod_of(const struct api_user *user, const char *node)
+bool permit_allows_pod_of(const struct api_user *user, const char *node)
 {
     return user->is_admin || (user->node && node && strcmp(user->node, node) == 0);
 }
@@ -132,14 +132,14 @@ static int forbidden(struct call *c, const char *verb, const char *why)
         strbuf_puts(&text, " at the cluster scope");
     }
     strbuf_puts(&text, why);
-    struct json *s = status_failure(403, "Forbidden", strbuf_text(&text));
-    status_about(s, c->kind, c->name);
+    struct json *s = api_status_failure(403, "Forbidden", strbuf_text(&text));
+    api_status_about(s, c->kind, c->name);
     return call_refuse_status(c, s);
 }
 
-int access_check_list(struct call *c, const char *verb, const char *node)
+int permit_check_list(struct call *c, const char *verb, const char *node)
 {
-    struct access_question q = {.verb = verb,
+    struct permit_question q = {.verb = verb,
                                 .group = c->kind->group,
                                 .resource = c->kind->plural,
                                 .sub = c->sub,
@@ -147,7 +147,7 @@ int access_check_list(struct call *c, const char *verb, const char *node)
                                 .name = c->name,
                                 .node = node};
 
-    if (access_allows(c->rq->user, &q)) {
+    if (permit_allows(c->rq->user, &q)) {
         return 0;
     }
     bool needs_selector = c->rq->user->node && is_pods(&q);
@@ -156,9 +156,9 @@ int access_check_list(struct call *c, const char *verb, const char *node)
         needs_selector ? ": a node may only read its own pods (fieldSelector spec.nodeName)" : "");
 }
 
-int access_check(struct call *c, const char *verb)
+int permit_check(struct call *c, const char *verb)
 {
-    return access_check_list(c, verb, NULL);
+    return permit_check_list(c, verb, NULL);
 }
 
 /* A service account may name the nodes that its workloads run on. */
@@ -183,7 +183,7 @@ static bool account_admits_node(struct call *c, const struct json *pod)
     return listed;
 }
 
-int access_check_object(struct call *c, const char *verb, const struct json *object)
+int permit_check_object(struct call *c, const char *verb, const struct json *object)
 {
     const struct api_user *user = c->rq->user;
     const char *kind = c->kind->name;
@@ -193,7 +193,7 @@ int access_check_object(struct call *c, const char *verb, const struct json *obj
         return 0;
     }
     if (strcmp(kind, "Pod") == 0) {
-        own = access_allows_pod_of(user, json_str_at(object, "spec.nodeName", ""));
+        own = permit_allows_pod_of(user, json_str_at(object, "spec.nodeName", ""));
         if (own && strcmp(verb, "create") == 0 && !account_admits_node(c, object)) {
             return forbidden(c, verb, ": its service account may not run on this node");
         }

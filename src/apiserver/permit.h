@@ -10,7 +10,7 @@
 
 struct api_user;
 
-struct access_question {
+struct permit_question {
     const char *verb; /* get list watch create update patch delete deletecollection */
     const char *group;
     const char *resource;
@@ -20,6 +20,6 @@ struct access_question {
     const char *node; /* lists and watches: the node that the selector asks for; NULL = any */
 };
 
-bool access_allows(const struct api_user *user, const struct access_question *q);
+bool permit_allows(const struct api_user *user, const struct permit_question *q);
 /* A pod's node decides, where the user is a node. */
-bool access_allows_pod_of(const struct api_user *user, const char *node);
+bool permit_allows_pod_of(const struct api_user *user, const char *node);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "apiserver/status.h"
+#include "apiserver/api_status.h"
 
 #include "apiserver/fault.h"
 #include "apiserver/kind.h"
@@ -17,7 +17,7 @@ static struct json *status_new(const char *outcome)
     return s;
 }
 
-struct json *status_failure(unsigned code, const char *reason, const char *message)
+struct json *api_status_failure(unsigned code, const char *reason, const char *message)
 {
     struct json *s = status_new("Failure");
 
@@ -29,7 +29,7 @@ struct json *status_failure(unsigned code, const char *reason, const char *messa
     return s;
 }
 
-void status_about(struct json *status, const struct kind *kind, const char *name)
+void api_status_about(struct json *status, const struct kind *kind, const char *name)
 {
     struct json *details = json_make_object(status, "details");
 
@@ -44,8 +44,8 @@ void status_about(struct json *status, const struct kind *kind, const char *name
     }
 }
 
-void status_add_cause(struct json *status, const char *reason, const char *message,
-                      const char *field)
+void api_status_add_cause(struct json *status, const char *reason, const char *message,
+                          const char *field)
 {
     struct json *cause = json_new_object();
 
@@ -57,8 +57,8 @@ void status_add_cause(struct json *status, const char *reason, const char *messa
     json_append(json_make_array(status, "details.causes"), cause);
 }
 
-struct json *status_invalid(const char *group, const char *kind_name, const char *name,
-                            const struct faults *faults)
+struct json *api_status_invalid(const char *group, const char *kind_name, const char *name,
+                                const struct faults *faults)
 {
     AUTO(strbuf) struct strbuf text = {0};
     bool several = faults->count > 1;
@@ -70,7 +70,7 @@ struct json *status_invalid(const char *group, const char *kind_name, const char
                       faults->at[i].message);
     }
     strbuf_puts(&text, several ? "]" : "");
-    struct json *s = status_failure(422, "Invalid", strbuf_text(&text));
+    struct json *s = api_status_failure(422, "Invalid", strbuf_text(&text));
     struct json *details = json_make_object(s, "details");
     if (name[0] != '\0') {
         json_set_str(details, "name", name);
@@ -80,17 +80,17 @@ struct json *status_invalid(const char *group, const char *kind_name, const char
     }
     json_set_str(details, "kind", kind_name);
     for (size_t i = 0; i < faults->count; i++) {
-        status_add_cause(s, fault_reason(faults->at[i].kind), faults->at[i].message,
-                         faults->at[i].field);
+        api_status_add_cause(s, fault_reason(faults->at[i].kind), faults->at[i].message,
+                             faults->at[i].field);
     }
     return s;
 }
 
-struct json *status_deleted(const struct kind *kind, const char *name, const char *uid)
+struct json *api_status_deleted(const struct kind *kind, const char *name, const char *uid)
 {
     struct json *s = status_new("Success");
 
-    status_about(s, kind, name);
+    api_status_about(s, kind, name);
     json_set_str(json_get(s, "details"), "uid", uid);
     return s;
 }
