@@ -417,6 +417,29 @@ static int route(struct call *c)
     return c->name[0] != '\0' ? call_named(c) : call_collection(c);
 }
 
+static int too_large(struct call *c)
+{
+    return call_refuse(c, 413, "RequestEntityTooLarge", "Request entity too large: limit is %d",
+                       API_BODY_BYTES);
+}
+
+void api_refuse_large(struct api *a, struct api_response *out)
+{
+    struct call c = {.api = a, .out = out};
+
+    (void)too_large(&c); /* it stands in out */
+}
+
+void api_refuse_late(struct api *a, struct api_response *out)
+{
+    struct call c = {.api = a, .out = out};
+
+    api_response_fini(out);
+    *out = (struct api_response){.retry_after_s = 1};
+    (void)call_refuse(&c, 504, "Timeout",
+                      "the change is not on the disk yet, and may or may not get there");
+}
+
 void api_handle(struct api *a, const struct api_request *rq, struct api_response *out)
 {
     struct call c = {.api = a, .rq = rq, .out = out, .ns = "", .name = "", .sub = ""};

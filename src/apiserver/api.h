@@ -84,6 +84,10 @@ struct store *api_store(struct api *a);
 /* out must be zeroed; fill and release it once. Never fails: failure is a response. */
 void api_handle(struct api *a, const struct api_request *rq, struct api_response *out);
 void api_response_fini(struct api_response *out);
+/* The answer to a body that was larger than API_BODY_BYTES and was not read. */
+void api_refuse_large(struct api *a, struct api_response *out);
+/* The answer that takes the place of out's when its version does not become durable in time. */
+void api_refuse_late(struct api *a, struct api_response *out);
 
 /* What goes on without a request: namespaces that are going away, expired tokens. Call every second
  * or so. */

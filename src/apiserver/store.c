@@ -23,6 +23,7 @@ struct store {
     uint64_t floor; /* changes floor + 1 .. rv are in the window */
     size_t window_bytes;
     struct list waiters;
+    struct task *writer; /* NULL: nobody writes, whoever owns the store says what is durable */
     struct change window[STORE_WINDOW]; /* by rv, modulo its size */
 };
 
@@ -173,6 +174,11 @@ void store_set_durable(struct store *s, uint64_t rv)
     }
 }
 
+void store_set_writer(struct store *s, struct task *writer)
+{
+    s->writer = writer;
+}
+
 void store_wait(struct store *s, struct store_waiter *w, struct task *task)
 {
     w->task = task;
@@ -205,6 +211,9 @@ static void remember(struct store *s, struct change c)
     s->window_bytes += cost(&c);
     while (s->window_bytes > STORE_WINDOW_BYTES && s->floor < s->durable) {
         forget_oldest(s);
+    }
+    if (s->writer) {
+        task_wake(s->writer, WAKE_IO);
     }
 }
 

@@ -63,6 +63,9 @@ const struct change *store_change(const struct store *s, uint64_t rv);
 /* The oldest version whose state and successors are still known. */
 uint64_t store_floor(const struct store *s);
 
+/* Woken (WAKE_IO) by every change: it brings them to the disk and calls store_set_durable. */
+void store_set_writer(struct store *s, struct task *writer);
+
 /* Woken (WAKE_IO) whenever store_durable moves. Embedded; remove it before it goes away. */
 struct store_waiter {
     struct list node;

@@ -7,6 +7,7 @@
 #include "apiserver/change.h"
 #include "apiserver/meta.h"
 #include "apiserver/object.h"
+#include "apiserver/secret.h"
 #include "apiserver/store.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -70,17 +71,6 @@ int token_issue(struct api *a, const struct token_wish *w, int64_t now_s, char *
     return 0;
 }
 
-/* In a time that depends on the lengths alone. */
-static bool same_secret(struct slice a, struct slice b)
-{
-    unsigned differ = a.len != b.len;
-
-    for (size_t i = 0; i < a.len && i < b.len; i++) {
-        differ |= (unsigned)(unsigned char)(a.p[i] ^ b.p[i]);
-    }
-    return differ == 0;
-}
-
 static bool is_alive(struct api *a, const char *kind, const char *ns, const char *name,
                      const char *uid)
 {
@@ -120,7 +110,7 @@ int token_check(struct api *a, const char *token, int64_t now_s, struct diag *wh
     const struct object *o = store_find(a->store, tokens(), "", key);
     AUTO(json) struct json *body = o ? object_parse(o, "v1") : NULL;
     const struct json *spec = json_get(body, "spec");
-    if (!spec || !same_secret(secret, slice_of(json_str_at(spec, "secret", "")))) {
+    if (!spec || !secret_equal(secret, slice_of(json_str_at(spec, "secret", "")))) {
         return FAIL(why, -ERR_DENIED, "invalid bearer token");
     }
     int r = judge(a, spec, now_s, why);

@@ -500,6 +500,7 @@ struct script {
     /* Between the commands of the recording others ran that it does not show: what it says is absent
      * may be there, and goes. */
     bool forgets;
+    bool lies;      /* the test of the test: each recorded status is taken to be another one */
     bool paged;     /* begins with the first page of a list */
     unsigned least; /* exchanges */
 };

@@ -33,11 +33,7 @@ void rig_start(struct rig *g)
 {
     struct diag why = {0};
     static const char *const namespaces[] = {"default", "kube-system", "kube-public",
-<<<<<<< HEAD
-                                             "istio-system", "shop"};
-=======
                                              "istio-system"};
->>>>>>> c04c6bd (apiserver: answers are held against recordings of a real server)
     struct api_config config = {0};
 
     *g = (struct rig){.store = store_new(),

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Brings the store's changes to its file: many changes a transaction, one transaction at a time, in a
+ * job, so that the loop never waits for the disk. When writing fails it says so in the log and tries
+ * again every second: what was not acknowledged stays unacknowledged, readers of it wait, and once
+ * too much waits the API answers 503.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+struct jobs;
+struct loop;
+struct store;
+struct writer;
+
+enum { WRITER_BATCH = 1024, WRITER_RETRY_MS = 1000 };
+
+/* Opens or creates the file and fills the store, which is new and empty. Blocks: at program start. */
+MUST_USE int writer_open_blocking(const char *path, struct store *store, struct diag *why,
+                                  struct writer **out);
+/* From now on changes are written. jobs must outlive the writer. */
+void writer_start(struct writer *w, struct loop *l, struct jobs *jobs);
+/* The last attempt failed. */
+bool writer_is_failing(const struct writer *w);
+/* Changes that are not durable yet are dropped; nobody has been told of them. Before the store goes. */
+void writer_close(struct writer *w);
+
+AUTO_DEFINE(writer, struct writer *, writer_close);

@@ -1,0 +1,304 @@
+#!/usr/bin/python3
+"""The real kubectl against the embedded API server, over TLS on loopback. TAP on stdout.
+
+usage: kubectl_test.py SERVER KUBECTL
+"""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+SERVER, KUBECTL = sys.argv[1:3]
+
+MESH = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient}}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: cart, namespace: shop}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cart-1, namespace: shop, labels: {app: cart}}
+spec:
+  serviceAccountName: cart
+  nodeName: node-a
+  containers: [{name: main, image: local, ports: [{name: http, containerPort: 8080}]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {selector: {app: cart}, ports: [{name: http, port: 80, targetPort: http}, {name: tcp, port: 9000}]}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: security.istio.io/v1beta1
+kind: AuthorizationPolicy
+metadata: {name: cart-in, namespace: shop}
+spec: {selector: {matchLabels: {app: cart}}, rules: [{from: [{source: {namespaces: [shop]}}]}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: waypoint, namespace: shop}
+spec: {gatewayClassName: ambit-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+"""
+
+
+class Server:
+    """The program, its directory, and kubectl pointed at it."""
+
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="apiserver-kubectl-")
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen([SERVER, self.dir], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        assert line.startswith("ready"), line
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.process.stdin.close()
+        code = self.process.wait(timeout=20)
+        shutil.rmtree(self.dir)
+        return code
+
+    def env(self, user="admin"):
+        return {"KUBECONFIG": f"{self.dir}/{user}.kubeconfig", "HOME": self.dir, "PATH": "/usr/bin:/bin",
+                "EDITOR": "sed -i s/STRICT/PERMISSIVE/"}
+
+    def run(self, *args, user="admin", text=None, code=0):
+        done = subprocess.run([KUBECTL, *args], input=text, capture_output=True, text=True,
+                              env=self.env(user), timeout=60)
+        out = done.stdout + done.stderr
+        assert done.returncode == code, f"kubectl {' '.join(args)}: exit {done.returncode}\n{out}"
+        return out
+
+    def get(self, *args, user="admin"):
+        return json.loads(self.run("get", *args, "-o", "json", user=user))
+
+    def watch(self, *args):
+        return subprocess.Popen([KUBECTL, "get", *args, "-w", "-o", "name"], stdout=subprocess.PIPE,
+                                text=True, env=self.env())
+
+
+def has(text, *parts):
+    for p in parts:
+        assert p in text, f"{p!r} is not in:\n{text}"
+
+
+def applies_a_mesh_twice_and_a_change(s):
+    out = s.run("apply", "-f", "-", text=MESH)
+    has(out, "namespace/shop created", "pod/cart-1 created", "service/cart created",
+        "authorizationpolicy.security.istio.io/cart-in created")
+    out = s.run("apply", "-f", "-", text=MESH)
+    has(out, "pod/cart-1 unchanged", "service/cart unchanged",
+        "peerauthentication.security.istio.io/default unchanged")
+    out = s.run("apply", "-f", "-", text=MESH.replace("port: 9000", "port: 9001"))
+    has(out, "service/cart configured")
+    ports = s.get("svc", "cart", "-n", "shop")["spec"]["ports"]
+    assert [(p["name"], p["port"], p["targetPort"]) for p in ports] == [
+        ("http", 80, "http"), ("tcp", 9001, 9001)], ports
+
+
+def shows_tables_and_selects(s):
+    has(s.run("get", "ns"), "NAME", "STATUS", "shop", "Active")
+    has(s.run("get", "pods", "-A", "-o", "wide"), "cart-1", "0/1", "Pending", "node-a")
+    has(s.run("get", "pods,svc,sa,peerauthentication", "-n", "shop"), "pod/cart-1", "service/cart",
+        "serviceaccount/default", "STRICT")
+    has(s.run("get", "pods", "-n", "shop", "-l", "app in (cart),!x"), "cart-1")
+    has(s.run("get", "pods", "-n", "shop", "-l", "app!=cart"), "No resources found")
+    has(s.run("get", "pods", "-A", "--field-selector", "spec.nodeName=node-a"), "cart-1")
+    has(s.run("get", "pods", "-A", "--field-selector", "spec.bogus=1", code=1), "field label not supported")
+    has(s.run("get", "pa.v1beta1.security.istio.io", "-n", "shop"), "default")
+    has(s.run("api-resources"), "authorizationpolicies", "ap", "serviceaccounts", "sa")
+    has(s.run("get", "all", "-n", "shop"), "pod/cart-1", "service/cart")
+    names = s.run("get", "ns", "-o", "name", "--chunk-size=1").split()
+    assert "namespace/shop" in names and len(names) == len(set(names)), names
+
+
+def labels_and_annotates(s):
+    has(s.run("label", "ns", "shop", "istio.io/use-waypoint=waypoint"), "labeled")
+    has(s.run("label", "ns", "shop", "istio.io/use-waypoint=none", code=1), "already has a value")
+    has(s.run("label", "ns", "shop", "istio.io/use-waypoint=none", "--overwrite"), "labeled")
+    has(s.run("label", "pods", "--all", "-n", "shop", "tier=front"), "pod/cart-1 labeled")
+    has(s.run("annotate", "pod", "cart-1", "-n", "shop", "note=first"), "annotated")
+    pod = s.get("pod", "cart-1", "-n", "shop")["metadata"]
+    assert pod["labels"] == {"app": "cart", "tier": "front"} and pod["annotations"]["note"] == "first"
+    s.run("label", "ns", "shop", "istio.io/use-waypoint-")
+    assert "istio.io/use-waypoint" not in s.get("ns", "shop")["metadata"]["labels"]
+    has(s.run("label", "ns", "shop", "bad=not ok!", code=1), "a valid label must be")
+
+
+def patches_in_every_form(s):
+    patch = ("patch", "svc", "cart", "-n", "shop")
+    s.run(*patch, "-p", '{"spec":{"ports":[{"port":81,"name":"extra"}]}}')
+    s.run(*patch, "-p", '{"spec":{"ports":[{"port":9001,"$patch":"delete"}]}}')
+    s.run(*patch, "--type=json", "-p", '[{"op":"add","path":"/metadata/labels","value":{"q":"2"}}]')
+    s.run(*patch, "--type=merge", "-p", '{"metadata":{"labels":{"r":"3"}}}')
+    svc = s.get("svc", "cart", "-n", "shop")
+    assert sorted(p["port"] for p in svc["spec"]["ports"]) == [80, 81], svc["spec"]["ports"]
+    assert svc["metadata"]["labels"] == {"q": "2", "r": "3"}
+    has(s.run(*patch, "--type=json", "-p", '[{"op":"test","path":"/metadata/labels/q","value":"9"}]',
+              code=1), "invalid")
+    has(s.run("patch", "pa", "default", "-n", "shop", "-p", '{"spec":{}}', code=1), "not supported")
+    s.run("patch", "pod", "cart-1", "-n", "shop", "--subresource=status", "--type=merge", "-p",
+          '{"status":{"phase":"Running","podIP":"10.1.0.5","conditions":[{"type":"Ready","status":"True"}]}}')
+    has(s.run("get", "pod", "cart-1", "-n", "shop", "-o", "wide"), "1/1", "Running", "10.1.0.5")
+
+
+def makes_endpoint_slices(s):
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        slices = s.get("endpointslices", "-n", "shop")["items"]
+        ready = [e for sl in slices for e in sl["endpoints"] if e["conditions"]["ready"]]
+        if ready:
+            break
+    assert ready[0]["addresses"] == ["10.1.0.5"] and ready[0]["targetRef"]["name"] == "cart-1", slices
+    ports = {p["name"]: p["port"] for p in slices[0]["ports"]}
+    assert ports == {"http": 8080, "extra": 81}, ports
+
+
+def watches_while_things_change(s):
+    w = s.watch("cm", "-n", "shop")
+    time.sleep(1)  # kubectl's list is over; what follows comes by watch either way
+    s.run("create", "cm", "one", "-n", "shop", "--from-literal=a=b")
+    s.run("label", "cm", "one", "-n", "shop", "x=y")
+    s.run("delete", "cm", "one", "-n", "shop")
+    lines = [w.stdout.readline().strip() for _ in range(3)]
+    w.kill()
+    w.wait()
+    assert lines == ["configmap/one"] * 3, lines
+
+
+def applies_on_the_server_and_meets_conflicts(s):
+    one = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ssa, namespace: shop}\ndata: {a: '1', b: '2'}\n"
+    has(s.run("apply", "--server-side", "-f", "-", text=one), "serverside-applied")
+    has(s.run("apply", "--server-side", "--field-manager=other", "-f", "-",
+              text=one.replace("'1'", "'9'"), code=1), 'conflict with "kubectl"', ".data.a")
+    s.run("apply", "--server-side", "--field-manager=other", "--force-conflicts", "-f", "-",
+          text=one.replace("'1'", "'9'"))
+    s.run("apply", "--server-side", "-f", "-", text=one.replace("a: '1', ", ""))
+    assert s.get("cm", "ssa", "-n", "shop")["data"] == {"a": "9", "b": "2"}
+    s.run("apply", "--server-side", "--field-manager=other", "-f", "-", text=one.replace("a: '1', ", ""))
+    assert s.get("cm", "ssa", "-n", "shop")["data"] == {"b": "2"}
+
+
+def edits_replaces_and_diffs(s):
+    has(s.run("edit", "pa", "default", "-n", "shop"), "edited")
+    assert s.get("pa", "default", "-n", "shop")["spec"]["mtls"]["mode"] == "PERMISSIVE"
+    sa = s.get("sa", "cart", "-n", "shop")
+    sa["metadata"]["labels"] = {"k": "v"}
+    s.run("replace", "-f", "-", text=json.dumps(sa))
+    has(s.run("replace", "-f", "-", text=json.dumps(sa), code=1), "the object has been modified")
+    changed = MESH.replace("mode: STRICT", "mode: DISABLE")
+    has(s.run("diff", "-f", "-", text=changed, code=1), "DISABLE")
+    has(s.run("apply", "--dry-run=server", "-f", "-", text=changed), "server dry run")
+    assert s.get("pa", "default", "-n", "shop")["spec"]["mtls"]["mode"] == "PERMISSIVE"
+
+
+def refuses_what_is_wrong(s):
+    def apply(text):
+        return s.run("apply", "-f", "-", text=text, code=1)
+    has(apply("apiVersion: v1\nkind: Service\nmetadata: {name: x, namespace: shop}\n"
+              "spec: {ports: [{port: 80, portt: 3}], selektor: {a: b}}"),
+        'unknown field "spec.ports[0].portt"', 'unknown field "spec.selektor"')
+    has(apply("apiVersion: v1\nkind: Service\nmetadata: {name: Bad_Name, namespace: shop}\n"
+              "spec: {ports: [{port: 80}]}"), "a DNS-1035 label must")
+    has(apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: absent}"),
+        'namespaces "absent" not found')
+    has(apply("apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n"
+              "metadata: {name: x, namespace: shop}\nspec: {mtls: {mode: STRCIT}}"),
+        'Unsupported value: "STRCIT"')
+    has(s.run("create", "ns", "shop", code=1), "already exists")
+    has(s.run("get", "nothing", code=1), "the server doesn't have a resource type")
+    has(s.run("explain", "pod", code=1), "")
+
+
+def knows_who_asks(s):
+    has(s.run("auth", "can-i", "create", "pods", "-n", "shop"), "yes")
+    has(s.run("auth", "can-i", "create", "namespaces", user="node", code=1), "no")
+    has(s.run("auth", "can-i", "--list", "-n", "shop"), "*.*")
+    has(s.run("auth", "whoami"), "admin", "system:masters")
+    has(s.run("get", "pods", "-A", user="node", code=1), "a node may only read its own pods")
+    has(s.run("get", "pods", "-A", "--field-selector", "spec.nodeName=node-a", user="node"), "cart-1")
+    has(s.run("annotate", "pod", "cart-1", "-n", "shop", "ambient.istio.io/redirection=enabled",
+              user="node"), "annotated")
+    has(s.run("get", "secrets", "-A", user="node", code=1), "cannot list resource")
+    has(s.run("delete", "ns", "shop", user="node", code=1), "cannot delete resource")
+    has(s.run("get", "ns", "--as", "somebody", code=1), "not supported")
+
+
+def gives_out_tokens(s):
+    token = s.run("create", "token", "cart", "-n", "shop", "--audience=istio-ca", "--bound-object-kind=Pod",
+                  "--bound-object-name=cart-1").strip()
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+              "spec": {"token": token, "audiences": ["istio-ca"]}}
+    def ask(audience="istio-ca"):
+        review["spec"]["audiences"] = [audience]
+        return json.loads(s.run("create", "-f", "-", "-o", "json", text=json.dumps(review)))["status"]
+    status = ask()
+    assert status["authenticated"] and status["user"]["username"] == "system:serviceaccount:shop:cart"
+    assert status["user"]["extra"]["authentication.kubernetes.io/pod-name"] == ["cart-1"]
+    assert "authenticated" not in ask("other")
+    s.run("delete", "pod", "cart-1", "-n", "shop", "--grace-period=0", "--force")
+    assert "authenticated" not in ask()
+    has(s.run("create", "token", "cart", "-n", "shop", "--duration=1s", code=1), "10 minutes")
+
+
+def survives_kill_9(s):
+    s.run("create", "cm", "kept", "-n", "shop")
+    s.kill()
+    s.start()
+    assert s.get("cm", "kept", "-n", "shop")["metadata"]["name"] == "kept"
+    has(s.run("label", "cm", "kept", "-n", "shop", "a=b"), "labeled")
+
+
+def deletes_and_waits(s):
+    s.run("run", "p", "--image=x", "-n", "shop")
+    has(s.run("delete", "pod", "p", "-n", "shop"), "deleted")
+    has(s.run("delete", "pa,ap", "--all", "-n", "shop"), "deleted")
+    has(s.run("delete", "ns", "shop", "--timeout=30s"), "deleted")
+    has(s.run("get", "ns", "shop", code=1), "not found")
+    has(s.run("delete", "ns", "default", code=1), "may not be deleted")
+
+
+STEPS = [applies_a_mesh_twice_and_a_change, shows_tables_and_selects, labels_and_annotates,
+         patches_in_every_form, makes_endpoint_slices, watches_while_things_change,
+         applies_on_the_server_and_meets_conflicts, edits_replaces_and_diffs, refuses_what_is_wrong,
+         knows_who_asks, gives_out_tokens, survives_kill_9, deletes_and_waits]
+
+
+def main():
+    server = Server()
+    failed = 0
+    for n, step in enumerate(STEPS, 1):
+        try:
+            step(server)
+            print(f"ok {n} - kubectl_{step.__name__}")
+        except Exception as e:  # a step that fails must not hide the others
+            failed += 1
+            print("".join(f"# {line}\n" for line in f"{type(e).__name__}: {e}".splitlines()), end="")
+            print(f"not ok {n} - kubectl_{step.__name__}")
+        sys.stdout.flush()
+    code = server.stop()
+    print(f"{'ok' if code == 0 else 'not ok'} {len(STEPS) + 1} - the_server_ends_in_order")
+    print(f"1..{len(STEPS) + 1}")
+    return failed > 0 or code != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
