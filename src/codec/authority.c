@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The grammar is RFC 3986's authority as HTTP stacks read it, with one addition of ours: an IPv4
+ * address in IPv6 clothes is refused rather than converted, because the address check that follows
+ * would otherwise compare another address than the one that was written.
+ */
 #include "codec/authority.h"
 
 #include <stdio.h>

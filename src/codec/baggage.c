@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nothing is decoded and nothing trimmed: both ends of a tunnel must read the same bytes alike, and
+ * the other end may be a program that does exactly this (contract 2.5).
+ */
 #include "codec/baggage.h"
 
 /* In the order of the wire; BAGGAGE_WORKLOAD's key depends on the type. */

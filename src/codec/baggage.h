@@ -31,6 +31,6 @@ enum { BAGGAGE_MAX = 8192 }; /* bytes of one header line that are read */
 /* Appends; what is empty is left out. Bytes that may not stand in a header value become '?'. */
 void baggage_format(struct strbuf *out, const struct baggage *b);
 
-/* Merges one header line into b, which starts zeroed; the last value of a key wins. Values point into
- * text. -ERR_SYNTAX: not ASCII, nothing was merged. -ERR_TOO_LARGE. */
+/* Merges one header line into b, which starts zeroed; the last value of a key wins. Values point
+ * into text. -ERR_SYNTAX: not ASCII, nothing was merged. -ERR_TOO_LARGE. */
 MUST_USE int baggage_parse(struct baggage *b, const char *text, size_t len);

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One encoder and one decoder over two alphabets. The decoder accepts exactly one spelling of each
+ * value: tokens and keys that are compared as text must not have twins.
+ */
 #include "codec/base64.h"
 
 #include <limits.h>

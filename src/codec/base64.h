@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Base64 of RFC 4648: section 4 (with padding) and section 5 (URL-safe, padding optional on reading). */
+/* Base64 of RFC 4648: section 4 (with padding) and section 5 (URL-safe, padding optional on
+ * reading). */
 #pragma once
 
 #include <stddef.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Compression pointers may only go backwards, each below everything read so far: that alone bounds
+ * the work and makes loops impossible.
+ */
 #include <string.h>
 
 #include "base/num.h"

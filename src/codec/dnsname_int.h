@@ -10,8 +10,8 @@
 
 enum { DNSNAME_WIRE = 255, DNSNAME_LABEL = 63 };
 
-/* Offset behind the name at `at`; negative: it is not well-formed, or too long. Pointers may only go
- * backwards, and not into the header. */
+/* Offset behind the name at `at`; negative: it is not well-formed, or too long. Pointers may
+ * only go backwards, and not into the header. */
 MUST_USE int dnsname_skip(const uint8_t *msg, size_t len, size_t at);
 /* The name expanded, lower case. msg has passed dnsname_skip. */
 void dnsname_text(const uint8_t *msg, size_t at, char *text, size_t room);

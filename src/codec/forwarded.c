@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Writing follows what the real proxy sends, reading is lenient: the header only labels metrics. */
 #include "codec/forwarded.h"
 
 #include <strings.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A thin skin over the library: it adds limits, places in errors, paths and a merge patch, and
+ * takes away what could fail later (text that is not UTF-8, numbers that are not finite).
+ */
 #include "codec/json.h"
 
 #include <jansson.h>

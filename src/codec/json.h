@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON values: parsed within limits, read by key or path, built, merged, printed. A value is counted
- * (any thread may drop a reference; a tree that two threads see must no longer change). Getters accept
- * NULL and values of another kind and then answer "absent", so that lookups chain without checks.
+ * JSON values: parsed within limits, read by key or path, built, merged, printed. A value is
+ * counted (any thread may drop a reference; a tree that two threads see must no longer change).
+ * Getters accept NULL and values of another kind and then answer "absent", so that lookups chain
+ * without checks.
  *
  * A path is keys joined by dots ("metadata.name"), for fields whose names the program knows; keys
  * that come from users (labels, annotations) hold dots themselves and go through json_get.
@@ -61,7 +62,8 @@ struct json *json_at(const struct json *j, const char *path);
 size_t json_count(const struct json *j);
 struct json *json_item(const struct json *array, size_t i);
 
-/* The value itself, or the fallback where it is of another kind. An integral real counts as an int. */
+/* The value itself, or the fallback where it is of another kind. An integral real counts as an
+ * int. */
 const char *json_str(const struct json *j, const char *fallback);
 int64_t json_int(const struct json *j, int64_t fallback);
 double json_num(const struct json *j, double fallback); /* an int too */
@@ -117,8 +119,8 @@ bool json_remove_item(struct json *array, size_t i);
 struct json *json_make_object(struct json *object, const char *path);
 struct json *json_make_array(struct json *object, const char *path);
 
-/* RFC 7396. Takes target, which may be NULL; the result is the caller's. Null members that the patch
- * brings into new objects are dropped too. */
+/* RFC 7396. Takes target, which may be NULL; the result is the caller's. Null members that the
+ * patch brings into new objects are dropped too. */
 struct json *json_merge_patch(struct json *take_target, const struct json *patch);
 
 /* ---- printing */

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Both walkers share one reader of fields, which says "more is needed" without having consumed
+ * anything: the walker over memory takes that for a truncated message, the stream waits.
+ */
 #include "codec/pbwalk.h"
 
 #include <string.h>
@@ -62,8 +66,8 @@ static int read_fixed(const uint8_t *at, size_t left, size_t size, struct pb_fie
     return (int)size;
 }
 
-/* The header of one field: everything but the payload of PB_BYTES, whose length it leaves in f->len.
- * Bytes used; 0: more is needed. */
+/* The header of one field: everything but the payload of PB_BYTES, whose length it leaves in
+ * f->len. Bytes used; 0: more is needed. */
 static int read_head(const uint8_t *at, size_t left, struct pb_field *f)
 {
     int tag, n;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The layout is fixed by the specification of PROXY protocol version 2, sections 2.2 to 2.2.7. */
 #include "codec/proxyproto.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* W3C Trace Context 3.2: version 00 has exactly one length and lower-case digits only. */
 #include "codec/traceparent.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Slices point into what was given; only decoding copies, because only it changes bytes. */
 #include "codec/url.h"
 
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Parts of URLs: percent coding (RFC 3986 2.1) and query strings. Names, not requests: resolving and
- * fetching are done elsewhere. */
+/* Parts of URLs: percent coding (RFC 3986 2.1) and query strings. Names, not requests: resolving
+ * and fetching are done elsewhere. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,8 +19,8 @@ void url_encode(struct strbuf *out, struct slice text);
 /* What stands before and behind the first '?'; a fragment is cut off. */
 void url_split(struct slice target, struct slice *path, struct slice *query);
 
-/* One "key=value" after the other, still encoded; false at the end. Empty pieces are skipped, a piece
- * without '=' has an empty value. */
+/* One "key=value" after the other, still encoded; false at the end. Empty pieces are skipped, a
+ * piece without '=' has an empty value. */
 bool url_query_next(struct slice *rest, struct slice *key, struct slice *value);
 /* Appends the decoded value of the first parameter of that name. 1: found; 0: not there;
  * -ERR_SYNTAX. */
@@ -28,8 +28,8 @@ MUST_USE int url_query_get(struct slice query, const char *name, struct strbuf *
 /* Appends "name=value", behind a '&' where out does not end in '?' or is empty. */
 void url_query_add(struct strbuf *out, const char *name, const char *value);
 
-/* scheme://host[:port][/path]: for configured addresses. Nothing is decoded; brackets of an IPv6 host
- * are taken off; port 0 where none is given. Userinfo, query and fragment are refused. */
+/* scheme://host[:port][/path]: for configured addresses. Nothing is decoded; brackets of an IPv6
+ * host are taken off; port 0 where none is given. Userinfo, query and fragment are refused. */
 struct url {
     struct slice scheme;
     struct slice host;

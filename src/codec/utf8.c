@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* A table instead of bit tricks: each row is a row of RFC 3629's grammar. */
 #include "codec/utf8.h"
 
 #include <stdint.h>

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parser's events are built into values with an explicit stack, so that depth is a number and
+ * not the machine's stack. Every value is charged to the document's budget before it exists; an
+ * alias is charged with all it stands for before it is copied.
+ */
 #include "codec/yaml.h"
 
 #include <yaml.h>

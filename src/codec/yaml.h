@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * YAML to JSON values, document by document, the way kubectl reads manifests: the scalars of YAML 1.1
- * as its library knows them ("yes", "no", "on", "off", "y", "n" are booleans, 0644 is octal), merge
- * keys applied, the last of equal keys wins, dates stay strings. Aliases are expanded within a budget,
- * so that a small bomb stays small.
+ * YAML to JSON values, document by document, the way kubectl reads manifests: the scalars of YAML
+ * 1.1 as its library knows them ("yes", "no", "on", "off", "y", "n" are booleans, 0644 is octal),
+ * merge keys applied, the last of equal keys wins, dates stay strings. Aliases are expanded within
+ * a budget, so that a small bomb stays small.
  */
 #pragma once
 
@@ -28,8 +28,8 @@ MUST_USE int yaml_reader_new(struct yaml_reader **out, const char *text, size_t 
 void yaml_reader_free(struct yaml_reader *y);
 AUTO_DEFINE(yaml_reader, struct yaml_reader *, yaml_reader_free);
 
-/* 1: out is the next document, the caller's (an empty one is null); 0: the end. -ERR_SYNTAX with line
- * and column, -ERR_TOO_LARGE; both are final. */
+/* 1: out is the next document, the caller's (an empty one is null); 0: the end. -ERR_SYNTAX with
+ * line and column, -ERR_TOO_LARGE; both are final. */
 MUST_USE int yaml_reader_next(struct yaml_reader *y, struct json **out, struct diag *why);
 /* The line (from 1) on which the document last returned begins. */
 size_t yaml_reader_line(const struct yaml_reader *y);

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rules are those of the YAML library under kubectl, seen in its behaviour: a manifest must
+ * mean the same to us as to the tool it was written for, surprises included.
+ */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>

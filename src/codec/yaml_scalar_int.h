@@ -6,6 +6,6 @@
 
 #include "codec/json.h"
 
-/* text is zero-terminated. One reference for the caller; NULL: an infinity or NaN, which JSON cannot
- * hold. */
+/* text is zero-terminated. One reference for the caller; NULL: an infinity or NaN, which JSON
+ * cannot hold. */
 struct json *yaml_scalar_value(const char *text, size_t len);

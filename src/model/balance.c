@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nothing is remembered between choices (contract 3.3): the same world, source and seed give the
+ * same endpoint, in the proxy as in a simulation.
+ */
 #include "model/balance.h"
 
 #include <string.h>
@@ -119,7 +123,8 @@ bool balance_choose(const struct world *w, const struct balance_query *q, struct
         total = rank > best ? 0 : total;
         best = rank;
         total += b.workload->capacity;
-        /* Each newcomer replaces the choice with its share of the total: one pass is fair to all. */
+        /* Each newcomer replaces the choice with its share of the total: one pass is fair to
+         * all. */
         if (b.workload->capacity > 0 && rand_seq_below(&chance, total) < b.workload->capacity) {
             *out = (struct balance_pick){b, balance_target_port(q->service, &b, q->port)};
         }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which endpoint of a service takes a connection (contract 3.3). Pure: chance comes in as a seed. */
+/* Which endpoint of a service takes a connection (contract 3.3). Pure: chance comes in as a
+ * seed. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Hundreds of workloads name the same waypoint: the strings in a reference are the pool's. */
 #include "model/gateway.h"
 
 #include "model/gateway_int.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a workload or service names its waypoint or network gateway (contract 5.7, GatewayAddress). */
+/* How a workload or service names its waypoint or network gateway (contract 5.7,
+ * GatewayAddress). */
 #pragma once
 
 #include <stdbool.h>

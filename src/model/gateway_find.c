@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A reference is resolved at the moment of a decision, never stored: what it names may come, go or
+ * change kind with any world.
+ */
 #include "model/gateway_find_int.h"
 
 const struct service *gateway_service(const struct world *w, const struct gateway *g,
@@ -36,7 +40,8 @@ static bool is_it(const struct workload *w, const struct identity *id, const str
 bool gateway_has_member(const struct world *w, const struct gateway *g, const struct identity *id,
                         const struct ip *ip)
 {
-    /* As for any address that is asked about, a workload comes before a service (contract 3.2.1). */
+    /* As for any address that is asked about, a workload comes before a service (contract
+     * 3.2.1). */
     const struct workload *one = g->kind == GATEWAY_ADDRESS ? gateway_workload(w, g) : NULL;
     const struct service *s = one ? NULL : gateway_service(w, g, id->ns);
     struct world_cursor c = {0};

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The URI and its three parts lie in one allocation; the parts are separate strings because they
+ * are what decisions compare, and cutting the URI again would be one more place to get wrong.
+ */
 #include "model/identity.h"
 
 #include <string.h>

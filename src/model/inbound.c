@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a CONNECT may reach, decided before policy is asked: the checks keep a tunnel's client from
+ * choosing a destination that is not this workload.
+ */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,8 +28,8 @@ static void refuse(struct inbound *out, unsigned status, enum route_reason reaso
                     what[0] != '\0' ? ": " : "", what);
 }
 
-/* Does the address behind the authority have a waypoint that the local workload is part of? Then this
- * is a waypoint that takes what is meant for others (contract 3.4 step 4). */
+/* Does the address behind the authority have a waypoint that the local workload is part of? Then
+ * this is a waypoint that takes what is meant for others (contract 3.4 step 4). */
 static bool is_waypoint_for(const struct world *w, const struct inbound_query *q)
 {
     const char *ns = q->local->identity->ns;

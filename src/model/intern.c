@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pool holds one reference to everything it knows and lets go in sweeps, so that the threads
+ * which drop the other references never touch the table.
+ */
 #include "model/intern.h"
 
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A pool of strings and identities that many workloads share: cluster, namespace, node, owner names.
- * Belongs to one thread, the one that builds workloads and services; what it hands out is counted
- * across threads and may outlive the pool.
+ * A pool of strings and identities that many workloads share: cluster, namespace, node, owner
+ * names. Belongs to one thread, the one that builds workloads and services; what it hands out is
+ * counted across threads and may outlive the pool.
  */
 #pragma once
 
@@ -29,6 +29,7 @@ const struct identity *intern_identity(struct intern *pool, const char *trust_do
 /* The pool's equal of id, counted for the caller. */
 const struct identity *intern_same(struct intern *pool, const struct identity *id);
 
-/* Drops what nobody but the pool holds. Runs by itself when the pool has doubled since last time. */
+/* Drops what nobody but the pool holds. Runs by itself when the pool has doubled since last
+ * time. */
 void intern_sweep(struct intern *pool);
 size_t intern_count(const struct intern *pool);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Laying an object and all it points to into one allocation. The same code runs twice: first without
- * memory, to measure, then with it. In the first run every room is NULL and nothing is written.
+ * Laying an object and all it points to into one allocation. The same code runs twice: first
+ * without memory, to measure, then with it. In the first run every room is NULL and nothing is
+ * written.
  */
 #pragma once
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* A policy is read on every connection and changed never: laid out once, in the order it is
+ * read. */
 #include "model/policy.h"
 
 #include <string.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One policy is a pure function of the connection; the verdict is a pure function of which policies
+ * matched. The two halves meet in struct tally, so that the order of policies cannot matter.
+ */
 #include "model/rbac.h"
 
 #include <stdio.h>
@@ -199,7 +203,8 @@ static void count_named(struct tally *t, const struct world *w, const struct wor
     }
 }
 
-/* A DENY that matches stands whatever else is unknown; an ALLOW does not, as what is unknown may deny. */
+/* A DENY that matches stands whatever else is unknown; an ALLOW does not, as what is unknown may
+ * deny. */
 static void conclude(struct rbac_verdict *v, const struct tally *t)
 {
     if (t->deny) {

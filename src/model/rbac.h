@@ -2,8 +2,8 @@
 /*
  * May this connection enter this workload? Layer-4 authorization, contract 4.3-4.5, as one pure
  * function: the proxy, `ambit why`, simulations and tests call the same one. Two deliberate
- * differences from the contract fail closed: a policy that the workload names but the world does not
- * know is not skipped, and a policy that could not be decoded denies.
+ * differences from the contract fail closed: a policy that the workload names but the world does
+ * not know is not skipped, and a policy that could not be decoded denies.
  */
 #pragma once
 

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The steps of contract 3.2.1 in their order, each with its own lookup: step 5 asks on the proxy's
+ * network and prefers workloads, step 7 on the source's network and prefers services. The
+ * difference is old and visible, so it is kept.
+ */
 #include "model/route.h"
 
 #include <stdarg.h>
@@ -143,7 +148,8 @@ static bool choose_ip(const struct hop *h, struct ip *out)
     return take_ip(h, h->family, out) || take_ip(h, IP_NONE, out);
 }
 
-/* TCP goes to the hop, on that port; who answers must be one of the expected. False: it was denied. */
+/* TCP goes to the hop, on that port; who answers must be one of the expected. False: it was
+ * denied. */
 static bool go_to(struct routing *r, const struct hop *h, uint16_t port)
 {
     struct route *out = r->out;
@@ -340,7 +346,7 @@ static void without_service_waypoint(struct routing *r, const struct service *ad
         world_service_at(r->world, q->source->network, &q->dst.ip, q->source->identity->ns);
     struct hop h = {
         .port = q->dst.port, .asked = q->dst.ip, .family = (enum ip_family)q->dst.ip.family};
-    bool found = false;
+    bool found;
 
     if (s) {
         set_service(r, s);

@@ -64,7 +64,8 @@ struct route {
     enum route_kind kind;
     enum route_reason reason;
     struct diag detail; /* of a ROUTE_DENY: the sentence for the log */
-    /* Where TCP goes. Family IP_NONE with resolve set: look the name up, then call route_resolved. */
+    /* Where TCP goes. Family IP_NONE with resolve set: look the name up, then call
+     * route_resolved. */
     struct endpoint tcp;
     const char *resolve;             /* hostname of an address-less workload; NULL: tcp is final */
     enum ip_family resolve_family;   /* preferred; any other will do */
@@ -119,8 +120,8 @@ struct inbound {
 void inbound_decide(struct inbound *out, const struct world *w, const struct inbound_query *q);
 void inbound_fini(struct inbound *in);
 
-/* The service an inbound connection is counted under (contract 9.2): the one that the forwarded header
- * names if the workload belongs to it, else the first of its services with a port that leads to
- * dst_port. NULL: none. Borrowed from the world. */
+/* The service an inbound connection is counted under (contract 9.2): the one that the forwarded
+ * header names if the workload belongs to it, else the first of its services with a port that
+ * leads to dst_port. NULL: none. Borrowed from the world. */
 const struct service *inbound_service(const struct world *w, const struct workload *local,
                                       const char *forwarded_host, uint16_t dst_port);

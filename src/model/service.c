@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* SANs are parsed once, when the service arrives, not on every handshake that expects them. */
 #include "model/service.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One service (contract 5.7, Service). Immutable and counted like struct workload, and made the same
- * way. Its endpoints are not in here: the world knows them.
+ * One service (contract 5.7, Service). Immutable and counted like struct workload, and made the
+ * same way. Its endpoints are not in here: the world knows them.
  */
 #pragma once
 

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A slot has one writer on each side: publishers exchange `pending`, the loop owns `current`.
+ * Counting does the rest.
+ */
 #include "model/snap.h"
 
 #include <stddef.h>

@@ -4,8 +4,8 @@
  *
  * A publisher on any thread builds a whole new value and hands it to every slot; each loop adopts
  * the newest between turns. Inside a turn snap_now() is a plain pointer that cannot change or die;
- * what outlives the turn takes its own reference. A value whose last reference ends on a loop is not
- * freed there, which would stall it, but left in the publisher's bin.
+ * what outlives the turn takes its own reference. A value whose last reference ends on a loop is
+ * not freed there, which would stall it, but left in the publisher's bin.
  */
 #pragma once
 
@@ -44,8 +44,8 @@ void snap_publish(struct snap_slot *slots, unsigned count, struct snap *take_s);
 /* Frees what loops left behind; the publisher's thread, off the loops. Returns how many. */
 unsigned snap_bin_empty(struct snap_bin *bin);
 
-/* The owning loop, between turns: one relaxed load when there is nothing new. True when a newer value
- * was adopted. */
+/* The owning loop, between turns: one relaxed load when there is nothing new. True when a newer
+ * value was adopted. */
 bool snap_adopt(struct snap_slot *slot);
 /* Borrowed until the turn ends. NULL before the first adoption. */
 static inline struct snap *snap_now(const struct snap_slot *slot)

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A shard is written once, by the thread that makes it, and never again. A lookup touches one
+ * shard, one bucket, and then the values themselves; a delta copies the touched shards and 256
+ * pointers.
+ */
 #include <assert.h>
 #include <string.h>
 
@@ -44,7 +49,8 @@ void table_edits_fini(struct table_edits *e)
     *e = (struct table_edits){.at = NULL};
 }
 
-/* The edits sorted by shard, stably; first[s] to first[s + 1] are those of shard s. The caller's. */
+/* The edits sorted by shard, stably; first[s] to first[s + 1] are those of shard s. The
+ * caller's. */
 static struct table_edit *sort_edits(const struct table_edits *e, size_t first[TABLE_SHARDS + 1])
 {
     struct table_edit *sorted = mem_array(e->count, sizeof(*sorted));
@@ -86,7 +92,8 @@ static struct shard *shard_new(const struct entry *entries, uint32_t count)
     for (uint32_t b = 0; b < buckets; b++) {
         s->start[b + 1] += s->start[b];
     }
-    /* Filling moves each start to its bucket's end, which is the next one's start: shifted back after. */
+    /* Filling moves each start to its bucket's end, which is the next one's start: shifted back
+     * after. */
     for (uint32_t i = 0; i < count; i++) {
         uint32_t at = s->start[entries[i].hash & s->mask]++;
         s->value[at] = entries[i].value;

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two kinds of text: what is a workload's own lies in its allocation, what it shares with others is
+ * the pool's. The two tables below are the whole difference.
+ */
 #include "model/workload.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One workload as the control plane describes it (contract 5.7, Workload). Immutable, counted across
- * threads, one allocation beside the strings it shares with others; a node may hold 100,000.
+ * One workload as the control plane describes it (contract 5.7, Workload). Immutable, counted
+ * across threads, one allocation beside the strings it shares with others; a node may hold 100,000.
  *
  * To make one, fill a struct workload on the stack with borrowed pointers and give it to
  * workload_new, which copies everything.

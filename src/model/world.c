@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading a world. Only three tables own what they hold; the others are ways to find it, and hold
+ * by construction nothing that the owning tables of the same world do not.
+ */
 #include "model/world.h"
 
 #include <string.h>

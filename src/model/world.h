@@ -36,13 +36,14 @@ struct world_delta *world_delta_new(const struct world *base);
 void world_delta_free(struct world_delta *d);
 AUTO_DEFINE(world_delta, struct world_delta *, world_delta_free);
 
-/* Each takes the caller's reference. The last word about a key wins. False when nothing changes: base
- * already holds an equal one (and keeps it, so that a resync costs no memory), or a broken policy
- * would replace a good one. */
+/* Each takes the caller's reference. The last word about a key wins. False when nothing changes:
+ * base already holds an equal one (and keeps it, so that a resync costs no memory), or a broken
+ * policy would replace a good one. */
 bool world_put_workload(struct world_delta *d, const struct workload *take_w);
 bool world_put_service(struct world_delta *d, const struct service *take_s);
 bool world_put_policy(struct world_delta *d, const struct policy *take_p);
-/* uid, or "namespace/hostname" of a service; of a policy "namespace/name". False: there was none. */
+/* uid, or "namespace/hostname" of a service; of a policy "namespace/name". False: there was
+ * none. */
 bool world_remove_address(struct world_delta *d, const char *name);
 bool world_remove_policy(struct world_delta *d, const char *key);
 size_t world_delta_count(const struct world_delta *d);
@@ -86,8 +87,8 @@ const struct service *world_service_at(const struct world *w, const char *networ
 struct host_query {
     const char *client_ns;
     const char *preferred_ns; /* NULL: none */
-    /* For DNS: only services with an exact VIP or a hostname that ends so (".svc.cluster.local") are
-     * candidates. NULL: all are. */
+    /* For DNS: only services with an exact VIP or a hostname that ends so (".svc.cluster.local")
+     * are candidates. NULL: all are. */
     const char *headless_suffix;
 };
 const struct service *world_service_for_host(const struct world *w, const char *hostname,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is accepted is put together again: the same text for an address, the same parts for a name. */
+/* What is accepted is put together again: the same text for an address, the same parts for a
+ * name. */
 #include <assert.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parser against the rule written the long way: of all items with a key, the last one whose text
- * between the first and second '=' is not empty. And what was read writes and reads back. */
+/* The parser against the rule written the long way: of all items with a key, the last one whose
+ * text between the first and second '=' is not empty. And what was read writes and reads back. */
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>

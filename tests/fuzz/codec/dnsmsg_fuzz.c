@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A query that parses gets an answer that parses as an answer to it; an upstream's answer that is taken
- * can be handed on within any room. Input: length of the query (2 bytes), room (2), query, answer. */
+/* A query that parses gets an answer that parses as an answer to it; an upstream's answer that
+ * is taken can be handed on within any room. Input: length of the query (2 bytes), room (2),
+ * query, answer. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

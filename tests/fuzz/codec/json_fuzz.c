@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What parses prints to text that parses to the same value; limits hold; a merge patch of a value onto
- * itself changes nothing but nulls. */
+/* What parses prints to text that parses to the same value; limits hold; a merge patch of a
+ * value onto itself changes nothing but nulls. */
 #include <assert.h>
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A message walked in memory and the same message arriving in pieces show the same fields and end the
- * same way. */
+/* A message walked in memory and the same message arriving in pieces show the same fields and
+ * end the same way. */
 #include <assert.h>
 #include <string.h>
 

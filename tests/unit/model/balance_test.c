@@ -242,6 +242,7 @@ TEST(the_target_port)
         {"named port unknown", "80:0", "shop/web.local", 0, 0, 0},
         {"no such port", "81:8080", "shop/web.local", 0, 0, 0},
         {"tunnel with port", "81:8080", "shop/web.local", APP_TUNNEL_PROXY, 9000, 80},
+        {"tunnel with port, named port", "80:0", "shop/web.local", APP_TUNNEL_PROXY, 9000, 80},
         {"tunnel without port", "81:8080", "shop/web.local", APP_TUNNEL_PROXY, 0, 0},
     };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Small meshes for tests, written as text: lists are separated by commas, everything may be left out.
- * A wrong text exits: a test must not pass because its mesh was empty. */
+/* Small meshes for tests, written as text: lists are separated by commas, everything may be left
+ * out. A wrong text exits: a test must not pass because its mesh was empty. */
 #pragma once
 
 #include "model/intern.h"

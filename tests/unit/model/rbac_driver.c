@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decides the cases of rbac_oracle.py: one JSON object a line comes in, one verdict a line goes out.
- * A flag bends one rule by bending the input, to show that the oracle would notice:
+ * Decides the cases of rbac_oracle.py: one JSON object a line comes in, one verdict a line goes
+ * out. A flag bends one rule by bending the input, to show that the oracle would notice:
  *     presence   "is there" becomes "begins with nothing"
  *     negative   negative lists are lost
  *     empty      a match without any value matches everything

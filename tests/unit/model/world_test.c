@@ -468,8 +468,9 @@ static void put_many(struct mesh *m, unsigned count, const char *node)
     mesh_commit(m);
 }
 
-/* 64 MiB for 100,000, with the process and its connections in it: 450 bytes each leave a third free.
- * Where the allocator does not count (sanitizers), the counts below are what is left of the test. */
+/* 64 MiB for 100,000, with the process and its connections in it: 450 bytes each leave a third
+ * free. Where the allocator does not count (sanitizers), the counts below are what is left of
+ * the test. */
 TEST(a_hundred_thousand_workloads_fit_and_a_resync_costs_nothing)
 {
     enum { COUNT = 100000, BYTES_EACH = 450 };
