@@ -269,6 +269,29 @@ TEST(where_connections_go)
     }
 }
 
+TEST(the_target_port_is_what_the_far_end_will_see)
+{
+    static const struct {
+        const char *dst;
+        unsigned want;
+    } rows[] = {
+        {"192.0.2.1:443", 443}, {"10.1.0.3:9000", 9000}, {"10.96.0.2:80", 8080},
+        {"10.96.0.1:80", 8080}, {"10.96.0.3:80", 80},    {"10.1.0.4:81", 81},
+        {"10.96.0.5:80", 80},
+    };
+    AUTO(mesh) struct mesh m;
+
+    build(&m);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct route r = {0};
+        route_row(&m, &(struct row){.dst = rows[i].dst}, &r);
+        printf("# %s\n", rows[i].dst);
+        CHECK_INT(r.target_port, rows[i].want);
+        CHECK_INT(r.service_port, r.service ? 80 : 0);
+        route_fini(&r);
+    }
+}
+
 TEST(a_resolved_name_completes_the_route)
 {
     AUTO(mesh) struct mesh m;
