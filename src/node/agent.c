@@ -23,7 +23,7 @@ struct known_pod {
 struct agent {
     struct enrolment_env env;
     struct task task;
-    struct task *watcher;
+    struct list watchers;
     struct map pods;
     struct map namespaces;
     char **excluded; /* NULL at the end */
@@ -212,8 +212,8 @@ static void run(struct task *t, unsigned why)
         a->open = true;
         zds_server_open(a->env.zds);
     }
-    if (a->watcher) {
-        task_wake(a->watcher, WAKE_CHILD);
+    list_for_each (n, &a->watchers) {
+        task_wake(container_of(n, struct agent_watcher, in_agent)->task, WAKE_CHILD);
     }
 }
 
@@ -243,6 +243,7 @@ int agent_new(const struct agent_config *config, struct agent **out, struct diag
 {
     AUTO(agent) struct agent *a = mem_new(struct agent);
 
+    list_init(&a->watchers);
     map_init(&a->pods);
     map_init(&a->namespaces);
     task_init(&a->task, config->loop, "agent", run);
@@ -257,7 +258,7 @@ int agent_new(const struct agent_config *config, struct agent **out, struct diag
         .probes = config->probes,
     };
     a->excluded = dup_list(config->excluded);
-    int r = zds_server_new(config->loop, config->zds_path, &a->env.zds, why);
+    int r = zds_server_new(config->loop, config->zds_path, &a->task, &a->env.zds, why);
     if (r < 0) {
         return r;
     }
@@ -301,9 +302,10 @@ const struct enrolment *agent_find(const struct agent *a, const char *uid)
     return k ? k->enrolment : NULL;
 }
 
-void agent_watch(struct agent *a, struct task *t)
+void agent_watch(struct agent *a, struct agent_watcher *w, struct task *t)
 {
-    a->watcher = t;
+    w->task = t;
+    list_append(&a->watchers, &w->in_agent);
 }
 
 struct agent_counts agent_counts(const struct agent *a)

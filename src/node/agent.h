@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "base/list.h"
 #include "io/jobs.h"
 #include "node/capture.h"
 #include "node/enrolment.h"
@@ -38,8 +39,13 @@ bool agent_is_ready(const struct agent *a);
 
 /* The pod with this uid; NULL if the agent does not know it (yet). Borrowed until the next turn. */
 const struct enrolment *agent_find(const struct agent *a, const char *uid);
-/* Woken with WAKE_CHILD whenever a pod's standing may have changed; NULL: nobody. */
-void agent_watch(struct agent *a, struct task *t);
+/* Embedded in whoever wants to hear, with WAKE_CHILD, that a pod's standing or the number of proxies may
+ * have changed. It stays where it is for the agent's life, or until list_remove. */
+struct agent_watcher {
+    struct list in_agent;
+    struct task *task;
+};
+void agent_watch(struct agent *a, struct agent_watcher *w, struct task *t);
 
 struct agent_counts {
     unsigned pods; /* known on this node */

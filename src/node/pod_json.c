@@ -188,13 +188,14 @@ struct json *pod_status_patch(const struct pod_spec *spec, enum pod_phase phase,
     return patch;
 }
 
-struct json *pod_announce_patch(bool enabled)
+struct json *pod_announce_patch(const char *uid, bool enabled)
 {
     struct json *patch = json_new_object();
     struct json *annotations = json_make_object(patch, "metadata.annotations");
 
     json_set(annotations, ANNOTATION_REDIRECT,
              enabled ? json_new_str(ANNOTATED_AS_ENABLED) : json_new_null());
+    json_set_str(json_object_at(patch, "metadata"), "uid", uid);
     return patch;
 }
 

@@ -24,7 +24,8 @@ MUST_USE int pod_namespace_from_json(const struct json *object, struct pod_event
 struct json *pod_create_body(const struct pod_spec *spec);
 /* A merge patch of pods/status. */
 struct json *pod_status_patch(const struct pod_spec *spec, enum pod_phase phase, bool ready);
-/* A merge patch of pods/status (which needs fewer rights than one of the pod). */
-struct json *pod_announce_patch(bool enabled);
+/* A merge patch of pods/status (which needs fewer rights than one of the pod). A pod of that name with
+ * another uid is left alone: the server sees a conflict. */
+struct json *pod_announce_patch(const char *uid, bool enabled);
 /* Nobody but us ends a local pod, so there is nothing to wait for. */
 struct json *pod_delete_body(void);

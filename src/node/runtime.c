@@ -20,6 +20,7 @@ struct entry {
 struct runtime {
     struct local_env env;
     struct task task;
+    struct agent_watcher watcher;
     struct runtime_api *api;
     struct list entries;
     unsigned count;
@@ -229,6 +230,7 @@ int runtime_new(const struct runtime_config *config, struct runtime **out, struc
     AUTO(runtime) struct runtime *r = mem_new(struct runtime);
 
     list_init(&r->entries);
+    list_init(&r->watcher.in_agent);
     task_init(&r->task, config->loop, "local runtime", run);
     int len = snprintf(r->run_dir, sizeof(r->run_dir), "%s", config->run_dir);
     if (len <= 0 || (size_t)len >= sizeof(r->run_dir)) {
@@ -250,7 +252,7 @@ int runtime_new(const struct runtime_config *config, struct runtime **out, struc
         return result;
     }
     adopt_all(r);
-    agent_watch(config->agent, &r->task);
+    agent_watch(config->agent, &r->watcher, &r->task);
     *out = MOVE(r);
     return 0;
 }
@@ -262,9 +264,7 @@ void runtime_free(struct runtime *r)
     if (!r) {
         return;
     }
-    if (r->env.agent) {
-        agent_watch(r->env.agent, NULL);
-    }
+    list_remove(&r->watcher.in_agent);
     runtime_api_free(r->api);
     while ((n = list_take_first(&r->entries))) {
         struct entry *e = container_of(n, struct entry, in_runtime);

@@ -261,9 +261,7 @@ void zds_conn_close(struct zds_conn *c)
     bool was_newest = zds_server_is_newest(s, c);
     list_remove(&c->in_server);
     s->conn_count--;
-    if (was_newest) {
-        zds_server_lost_newest(s);
-    }
+    zds_server_lost(s, was_newest);
     if (c->under_way) {
         give_up_order(MOVE(c->under_way));
     }

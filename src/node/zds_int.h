@@ -9,6 +9,7 @@
 
 struct zds_server {
     struct loop *loop;
+    struct task *owner;
     struct task task; /* accepts */
     struct fd_watch watch;
     struct timer pace; /* armed while too many connections came at once */
@@ -76,7 +77,7 @@ bool zds_conn_is_ready(const struct zds_conn *c); /* has said hello */
 
 /* zds_server.c: what connections report */
 void zds_server_welcome(struct zds_server *s, struct zds_conn *c);
-void zds_server_lost_newest(struct zds_server *s);
+void zds_server_lost(struct zds_server *s, bool was_newest);
 bool zds_server_is_newest(const struct zds_server *s, const struct zds_conn *c);
 void zds_server_added(struct zds_server *s, struct zds_conn *c, struct zds_member *m, int result,
                       const struct diag *why);

@@ -179,6 +179,7 @@ void zds_server_welcome(struct zds_server *s, struct zds_conn *c)
         }
     }
     zds_conn_order(c, ZDS_ORDER_SNAPSHOT_SENT, NULL);
+    task_wake(s->owner, WAKE_CHILD);
 }
 
 bool zds_server_is_newest(const struct zds_server *s, const struct zds_conn *c)
@@ -188,7 +189,7 @@ bool zds_server_is_newest(const struct zds_server *s, const struct zds_conn *c)
 
 /* Additions during an upgrade went to the newest alone: when that one dies, the one before it has
  * to learn them. What it knows already changes nothing there. */
-void zds_server_lost_newest(struct zds_server *s)
+static void tell_heir(struct zds_server *s)
 {
     struct zds_conn *heir = newest(s);
 
@@ -201,6 +202,14 @@ void zds_server_lost_newest(struct zds_server *s)
             zds_conn_order(heir, ZDS_ORDER_ADD, m);
         }
     }
+}
+
+void zds_server_lost(struct zds_server *s, bool was_newest)
+{
+    if (was_newest) {
+        tell_heir(s);
+    }
+    task_wake(s->owner, WAKE_CHILD);
 }
 
 void zds_server_added(struct zds_server *s, struct zds_conn *c, struct zds_member *m, int result,
@@ -288,11 +297,13 @@ unsigned zds_server_proxies(const struct zds_server *s)
     return count;
 }
 
-int zds_server_new(struct loop *l, const char *path, struct zds_server **out, struct diag *why)
+int zds_server_new(struct loop *l, const char *path, struct task *owner, struct zds_server **out,
+                   struct diag *why)
 {
     AUTO(zds_server) struct zds_server *s = mem_new(struct zds_server);
 
     s->loop = l;
+    s->owner = owner;
     list_init(&s->conns);
     list_init(&s->members);
     s->watch.fd = -1;

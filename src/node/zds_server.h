@@ -23,9 +23,10 @@ struct zds_server;
 struct zds_member;
 
 void zds_server_free(struct zds_server *s); /* after its members */
-/* Binds path (0600; a stale socket there is replaced) and lets proxies wait until zds_server_open. */
-MUST_USE int zds_server_new(struct loop *l, const char *path, struct zds_server **out,
-                            struct diag *why);
+/* Binds path (0600; a stale socket there is replaced) and lets proxies wait until zds_server_open.
+ * owner is woken with WAKE_CHILD when proxies come and go. */
+MUST_USE int zds_server_new(struct loop *l, const char *path, struct task *owner,
+                            struct zds_server **out, struct diag *why);
 AUTO_DEFINE(zds_server, struct zds_server *, zds_server_free);
 
 /* The members are complete: whoever is not among them may be forgotten by the proxies. */

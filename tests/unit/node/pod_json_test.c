@@ -160,11 +160,12 @@ TEST(requests_are_what_the_api_takes)
                     "{\"status\":{\"phase\":\"Running\",\"podIP\":\"10.0.0.5\",\"podIPs\":[{\"ip\":"
                     "\"10.0.0.5\"},{\"ip\":\"fd00::5\"}],\"conditions\":[{\"type\":\"Ready\","
                     "\"status\":\"True\"}]}}"));
+    CHECK(prints_as(pod_announce_patch("u1", true),
+                    "{\"metadata\":{\"annotations\":{\"ambient.istio.io/"
+                    "redirection\":\"enabled\"},\"uid\":\"u1\"}}"));
     CHECK(prints_as(
-        pod_announce_patch(true),
-        "{\"metadata\":{\"annotations\":{\"ambient.istio.io/redirection\":\"enabled\"}}}"));
-    CHECK(prints_as(pod_announce_patch(false),
-                    "{\"metadata\":{\"annotations\":{\"ambient.istio.io/redirection\":null}}}"));
+        pod_announce_patch("u1", false),
+        "{\"metadata\":{\"annotations\":{\"ambient.istio.io/redirection\":null},\"uid\":\"u1\"}}"));
     CHECK(prints_as(pod_delete_body(), "{\"apiVersion\":\"v1\",\"kind\":\"DeleteOptions\","
                                        "\"gracePeriodSeconds\":0}"));
 }

@@ -38,7 +38,7 @@ static void rig_start(struct rig *g)
     }
     (void)snprintf(g->path, sizeof(g->path), "%s/ztunnel.sock", g->dir);
     task_init(&g->owner, g->loop, "owner", on_wake);
-    if (zds_server_new(g->loop, g->path, &g->server, NULL) < 0) {
+    if (zds_server_new(g->loop, g->path, &g->owner, &g->server, NULL) < 0) {
         exit(1);
     }
 }
