@@ -83,7 +83,7 @@ static int skip_questions(const uint8_t *msg, size_t len, unsigned count)
 }
 
 /* The EDNS record among those that follow the questions, if any. */
-static int read_edns(struct dns_query *q, const uint8_t *msg, size_t len, size_t at, unsigned count)
+static int read_edns(struct dns_request *q, const uint8_t *msg, size_t len, size_t at, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         struct record r;
@@ -101,7 +101,7 @@ static int read_edns(struct dns_query *q, const uint8_t *msg, size_t len, size_t
     return 0;
 }
 
-int dns_query_parse(struct dns_query *out, const uint8_t *msg, size_t len)
+int dns_request_parse(struct dns_request *out, const uint8_t *msg, size_t len)
 {
     struct header h;
     int end;
@@ -114,7 +114,7 @@ int dns_query_parse(struct dns_query *out, const uint8_t *msg, size_t len)
     if ((h.flags & FLAG_QR) || end < 0) {
         return -ERR_SYNTAX;
     }
-    *out = (struct dns_query){.id = h.id,
+    *out = (struct dns_request){.id = h.id,
                               .opcode = (uint8_t)(h.flags >> OPCODE_SHIFT & 15),
                               .recursion_desired = h.flags & FLAG_RD,
                               .checking_disabled = h.flags & FLAG_CD,
@@ -129,7 +129,7 @@ int dns_query_parse(struct dns_query *out, const uint8_t *msg, size_t len)
     return read_edns(out, msg, len, (size_t)end, (unsigned)h.answers + h.authority + h.additional);
 }
 
-enum dns_rcode dns_query_verdict(const struct dns_query *q)
+enum dns_rcode dns_request_verdict(const struct dns_request *q)
 {
     if (q->opcode != 0) {
         return DNS_NOTIMP;
@@ -137,14 +137,14 @@ enum dns_rcode dns_query_verdict(const struct dns_query *q)
     return q->question_count == 1 ? DNS_NOERROR : DNS_SERVFAIL;
 }
 
-size_t dns_query_udp_max(const struct dns_query *q)
+size_t dns_request_udp_max(const struct dns_request *q)
 {
     return q->edns ? MAX_OF(q->edns_payload, 512) : DNS_UDP_WITHOUT_EDNS;
 }
 
 /* ---- writing */
 
-int dns_reply_begin(struct dns_reply *r, const struct dns_query *q, uint8_t *buf, size_t room)
+int dns_reply_begin(struct dns_reply *r, const struct dns_request *q, uint8_t *buf, size_t room)
 {
     size_t opt = q->edns ? OPT_SIZE : 0;
 
@@ -292,7 +292,7 @@ int dns_reply_add_cname(struct dns_reply *r, const char *owner, uint32_t ttl_s, 
 /* The flags that every answer has in common, and the counts. */
 static void put_header(const struct dns_reply *r, unsigned flags, unsigned additional)
 {
-    const struct dns_query *q = r->q;
+    const struct dns_request *q = r->q;
     unsigned common = FLAG_QR | (unsigned)q->opcode << OPCODE_SHIFT |
                       (q->recursion_desired ? FLAG_RD : 0) | (q->checking_disabled ? FLAG_CD : 0) |
                       (r->truncated ? FLAG_TC : 0);
@@ -308,7 +308,7 @@ static void put_header(const struct dns_reply *r, unsigned flags, unsigned addit
 /* Payload at least 512; version and DO as asked; options dropped (contract 8.1, vectors). */
 static void put_opt(struct dns_reply *r)
 {
-    const struct dns_query *q = r->q;
+    const struct dns_request *q = r->q;
 
     put(r, "", 1);
     put_u16(r, DNS_OPT);
@@ -348,7 +348,7 @@ size_t dns_reply_error(struct dns_reply *r, enum dns_rcode rcode)
 /* ---- upstream */
 
 /* The first question's bytes with type and class. */
-static size_t question_len(const struct dns_query *q)
+static size_t question_len(const struct dns_request *q)
 {
     const uint8_t *p = q->questions;
 
@@ -358,7 +358,7 @@ static size_t question_len(const struct dns_query *q)
     return (size_t)(p - q->questions) + 5;
 }
 
-int dns_forward_query(const struct dns_query *q, uint16_t id, uint8_t *buf, size_t room)
+int dns_forward_query(const struct dns_request *q, uint16_t id, uint8_t *buf, size_t room)
 {
     size_t len;
 
@@ -377,7 +377,7 @@ int dns_forward_query(const struct dns_query *q, uint16_t id, uint8_t *buf, size
     return (int)(DNS_HEADER + len);
 }
 
-static bool is_answer_to(const struct dns_query *q, uint16_t id, const uint8_t *msg, size_t len)
+static bool is_answer_to(const struct dns_request *q, uint16_t id, const uint8_t *msg, size_t len)
 {
     struct header h = read_header(msg);
     size_t name_len = question_len(q) - 4;
@@ -389,17 +389,17 @@ static bool is_answer_to(const struct dns_query *q, uint16_t id, const uint8_t *
            memcmp(msg + DNS_HEADER + name_len, q->questions + name_len, 4) == 0;
 }
 
-int dns_upstream_parse(struct dns_upstream *out, const struct dns_query *q, uint16_t id,
+int dns_forwarded_parse(struct dns_forwarded *out, const struct dns_request *q, uint16_t id,
                        const uint8_t *msg, size_t len)
 {
     struct header h;
-    struct dns_upstream up;
+    struct dns_forwarded up;
 
     if (len < DNS_HEADER || q->question_count != 1 || !is_answer_to(q, id, msg, len)) {
         return -ERR_SYNTAX;
     }
     h = read_header(msg);
-    up = (struct dns_upstream){.rcode = (enum dns_rcode)(h.flags & 15),
+    up = (struct dns_forwarded){.rcode = (enum dns_rcode)(h.flags & 15),
                                .truncated = h.flags & FLAG_TC,
                                .answers = DNS_HEADER + question_len(q)};
     up.end = up.answers;
@@ -430,7 +430,7 @@ static bool is_whole(const struct dns_reply *r, size_t at)
 
 /* The reply's question is as long as upstream's, so every record lands where it was and the
  * pointers in it still hold. */
-size_t dns_reply_forwarded(struct dns_reply *r, const struct dns_upstream *up, const uint8_t *msg,
+size_t dns_reply_forwarded(struct dns_reply *r, const struct dns_forwarded *up, const uint8_t *msg,
                            uint32_t age_s)
 {
     struct record rec;

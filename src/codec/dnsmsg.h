@@ -30,7 +30,7 @@ enum {
     DNS_MESSAGE_MAX = 65535
 };
 
-struct dns_query {
+struct dns_request {
     uint16_t id;
     uint8_t opcode;
     bool recursion_desired;
@@ -49,11 +49,11 @@ struct dns_query {
 };
 
 /* -ERR_SYNTAX: nothing to answer to (an answer itself, cut off, not well-formed). */
-MUST_USE int dns_query_parse(struct dns_query *out, const uint8_t *msg, size_t len);
+MUST_USE int dns_request_parse(struct dns_request *out, const uint8_t *msg, size_t len);
 /* What must be answered at once: NOTIMP, SERVFAIL unless there is one question, else NOERROR. */
-enum dns_rcode dns_query_verdict(const struct dns_query *q);
+enum dns_rcode dns_request_verdict(const struct dns_request *q);
 /* Bytes that an answer over UDP may have. */
-size_t dns_query_udp_max(const struct dns_query *q);
+size_t dns_request_udp_max(const struct dns_request *q);
 
 /* ---- writing an answer */
 
@@ -61,7 +61,7 @@ enum { DNS_KNOWN_NAMES = 32 };
 
 struct dns_reply {
     /* private */
-    const struct dns_query *q;
+    const struct dns_request *q;
     uint8_t *p;
     size_t len;
     size_t room;    /* less what the EDNS record will take */
@@ -73,9 +73,9 @@ struct dns_reply {
 
 /* room: at least DNS_HEADER and the questions, at most DNS_MESSAGE_MAX; q and buf outlive the
  * reply. */
-MUST_USE int dns_reply_begin(struct dns_reply *r, const struct dns_query *q, uint8_t *buf,
+MUST_USE int dns_reply_begin(struct dns_reply *r, const struct dns_request *q, uint8_t *buf,
                              size_t room);
-/* Names are text like dns_query's; a dot at the end is allowed. What no longer fits is left out and
+/* Names are text like dns_request's; a dot at the end is allowed. What no longer fits is left out and
  * sets TC. -ERR_SYNTAX: not a name. */
 MUST_USE int dns_reply_add_ip(struct dns_reply *r, const char *owner, uint32_t ttl_s,
                               const struct ip *ip);
@@ -89,9 +89,9 @@ size_t dns_reply_error(struct dns_reply *r, enum dns_rcode rcode);
 /* ---- asking upstream */
 
 /* The first question alone, recursion desired, no EDNS. Returns the length; -ERR_TOO_LARGE. */
-MUST_USE int dns_forward_query(const struct dns_query *q, uint16_t id, uint8_t *buf, size_t room);
+MUST_USE int dns_forward_query(const struct dns_request *q, uint16_t id, uint8_t *buf, size_t room);
 
-struct dns_upstream {
+struct dns_forwarded {
     enum dns_rcode rcode;
     uint16_t count; /* of answer records */
     bool truncated; /* ask again over TCP */
@@ -101,10 +101,10 @@ struct dns_upstream {
 };
 
 /* -ERR_SYNTAX: not the answer to this question, or not well-formed. */
-MUST_USE int dns_upstream_parse(struct dns_upstream *out, const struct dns_query *q, uint16_t id,
+MUST_USE int dns_forwarded_parse(struct dns_forwarded *out, const struct dns_request *q, uint16_t id,
                                 const uint8_t *msg, size_t len);
 /* Upstream's answer records as the reply's, TTLs lowered by age_s; authority and additional
- * sections are dropped. msg is what dns_upstream_parse accepted. Ends the reply; returns its
+ * sections are dropped. msg is what dns_forwarded_parse accepted. Ends the reply; returns its
  * length. */
-size_t dns_reply_forwarded(struct dns_reply *r, const struct dns_upstream *up, const uint8_t *msg,
+size_t dns_reply_forwarded(struct dns_reply *r, const struct dns_forwarded *up, const uint8_t *msg,
                            uint32_t age_s);
