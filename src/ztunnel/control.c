@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ca/cert_manager.h"
+#include "io/file.h"
 #include "io/jobs.h"
 #include "io/sock.h"
 #include "io/worker.h"
@@ -57,6 +58,7 @@ struct control {
     struct uplink *ca_uplink;
     struct uplink *xds_uplink;
     struct cert_manager *certs;
+    struct resolv_conf resolv;
     struct snap_slot *worlds;  /* one a plane */
     struct loop **plane_loops; /* NULL-terminated */
     struct worker **workers;
@@ -294,14 +296,28 @@ static int build_plane(struct control *c, unsigned i, struct diag *why)
                               .tls = c->tls,
                               .shard = metrics_shard_new(stats_metrics(c->stats)),
                               .worlds = &c->worlds[i],
+                              .resolv = &c->resolv,
                               .budget_bytes = BUDGET_ALL_BYTES / c->config->workers};
     return plane_new(&c->planes[i], &o, why);
+}
+
+static void read_resolv_conf(struct control *c)
+{
+    AUTO(text) char *text = NULL;
+    size_t len = 0;
+    struct diag why = {0};
+
+    if (file_read_blocking("/etc/resolv.conf", &text, &len, &why) < 0) {
+        log_warn(&scope, "no name servers known, using the one on this host", F_DIAG(&why));
+    }
+    resolv_conf_parse(text ? text : "", len, &c->resolv);
 }
 
 static int build_planes(struct control *c, struct diag *why)
 {
     unsigned n = c->config->workers;
 
+    read_resolv_conf(c);
     c->worlds = mem_array(n, sizeof(*c->worlds));
     c->plane_loops = mem_array(n + 1, sizeof(*c->plane_loops));
     c->workers = mem_array(n, sizeof(*c->workers));

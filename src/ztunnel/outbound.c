@@ -14,6 +14,7 @@
 #include "model/route.h"
 #include "ztunnel/failed_stream.h"
 #include "ztunnel/labels.h"
+#include "ztunnel/stats.h"
 
 enum outbound_step {
     OUT_SELF,       /* the control plane does not know this pod yet */
@@ -59,6 +60,7 @@ static void enter(struct outbound *o, enum outbound_step next)
 
 static void outbound_free(struct outbound *o)
 {
+    stats_sockets(o->pod->plane->shard, true, -1);
     pod_wait_stop(&o->wait);
     pod_conn_stop(o->pod, &o->conn);
     timer_clear(&o->limit);
@@ -486,6 +488,7 @@ void outbound_open(struct pod *p, int take_fd, const struct endpoint *peer)
     (void)sock_set_nodelay(take_fd); /* a socket without it still works */
     int r = sock_original_destination(take_fd, &o->original);
     o->near = tcp_stream_new(p->plane->loop, take_fd);
+    stats_sockets(p->plane->shard, true, 1);
     pod_conn_start(p, &o->conn, &outbound_ops);
     enter(o, OUT_SELF);
     if (r < 0) {

@@ -5,6 +5,7 @@
 #include "io/sock.h"
 #include "io/tcp_stream.h"
 #include "ztunnel/inbound.h"
+#include "ztunnel/stats.h"
 
 struct plaintext {
     struct inbound_conn in;
@@ -53,6 +54,7 @@ static void plain_refuse(struct inbound_conn *i, unsigned status)
 
 static void plain_free(struct inbound_conn *i)
 {
+    stats_sockets(i->pod->plane->shard, false, -1);
     stream_close(of(i)->client, -ERR_CANCELLED);
     mem_free(of(i));
 }
@@ -77,6 +79,7 @@ void plaintext_open(struct pod *p, int take_fd, const struct endpoint *peer)
         mem_free(x);
         return;
     }
+    stats_sockets(p->plane->shard, false, 1);
     x->client = tcp_stream_new(p->plane->loop, take_fd);
     inbound_start(&x->in, p, &plain_front);
 }

@@ -41,10 +41,18 @@ int plane_new(struct plane **out, const struct plane_options *o, struct diag *wh
     budget_init(&p->budget, o->budget_bytes, NULL);
     p->hbone = hbone_loop_new(o->loop, &limits, &p->budget);
     p->tls = tls_loop_new(o->loop, o->jobs, o->tls, NULL);
+    p->shard = o->shard;
     p->recorder = recorder_new(o->shard, NULL);
     p->sockets = sock_factory_local_new(why);
     if (!p->sockets) {
         return why->code;
+    }
+    struct dns_upstream_options names = {.servers = o->resolv->servers,
+                                         .server_count = o->resolv->server_count,
+                                         .mark = o->config->packet_mark};
+    p->names = dns_upstream_new(o->loop, p->sockets, &names, why);
+    if (!p->names) {
+        return surely_negative(why->code);
     }
     p->adopt.turn = adopt;
     loop_hook_start(p->loop, &p->adopt);
@@ -58,6 +66,7 @@ void plane_free(struct plane *p)
         return;
     }
     loop_hook_stop(&p->adopt);
+    dns_upstream_free(p->names);
     sock_factory_free(p->sockets);
     hbone_loop_free(p->hbone);
     tls_loop_free(p->tls);

@@ -10,8 +10,10 @@
 #include "base/rand.h"
 #include "ca/cert_manager.h"
 #include "hbone/hbone_loop.h"
+#include "io/dns_upstream.h"
 #include "io/jobs.h"
 #include "io/loop.h"
+#include "io/resolv_conf.h"
 #include "io/sock_factory.h"
 #include "model/snap.h"
 #include "model/world.h"
@@ -28,6 +30,8 @@ struct plane {
     struct hbone_loop *hbone;
     struct sock_factory *sockets;
     struct recorder *recorder;
+    struct metrics_shard *shard;
+    struct dns_upstream *names; /* the host's name servers; NULL: none are known */
     struct snap_slot *worlds;
     struct loop_hook adopt;
     struct budget budget; /* this loop's share of the memory for received bytes */
@@ -44,6 +48,7 @@ struct plane_options {
     struct tls_ctx *tls;
     struct metrics_shard *shard;
     struct snap_slot *worlds;
+    const struct resolv_conf *resolv; /* the host's */
     size_t budget_bytes;
 };
 

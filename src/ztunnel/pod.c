@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "ztunnel/acceptor.h"
 #include "ztunnel/dialer.h"
+#include "ztunnel/dns_proxy.h"
 #include "ztunnel/outbound.h"
 #include "ztunnel/plaintext.h"
 #include "ztunnel/tunnel.h"
@@ -287,9 +288,14 @@ struct sock_ask *pod_ask_connect(struct pod *p, enum ip_family family, const str
     return sock_ask_new(p->plane->sockets, p->netns, &spec, owner);
 }
 
-/* 0 once all three listen. */
+/* 0 once everything listens. */
 static int bind_all(struct pod *p, struct diag *why)
 {
+    int r = p->dns ? dns_proxy_bind(p->dns, why) : 0;
+
+    if (r < 0) {
+        return r;
+    }
     for (unsigned i = 0; i < POD_PORTS; i++) {
         if (p->acceptors[i]) {
             continue;
@@ -319,6 +325,8 @@ static void close_listeners(struct pod *p)
         sock_ask_free(p->asks[i]);
         p->asks[i] = NULL;
     }
+    dns_proxy_free(p->dns);
+    p->dns = NULL;
 }
 
 /* ---- life */
@@ -439,6 +447,7 @@ struct pod *pod_start(struct plane *plane, const struct pod_spec *spec)
     list_append(&plane->pods, &p->in_plane);
     budget_init(&p->budget, POD_BUDGET_BYTES, &plane->budget);
     p->pool = hbone_pool_new(plane->hbone, &dialer, &p->budget);
+    p->dns = plane->config->dns_proxy ? dns_proxy_new(p) : NULL;
     for (unsigned i = 0; i < POD_PORTS; i++) {
         p->asks[i] = ask_listen(p, ports[i].port);
     }

@@ -52,8 +52,43 @@ static const struct metric_family pod_families[] = {
                       .type = METRIC_COUNTER}};
 static const struct metric_set pod_set = {.families = pod_families, .family_count = 4};
 
-static const struct metric_set *const sets[] = {&access_metrics, &build_set, &end_set, &xds_set,
-                                                &pod_set};
+static const uint64_t dns_bounds_us[] = {500, 1000, 10000, 100000, 1000000, 5000000};
+static const struct metric_family dns_families[] = {
+    [DNS_COUNT_REQUEST] = {.name = "istio_dns_requests",
+                           .help = "Total number of DNS requests (unstable).",
+                           .type = METRIC_COUNTER},
+    [DNS_COUNT_UPSTREAM] = {.name = "istio_dns_upstream_requests",
+                            .help =
+                                "Total number of DNS requests forwarded to upstream (unstable).",
+                            .type = METRIC_COUNTER},
+    [DNS_COUNT_FAILURE] = {.name = "istio_dns_upstream_failures",
+                           .help = "Total number of DNS upstream failures (unstable).",
+                           .type = METRIC_COUNTER},
+    [DNS_COUNT_DURATION] = {.name = "istio_dns_upstream_request_duration_seconds",
+                            .help = "Total time in seconds Istio takes to get DNS response from "
+                                    "upstream (unstable).",
+                            .unit = "seconds",
+                            .type = METRIC_HISTOGRAM,
+                            .bounds_us = dns_bounds_us,
+                            .bound_count = ARRAY_LEN(dns_bounds_us)}};
+static const char *const dns_labels[] = {"request_query_type", "request_protocol",
+                                         "source_canonical_service", "source_canonical_revision"};
+static const struct metric_set dns_set = {.families = dns_families,
+                                          .family_count = ARRAY_LEN(dns_families),
+                                          .labels = dns_labels,
+                                          .label_count = ARRAY_LEN(dns_labels),
+                                          .series_max = 1024};
+
+static const struct metric_family socket_families[] = {
+    {.name = "istio_tcp_sockets_open",
+     .help = "The number of accepted TCP sockets that are open (unstable).",
+     .type = METRIC_GAUGE}};
+static const char *const socket_labels[] = {"reporter"};
+static const struct metric_set socket_set = {
+    .families = socket_families, .family_count = 1, .labels = socket_labels, .label_count = 1};
+
+static const struct metric_set *const sets[] = {&access_metrics, &build_set,  &end_set, &xds_set,
+                                                &dns_set,        &socket_set, &pod_set};
 
 /* ---- counting */
 
@@ -122,4 +157,47 @@ void stats_pods(struct stats *s, const struct pods_counts *now)
     series_add(x, PODS_STARTED, now->started - s->pods.started);
     series_add(x, PODS_STOPPED, now->stopped - s->pods.stopped);
     s->pods = *now;
+}
+
+static const char *query_type_name(uint16_t type)
+{
+    static const struct {
+        uint16_t type;
+        const char *name;
+    } names[] = {{1, "a"},    {28, "aaaa"}, {5, "cname"}, {15, "mx"}, {2, "ns"},
+                 {12, "ptr"}, {6, "soa"},   {33, "srv"},  {16, "txt"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (names[i].type == type) {
+            return names[i].name;
+        }
+    }
+    return "other";
+}
+
+static struct slice or_unknown(const char *text)
+{
+    return slice_of(text && *text ? text : "unknown");
+}
+
+void stats_dns(struct metrics_shard *shard, const struct dns_counted *c)
+{
+    struct slice labels[] = {slice_of(query_type_name(c->query_type)),
+                             slice_of(c->tcp ? "tcp" : "udp"),
+                             or_unknown(c->client ? c->client->canonical_name : NULL),
+                             or_unknown(c->client ? c->client->canonical_revision : NULL)};
+    struct series *x = metrics_series(shard, &dns_set, labels);
+
+    if (c->what == DNS_COUNT_DURATION) {
+        series_observe_us(x, c->what, c->us);
+    } else {
+        series_add(x, c->what, 1);
+    }
+}
+
+void stats_sockets(struct metrics_shard *shard, bool outbound, int by)
+{
+    struct slice label = slice_of(outbound ? "source" : "destination");
+
+    series_move(metrics_series(shard, &socket_set, &label), 0, by);
 }

@@ -14,6 +14,21 @@ void stats_free(struct stats *s); /* after every thread has ended */
 AUTO_DEFINE(stats, struct stats *, stats_free);
 struct metrics *stats_metrics(struct stats *s);
 
+enum dns_count { DNS_COUNT_REQUEST, DNS_COUNT_UPSTREAM, DNS_COUNT_FAILURE, DNS_COUNT_DURATION };
+
+struct dns_counted {
+    uint16_t query_type;
+    bool tcp;
+    const struct workload *client; /* NULL: not known */
+    enum dns_count what;
+    uint64_t us; /* DNS_COUNT_DURATION */
+};
+/* On the shard's own loop. */
+void stats_dns(struct metrics_shard *shard, const struct dns_counted *c);
+
+/* Sockets accepted and not closed yet: by is 1 or -1. */
+void stats_sockets(struct metrics_shard *shard, bool outbound, int by);
+
 /* On the control loop: brings the series up to what the sources say now. */
 void stats_xds(struct stats *s, const struct ads_stats *now);
 void stats_pods(struct stats *s, const struct pods_counts *now);

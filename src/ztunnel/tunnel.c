@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "io/sock.h"
 #include "io/tcp_stream.h"
+#include "ztunnel/stats.h"
 #include "ztunnel/tunnel_request.h"
 
 static struct log_scope scope = LOG_SCOPE("tunnel");
@@ -46,6 +47,7 @@ static void enter(struct tunnel *t, enum tunnel_step next)
 
 static void tunnel_free(struct tunnel *t, int why)
 {
+    stats_sockets(t->pod->plane->shard, false, -1);
     pod_wait_stop(&t->wait);
     pod_conn_stop(t->pod, &t->conn);
     timer_clear(&t->limit);
@@ -245,6 +247,7 @@ void tunnel_open(struct pod *p, int take_fd, const struct endpoint *peer)
     t->client = *peer;
     int r = sock_local(take_fd, &t->local);
     t->tcp = tcp_stream_new(p->plane->loop, take_fd);
+    stats_sockets(p->plane->shard, false, 1);
     pod_conn_start(p, &t->conn, &tunnel_ops);
     enter(t, TUNNEL_SELF);
     if (r < 0) {

@@ -152,11 +152,17 @@ def test_a_named_policy_that_comes_in_time_decides(mesh):
 
 def test_an_undecodable_policy_denies_its_subjects(mesh):
     since = mesh.cp.mark()
-    bad = model.Resource(model.AUTHORIZATION, "shop/bad", b"\xff")
+    odd = model.authorization.Authorization(name="bad", namespace="shop", scope=2, action=9)
+    bad = model.Resource(model.AUTHORIZATION, "shop/bad", odd.SerializeToString())
     mesh.cp.push(bad, model.pod(2, 1, "web-1", "web", policies=["shop/bad"]))
     refusals = [e["error"] for e in mesh.cp.events("request", since) if e["error"]]
     assert refusals and all(e.startswith("shop/bad: ") for e in refusals)
     assert denied(mesh, "p11") and denied(mesh, "p22") and allowed(mesh, "p11", topo.pod4(1, 4))
+
+
+def test_a_policy_that_does_not_even_say_whom_it_is_for_denies_its_namespace(mesh):
+    mesh.cp.push(model.Resource(model.AUTHORIZATION, "shop/bad", b"\xff"))
+    assert denied(mesh, "p11") and denied(mesh, "p22") and denied(mesh, "p11", topo.pod4(1, 4))
 
 
 def test_an_undecodable_version_leaves_the_older_one_in_force(mesh):
