@@ -77,7 +77,6 @@ int tls_stream_export(struct stream *s, struct bytes *out, struct stream **out_b
     }
     if (r == 0) {
         r = tls_out_evict(t);
-        r = r == -EAGAIN ? 0 : r; /* what below did not take is in t->wire now */
     }
     if (r == 0) {
         r = bytes_add(out, head, sizeof(head));

@@ -142,19 +142,31 @@ static void open_batch(struct tls_stream *t)
     }
 }
 
-/* One read from below behind the sealed rest. 0, or the reason why there is nothing more. */
-static int read_more(struct tls_stream *t)
+/* Straight behind the sealed rest. */
+static ssize_t read_socket(struct tls_stream *t)
 {
     struct tls_in *in = &t->l->in;
 
-    memmove(in->buf, in->buf + in->raw_at, in->raw_end - in->raw_at);
-    in->raw_end -= in->raw_at;
-    in->raw_at = 0;
-    ssize_t n = stream_read(t->below, in->buf + in->raw_end, TLS_IN_BYTES - in->raw_end);
+    return stream_read(t->below, in->buf + in->raw_end, TLS_IN_BYTES - in->raw_end);
+}
+
+/* By way of a buffer of its own: below may end in a session of this loop, which takes the batch from
+ * us meanwhile. */
+static ssize_t read_nested(struct tls_stream *t)
+{
+    struct tls_loop *l = t->l;
+
+    l->nested = l->nested ? l->nested : mem_alloc(TLS_NESTED_BYTES);
+    ssize_t n = stream_read(t->below, l->nested, TLS_NESTED_BYTES);
+    take_batch(t);
     if (n > 0) {
-        in->raw_end += (size_t)n;
-        return 0;
+        memcpy(l->in.buf + l->in.raw_end, l->nested, (size_t)n);
     }
+    return n;
+}
+
+static int end_of_input(struct tls_stream *t, ssize_t n)
+{
     if (n == -EAGAIN) {
         return tls_blocked(t);
     }
@@ -165,6 +177,22 @@ static int read_more(struct tls_stream *t)
         t->in_error = (int)n;
     }
     return t->in_error;
+}
+
+/* One read from below. 0, or the reason why there is nothing more. */
+static int read_more(struct tls_stream *t)
+{
+    struct tls_in *in = &t->l->in;
+
+    memmove(in->buf, in->buf + in->raw_at, in->raw_end - in->raw_at);
+    in->raw_end -= in->raw_at;
+    in->raw_at = 0;
+    ssize_t n = tls_is_flat(t) ? read_socket(t) : read_nested(t);
+    if (t->in_error < 0 || n <= 0) {
+        return t->in_error < 0 ? t->in_error : end_of_input(t, n);
+    }
+    in->raw_end += (size_t)n;
+    return 0;
 }
 
 /* Until there is plaintext, or a reason why not. */

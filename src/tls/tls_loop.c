@@ -42,6 +42,7 @@ void tls_loop_free(struct tls_loop *l)
         map_fini(&l->lanes);
         mem_free(l->in.buf);
         mem_free(l->out.buf);
+        mem_free(l->nested);
         mem_free(l);
     }
 }

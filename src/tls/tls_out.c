@@ -2,7 +2,8 @@
 /*
  * Sending. One batch buffer serves all streams of a loop: its holder fills the slots of records to
  * be, then they are sealed where they lie and go down in one call. What below does not take stays in
- * the batch until another stream wants it, and is copied out only then.
+ * the batch until another stream wants it, and is copied out only then. When below is no socket, sealed
+ * bytes leave the batch at once, because below may need it.
  */
 #include <string.h>
 
@@ -62,6 +63,16 @@ int tls_out_keep(struct tls_stream *t, const uint8_t *from, size_t len)
     return 0;
 }
 
+/* What is left of the sealed batch into memory of t's own; the batch is free then. */
+static int move_out(struct tls_stream *t)
+{
+    struct tls_out *out = &t->l->out;
+    int r = tls_out_keep(t, out->buf + out->at, out->end - out->at);
+
+    let_go(out);
+    return r;
+}
+
 /* The batch's payload becomes records, behind a key update if one is due. */
 static int seal(struct tls_stream *t)
 {
@@ -78,7 +89,7 @@ static int seal(struct tls_stream *t)
     out->at = (size_t)(RECORD_CONTROL_MAX - n);
     out->end = RECORD_CONTROL_MAX + record_run_bytes(out->filled);
     out->step = TLS_OUT_SENDING;
-    return 0;
+    return tls_is_flat(t) ? 0 : move_out(t);
 }
 
 static int half_lost(struct tls_stream *t, int r)
@@ -197,14 +208,18 @@ int tls_out_alert(struct tls_stream *t, enum tls_alert alert)
 
 int tls_out_evict(struct tls_stream *t)
 {
-    struct tls_out *out = &t->l->out;
-    int r = push(t);
+    int r = 0;
 
-    if (is_holder(t)) {
-        r = tls_out_keep(t, out->buf + out->at, out->end - out->at);
-        let_go(out);
+    if (is_filling(t) && t->l->out.filled == 0) {
+        let_go(&t->l->out); /* room was lent and not used */
     }
-    return r;
+    if (is_filling(t)) {
+        r = seal(t);
+    }
+    if (r == 0 && is_holder(t)) { /* below is a socket: what it takes need not be copied */
+        r = send_batch(t);
+    }
+    return is_holder(t) ? move_out(t) : r;
 }
 
 void tls_out_drop(struct tls_stream *t)
@@ -268,6 +283,10 @@ int tls_out_reserve(struct tls_stream *t, struct iovec *into, int max, size_t wa
 
 void tls_out_commit(struct tls_stream *t, size_t len)
 {
+    if (!is_filling(t)) {
+        (void)lost(t, FAIL(&t->s.diag, -EIO, "fill room that was lent and is gone"));
+        return;
+    }
     t->l->out.filled += len;
     task_wake_late(&t->task, WAKE_IO); /* small writes of one turn become one record */
 }

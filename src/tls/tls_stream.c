@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "io/tcp_stream.h"
 #include "tls/tls_stream_int.h"
 
 static const struct {
@@ -48,6 +49,11 @@ int tls_fail(struct tls_stream *t, int r, const struct diag *why)
         tls_enter(t, TLS_FAILED);
     }
     return r;
+}
+
+bool tls_is_flat(const struct tls_stream *t)
+{
+    return stream_is_tcp(t->below);
 }
 
 int tls_blocked(struct tls_stream *t)

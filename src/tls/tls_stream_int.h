@@ -12,6 +12,7 @@
 enum {
     TLS_IN_BYTES = TLS_BATCH_RECORDS * RECORD_SLOT, /* read from below at once */
     TLS_IN_PIECES = 64,
+    TLS_NESTED_BYTES = 32 << 10,
     TLS_OUT_ROOM = TLS_BATCH_RECORDS * RECORD_PLAIN_MAX, /* payload of one batch */
     /* A key update goes in front of the first slot without moving the slots. */
     TLS_OUT_BYTES = RECORD_CONTROL_MAX + TLS_BATCH_RECORDS * RECORD_SLOT,
@@ -63,6 +64,7 @@ struct tls_loop {
     struct tls_loop_stats stats;
     struct map lanes;
     struct list lingering;
+    uint8_t *nested; /* TLS_NESTED_BYTES, made at first use: see tls_in.c */
     struct tls_in in;
     struct tls_out out;
 };
@@ -103,6 +105,9 @@ void tls_enter(struct tls_stream *t, enum tls_step next);
 int tls_fail(struct tls_stream *t, int r, const struct diag *why);
 /* 0 when records flow, -EAGAIN while the handshake runs, or error. */
 int tls_ready(struct tls_stream *t, int half_error);
+/* Whether below is a socket. Anything else may itself end in a TLS stream of this loop (the inner session
+ * of a tunnel in a tunnel), so it must not be called while we use a batch. */
+bool tls_is_flat(const struct tls_stream *t);
 /* The owner is owed a wake now. Returns -EAGAIN. */
 int tls_blocked(struct tls_stream *t);
 struct tls_stream *tls_stream_make(struct tls_loop *l, struct stream *below);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The conformance battery of streams over TLS sessions, on pipes and on TCP. */
 #include <stdlib.h>
+#include <sys/socket.h>
 
+#include "io/tcp_stream.h"
 #include "mempipe.h"
 #include "pki.h"
 #include "stream_battery.h"
@@ -67,9 +69,15 @@ static int over_pipe(void *arg, struct loop *l, struct stream *out[2])
 
 static int over_tcp(void *arg, struct loop *l, struct stream *out[2])
 {
+    static const int small = 20000;
+
     (void)arg;
     need_mesh();
     tcp_pair(l, out);
+    for (int i = 0; i < 2; i++) { /* so that batches are taken in many bites */
+        (void)setsockopt(tcp_stream_fd(out[i]), SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+        (void)setsockopt(tcp_stream_fd(out[i]), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    }
     secure(l, out);
     return 0;
 }
@@ -88,11 +96,15 @@ static const struct battery_kit pipe_kit = {.pair = over_pipe,
                                             .done = release,
                                             .live = mempipe_live,
                                             .arg = &narrow,
-                                            .has = BATTERY_RESET | BATTERY_DELIVERS,
+                                            .has = BATTERY_RESET | BATTERY_DELIVERS |
+                                                   BATTERY_EXACT_WAKES,
                                             .patience_ms = 500,
                                             .window_max = 1 << 20};
-static const struct battery_kit tcp_kit = {
-    .pair = over_tcp, .done = release, .has = BATTERY_RESET | BATTERY_DELIVERS, .patience_ms = 500};
+static const struct battery_kit tcp_kit = {.pair = over_tcp,
+                                           .done = release,
+                                           .has = BATTERY_RESET | BATTERY_DELIVERS |
+                                                  BATTERY_EXACT_WAKES,
+                                           .patience_ms = 500};
 
 STREAM_BATTERY(pipe, &pipe_kit)
 STREAM_BATTERY(tcp, &tcp_kit)

@@ -656,6 +656,19 @@ TEST(sequence_numbers_never_wrap)
     rig_stop(&g);
 }
 
+TEST(all_eight_bytes_of_the_sequence_number_count)
+{
+    static const uint8_t high[8] = {0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde, 0xf0};
+    struct rig g;
+
+    rig_start(&g);
+    CHECK_INT(reborn(&g.r, 5 + 64, high, 8), 0);
+    g.peer.seq = 0x123456789abcdef0;
+    CHECK_INT(tell(&g, DATA, "x", 1), 0);
+    CHECK_INT(tell(&g, DATA, "x", 1), 0);
+    rig_stop(&g);
+}
+
 TEST(a_hand_over_without_room_fails_and_changes_nothing)
 {
     AUTO(record) struct record *a = make(AEAD_AES_128_GCM, secret_a, secret_b, 0);

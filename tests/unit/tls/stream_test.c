@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,13 +9,14 @@
 #include "mempipe.h"
 #include "pki.h"
 #include "t.h"
+#include "tls/key_schedule.h"
 #include "tls/tls_stream.h"
 
 static const char SERVER[] = "spiffe://cluster.local/ns/shop/sa/server";
 static const char *const expect_server[] = {SERVER};
 static const char *const alpn_h2[] = {"h2"};
 
-enum { TURNS_MAX = 20000, WAIT_MS = 20 };
+enum { TURNS_MAX = 20000, WAIT_MS = 20, LONGER_THAN_A_RETRY_MS = 50 };
 
 /* --- what all tests share --- */
 
@@ -194,12 +197,14 @@ struct rig {
     struct mempipe_fault fault;
 };
 
+static unsigned pool_limit = 100;
+
 static void rig_base(struct rig *g, const struct tls_options *options,
                      const struct tls_loop_options *limits)
 {
     *g = (struct rig){.fault = {.countdown = -1, .code = -EIO}};
     g->l = loop_new(NULL);
-    g->pool = jobs_new(1, 100, 100, NULL);
+    g->pool = jobs_new(1, pool_limit, 100, NULL);
     if (!g->l || !g->pool || tls_ctx_new(&g->ctx, options, NULL) < 0) {
         abort();
     }
@@ -656,6 +661,294 @@ TEST(another_protocol_is_answered_with_an_alert)
     CHECK_MEM(got, want, sizeof(want));
     stream_close(peer, 0);
     rig_stop(&g);
+}
+
+/* --- a client made by hand, which puts on the wire what a test wants --- */
+
+struct hand {
+    struct handshake *h;
+    struct record *r;
+    struct stream *s;
+    struct tls_ctx *ctx;
+};
+
+static bool hand_step(struct rig *g, struct hand *p)
+{
+    uint8_t buf[4096];
+    struct diag why;
+
+    for (int i = 0; i < 200; i++) {
+        ssize_t n = stream_read(p->s, buf, sizeof(buf));
+        if (n > 0 && handshake_step_blocking(p->h, buf, (size_t)n, &why) != HANDSHAKE_WANTS_INPUT) {
+            return true;
+        }
+        (void)loop_turn(g->l, WAIT_MS);
+    }
+    return false;
+}
+
+/* Everything but the client's last flight, which stays in the handshake's output. */
+static bool hand_start(struct rig *g, struct hand *p)
+{
+    struct handshake_spec spec = spec_of(true);
+
+    *p = (struct hand){0};
+    half_rig(g, false, &p->s, NULL);
+    if (handshake_new(&p->h, g->ctx, &spec, NULL) < 0 ||
+        handshake_step_blocking(p->h, NULL, 0, NULL) != HANDSHAKE_WANTS_INPUT) {
+        return false;
+    }
+    struct slice hello = handshake_output(p->h);
+    return say(p->s, hello.p, hello.len) && hand_step(g, p) &&
+           handshake_take_record(p->h, &p->r, NULL) == 0;
+}
+
+static void hand_stop(struct rig *g, struct hand *p)
+{
+    stream_close(p->s, 0);
+    record_free(p->r);
+    handshake_free(p->h);
+    rig_stop(g);
+}
+
+/* A data record of len bytes of the client's pattern, from the first on. */
+static size_t hand_data(struct hand *p, uint8_t *out, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        out[RECORD_HEAD + i] = pattern(1, i);
+    }
+    return record_seal(p->r, out, len, NULL) == 0 ? record_run_bytes(len) : 0;
+}
+
+TEST(data_that_comes_with_the_last_flight_is_not_lost)
+{
+    for (int cut = 0; cut < 40; cut += 13) {
+        uint8_t wire[4096];
+        struct hand p;
+        struct rig g;
+
+        CHECK(hand_start(&g, &p));
+        struct slice last = handshake_output(p.h);
+        memcpy(wire, last.p, last.len);
+        size_t len = last.len + hand_data(&p, wire + last.len, 100);
+        CHECK(say(p.s, wire, len - (size_t)cut)); /* the data record may be incomplete */
+        for (int i = 0; i < 50 && !tls_stream_peer(g.e[0].s); i++) {
+            (void)loop_turn(g.l, WAIT_MS);
+        }
+        CHECK(cut == 0 || say(p.s, wire + len - (size_t)cut, (size_t)cut));
+        for (int i = 0; i < 20; i++) {
+            (void)loop_turn(g.l, 0);
+        }
+        CHECK_INT(g.e[0].error, 0);
+        CHECK_INT(g.e[0].received, 100);
+        CHECK(!g.e[0].wrong);
+        hand_stop(&g, &p);
+    }
+}
+
+/* A key update that asks for one, forged from the keys in the exported state; p goes on under the
+ * next key. */
+static size_t hand_ask(struct hand *p, uint8_t out[64])
+{
+    enum { SEQ_AT = 5, SECRET_AT = 5 + 16 };
+    static const struct record_limits limits = {0};
+    uint8_t state[RECORD_BLOB_BYTES];
+    uint8_t key[32];
+    uint8_t nonce[12];
+    struct aead *a = NULL;
+    struct bytes blob;
+
+    bytes_init(&blob, 4096);
+    if (record_export(p->r, &blob, NULL) < 0) {
+        abort();
+    }
+    memcpy(state, bytes_peek(&blob), sizeof(state));
+    bytes_fini(&blob);
+    uint8_t *secret = state + SECRET_AT;
+    if (key_expand_label(AEAD_AES_256_GCM, secret, "key", key, 32) < 0 ||
+        key_expand_label(AEAD_AES_256_GCM, secret, "iv", nonce, 12) < 0 ||
+        aead_new(&a, AEAD_AES_256_GCM, AEAD_EVP, key, NULL) < 0) {
+        abort();
+    }
+    for (int i = 0; i < 8; i++) {
+        nonce[4 + i] ^= state[SEQ_AT + i];
+    }
+    memcpy(out, "\x17\3\3\0\x16\x18\0\0\1\1\x16", 11);
+    struct aead_text text = {nonce, out, 5, out + 5, 6};
+    if (aead_seal(a, &text, out + 11) < 0 ||
+        key_expand_label(AEAD_AES_256_GCM, secret, "traffic upd", secret, 48) < 0) {
+        abort();
+    }
+    aead_free(a);
+    memset(state + SEQ_AT, 0, 16);
+    record_free(p->r);
+    if (record_import(&p->r, state, sizeof(state), &limits, AEAD_AUTO, NULL) < 0) {
+        abort();
+    }
+    return 27;
+}
+
+/* Reads all that the stream under test sent; how much data it was. */
+static size_t hand_read(struct hand *p)
+{
+    static uint8_t buf[20000];
+    struct iovec iov[16];
+    struct record_run run = {.iov = iov, .iov_max = 16};
+    ssize_t n = stream_read(p->s, buf, sizeof(buf));
+
+    if (n <= 0 || record_open(p->r, buf, (size_t)n, &run, NULL) < 0) {
+        return 0;
+    }
+    return run.bytes;
+}
+
+TEST(a_stream_answers_a_key_request_whether_it_writes_or_only_reads)
+{
+    for (int writes = 0; writes < 2; writes++) {
+        struct record_stats stats;
+        uint8_t wire[64];
+        struct hand p;
+        struct rig g;
+
+        CHECK(hand_start(&g, &p));
+        g.e[0].to_send = 0;
+        g.e[0].shut_done = true;
+        struct slice last = handshake_output(p.h);
+        CHECK(say(p.s, last.p, last.len));
+        for (int i = 0; i < 50 && !tls_stream_peer(g.e[0].s); i++) {
+            (void)loop_turn(g.l, WAIT_MS);
+        }
+        (void)loop_turn(g.l, 0);
+        CHECK(say(p.s, wire, hand_ask(&p, wire)));
+        if (writes) { /* not yet sealed when the request is read */
+            CHECK_INT(stream_write(g.e[0].s, "hello", 5), 5);
+            uint8_t byte;
+            CHECK_INT(stream_read(g.e[0].s, &byte, 1), -EAGAIN);
+        }
+        (void)loop_turn(g.l, 0);
+        CHECK_INT(hand_read(&p), writes ? 5 : 0);
+        record_stats(p.r, &stats);
+        CHECK_INT(stats.key_updates_received, 1);
+        tls_stream_stats(g.e[0].s, &stats);
+        CHECK_INT(stats.key_updates_sent, 1);
+        (void)loop_turn(g.l, 0);
+        (void)loop_turn(g.l, 0); /* the pipe's last wakes */
+        /* Both go on under their new keys. */
+        CHECK_INT(stream_write(g.e[0].s, "again", 5), 5);
+        (void)loop_turn(g.l, 0); /* nobody flushes: the end of the turn does */
+        CHECK_INT(hand_read(&p), 5);
+        CHECK(say(p.s, wire, hand_data(&p, wire, 20)));
+        (void)loop_turn(g.l, 0);
+        CHECK_INT(g.e[0].received, 20);
+        CHECK(!g.e[0].wrong);
+        hand_stop(&g, &p);
+    }
+}
+
+TEST(the_end_of_our_half_reaches_the_layer_below)
+{
+    struct hand p;
+    struct rig g;
+    uint8_t byte;
+
+    CHECK(hand_start(&g, &p));
+    g.e[0].to_send = 0;
+    struct slice last = handshake_output(p.h);
+    CHECK(say(p.s, last.p, last.len));
+    for (int i = 0; i < 50 && !g.e[0].shut_done; i++) {
+        (void)loop_turn(g.l, WAIT_MS);
+    }
+    CHECK(g.e[0].shut_done);
+    CHECK_INT(hand_read(&p), 0);
+    CHECK(record_is_closed(p.r));
+    CHECK_INT(stream_read(p.s, &byte, 1), 0);
+    hand_stop(&g, &p);
+}
+
+/* A job that lasts until it is released. */
+struct plug {
+    struct job job;
+    atomic_bool released;
+};
+
+static void plug_work(struct job *j)
+{
+    struct plug *p = container_of(j, struct plug, job);
+
+    while (!atomic_load(&p->released)) {
+        (void)sched_yield();
+    }
+}
+
+static void plug_gone(struct job *j)
+{
+    (void)j;
+}
+
+TEST(a_full_job_pool_refuses_new_handshakes_and_delays_those_under_way)
+{
+    static struct plug plugs[2];
+    struct stream *ends[2];
+    struct handshake_spec spec = spec_of(true);
+    struct hand p;
+    struct rig g;
+    uint8_t byte;
+
+    pool_limit = 1;
+    CHECK(hand_start(&g, &p));
+    pool_limit = 100;
+    for (int i = 0; i < 2; i++) { /* one runs, one fills the queue */
+        plugs[i].job.work = plug_work;
+        plugs[i].job.abandoned = plug_gone;
+        atomic_store(&plugs[i].released, false);
+        while (jobs_submit(g.pool, &plugs[i].job, 9, &g.e[0].task) < 0) {
+            (void)sched_yield(); /* the first one has not been taken from the queue yet */
+        }
+    }
+    mempipe_pair(ends, 1000, NULL);
+    struct stream *late = tls_stream_new(g.tls, ends[0], &spec, 2);
+    CHECK_INT(stream_read(late, &byte, 1), -ERR_LIMIT);
+    stream_close(late, 0);
+    stream_close(ends[1], 0);
+    struct slice last = handshake_output(p.h);
+    CHECK(say(p.s, last.p, last.len));
+    for (int i = 0; i < 5; i++) {
+        (void)loop_turn(g.l, 0);
+        loop_advance(g.l, LONGER_THAN_A_RETRY_MS);
+    }
+    CHECK_INT(g.e[0].error, 0);
+    CHECK(!tls_stream_peer(g.e[0].s));
+    atomic_store(&plugs[0].released, true);
+    atomic_store(&plugs[1].released, true);
+    for (int i = 0; i < 100 && !tls_stream_peer(g.e[0].s); i++) {
+        (void)loop_turn(g.l, WAIT_MS);
+    }
+    CHECK(tls_stream_peer(g.e[0].s) != NULL);
+    drain(&g);
+    hand_stop(&g, &p);
+}
+
+/* The inner session of a tunnel in a tunnel: both use the same two batches. */
+TEST(a_session_runs_inside_another)
+{
+    static const size_t widths[] = {100, 30000};
+
+    for (unsigned n = 0; n < ARRAY_LEN(widths); n++) {
+        struct stream *ends[2];
+        struct rig g;
+
+        rig_base(&g, NULL, NULL);
+        mempipe_pair(ends, widths[n], NULL);
+        for (int i = 0; i < 2; i++) {
+            struct handshake_spec spec = spec_of(i == 1);
+            struct stream *outer = tls_stream_new(g.tls, ends[i], &spec, 1);
+            talker_start(&g, &g.e[i], tls_stream_new(g.tls, outer, &spec, 1), i);
+        }
+        CHECK(rig_settle(&g));
+        CHECK(all_arrived(&g));
+        rig_stop(&g);
+        CHECK_INT(mempipe_live(), 0);
+    }
 }
 
 /* What the bytes below look like decides; a cut there is never a clean end. */
