@@ -65,6 +65,7 @@ struct h1_server {
     uint32_t served;
     enum h1_step step;
     bool last;  /* no request after this one */
+    bool blank; /* the empty line that may precede a request was there */
     bool ended; /* the client has ended its half of the connection */
     int result;
     struct diag diag;

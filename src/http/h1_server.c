@@ -210,6 +210,7 @@ static void await_head(struct h1_server *s)
 {
     s->step = H1_HEAD;
     s->seen = 0;
+    s->blank = false;
     s->read_due = 0;
     set_due(s, &s->head_due, s->in.len > 0 ? s->limits.header_ms : s->limits.idle_ms);
     task_wake(&s->task, WAKE_IO); /* the next request may be in the buffer already */
@@ -220,7 +221,8 @@ static void skip_empty_line(struct h1_server *s)
 {
     const char *p = (const char *)bytes_peek(&s->in);
 
-    if (s->seen == 0 && s->in.len >= 2 && p[0] == '\r' && p[1] == '\n') {
+    if (!s->blank && s->seen == 0 && s->in.len >= 2 && p[0] == '\r' && p[1] == '\n') {
+        s->blank = true;
         bytes_skip(&s->in, 2);
     }
 }

@@ -252,6 +252,7 @@ TEST(a_refused_head_gets_its_status_and_the_end)
         {"GET / HTTP/1.1\r\n\r\n", "400 Bad Request"},
         {"GET / HTTP/1.1\nHost: a\n\n\r\n\r\n", "400 Bad Request"},
         {"\x16\x03\x01\x02", "400 Bad Request"},
+        {"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400 Bad Request"},
         {"GET / HTTP/3.0\r\nHost: a\r\n\r\n", "505 HTTP Version Not Supported"},
         {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 HTTP Version Not Supported"},
         {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", "501 Not Implemented"},
