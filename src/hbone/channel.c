@@ -211,11 +211,22 @@ static int may_write(struct channel *ch)
     return ch->step == CHANNEL_OPEN ? 0 : channel_wait_write(ch);
 }
 
+/* The peer has ended and takes no more. That is a failure only once there is more: whoever merely
+ * waits for the end of a source asks for room, too. */
+static bool is_spillway(const struct channel *ch)
+{
+    return ch->released && !ch->spilled && !ch->local_ended;
+}
+
 static int channel_reserve(struct stream *s, struct iovec *out, int max, size_t want)
 {
     struct channel *ch = channel_of(s);
-    int r = may_write(ch);
 
+    if (is_spillway(ch)) {
+        out[0] = (struct iovec){hbone_loop_slab(ch->home), MIN_OF(want, (size_t)TUNNEL_BATCH)};
+        return 1;
+    }
+    int r = may_write(ch);
     return r < 0 ? r : tunnel_reserve(ch, out, max, want);
 }
 
@@ -225,6 +236,8 @@ static void channel_commit(struct stream *s, size_t len)
 
     if (ch->step == CHANNEL_OPEN) {
         tunnel_commit(ch, len);
+    } else {
+        ch->spilled = true;
     }
 }
 
@@ -285,14 +298,14 @@ static int channel_flush(struct stream *s)
 {
     const struct channel *ch = channel_of(s);
 
-    return ch->step == CHANNEL_OVER && !ch->local_ended ? ch->failure : 0;
+    return ch->step == CHANNEL_OVER && !ch->local_ended && !is_spillway(ch) ? ch->failure : 0;
 }
 
 static int channel_shut(struct stream *s)
 {
     struct channel *ch = channel_of(s);
 
-    if (ch->local_ended) {
+    if (ch->local_ended || is_spillway(ch)) {
         return 0;
     }
     int r = may_write(ch);

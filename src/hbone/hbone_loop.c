@@ -72,6 +72,14 @@ void hbone_loop_free(struct hbone_loop *home)
     mem_free(home);
 }
 
+uint8_t *hbone_loop_slab(struct hbone_loop *home)
+{
+    if (!home->slab) {
+        home->slab = mem_alloc(TUNNEL_BATCH);
+    }
+    return home->slab;
+}
+
 const struct hbone_stats *hbone_loop_stats(struct hbone_loop *home)
 {
     home->stats.buffered_bytes = home->chunks.queued_bytes;

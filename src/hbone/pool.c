@@ -77,6 +77,7 @@ static struct route *route_get(struct hbone_pool *p, const struct hbone_target *
     struct route *r = route_find(p, &key, hash);
     if (!r) {
         r = mem_new(struct route);
+        r->peer_streams = UINT32_MAX;
         r->key_len = key.len;
         r->key = strbuf_take(&key);
         list_init(&r->tunnels);
@@ -151,6 +152,7 @@ static struct tunnel *open_tunnel(struct hbone_pool *p, struct route *r)
     }
     struct stream *secure = p->dialer.open(p->dialer.arg, &r->target);
     struct tunnel *t = tunnel_new(p->home, secure, HBONE_CLIENT, p->budget);
+    t->peer.streams = r->peer_streams;
     tunnel_hold(t, &p->task, WAKE_CHILD);
     list_append(&r->tunnels, &t->in_route);
     p->tunnels++;
@@ -212,6 +214,9 @@ static void reap(struct hbone_pool *p, struct route *r)
     list_for_each_safe (node, &r->tunnels) {
         struct tunnel *t = container_of(node, struct tunnel, in_route);
 
+        if (t->peer.seen && t->peer.streams > 0) {
+            r->peer_streams = t->peer.streams;
+        }
         if (!tunnel_is_alive(t)) {
             let_go(p, t);
         }

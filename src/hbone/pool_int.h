@@ -11,7 +11,8 @@ struct route { /* one key of a pool */
     struct map_node in_pool;
     struct list in_routes;
     struct list tunnels;
-    struct list waiting; /* channels; first come first */
+    struct list waiting;   /* channels; first come first */
+    uint32_t peer_streams; /* the limit that an earlier tunnel's peer announced */
     char *key;
     size_t key_len;
     struct hbone_target target; /* points into key */

@@ -85,7 +85,7 @@ struct peer_settings {
     uint32_t streams;  /* UINT32_MAX until said */
     uint32_t table;    /* what the peer thinks our dynamic table may hold */
     bool no_table_due; /* the next block has to give the table up */
-    bool seen;
+    bool seen;         /* a whole SETTINGS frame */
 };
 
 enum block_kind {
@@ -190,6 +190,8 @@ struct channel {
     uint8_t step; /* enum channel_step */
     bool remote_ended;
     bool local_ended;
+    bool released;   /* the peer reset it after its own end: it takes no more (RFC 9113 8.1) */
+    bool spilled;    /* but there was more */
     bool wants_read; /* answered -EAGAIN */
     bool wants_write;
 };
@@ -211,6 +213,9 @@ struct hbone_loop {
     uint8_t *slab; /* TUNNEL_BATCH bytes for DATA that the secure stream does not lend room for */
     struct lent lent;
 };
+
+/* Never NULL: TUNNEL_BATCH bytes to use within one run. */
+uint8_t *hbone_loop_slab(struct hbone_loop *home);
 
 /* tunnel.c. Takes below. The first user is the holder, if any; tunnel_release lets go. */
 struct tunnel *tunnel_new(struct hbone_loop *home, struct stream *below, enum hbone_role role,

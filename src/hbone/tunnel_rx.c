@@ -295,6 +295,7 @@ static void on_settings_end(struct tunnel *t)
         return;
     }
     t->full = false;
+    t->peer.seen = true;
     tunnel_put(t, frame_put_settings_ack(&t->out));
     tunnel_grant(t);
     tunnel_tell_user(t);                    /* there may be room for more streams, or for less */
@@ -352,6 +353,7 @@ static void on_stream_reset(struct tunnel *t, const struct frame *f)
     }
     (void)diag_note(&ch->s.diag, -ERR_H2_RESET, "the peer reset the stream: %s",
                     reset_code_name(f->value)); /* the code is known */
+    ch->released = ch->remote_ended;
     channel_over(ch, -ERR_H2_RESET);
 }
 

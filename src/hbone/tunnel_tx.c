@@ -252,11 +252,9 @@ static int reserve_slab(struct tunnel *t, struct lent *lent, int max, size_t all
             return r;
         }
     }
-    if (!t->home->slab) {
-        t->home->slab = mem_alloc(TUNNEL_BATCH);
-    }
+    uint8_t *slab = hbone_loop_slab(t->home);
     for (int i = 0; i < count; i++) {
-        raw[i] = (struct iovec){t->home->slab + i * FRAME_SIZE_DEFAULT, FRAME_SIZE_DEFAULT};
+        raw[i] = (struct iovec){slab + i * FRAME_SIZE_DEFAULT, FRAME_SIZE_DEFAULT};
     }
     return cut_frames(lent, raw, count, allowed, t->peer.frame_size);
 }

@@ -103,11 +103,11 @@ def test_10000_useless_frames_are_borne(flood, answers, shared_driver):
 ])
 def test_endless_useless_frames_end_the_tunnel(flood, debug, driver):
     peer = client(driver("server", "app=9007"), connect(1))
-    for _ in range(200):
+    for _ in range(1000):
         if peer.ended:
             break
-        peer.send(flood * 5000)
-        peer.read(0)
+        peer.send(flood * 1000)
+        peer.quiet(0.005)  # so that what it answers is not lost in what we still send
     ended_with(peer, "ENHANCE_YOUR_CALM", debug)
 
 
@@ -353,13 +353,13 @@ def test_memory_that_runs_short_shrinks_windows_and_then_resets_hoarders(driver)
     peer.is_alive()
     peer.send(frame("DATA", 0, 1, b"x" * 600000))
     peer.is_alive()
-    peer.send(connect(5, "h:9003"))
+    peer.send(connect(5, "h:9007"))
     peer.wait(lambda p: len([f for f in p.of("SETTINGS") if not f.ack]) == 2)
     smaller = struct.unpack(">HI", [f for f in peer.of("SETTINGS") if not f.ack][1].payload)
     assert smaller[0] == 4 and 65535 <= smaller[1] < 4 << 20
-    peer.send(frame("DATA", 0, 1, b"x" * 500000))
-    peer.wait(lambda p: p.reset_code(1))
-    assert peer.reset_code(1) == "ENHANCE_YOUR_CALM"
+    peer.send(frame("DATA", 0, 5, b"x" * 500000))
+    peer.wait(lambda p: p.reset_code(5))
+    assert peer.reset_code(5) == "ENHANCE_YOUR_CALM"
     peer.send(frame("DATA", 1, 3, b"fine"))
     assert peer.is_alive()
-    assert "ERR_LIMIT" in d.line() + d.line()
+    assert d.line().startswith("app ok")
