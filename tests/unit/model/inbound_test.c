@@ -36,7 +36,7 @@ static void build(struct mesh *m)
         {.host = "guarded.local", .vips = "|10.96.0.20", .waypoint = "shop/wp.local:15008"},
         {.host = "weighted.local", .vips = "|10.96.0.21", .weighted = "1*shop/wp.local:15008"},
         {.host = "tun.local",
-         .vips = "net|10.96.1.17,|fd96::17,|10.96.0.17,|10.96.0.0/24",
+         .vips = "net|10.96.1.17,|10.96.0.17,|fd96::17,|10.96.0.0/24",
          .ports = "80:8080"},
         {.host = "novip.local", .vips = "|10.99.0.0/16", .ports = "80:8080"},
         {.host = "far.local", .vips = "net|10.96.1.18", .ports = "80:8080"},

@@ -63,7 +63,10 @@ static void build(struct mesh *m)
         {.name = "both", .ips = "10.96.0.8", .hbone = true},
         {.name = "wphost", .hostname = "wp.example", .hbone = true},
         {.name = "guarded2", .ips = "10.1.0.9", .hbone = true, .waypoint = "shop/wp.example:15011"},
-        {.name = "v6only", .ips = "fd00:1::9", .hbone = true, .services = "shop/v6.local=80:8080"},
+        {.name = "v6only",
+         .ips = "fd00:1::9",
+         .hbone = true,
+         .services = "shop/v6.local=80:8080,shop/v4only.local=80:8080"},
     };
     static const struct svc svcs[] = {
         {.host = "web.local",
@@ -252,6 +255,8 @@ TEST(where_connections_go)
         {"6 waypoint on another network", "10.96.0.13:80",
          "double 10.2.0.1:15008 viafar.local:80 [egw] [viafar] viafar.local>farwp"},
         {"on-demand DNS", "10.96.0.12:80", "hbone db.example:15008 ? [dns-sa] dns.local>dns"},
+        {"no address of an allowed family", "10.96.0.17:80",
+         "deny workload has no address: c//Pod/shop/v6only"},
         {"other family if need be", "10.96.0.16:80",
          "hbone [fd00:1::9]:15008 [fd00:1::9]:8080 [v6only-sa] v6.local>v6only"},
     };
