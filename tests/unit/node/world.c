@@ -439,7 +439,10 @@ static void one_step(struct world *w)
     } else if (!busy) {
         loop_advance(w->loop, 100);
     }
-    if (w->stopping) {
+    (void)pthread_mutex_lock(&w->lock);
+    bool stopping = w->stopping;
+    (void)pthread_mutex_unlock(&w->lock);
+    if (stopping) {
         world_agent_kill(w);
         w->stop_at = -1;
         world_agent_start(w);
