@@ -12,7 +12,8 @@ import sys
 import tempfile
 import time
 
-SERVER, KUBECTL = sys.argv[1:3]
+SERVER = sys.argv[1]
+KUBECTL = shutil.which(sys.argv[2]) or "/nonexistent/" + sys.argv[2]
 
 MESH = """
 apiVersion: v1
