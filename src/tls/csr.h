@@ -13,7 +13,8 @@ enum { CSR_PEM_MAX = 65536 };
 
 struct csr;
 
-/* A request for identity and its new key, both PEM and the caller's. */
+/* A request for identity and its new key, both PEM and the caller's; the key is to be freed with
+ * mem_free_secret. */
 MUST_USE int csr_make(const char *identity, char **out_csr_pem, char **out_key_pem,
                       struct diag *why);
 

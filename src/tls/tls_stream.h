@@ -6,6 +6,9 @@
  * connection holds no buffer. All optional stream calls exist: peek lends opened plaintext, reserve
  * lends room inside the records to be.
  *
+ * What peek lent goes stale when another TLS stream of the loop is read, room from reserve when another
+ * one is written: use it before touching a second one.
+ *
  * Accepted bytes leave when the batch is full, at stream_flush, or at the end of the turn. A peer
  * that ends TCP without close_notify is -ERR_TRUNCATED, never a clean end.
  */
