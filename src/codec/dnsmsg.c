@@ -83,7 +83,8 @@ static int skip_questions(const uint8_t *msg, size_t len, unsigned count)
 }
 
 /* The EDNS record among those that follow the questions, if any. */
-static int read_edns(struct dns_request *q, const uint8_t *msg, size_t len, size_t at, unsigned count)
+static int read_edns(struct dns_request *q, const uint8_t *msg, size_t len, size_t at,
+                     unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         struct record r;
@@ -115,12 +116,12 @@ int dns_request_parse(struct dns_request *out, const uint8_t *msg, size_t len)
         return -ERR_SYNTAX;
     }
     *out = (struct dns_request){.id = h.id,
-                              .opcode = (uint8_t)(h.flags >> OPCODE_SHIFT & 15),
-                              .recursion_desired = h.flags & FLAG_RD,
-                              .checking_disabled = h.flags & FLAG_CD,
-                              .question_count = h.questions,
-                              .questions = msg + DNS_HEADER,
-                              .questions_len = (size_t)end - DNS_HEADER};
+                                .opcode = (uint8_t)(h.flags >> OPCODE_SHIFT & 15),
+                                .recursion_desired = h.flags & FLAG_RD,
+                                .checking_disabled = h.flags & FLAG_CD,
+                                .question_count = h.questions,
+                                .questions = msg + DNS_HEADER,
+                                .questions_len = (size_t)end - DNS_HEADER};
     if (h.questions > 0) {
         int type = dnsname_skip(msg, len, DNS_HEADER);
         out->type = be16_get(msg + type);
@@ -390,7 +391,7 @@ static bool is_answer_to(const struct dns_request *q, uint16_t id, const uint8_t
 }
 
 int dns_forwarded_parse(struct dns_forwarded *out, const struct dns_request *q, uint16_t id,
-                       const uint8_t *msg, size_t len)
+                        const uint8_t *msg, size_t len)
 {
     struct header h;
     struct dns_forwarded up;
@@ -400,8 +401,8 @@ int dns_forwarded_parse(struct dns_forwarded *out, const struct dns_request *q, 
     }
     h = read_header(msg);
     up = (struct dns_forwarded){.rcode = (enum dns_rcode)(h.flags & 15),
-                               .truncated = h.flags & FLAG_TC,
-                               .answers = DNS_HEADER + question_len(q)};
+                                .truncated = h.flags & FLAG_TC,
+                                .answers = DNS_HEADER + question_len(q)};
     up.end = up.answers;
     for (; up.count < h.answers; up.count++) {
         struct record r;

@@ -101,8 +101,8 @@ struct dns_forwarded {
 };
 
 /* -ERR_SYNTAX: not the answer to this question, or not well-formed. */
-MUST_USE int dns_forwarded_parse(struct dns_forwarded *out, const struct dns_request *q, uint16_t id,
-                                const uint8_t *msg, size_t len);
+MUST_USE int dns_forwarded_parse(struct dns_forwarded *out, const struct dns_request *q,
+                                 uint16_t id, const uint8_t *msg, size_t len);
 /* Upstream's answer records as the reply's, TTLs lowered by age_s; authority and additional
  * sections are dropped. msg is what dns_forwarded_parse accepted. Ends the reply; returns its
  * length. */
