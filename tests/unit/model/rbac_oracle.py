@@ -9,7 +9,7 @@ import random
 import subprocess
 import sys
 
-CASES, BENT_CASES, SEED = 20_000, 3_000, 20_261_125
+CASES, BENT_CASES, SEED = 20_000, 1_500, 20_261_125
 BENDS = ["presence", "negative", "empty", "dry_run", "missing", "identity"]
 GLOBAL, NAMESPACE, WORKLOAD = range(3)
 ALLOW, DENY = range(2)
