@@ -35,6 +35,7 @@ TEST(authorities_are_told_apart)
         {"", -ERR_SYNTAX, "", "", 0},
         {"10.244.2.11:9002/x", -ERR_SYNTAX, "", "", 0},
         {"a b:80", -ERR_SYNTAX, "", "", 0},
+        {"a\x7f:80", -ERR_SYNTAX, "", "", 0},
         {"a:80\n", -ERR_SYNTAX, "", "", 0},
         {"a:b:80", -ERR_SYNTAX, "", "", 0},
         {"a@b@c:80", -ERR_SYNTAX, "", "", 0},

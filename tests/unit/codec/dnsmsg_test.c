@@ -208,6 +208,16 @@ TEST(broken_messages_get_no_answer)
     }
 }
 
+TEST(letters_of_a_name_become_small)
+{
+    struct blob b;
+    struct dns_request q;
+
+    write_query(&b, "AbYZ@[`{09", 0);
+    CHECK_INT(dns_request_parse(&q, b.p, b.len), 0);
+    CHECK_STR(q.name, "abyz\\064\\091\\096\\12309.shop.svc.cluster.local");
+}
+
 TEST(two_names_are_never_one)
 {
     struct blob b;
@@ -277,6 +287,9 @@ TEST(an_answer_to_another_question_is_not_taken)
     answer.p[13] = 'v';
     CHECK_INT(dns_forwarded_parse(&up, &q, 0x1234, answer.p, answer.len), -ERR_SYNTAX);
     answer.p[13] = 'w';
+    answer.p[15] = 'c'; /* the last letter counts like the others */
+    CHECK_INT(dns_forwarded_parse(&up, &q, 0x1234, answer.p, answer.len), -ERR_SYNTAX);
+    answer.p[15] = 'b';
     answer.p[answer.len - 3] = 28;
     CHECK_INT(dns_forwarded_parse(&up, &q, 0x1234, answer.p, answer.len), -ERR_SYNTAX);
     CHECK_INT(dns_forwarded_parse(&up, &q, 0x1234, ask.p, ask.len), -ERR_SYNTAX);
@@ -312,4 +325,15 @@ TEST(forwarded_records_age_and_are_cut_between_records)
     CHECK_INT(dns_reply_forwarded(&r, &up, answer.p, 100), answer.len);
     CHECK_INT(buf[ask.len + 9], 0);
     CHECK_INT(dns_forwarded_parse(&up, &q, q.id, answer.p, answer.len - 1), -ERR_SYNTAX);
+    /* A name that points into a TTL reads otherwise once that has aged: no answer, no records. */
+    answer.p[ask.len + 7] = 1; /* TTL 0x00010000: its third byte is the root */
+    answer.p[ask.len + 9] = 0;
+    answer.p[ask.len + sizeof(record) + 1] = (uint8_t)(ask.len + 8);
+    CHECK_INT(dns_forwarded_parse(&up, &q, q.id, answer.p, answer.len), 0);
+    CHECK_INT(dns_reply_begin(&r, &q, buf, sizeof(buf)), 0);
+    CHECK_INT(dns_reply_forwarded(&r, &up, answer.p, 0), answer.len);
+    CHECK_INT(dns_reply_begin(&r, &q, buf, sizeof(buf)), 0);
+    CHECK_INT(dns_reply_forwarded(&r, &up, answer.p, 1), ask.len);
+    CHECK_INT(buf[3] & 15, DNS_SERVFAIL);
+    CHECK_INT(buf[7], 0);
 }

@@ -35,6 +35,8 @@ TEST(baggage_rules)
     } rows[] = {
         {"k8s.namespace.name=a,k8s.namespace.name=b", 0, "b", "", ""},
         {"k8s.namespace.name=a,k8s.namespace.name=", 0, "a", "", ""},
+        {"k8s.namespace.name=~", 0, "~", "", ""},
+        {"k8s.namespace.name=a\x7f", -ERR_SYNTAX, "", "", ""},
         {"k8s.namespace.name=a=c", 0, "a", "", ""},
         {" k8s.namespace.name=a", 0, "", "", ""},
         {"k8s.namespace.name= a ", 0, " a ", "", ""},

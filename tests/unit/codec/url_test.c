@@ -94,6 +94,8 @@ TEST(configured_addresses_are_taken_apart)
         {"http://[::1]:80/a/b", 0, "http", "::1", "/a/b", 80},
         {"http://h", 0, "http", "h", "", 0},
         {"http://h/", 0, "http", "h", "/", 0},
+        {"h", -ERR_SYNTAX, "", "", "", 0},
+        {"://h", -ERR_SYNTAX, "", "", "", 0},
         {"h:80", -ERR_SYNTAX, "", "", "", 0},
         {"http://", -ERR_SYNTAX, "", "", "", 0},
         {"http://:80", -ERR_SYNTAX, "", "", "", 0},
