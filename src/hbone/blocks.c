@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every header block is decoded to its end, wanted or not: the decoder's table is the connection's. */
 #include "base/mem.h"
-#include "hbone/tunnel_int.h"
+#include "hbone/tunnel_wire_int.h"
 
 void header_block_free(struct header_block *b)
 {

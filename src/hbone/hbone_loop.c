@@ -2,7 +2,7 @@
 #include "hbone/hbone_loop.h"
 
 #include "base/mem.h"
-#include "hbone/tunnel_int.h"
+#include "hbone/tunnel_wire_int.h"
 
 static const struct hbone_limits defaults = {
     .stream_window_bytes = 4 << 20,

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "hbone/pool.h"
-#include "hbone/tunnel_int.h"
+#include "hbone/tunnel_wire_int.h"
 
 enum { DIAL_ATTEMPTS_MAX = 3 }; /* tunnels that refuse before the dial fails */
 

@@ -2,7 +2,7 @@
 #include "hbone/server.h"
 
 #include "base/mem.h"
-#include "hbone/tunnel_int.h"
+#include "hbone/tunnel_wire_int.h"
 
 /* Streams opened and reset before anybody looked at them; the next one ends the tunnel (contract 2.3
  * as recorded). */

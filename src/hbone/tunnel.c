@@ -2,7 +2,7 @@
 #include <assert.h>
 
 #include "base/mem.h"
-#include "hbone/tunnel_int.h"
+#include "hbone/tunnel_wire_int.h"
 #include "http/linger.h"
 
 static void rearm(struct tunnel *t)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/mem.h"
-#include "hbone/tunnel_int.h"
+#include "hbone/tunnel_wire_int.h"
 
 bool tunnel_spend(struct tunnel *t, enum glitch kind)
 {

@@ -9,7 +9,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
-#include "hbone/tunnel_int.h"
+#include "hbone/tunnel_wire_int.h"
 
 void tunnel_put(struct tunnel *t, int r)
 {
