@@ -288,17 +288,26 @@ static int add_copy(struct rx_queue *q, const uint8_t *from, size_t len)
     return 0;
 }
 
-int rx_queue_add(struct rx_queue *q, const uint8_t *from, size_t len)
+static int count_added(struct rx_queue *q, int r, size_t len)
 {
-    const struct piece *tail = tail_of(q);
-    bool lend = len >= CHUNK_PIECE_MIN || extends(tail, q->pool->current, from);
-    int r = lend ? add_lent(q, from, len) : add_copy(q, from, len);
-
     if (r == 0) {
         q->bytes += len;
         q->pool->queued_bytes += len;
     }
     return r;
+}
+
+int rx_queue_add(struct rx_queue *q, const uint8_t *from, size_t len)
+{
+    const struct piece *tail = tail_of(q);
+    bool lend = len >= CHUNK_PIECE_MIN || extends(tail, q->pool->current, from);
+
+    return count_added(q, lend ? add_lent(q, from, len) : add_copy(q, from, len), len);
+}
+
+int rx_queue_add_copy(struct rx_queue *q, const uint8_t *from, size_t len)
+{
+    return count_added(q, add_copy(q, from, len), len);
 }
 
 int rx_queue_peek(const struct rx_queue *q, struct iovec *out, int max)
@@ -344,4 +353,26 @@ size_t rx_queue_read(struct rx_queue *q, void *into, size_t room)
         rx_queue_skip(q, n);
     }
     return done;
+}
+
+static bool piece_at(const struct rx_queue *q, const struct rx_cursor *at, struct iovec *out)
+{
+    if (at->at == &q->pieces) {
+        return false;
+    }
+    struct piece *s = container_of((struct list *)(uintptr_t)at->at, struct piece, in_queue);
+    *out = (struct iovec){s->p, s->len};
+    return true;
+}
+
+bool rx_queue_first(const struct rx_queue *q, struct rx_cursor *at, struct iovec *out)
+{
+    at->at = q->pieces.next;
+    return piece_at(q, at, out);
+}
+
+bool rx_queue_next(const struct rx_queue *q, struct rx_cursor *at, struct iovec *out)
+{
+    at->at = at->at->next;
+    return piece_at(q, at, out);
 }

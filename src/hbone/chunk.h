@@ -60,8 +60,17 @@ void rx_queue_init(struct rx_queue *q, struct chunk_pool *pool, struct budget *b
 void rx_queue_clear(struct rx_queue *q);
 /* from lies in what was filled last. -ENOMEM: nothing was queued. */
 MUST_USE int rx_queue_add(struct rx_queue *q, const uint8_t *from, size_t len);
+/* From anywhere. */
+MUST_USE int rx_queue_add_copy(struct rx_queue *q, const uint8_t *from, size_t len);
 /* Lends up to max pieces from the front. */
 int rx_queue_peek(const struct rx_queue *q, struct iovec *out, int max);
 /* len <= q->bytes */
 void rx_queue_skip(struct rx_queue *q, size_t len);
 size_t rx_queue_read(struct rx_queue *q, void *into, size_t room);
+
+/* One piece after the other, from the front: false at the end. */
+struct rx_cursor {
+    const struct list *at;
+};
+bool rx_queue_first(const struct rx_queue *q, struct rx_cursor *at, struct iovec *out);
+bool rx_queue_next(const struct rx_queue *q, struct rx_cursor *at, struct iovec *out);

@@ -145,6 +145,18 @@ static bool evict_idle(struct hbone_pool *p)
     return false;
 }
 
+static void add_tunnel(struct hbone_pool *p, struct route *r, struct tunnel *t)
+{
+    tunnel_hold(t, &p->task, WAKE_CHILD);
+    list_append(&r->tunnels, &t->in_route);
+    p->tunnels++;
+}
+
+void pool_adopt(struct hbone_pool *p, const struct hbone_target *target, struct tunnel *t)
+{
+    add_tunnel(p, route_get(p, target), t);
+}
+
 static struct tunnel *open_tunnel(struct hbone_pool *p, struct route *r)
 {
     if (p->tunnels >= p->home->limits.pool_tunnels && !evict_idle(p)) {
@@ -153,9 +165,7 @@ static struct tunnel *open_tunnel(struct hbone_pool *p, struct route *r)
     struct stream *secure = p->dialer.open(p->dialer.arg, &r->target);
     struct tunnel *t = tunnel_new(p->home, secure, HBONE_CLIENT, p->budget);
     t->peer.streams = r->peer_streams;
-    tunnel_hold(t, &p->task, WAKE_CHILD);
-    list_append(&r->tunnels, &t->in_route);
-    p->tunnels++;
+    add_tunnel(p, r, t);
     return t;
 }
 

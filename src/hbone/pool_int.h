@@ -52,3 +52,5 @@ void dial_fail(struct channel *ch, int r, const char *what);
 
 /* pool.c */
 void pool_queue(struct hbone_pool *p, struct channel *ch);
+/* Takes t, which has no holder. */
+void pool_adopt(struct hbone_pool *p, const struct hbone_target *target, struct tunnel *t);

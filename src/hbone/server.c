@@ -2,19 +2,12 @@
 #include "hbone/server.h"
 
 #include "base/mem.h"
+#include "hbone/server_int.h"
 #include "hbone/tunnel_wire_int.h"
 
 /* Streams opened and reset before anybody looked at them; the next one ends the tunnel (contract 2.3
  * as recorded). */
 enum { RESETS_MAX = 20 };
-
-struct hbone_server {
-    struct tunnel *tunnel;
-    struct task *owner;
-    struct list untaken;
-    unsigned resets; /* since the owner last kept up */
-    bool closing;
-};
 
 struct hbone_request {
     struct list in_untaken;
@@ -25,17 +18,22 @@ struct hbone_request {
     struct bytes text; /* what head points into */
 };
 
-struct hbone_server *hbone_server_new(struct hbone_loop *l, struct stream *secure,
-                                      struct task *owner, struct budget *budget)
+struct hbone_server *server_wrap(struct tunnel *t, struct task *owner)
 {
     struct hbone_server *s = mem_new(struct hbone_server);
 
     list_init(&s->untaken);
     s->owner = owner;
-    s->tunnel = tunnel_new(l, secure, HBONE_SERVER, budget);
-    s->tunnel->server = s;
-    tunnel_hold(s->tunnel, owner, WAKE_IO);
+    s->tunnel = t;
+    t->server = s;
+    tunnel_hold(t, owner, WAKE_IO);
     return s;
+}
+
+struct hbone_server *hbone_server_new(struct hbone_loop *l, struct stream *secure,
+                                      struct task *owner, struct budget *budget)
+{
+    return server_wrap(tunnel_new(l, secure, HBONE_SERVER, budget), owner);
 }
 
 static void request_free(struct hbone_request *r)

@@ -416,8 +416,8 @@ static void init_flow(struct tunnel *t)
     t->peer_last = (uint32_t)FRAME_ID_MAX + 1;
 }
 
-struct tunnel *tunnel_new(struct hbone_loop *home, struct stream *below, enum hbone_role role,
-                          struct budget *budget)
+struct tunnel *tunnel_make(struct hbone_loop *home, struct stream *below, enum hbone_role role,
+                           struct budget *budget)
 {
     struct tunnel *t = mem_new(struct tunnel);
 
@@ -440,6 +440,14 @@ struct tunnel *tunnel_new(struct hbone_loop *home, struct stream *below, enum hb
     glitches_init(&t->glitches, tunnel_now(t));
     home->stats.tunnels++;
     stream_own(below, &t->task);
+    return t;
+}
+
+struct tunnel *tunnel_new(struct hbone_loop *home, struct stream *below, enum hbone_role role,
+                          struct budget *budget)
+{
+    struct tunnel *t = tunnel_make(home, below, role, budget);
+
     tunnel_put_preface(t);
     tunnel_due(t, DUE_STEP, TUNNEL_OPENING_MS);
     task_wake(&t->task, WAKE_START);

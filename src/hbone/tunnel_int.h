@@ -150,6 +150,9 @@ struct tunnel {
 /* tunnel.c. Takes below. The first user is the holder, if any; tunnel_release lets go. */
 struct tunnel *tunnel_new(struct hbone_loop *home, struct stream *below, enum hbone_role role,
                           struct budget *budget);
+/* The same without a word to the peer: for one that goes on elsewhere. */
+struct tunnel *tunnel_make(struct hbone_loop *home, struct stream *below, enum hbone_role role,
+                           struct budget *budget);
 /* Whom to wake, and with what. */
 void tunnel_hold(struct tunnel *t, struct task *user, unsigned why);
 /* Nobody listens any more: it ends with its last channel. */
