@@ -102,7 +102,12 @@ static void scope_level_set(struct slice name, int level)
     }
 }
 
-static int directive_apply(struct slice one, struct diag *why)
+struct directive {
+    struct slice scope; /* empty: all scopes */
+    int level;
+};
+
+static int directive_parse(struct slice one, struct directive *out, struct diag *why)
 {
     struct slice name;
     struct slice value;
@@ -114,28 +119,67 @@ static int directive_apply(struct slice one, struct diag *why)
                     "log level '%.*s': use off, error, warn, info, debug or trace",
                     (int)MIN_OF(one.len, 40u), one.p);
     }
-    if (scoped) {
-        scope_level_set(name, level);
-    } else {
-        atomic_store(&global_level, level);
-    }
+    *out = (struct directive){.scope = scoped ? name : (struct slice){"", 0}, .level = level};
     return 0;
+}
+
+static void directive_apply(const struct directive *d)
+{
+    if (d->scope.len > 0) {
+        scope_level_set(d->scope, d->level);
+    } else {
+        atomic_store(&global_level, d->level);
+    }
+}
+
+/* Walks the list; apply: puts them into force, with the lock held. */
+static int directives_walk(const char *directives, bool apply, struct diag *why)
+{
+    struct slice rest = slice_of(directives);
+    struct slice one;
+    struct directive d;
+    bool more = rest.len > 0;
+    int r = 0;
+
+    while (more && r == 0) {
+        more = slice_cut(rest, ',', &one, &rest);
+        if (one.len == 0) {
+            continue;
+        }
+        r = directive_parse(slice_trim(one), &d, why);
+        if (r == 0 && apply) {
+            directive_apply(&d);
+        }
+    }
+    return r;
+}
+
+/* All or nothing: a list with a mistake in it changes no level. */
+static int levels_change(const char *directives, bool forget, struct diag *why)
+{
+    int r = directives_walk(directives, false, why);
+
+    if (r < 0) {
+        return r;
+    }
+    (void)pthread_mutex_lock(&scopes_lock);
+    for (struct log_scope *s = scopes; s && forget; s = s->next) {
+        __atomic_store_n(&s->level, -1, __ATOMIC_RELAXED);
+    }
+    pending_count = forget ? 0 : pending_count;
+    r = directives_walk(directives, true, why);
+    (void)pthread_mutex_unlock(&scopes_lock);
+    return r;
 }
 
 int log_set_level(const char *directives, struct diag *why)
 {
-    struct slice rest = slice_of(directives);
-    struct slice one;
-    bool more = rest.len > 0;
-    int r = 0;
+    return levels_change(directives, false, why);
+}
 
-    (void)pthread_mutex_lock(&scopes_lock);
-    while (more && r == 0) {
-        more = slice_cut(rest, ',', &one, &rest);
-        r = one.len > 0 ? directive_apply(slice_trim(one), why) : 0;
-    }
-    (void)pthread_mutex_unlock(&scopes_lock);
-    return r;
+int log_reset_level(const char *directives, struct diag *why)
+{
+    return levels_change(directives, true, why);
 }
 
 void log_get_level(struct strbuf *out)

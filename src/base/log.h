@@ -64,8 +64,11 @@ MUST_USE int log_start(int fd, enum log_format format, struct diag *why);
 void log_stop(void);
 uint64_t log_dropped(void);
 
-/* "info", "debug", "ca=trace,info": RUST_LOG-like directives. Unknown levels are -ERR_SYNTAX. */
+/* "info", "debug", "ca=trace,info": RUST_LOG-like directives, merged into those in force. Unknown levels
+ * are -ERR_SYNTAX, and nothing is changed then. */
 MUST_USE int log_set_level(const char *directives, struct diag *why);
+/* The same, but what was in force is forgotten first. */
+MUST_USE int log_reset_level(const char *directives, struct diag *why);
 /* The directives now in force, as log_set_level takes them: scopes first, the global level last. */
 void log_get_level(struct strbuf *out);
 bool log_is_on(struct log_scope *s, enum log_level level);

@@ -62,6 +62,26 @@ TEST(levels_change_for_one_scope_or_for_all)
     CHECK(log_is_on(&scope, LOG_INFO));
 }
 
+TEST(a_list_with_a_mistake_changes_nothing_and_a_reset_forgets_scopes)
+{
+    AUTO(strbuf) struct strbuf before = {0};
+    AUTO(strbuf) struct strbuf after = {0};
+
+    CHECK_INT(log_reset_level("warn,test=trace", NULL), 0);
+    CHECK(log_is_on(&scope, LOG_TRACE));
+    log_get_level(&before);
+    CHECK_STR(before.p, "test=trace,warn");
+    CHECK(log_set_level("debug,more=info,loud", NULL) < 0);
+    CHECK(log_reset_level("debug,loud", NULL) < 0);
+    log_get_level(&after);
+    CHECK_STR(after.p, before.p);
+    CHECK_INT(log_reset_level("info", NULL), 0);
+    CHECK(!log_is_on(&scope, LOG_TRACE));
+    strbuf_clear(&after);
+    log_get_level(&after);
+    CHECK_STR(after.p, "info");
+}
+
 static void say_too_much(void)
 {
     for (int i = 0; i < 40000; i++) { /* nobody reads while this runs: the pipe takes 64 KiB */
