@@ -32,7 +32,8 @@ static const struct metric_family families[] = {
               .help = "The size of total bytes sent during response in case of a TCP connection.",
               .type = METRIC_COUNTER},
     [FAILED] = {.name = "istio_tcp_connections_failed",
-                .help = "The total number of TCP connections that failed (unstable).",
+                .help = "The total number of TCP connections that failed to establish "
+                        "(unstable).",
                 .type = METRIC_COUNTER},
 };
 

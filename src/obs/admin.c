@@ -81,23 +81,21 @@ static bool is_post(const struct exchange *x)
     return message_is_method(&x->in, "POST");
 }
 
-/* The wanted levels out of the query: an error leaves them as they were. */
-static int change_levels(struct admin *a, struct slice query, struct diag *why)
+/* The wanted levels out of the query: an error leaves them as they were, and *level is what was wrong. */
+static int change_levels(struct admin *a, struct slice query, struct strbuf *level)
 {
-    struct slice raw;
-    AUTO(strbuf) struct strbuf level = {0};
-    int r = 0;
+    struct slice raw = {"", 0};
+    bool reset = message_query_find(query, "reset", &raw) && a->options.log_directives;
 
-    if (message_query_find(query, "reset", &raw) && a->options.log_directives) {
-        r = log_set_level(a->options.log_directives, why);
+    if (message_query_find(query, "level", &raw) && url_decode(level, raw, URL_FORM) < 0) {
+        return -ERR_SYNTAX;
     }
-    if (r == 0 && message_query_find(query, "level", &raw) && raw.len > 0) {
-        r = url_decode(&level, raw, URL_FORM);
-        if (r == 0) {
-            r = log_set_level(strbuf_text(&level), why);
-        }
+    if (!reset) {
+        return log_set_level(strbuf_text(level), NULL);
     }
-    return r;
+    AUTO(strbuf) struct strbuf all = {0};
+    strbuf_printf(&all, "%s,%s", a->options.log_directives, strbuf_text(level));
+    return log_reset_level(strbuf_text(&all), NULL);
 }
 
 static void answer_logging(struct admin *a, struct exchange *take_x)
@@ -107,18 +105,19 @@ static void answer_logging(struct admin *a, struct exchange *take_x)
         "usage: POST /logging?level=<level>    (off, error, warn, info, debug or trace)\n"
         "usage: POST /logging?level=<scope>=<level>,<level>\n"
         "usage: POST /logging?reset            (what it was at start)\n";
+    AUTO(strbuf) struct strbuf level = {0};
     struct strbuf b = {0};
     struct slice path;
     struct slice query;
-    struct diag why = {0};
 
     if (!is_post(take_x)) {
-        exchange_reply_text(a->loop, take_x, 405, "text/plain", usage);
+        strbuf_printf(&b, "Invalid HTTP method\n%s", usage);
+        answer_text(a, take_x, 405, "text/plain", &b);
         return;
     }
     message_target(&take_x->in, &path, &query);
-    if (change_levels(a, query, &why) < 0) {
-        strbuf_printf(&b, "%s\n%s", why.text, usage);
+    if (change_levels(a, query, &level) < 0) {
+        strbuf_printf(&b, "Invalid level provided: %s\n%s", strbuf_text(&level), usage);
         answer_text(a, take_x, 400, "text/plain", &b);
         return;
     }

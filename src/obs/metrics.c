@@ -308,13 +308,14 @@ static void write_head(struct strbuf *out, const struct metric_family *f)
     }
 }
 
-static void write_labels(struct strbuf *out, const struct series *s, const char *more)
+/* first: a label that stands before those of the series, or NULL. */
+static void write_labels(struct strbuf *out, const struct series *s, const char *first)
 {
-    if (s->labels_len == 0 && !more) {
+    if (s->labels_len == 0 && !first) {
         return;
     }
-    strbuf_printf(out, "{%s%s%s}", s->labels, s->labels_len > 0 && more ? "," : "",
-                  more ? more : "");
+    strbuf_printf(out, "{%s%s%s}", first ? first : "", s->labels_len > 0 && first ? "," : "",
+                  s->labels);
 }
 
 /* Seconds with the fewest digits that say it: 0.0005, 1.0, 5.0 (as recorded). */
@@ -354,8 +355,8 @@ static size_t sum_run(const struct gathered *g, size_t i, unsigned family, struc
     return i;
 }
 
-static void write_histogram(struct strbuf *out, const struct metric_family *f,
-                            const struct series *s, const struct sum *sum)
+static void write_buckets(struct strbuf *out, const struct metric_family *f, const struct series *s,
+                          const struct sum *sum)
 {
     AUTO(strbuf) struct strbuf le = {0};
     uint64_t total = 0;
@@ -374,6 +375,17 @@ static void write_histogram(struct strbuf *out, const struct metric_family *f,
         write_labels(out, s, strbuf_text(&le));
         strbuf_printf(out, " %llu\n", (unsigned long long)total);
     }
+}
+
+/* In the recorded order, le first among the labels. */
+static void write_histogram(struct strbuf *out, const struct metric_family *f,
+                            const struct series *s, const struct sum *sum)
+{
+    uint64_t total = 0;
+
+    for (unsigned b = 0; b <= f->bound_count; b++) {
+        total += sum->buckets[b];
+    }
     strbuf_printf(out, "%s_sum", f->name);
     write_labels(out, s, NULL);
     strbuf_putc(out, ' ');
@@ -381,6 +393,7 @@ static void write_histogram(struct strbuf *out, const struct metric_family *f,
     strbuf_printf(out, "\n%s_count", f->name);
     write_labels(out, s, NULL);
     strbuf_printf(out, " %llu\n", (unsigned long long)total);
+    write_buckets(out, f, s, sum);
 }
 
 static void write_sample(struct strbuf *out, const struct metric_family *f, const struct series *s,
