@@ -50,7 +50,7 @@ TEST(json_lines_escape_what_json_forbids)
 
 TEST(levels_change_for_one_scope_or_for_all)
 {
-    struct log_scope other = LOG_SCOPE("other");
+    static struct log_scope other = LOG_SCOPE("other"); /* a scope is known for ever */
     struct diag why = {0};
 
     CHECK_INT(log_set_level("warn,other=debug", &why), 0);
