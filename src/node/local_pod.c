@@ -394,6 +394,7 @@ static int step_launch(struct local_pod *p)
     }
     if (r == 0) {
         p->record.shim = p->work->shim;
+        p->record.command = p->work->command;
         p->record.start_time = p->work->start_time;
         r = watch_shim(p);
     }
@@ -405,7 +406,7 @@ static int step_launch(struct local_pod *p)
         drop_stdio(p);
     }
     log_info(&scope, "local workload runs", F_STR("namespace", p->record.spec.namespace),
-             F_STR("name", p->record.spec.name), F_U64("pid", p->record.shim));
+             F_STR("name", p->record.spec.name), F_U64("pid", p->record.command));
     p->has_started = true;
     enter(p, READY);
     return 0;
@@ -784,6 +785,8 @@ struct json *local_pod_describe(const struct local_pod *p)
 
     (void)json_remove(j, "version");
     (void)json_remove(j, "runDir");
+    (void)json_remove(j, "shim");
+    (void)json_remove(j, "startTime");
     (void)json_remove(j, "spec");
     json_set_str(j, "namespace", p->record.spec.namespace);
     json_set_str(j, "name", p->record.spec.name);

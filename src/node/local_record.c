@@ -48,7 +48,8 @@ static int read_ips(const struct json *array, struct local_record *r, struct dia
 int local_record_read(const struct json *json, struct local_record *out, struct diag *why)
 {
     struct local_record r = {
-        .shim = (pid_t)json_int(json_get(json, "pid"), 0),
+        .command = (pid_t)json_int(json_get(json, "pid"), 0),
+        .shim = (pid_t)json_int(json_get(json, "shim"), 0),
         .start_time = (uint64_t)json_int(json_get(json, "startTime"), 0),
         .restarts = (unsigned)json_int(json_get(json, "restarts"), 0),
     };
@@ -88,7 +89,8 @@ struct json *local_record_to_json(const struct local_record *r)
     json_set(j, "spec", json_clone(r->spec.json));
     json_set_str(j, "uid", r->uid ? r->uid : "");
     json_set(j, "ips", ips);
-    json_set_int(j, "pid", r->shim);
+    json_set_int(j, "pid", r->command);
+    json_set_int(j, "shim", r->shim);
     json_set_int(j, "startTime", (int64_t)r->start_time);
     json_set_int(j, "restarts", r->restarts);
     return j;

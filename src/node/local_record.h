@@ -2,7 +2,7 @@
 /*
  * What is kept of a local workload in its folder RUN_DIR/local/NAMESPACE.NAME, so that a new agent
  * can take it over: record.json {"version": 1, "runDir": "/run/ambit", "spec": {...}, "uid": "...",
- * "ips": [...], "pid": 1, "startTime": 2, "restarts": 0}. A newer version is refused. Its network
+ * "ips": [...], "pid": 2, "shim": 1, "startTime": 7, "restarts": 0}. A newer version is refused. Its network
  * namespace is a mount on RUN_DIR/netns/UID. Blocking: job threads, and the shim.
  */
 #pragma once
@@ -30,7 +30,8 @@ struct local_record {
     char *uid; /* "" until the pod object exists */
     struct ip ips[POD_IPS_MAX];
     unsigned ip_count;
-    pid_t shim;          /* 0: not started */
+    pid_t command;       /* 0: not started */
+    pid_t shim;          /* 0: does not run */
     uint64_t start_time; /* of the shim, in the kernel's ticks: pids are used again */
     unsigned restarts;
 };

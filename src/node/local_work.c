@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "io/file.h"
 #include "node/local_net.h"
 #include "node/procfs.h"
@@ -185,8 +186,19 @@ static int spawn(const char *dir, const int stdio[static LOCAL_STDIO], int statu
     return r > 0 ? -r : 0;
 }
 
-/* What the shim says of the start: "ok", or what went wrong. */
-static int await_start(int status, struct diag *why)
+static int read_pid(const char *text, pid_t *out)
+{
+    uint32_t pid;
+    int r = num_parse_u32(text, strlen(text), INT32_MAX, &pid);
+
+    if (r == 0) {
+        *out = (pid_t)pid;
+    }
+    return r;
+}
+
+/* What the shim says of the start: "ok" and the command's pid, or what went wrong. */
+static int await_start(int status, pid_t *out, struct diag *why)
 {
     struct pollfd p = {.fd = status, .events = POLLIN};
     char said[sizeof(why->text)];
@@ -199,7 +211,10 @@ static int await_start(int status, struct diag *why)
         return FAIL(why, -EIO, "shim ended without a word");
     }
     said[n] = '\0';
-    return strcmp(said, "ok") == 0 ? 0 : FAIL(why, -ERR_UNAVAILABLE, "%s", said);
+    if (!slice_has_prefix(slice_of(said), "ok ") || read_pid(said + 3, out) < 0) {
+        return FAIL(why, -ERR_UNAVAILABLE, "%s", said);
+    }
+    return 0;
 }
 
 static int start_shim(struct local_work *w, const char *dir, const int stdio[static LOCAL_STDIO],
@@ -217,7 +232,7 @@ static int start_shim(struct local_work *w, const char *dir, const int stdio[sta
     if (far >= 0) {
         close(far);
     }
-    r = r < 0 ? FAIL(why, r, "start shim") : await_start(status[0], why);
+    r = r < 0 ? FAIL(why, r, "start shim") : await_start(status[0], &w->command, why);
     close(status[0]);
     return r;
 }
@@ -231,7 +246,8 @@ static int note_shim(struct local_work *w, const char *dir, struct diag *why)
     if (r < 0) {
         return FAIL(why, r, "shim has ended");
     }
-    json_set_int(w->record, "pid", w->shim);
+    json_set_int(w->record, "pid", w->command);
+    json_set_int(w->record, "shim", w->shim);
     json_set_int(w->record, "startTime", (int64_t)w->start_time);
     return local_record_save_blocking(dir, w->record, why);
 }

@@ -24,7 +24,8 @@ struct local_work {
     /* once done */
     int result;
     struct diag why;
-    pid_t shim; /* of LOCAL_WORK_LAUNCH */
+    pid_t shim; /* of LOCAL_WORK_LAUNCH, like the next two */
+    pid_t command;
     uint64_t start_time;
     struct local_exit exit; /* of LOCAL_WORK_EXIT */
 };

@@ -355,6 +355,7 @@ static int start(const char *dir, struct diag *why)
 int shim_main(const char *dir)
 {
     struct diag why = {0};
+    char said[32];
     sigset_t all;
 
     (void)sigfillset(&all);
@@ -367,7 +368,8 @@ int shim_main(const char *dir)
         report(why.text);
         return EXIT_FAILURE;
     }
-    report("ok");
+    (void)snprintf(said, sizeof(said), "ok %d", (int)command); /* fits */
+    report(said);
     struct local_exit how = await_end(command, &all);
     return local_exit_save_blocking(dir, &how, NULL) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
