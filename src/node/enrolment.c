@@ -102,9 +102,20 @@ struct enrolment {
     bool looked;    /* LOOK has come to an end at least once */
 };
 
-static void note_standing(struct enrolment *e, enum step before)
+/* A member stays one while its capture is looked at again; a pod that has just become wanted is on
+ * its way before its task has run. */
+static enum enrolment_standing standing_of(const struct enrolment *e)
 {
-    if (steps[before].standing != steps[e->step].standing) {
+    bool checked = e->step == RULES || e->step == PROVE;
+
+    return checked && e->announced       ? ENROLMENT_IN
+           : e->step == OUT && e->wanted ? ENROLMENT_JOINING
+                                         : steps[e->step].standing;
+}
+
+static void note_standing(struct enrolment *e, enum enrolment_standing before)
+{
+    if (before != standing_of(e)) {
         log_info(&scope, "pod", F_STR("namespace", e->pod->namespace), F_STR("name", e->pod->name),
                  F_STR("step", steps[e->step].name));
     }
@@ -120,9 +131,9 @@ static unsigned limit_of(const struct enrolment *e, enum step next)
 
 static void enter(struct enrolment *e, enum step next)
 {
-    enum step before = e->step;
+    enum enrolment_standing before = standing_of(e);
 
-    assert(steps[before].may_go & BIT(next));
+    assert(steps[e->step].may_go & BIT(next));
     e->step = next;
     timer_clear(&e->poll);
     timer_clear(&e->limit);
@@ -711,7 +722,7 @@ void enrolment_end(struct enrolment *e)
 
 enum enrolment_standing enrolment_standing(const struct enrolment *e)
 {
-    return steps[e->step].standing;
+    return standing_of(e);
 }
 
 bool enrolment_is_located(const struct enrolment *e)

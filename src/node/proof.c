@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/num.h"
-#include "node/netns.h"
 #include "node/sock_diag.h"
 
 /* Addresses that documentation owns (RFC 5737, RFC 3849): nobody answers there but a redirection. */
@@ -188,16 +187,21 @@ static int ask_nowhere(const struct probe *p, struct diag *why)
     return r < 0 ? FAIL(why, r, "probe: request") : 0;
 }
 
+/* The way there, and our address on it. */
+static int aim(struct probe *p, enum ip_family family, struct diag *why)
+{
+    const char *nowhere = family == IP_V4 ? NOWHERE_V4 : NOWHERE_V6;
+    int r = ip_parse(&p->to.ip, nowhere, strlen(nowhere));
+
+    p->to.port = RULES_PORT_OUTBOUND;
+    return r < 0 ? r : find_source(p, family, why);
+}
+
 int proof_probe_blocking(enum ip_family family, struct diag *why)
 {
     struct probe p = {.reserved = -1, .raw = -1};
-    const char *nowhere = family == IP_V4 ? NOWHERE_V4 : NOWHERE_V6;
-    int r = ip_parse(&p.to.ip, nowhere, strlen(nowhere));
+    int r = aim(&p, family, why);
 
-    p.to.port = RULES_PORT_OUTBOUND;
-    if (r == 0) {
-        r = find_source(&p, family, why);
-    }
     if (r == 0) {
         r = reserve_port(&p, family, why);
     }
@@ -233,6 +237,12 @@ static int check_listener(enum ip_family family, uint16_t port, struct diag *why
     return r;
 }
 
+/* Without a route there is nothing to capture. */
+static bool has_no_way(int r)
+{
+    return r == -ENETUNREACH || r == -EADDRNOTAVAIL || r == -EAFNOSUPPORT;
+}
+
 static int check_family(const struct rules *rules, enum ip_family family, struct diag *why)
 {
     int r = check_listener(family, RULES_PORT_HBONE, why);
@@ -246,19 +256,19 @@ static int check_family(const struct rules *rules, enum ip_family family, struct
     if (r == 0) {
         r = proof_probe_blocking(family, why);
     }
-    /* Without a route there is nothing to capture. */
-    return r == -ENETUNREACH || r == -EADDRNOTAVAIL ? 0 : r;
+    return has_no_way(r) ? 0 : r;
 }
 
 int proof_take_blocking(const struct rules *rules, struct diag *why)
 {
+    struct probe v6 = {.reserved = -1, .raw = -1};
     int r = check_rules(rules, why);
 
     if (r == 0) {
         r = check_family(rules, IP_V4, why);
     }
-    if (r == 0 && access("/proc/sys/net/ipv6", F_OK) == 0 &&
-        !sysctl_is_set_blocking("ipv6/conf/lo/disable_ipv6")) {
+    /* A proxy may do without IPv6 where pods have none. */
+    if (r == 0 && !has_no_way(aim(&v6, IP_V6, NULL))) {
         r = check_family(rules, IP_V6, why);
     }
     return r;

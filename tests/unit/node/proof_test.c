@@ -131,6 +131,21 @@ TEST(the_proof_needs_rules_listeners_and_an_answer)
     CHECK_INT(take(n, &why), -ERR_UNAVAILABLE);
 }
 
+TEST(a_proxy_without_ipv6_will_do_where_the_pod_has_none)
+{
+    AUTO(podnet) struct podnet n = podnet_make();
+    static const uint16_t ports[] = {RULES_PORT_OUTBOUND, RULES_PORT_INBOUND, RULES_PORT_HBONE};
+
+    CHECK_INT(install(n), 0);
+    AUTO(fd) int a = podnet_listen(n.pod, ROLE_PROXY, any(IP_V4), ports[0]);
+    AUTO(fd) int b = podnet_listen(n.pod, ROLE_PROXY, any(IP_V4), ports[1]);
+    AUTO(fd) int c = podnet_listen(n.pod, ROLE_PROXY, any(IP_V4), ports[2]);
+    CHECK_INT(take(n, NULL), -ERR_UNAVAILABLE);
+    AUTO(text)
+    char *said = podnet_run(n.pod, "ip -6 addr flush dev eth0; ip -6 route flush dev eth0");
+    CHECK_INT(take(n, NULL), 0);
+}
+
 TEST(a_listener_without_the_proxys_mark_proves_nothing)
 {
     AUTO(podnet) struct podnet n = podnet_make();
