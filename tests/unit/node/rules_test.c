@@ -303,6 +303,10 @@ TEST(inspection_tells_the_states_apart)
     CHECK_INT(remove_all(n), 0);
 }
 
+#define DELETE_THE_RESET_RULE                                                                      \
+    "nft delete rule inet ambit pre handle"                                                        \
+    " $(nft -a list chain inet ambit pre | sed -n 's/.*reset.*handle //p')"
+
 /* Each is one change that somebody inside the pod could have made. */
 TEST(any_tampering_is_noticed_and_repaired)
 {
@@ -314,8 +318,7 @@ TEST(any_tampering_is_noticed_and_repaired)
         "nft insert rule inet ambit pre tcp dport 8080 accept",
         "nft add rule inet ambit out drop",
         "nft add chain inet ambit more '{ type filter hook output priority 0; }'",
-        "nft delete rule inet ambit pre handle"
-        " $(nft -a list chain inet ambit pre | sed -n 's/.*reset.*handle //p')",
+        DELETE_THE_RESET_RULE,
     };
 
     for (size_t i = 0; i < ARRAY_LEN(tampering); i++) {
