@@ -242,8 +242,7 @@ struct json *fieldset_child(const struct json *value, const char *key)
     if (strncmp(key, "f:", 2) == 0) {
         return json_get(value, key + 2);
     }
-    if (json_parse(&named, key + MIN_OF(strlen(key), (size_t)2),
-                   strlen(key) - MIN_OF(strlen(key), (size_t)2), NULL, NULL) < 0) {
+    if (strlen(key) < 2 || json_parse(&named, key + 2, strlen(key) - 2, NULL, NULL) < 0) {
         return NULL;
     }
     for (size_t i = 0; i < json_count(value) && json_is_arr(value); i++) {

@@ -27,8 +27,26 @@ static char *manager_name(const struct managed_by *by)
     return mem_dup(head.p, MIN_OF(head.len, (size_t)MANAGER_BYTES));
 }
 
+/* A new object with the same members, those named left out. The members are shared. */
+static struct json *without(const struct json *object, const char *const *names, size_t count)
+{
+    struct json *some = json_new_object();
+
+    for (struct json_iter it = {0}; json_each(object, &it);) {
+        bool out = false;
+        for (size_t i = 0; i < count && !out; i++) {
+            out = strcmp(names[i], it.key) == 0;
+        }
+        if (!out) {
+            json_set(some, it.key, json_ref(it.value));
+        }
+    }
+    return some;
+}
+
 struct json *managed_subject(const struct json *object)
 {
+    static const char *const types[] = {"kind", "apiVersion", "metadata"};
     static const char *const identity[] = {"name",
                                            "namespace",
                                            "uid",
@@ -41,21 +59,16 @@ struct json *managed_subject(const struct json *object)
                                            "deletionTimestamp",
                                            "deletionGracePeriodSeconds"};
     struct json *subject = json_new_object();
-    struct json *meta = json_clone(json_get(object, "metadata"));
+    AUTO(json) struct json *rest = without(object, types, ARRAY_LEN(types));
+    struct json *meta = without(json_get(object, "metadata"), identity, ARRAY_LEN(identity));
 
-    for (size_t i = 0; meta && i < ARRAY_LEN(identity); i++) {
-        (void)json_remove(meta, identity[i]); /* most are there, none must be */
-    }
     if (json_count(meta) > 0) {
-        json_set(subject, "metadata", json_ref(meta));
+        json_set(subject, "metadata", meta);
+    } else {
+        json_unref(meta);
     }
-    json_unref(meta);
-    for (struct json_iter it = {0}; json_each(object, &it);) {
-        bool skipped = strcmp(it.key, "kind") == 0 || strcmp(it.key, "apiVersion") == 0 ||
-                       strcmp(it.key, "metadata") == 0;
-        if (!skipped) {
-            json_set(subject, it.key, json_ref(it.value));
-        }
+    for (struct json_iter it = {0}; json_each(rest, &it);) {
+        json_set(subject, it.key, json_ref(it.value));
     }
     return subject;
 }

@@ -130,10 +130,12 @@ static unsigned depth_of(const struct json *j)
     unsigned deepest = 0;
 
     for (struct json_iter it = {0}; json_is_obj(j) && json_each(j, &it);) {
-        deepest = MAX_OF(deepest, depth_of(it.value));
+        unsigned below = depth_of(it.value);
+        deepest = MAX_OF(deepest, below);
     }
     for (size_t i = 0; json_is_arr(j) && i < json_count(j); i++) {
-        deepest = MAX_OF(deepest, depth_of(json_item(j, i)));
+        unsigned below = depth_of(json_item(j, i));
+        deepest = MAX_OF(deepest, below);
     }
     return deepest + 1;
 }

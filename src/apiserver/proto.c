@@ -12,6 +12,7 @@ enum field_type {
     TYPE_BYTES, /* base64 in JSON */
     TYPE_INT,
     TYPE_BOOL,
+    TYPE_TRUE,     /* a bool whose false says nothing */
     TYPE_POSITIVE, /* an int whose 0 says nothing */
     TYPE_INT_OR_STRING,
     TYPE_MESSAGE,
@@ -86,22 +87,23 @@ static const struct field service_port[] = {STR(1, "name"),
                                             {5, "nodePort", TYPE_POSITIVE, false, NULL},
                                             STR(6, "appProtocol"),
                                             END};
-static const struct field service_spec[] = {MSGS(1, "ports", service_port),
-                                            MAP(2, "selector"),
-                                            STR(3, "clusterIP"),
-                                            STR(4, "type"),
-                                            STRS(5, "externalIPs"),
-                                            STR(7, "sessionAffinity"),
-                                            STR(8, "loadBalancerIP"),
-                                            STR(10, "externalName"),
-                                            STR(11, "externalTrafficPolicy"),
-                                            BOOL(13, "publishNotReadyAddresses"),
-                                            STR(17, "ipFamilyPolicy"),
-                                            STRS(18, "clusterIPs"),
-                                            STRS(19, "ipFamilies"),
-                                            STR(22, "internalTrafficPolicy"),
-                                            STR(23, "trafficDistribution"),
-                                            END};
+static const struct field service_spec[] = {
+    MSGS(1, "ports", service_port),
+    MAP(2, "selector"),
+    STR(3, "clusterIP"),
+    STR(4, "type"),
+    STRS(5, "externalIPs"),
+    STR(7, "sessionAffinity"),
+    STR(8, "loadBalancerIP"),
+    STR(10, "externalName"),
+    STR(11, "externalTrafficPolicy"),
+    {13, "publishNotReadyAddresses", TYPE_TRUE, false, NULL},
+    STR(17, "ipFamilyPolicy"),
+    STRS(18, "clusterIPs"),
+    STRS(19, "ipFamilies"),
+    STR(22, "internalTrafficPolicy"),
+    STR(23, "trafficDistribution"),
+    END};
 static const struct field service_fields[] = {META, MSG(2, "spec", service_spec), END};
 
 static const struct field config_map_fields[] = {META,
@@ -209,7 +211,9 @@ static int add_entry(struct json *map, const struct pb_field *f, bool is_bytes)
 
 static bool has_wire(enum field_type t, enum pb_wire wire)
 {
-    return wire == (t == TYPE_INT || t == TYPE_POSITIVE || t == TYPE_BOOL ? PB_VARINT : PB_BYTES);
+    return wire == (t == TYPE_INT || t == TYPE_POSITIVE || t == TYPE_BOOL || t == TYPE_TRUE
+                        ? PB_VARINT
+                        : PB_BYTES);
 }
 
 static int decode_value(const struct field *d, const struct pb_field *f, unsigned depth,
@@ -227,6 +231,7 @@ static int decode_value(const struct field *d, const struct pb_field *f, unsigne
         *out = json_new_int((int64_t)f->value);
         return 0;
     case TYPE_BOOL:
+    case TYPE_TRUE:
         *out = json_new_bool(f->value != 0);
         return 0;
     case TYPE_INT_OR_STRING:
@@ -243,7 +248,8 @@ static int decode_value(const struct field *d, const struct pb_field *f, unsigne
 /* Go writes empty strings where nothing was set: they say nothing. */
 static bool says_nothing(enum field_type t, const struct json *v)
 {
-    bool zero = t == TYPE_POSITIVE && json_int(v, 1) == 0;
+    bool zero =
+        (t == TYPE_POSITIVE && json_int(v, 1) == 0) || (t == TYPE_TRUE && !json_bool(v, true));
     bool empty = json_kind(v) == JSON_KIND_STRING && json_str(v, "")[0] == '\0';
     bool hollow = json_is_obj(v) && json_count(v) == 0;
 

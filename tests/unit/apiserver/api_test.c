@@ -1,0 +1,571 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Behaviour that single recorded exchanges do not show: watches, paging, tokens, endpoints, namespaces. */
+#include <stdio.h>
+#include <string.h>
+
+#include "apiserver/endpoints.h"
+#include "apiserver/kind.h"
+#include "apiserver/object.h"
+#include "apiserver/token.h"
+#include "apiserver/watch.h"
+#include "base/mem.h"
+#include "codec/json.h"
+#include "io/loop.h"
+#include "rig.h"
+#include "t.h"
+
+static const char maps[] = "/api/v1/namespaces/shop/configmaps";
+
+static void start(struct rig *g)
+{
+    rig_start(g);
+    rig_namespace(g, "shop");
+}
+
+static void put_map(struct rig *g, const char *name, const char *labels)
+{
+    char request[128];
+    char body[256];
+
+    snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"%s\",\"labels\":{%s}}}", name, labels);
+    snprintf(request, sizeof(request), "POST %s", maps);
+    if (rig_call(g, request, NULL, body) == 409) {
+        snprintf(request, sizeof(request), "PUT %s/%s", maps, name);
+        rig_call(g, request, NULL, body);
+    }
+}
+
+/* The watch of the last response, taken out of it, because the rig makes other calls meanwhile. */
+struct seen {
+    struct watch *w;
+    struct strbuf text; /* "ADDED a, MODIFIED b, " */
+    bool over;
+};
+
+static unsigned open_watch(struct rig *g, const char *query, struct seen *s)
+{
+    char request[256];
+
+    snprintf(request, sizeof(request), "GET %s?watch=1%s", maps, query);
+    unsigned status = rig_call(g, request, NULL, NULL);
+    *s = (struct seen){.w = g->out.watch};
+    g->out.watch = NULL;
+    return status;
+}
+
+static void note_line(struct seen *s, const char *line, size_t len)
+{
+    AUTO(json) struct json *e = NULL;
+
+    if (json_parse(&e, line, len, NULL, NULL) == 0) {
+        const char *name = json_str_at(e, "object.metadata.name", "");
+        bool end = json_get(json_at(e, "object.metadata.annotations"),
+                            "k8s.io/initial-events-end") != NULL;
+        strbuf_printf(&s->text, "%s %s%s, ", json_str_at(e, "type", ""), name, end ? "end" : "");
+    }
+}
+
+/* What it says now that it did not say before. */
+static const char *look(struct rig *g, struct seen *s)
+{
+    AUTO(strbuf) struct strbuf out = {0};
+    int r = 1;
+
+    strbuf_clear(&s->text);
+    while (r == 1) {
+        r = watch_next(s->w, g->now_ns, 1 << 20, &out);
+    }
+    s->over = r == 0;
+    for (const char *line = strbuf_text(&out); *line != '\0';) {
+        size_t n = strcspn(line, "\n");
+        note_line(s, line, n);
+        line += n + (line[n] == '\n');
+    }
+    return strbuf_text(&s->text);
+}
+
+static void close_watch(struct seen *s)
+{
+    watch_free(s->w);
+    strbuf_fini(&s->text);
+}
+
+TEST(a_watch_shows_what_is_there_and_then_what_changes)
+{
+    struct rig g;
+    struct seen s;
+
+    start(&g);
+    put_map(&g, "a", "");
+    CHECK_INT(open_watch(&g, "", &s), 200);
+    CHECK_STR(look(&g, &s), "ADDED a, ");
+    CHECK_STR(look(&g, &s), "");
+    put_map(&g, "b", "");
+    put_map(&g, "a", "\"x\":\"y\"");
+    rig_call(&g, "DELETE /api/v1/namespaces/shop/configmaps/b", NULL, NULL);
+    CHECK_STR(look(&g, &s), "ADDED b, MODIFIED a, DELETED b, ");
+    close_watch(&s);
+    rig_stop(&g);
+}
+
+TEST(a_selector_makes_entering_an_addition_and_leaving_a_deletion)
+{
+    struct rig g;
+    struct seen s;
+
+    start(&g);
+    put_map(&g, "a", "\"x\":\"1\"");
+    CHECK_INT(open_watch(&g, "&labelSelector=x%3D1", &s), 200);
+    CHECK_STR(look(&g, &s), "ADDED a, ");
+    put_map(&g, "a", "\"x\":\"2\"");
+    put_map(&g, "a", "\"x\":\"3\"");
+    put_map(&g, "b", "\"x\":\"9\"");
+    put_map(&g, "a", "\"x\":\"1\"");
+    put_map(&g, "a", "\"x\":\"1\",\"z\":\"1\"");
+    CHECK_STR(look(&g, &s), "DELETED a, ADDED a, MODIFIED a, ");
+    close_watch(&s);
+    rig_stop(&g);
+}
+
+TEST(a_watch_list_says_where_the_beginning_ends)
+{
+    struct rig g;
+    struct seen s;
+
+    start(&g);
+    put_map(&g, "a", "");
+    CHECK_INT(
+        open_watch(
+            &g,
+            "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true",
+            &s),
+        200);
+    CHECK_STR(look(&g, &s), "ADDED a, BOOKMARK end, ");
+    close_watch(&s);
+    CHECK_INT(open_watch(&g, "&sendInitialEvents=true", &s), 422);
+    CHECK(!s.w);
+    rig_stop(&g);
+}
+
+TEST(bookmarks_come_once_a_minute_and_before_the_end)
+{
+    struct rig g;
+    struct seen s;
+
+    start(&g);
+    CHECK_INT(open_watch(&g, "&allowWatchBookmarks=true&timeoutSeconds=100&resourceVersion=2", &s),
+              200);
+    look(&g, &s);
+    g.now_ns += 59 * 1000000000ull;
+    CHECK_STR(look(&g, &s), "");
+    CHECK(watch_due_ns(s.w) == g.now_ns + 1000000000u);
+    g.now_ns += 1000000000u;
+    CHECK_STR(look(&g, &s), "BOOKMARK , ");
+    g.now_ns += 40 * 1000000000ull;
+    CHECK_STR(look(&g, &s), "BOOKMARK , ");
+    CHECK(s.over);
+    CHECK_STR(look(&g, &s), "");
+    close_watch(&s);
+    rig_stop(&g);
+}
+
+TEST(a_watch_from_a_forgotten_version_is_told_so)
+{
+    struct rig g;
+    struct seen s;
+
+    start(&g);
+    for (int i = 0; i < STORE_WINDOW + 10; i++) {
+        put_map(&g, "a", i % 2 ? "\"x\":\"1\"" : "");
+    }
+    CHECK_INT(open_watch(&g, "&resourceVersion=1", &s), 200);
+    CHECK_STR(look(&g, &s), "ERROR , ");
+    CHECK(s.over);
+    close_watch(&s);
+    CHECK_INT(open_watch(&g, "&resourceVersion=99999999", &s), 200);
+    CHECK_STR(look(&g, &s), "");
+    CHECK(!s.over);
+    close_watch(&s);
+    rig_stop(&g);
+}
+
+TEST(what_is_not_durable_is_not_shown)
+{
+    struct rig g;
+    struct seen s;
+    struct api_request rq = {.method = slice_of("POST"),
+                             .target = slice_of(maps),
+                             .body = slice_of("{\"metadata\":{\"name\":\"late\"}}"),
+                             .user = &g.user};
+    struct api_response out = {0};
+
+    start(&g);
+    CHECK_INT(open_watch(&g, "", &s), 200);
+    CHECK_STR(look(&g, &s), "");
+    api_handle(g.api, &rq, &out);
+    CHECK_INT(out.rests_on, store_rv(g.store));
+    CHECK(store_durable(g.store) < out.rests_on);
+    CHECK_STR(look(&g, &s), "");
+    store_set_durable(g.store, store_rv(g.store));
+    CHECK_STR(look(&g, &s), "ADDED late, ");
+    api_response_fini(&out);
+    close_watch(&s);
+    rig_stop(&g);
+}
+
+TEST(pages_show_the_state_at_which_the_list_began)
+{
+    struct rig g;
+    char request[512];
+    AUTO(strbuf) struct strbuf names = {0};
+
+    start(&g);
+    for (char c = 'a'; c < 'f'; c++) {
+        char name[2] = {c, '\0'};
+        put_map(&g, name, "");
+    }
+    snprintf(request, sizeof(request), "GET %s?limit=2", maps);
+    for (int page = 0; page < 4 && request[0] != '\0'; page++) {
+        CHECK_INT(rig_call(&g, request, NULL, NULL), 200);
+        for (size_t i = 0; i < json_count(json_get(g.body, "items")); i++) {
+            strbuf_puts(&names,
+                        json_str_at(json_item(json_get(g.body, "items"), i), "metadata.name", ""));
+        }
+        const char *token = rig_str(&g, "metadata.continue");
+        snprintf(request, sizeof(request), token[0] ? "GET %s?limit=2&continue=%s" : "%.0s%.0s",
+                 maps, token);
+        AUTO(text) char *next = mem_strdup(request);
+        put_map(&g, "a", "\"new\":\"1\"");
+        put_map(&g, "zz", "");
+        rig_call(&g, "DELETE /api/v1/namespaces/shop/configmaps/d", NULL, NULL);
+        snprintf(request, sizeof(request), "%s", next);
+    }
+    CHECK_STR(strbuf_text(&names), "abcde");
+    rig_stop(&g);
+}
+
+TEST(an_expired_page_offers_to_go_on_in_the_newest_state)
+{
+    struct rig g;
+    char request[512];
+
+    start(&g);
+    put_map(&g, "a", "");
+    put_map(&g, "b", "");
+    snprintf(request, sizeof(request), "GET %s?limit=1", maps);
+    CHECK_INT(rig_call(&g, request, NULL, NULL), 200);
+    snprintf(request, sizeof(request), "GET %s?limit=1&continue=%s", maps,
+             rig_str(&g, "metadata.continue"));
+    for (int i = 0; i < STORE_WINDOW + 2; i++) {
+        put_map(&g, "b", i % 2 ? "\"x\":\"1\"" : "");
+    }
+    CHECK_INT(rig_call(&g, request, NULL, NULL), 410);
+    CHECK_STR(rig_str(&g, "reason"), "Expired");
+    snprintf(request, sizeof(request), "GET %s?limit=1&continue=%s", maps,
+             rig_str(&g, "metadata.continue"));
+    CHECK_INT(rig_call(&g, request, NULL, NULL), 200);
+    CHECK_STR(json_str_at(json_item(json_get(g.body, "items"), 0), "metadata.name", ""), "b");
+    rig_stop(&g);
+}
+
+TEST(a_disk_that_is_behind_turns_writers_away)
+{
+    struct rig g;
+    struct api_request rq = {.method = slice_of("POST"), .target = slice_of(maps), .user = &g.user};
+    unsigned status = 201;
+    char body[64];
+    int n = 0;
+
+    start(&g);
+    for (; status == 201 && n < 2 * STORE_PENDING; n++) {
+        struct api_response out = {0};
+        snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"m%d\"}}", n);
+        rq.body = slice_of(body);
+        api_handle(g.api, &rq, &out);
+        status = out.status;
+        api_response_fini(&out);
+    }
+    CHECK_INT(status, 503);
+    CHECK_INT(n, STORE_PENDING + 1);
+    store_set_durable(g.store, store_rv(g.store));
+    CHECK_INT(rig_call(&g, "POST /api/v1/namespaces/shop/configmaps", NULL,
+                       "{\"metadata\":{\"name\":\"x\"}}"),
+              201);
+    rig_stop(&g);
+}
+
+TEST(a_namespace_goes_with_everything_in_it)
+{
+    struct rig g;
+
+    start(&g);
+    put_map(&g, "a", "");
+    CHECK_INT(rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL,
+                       "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"nodeName\":\"n\",\"containers\":"
+                       "[{\"name\":\"c\",\"image\":\"x\"}]}}"),
+              201);
+    CHECK_INT(rig_call(&g, "DELETE /api/v1/namespaces/shop", NULL, NULL), 200);
+    CHECK_STR(rig_str(&g, "status.phase"), "Terminating");
+    CHECK_INT(rig_call(&g, "POST /api/v1/namespaces/shop/configmaps", NULL,
+                       "{\"metadata\":{\"name\":\"b\"}}"),
+              403);
+    CHECK_INT(rig_call(&g, "GET /api/v1/namespaces/shop/configmaps/a", NULL, NULL), 404);
+    CHECK_INT(rig_call(&g, "GET /api/v1/namespaces/shop/pods/p", NULL, NULL), 200);
+    CHECK(json_at(g.body, "metadata.deletionTimestamp"));
+    CHECK_INT(
+        rig_call(&g, "DELETE /api/v1/namespaces/shop/pods/p?gracePeriodSeconds=0", NULL, NULL),
+        200);
+    api_tick(g.api, g.now_ns);
+    CHECK_INT(rig_call(&g, "GET /api/v1/namespaces/shop", NULL, NULL), 404);
+    rig_stop(&g);
+}
+
+static const char token_path[] = "POST /api/v1/namespaces/shop/serviceaccounts/default/token";
+static const char review_path[] = "POST /apis/authentication.k8s.io/v1/tokenreviews";
+
+static bool is_valid(struct rig *g, const char *token)
+{
+    char body[512];
+
+    snprintf(body, sizeof(body), "{\"spec\":{\"token\":\"%s\",\"audiences\":[\"istio-ca\"]}}",
+             token);
+    return rig_call(g, review_path, NULL, body) == 201 &&
+           json_bool_at(g->body, "status.authenticated", false);
+}
+
+TEST(a_token_lives_as_long_as_its_pod_its_account_and_its_time)
+{
+    struct rig g;
+    static const char bound[] = "{\"spec\":{\"audiences\":[\"istio-ca\"],\"boundObjectRef\":"
+                                "{\"kind\":\"Pod\",\"name\":\"p\"}}}";
+    static const char pod[] =
+        "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"nodeName\":\"n\",\"containers\":"
+        "[{\"name\":\"c\",\"image\":\"x\"}]}}";
+
+    start(&g);
+    CHECK_INT(rig_call(&g, token_path, NULL, bound), 404);
+    CHECK_INT(rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL, pod), 201);
+    CHECK_INT(rig_call(&g, token_path, NULL, bound), 201);
+    AUTO(text) char *token = mem_strdup(rig_str(&g, "status.token"));
+    CHECK(is_valid(&g, token));
+    CHECK_STR(rig_str(&g, "status.user.username"), "system:serviceaccount:shop:default");
+    CHECK_STR(json_str(json_item(json_get(json_at(g.body, "status.user.extra"),
+                                          "authentication.kubernetes.io/node-name"),
+                                 0),
+                       ""),
+              "n");
+    token[strlen(token) - 1] ^= 1;
+    CHECK(!is_valid(&g, token));
+    token[strlen(token) - 1] ^= 1;
+    CHECK(!is_valid(&g, "nonsense"));
+    g.now_ns += 3599 * 1000000000ull;
+    CHECK(is_valid(&g, token));
+    g.now_ns += 1000000000ull;
+    CHECK(!is_valid(&g, token));
+    CHECK_STR(rig_str(&g, "status.error"), "token has expired");
+    g.now_ns -= 1000000000ull;
+    CHECK_INT(
+        rig_call(&g, "DELETE /api/v1/namespaces/shop/pods/p?gracePeriodSeconds=0", NULL, NULL),
+        200);
+    CHECK(!is_valid(&g, token));
+    CHECK_INT(rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL, pod), 201);
+    CHECK(!is_valid(&g, token)); /* another pod of that name */
+    rig_stop(&g);
+}
+
+TEST(expired_tokens_are_forgotten)
+{
+    struct rig g;
+    const struct kind *tokens = kind_stored("tokens.ambit.internal");
+
+    start(&g);
+    CHECK_INT(rig_call(&g, token_path, NULL, "{\"spec\":{}}"), 201);
+    CHECK_INT(store_count(g.store, tokens), 1);
+    api_tick(g.api, g.now_ns);
+    CHECK_INT(store_count(g.store, tokens), 1);
+    api_tick(g.api, g.now_ns + (TOKEN_LIFE_S + 1) * 1000000000ull);
+    CHECK_INT(store_count(g.store, tokens), 0);
+    rig_stop(&g);
+}
+
+TEST(tokens_cannot_be_read_back)
+{
+    struct rig g;
+
+    start(&g);
+    CHECK_INT(rig_call(&g, token_path, NULL, "{\"spec\":{}}"), 201);
+    CHECK_INT(rig_call(&g, "GET /apis/ambit.internal/v1/tokens", NULL, NULL), 404);
+    rig_stop(&g);
+}
+
+TEST(a_node_gets_tokens_only_for_pods_of_its_own)
+{
+    struct rig g;
+    static const char bound[] =
+        "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"name\":\"%s\"}}}";
+    static const char pod[] =
+        "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"nodeName\":\"%s\",\"containers\":"
+        "[{\"name\":\"c\",\"image\":\"x\"}]}}";
+    char body[256];
+
+    start(&g);
+    snprintf(body, sizeof(body), pod, "mine", "a");
+    rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL, body);
+    snprintf(body, sizeof(body), pod, "theirs", "b");
+    rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL, body);
+    g.user = (struct api_user){.name = "system:node:a", .node = "a"};
+    CHECK_INT(rig_call(&g, token_path, NULL, "{\"spec\":{}}"), 403);
+    snprintf(body, sizeof(body), bound, "theirs");
+    CHECK_INT(rig_call(&g, token_path, NULL, body), 403);
+    snprintf(body, sizeof(body), bound, "mine");
+    CHECK_INT(rig_call(&g, token_path, NULL, body), 201);
+    CHECK_INT(rig_call(&g, "GET /api/v1/namespaces/shop/pods/theirs", NULL, NULL), 403);
+    CHECK_INT(rig_call(&g, "GET /api/v1/namespaces/shop/pods/mine", NULL, NULL), 200);
+    snprintf(body, sizeof(body), pod, "new", "b");
+    CHECK_INT(rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL, body), 403);
+    CHECK_INT(rig_call(&g, "DELETE /api/v1/namespaces/shop/pods/theirs", NULL, NULL), 403);
+    CHECK_INT(rig_call(&g, "PATCH /api/v1/namespaces/shop/pods/theirs/status",
+                       "application/merge-patch+json", "{\"status\":{}}"),
+              403);
+    rig_stop(&g);
+}
+
+TEST(a_service_account_can_be_kept_off_other_nodes)
+{
+    struct rig g;
+    static const char pod[] =
+        "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"nodeName\":\"a\",\"serviceAccountName\":"
+        "\"s\",\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}";
+    struct api_user node = {.name = "system:node:a", .node = "a"};
+
+    start(&g);
+    struct api_user admin = g.user;
+    rig_call(
+        &g, "POST /api/v1/namespaces/shop/serviceaccounts", NULL,
+        "{\"metadata\":{\"name\":\"s\",\"annotations\":{\"ambit.io/allowed-nodes\":\"b, c\"}}}");
+    g.user = node;
+    CHECK_INT(rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL, pod), 403);
+    g.user = admin;
+    rig_call(&g, "PATCH /api/v1/namespaces/shop/serviceaccounts/s", "application/merge-patch+json",
+             "{\"metadata\":{\"annotations\":{\"ambit.io/allowed-nodes\":\"b, a\"}}}");
+    g.user = node;
+    CHECK_INT(rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL, pod), 201);
+    rig_stop(&g);
+}
+
+TEST(nobody_in_particular_gets_health_and_version_only)
+{
+    struct rig g;
+
+    start(&g);
+    g.user = (struct api_user){.name = "system:anonymous", .is_anonymous = true};
+    CHECK_INT(rig_call(&g, "GET /healthz", NULL, NULL), 200);
+    CHECK_INT(rig_call(&g, "GET /version", NULL, NULL), 200);
+    CHECK_INT(rig_call(&g, "GET /api", NULL, NULL), 401);
+    CHECK_INT(rig_call(&g, "GET /apis", NULL, NULL), 401);
+    CHECK_INT(rig_call(&g, "GET /api/v1/namespaces", NULL, NULL), 401);
+    CHECK_STR(rig_str(&g, "reason"), "Unauthorized");
+    rig_stop(&g);
+}
+
+/* ---- endpoint slices */
+
+static struct json *parse(const char *text)
+{
+    struct json *j = NULL;
+
+    return json_parse(&j, text, strlen(text), NULL, NULL) < 0 ? NULL : j;
+}
+
+static const char service_text[] =
+    "{\"metadata\":{\"name\":\"web\",\"namespace\":\"shop\",\"uid\":\"u\"},\"spec\":{"
+    "\"ipFamilies\":[\"IPv4\","
+    "\"IPv6\"],\"ports\":[{\"name\":\"http\",\"port\":80,\"protocol\":\"TCP\",\"targetPort\":"
+    "\"named\"},"
+    "{\"name\":\"n\",\"port\":90,\"protocol\":\"TCP\",\"targetPort\":9090}]}}";
+
+static void add_pod(struct json *pods, const char *name, const char *ips, int port,
+                    const char *extra)
+{
+    char text[512];
+
+    snprintf(text, sizeof(text),
+             "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"shop\",\"uid\":\"%s\"},\"spec\":{"
+             "\"nodeName\":\"n\","
+             "\"containers\":[{\"name\":\"c\",\"ports\":[{\"name\":\"named\",\"protocol\":\"TCP\","
+             "\"containerPort\":%d}]}]},\"status\":{\"podIPs\":[%s]%s}}",
+             name, name, port, ips, extra);
+    json_append(pods, parse(text));
+}
+
+static const char ready[] = ",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]";
+
+TEST(slices_follow_families_ports_and_readiness)
+{
+    AUTO(json) struct json *service = parse(service_text);
+    AUTO(json) struct json *pods = json_new_array();
+    AUTO(strbuf) struct strbuf seen = {0};
+
+    add_pod(pods, "both", "{\"ip\":\"10.0.0.1\"},{\"ip\":\"fd00::1\"}", 8080, ready);
+    add_pod(pods, "four", "{\"ip\":\"10.0.0.2\"}", 8080, "");
+    add_pod(pods, "odd", "{\"ip\":\"10.0.0.3\"}", 8081, ready);
+    add_pod(pods, "over", "{\"ip\":\"10.0.0.4\"}", 8080, ",\"phase\":\"Succeeded\"");
+    add_pod(pods, "noip", "", 8080, ready);
+    AUTO(json) struct json *slices = endpoints_of(service, pods);
+    for (size_t i = 0; i < json_count(slices); i++) {
+        const struct json *s = json_item(slices, i);
+        const struct json *endpoints = json_get(s, "endpoints");
+        strbuf_printf(&seen, "%s %s", json_str_at(s, "metadata.name", ""),
+                      json_str_at(s, "addressType", ""));
+        for (size_t k = 0; k < json_count(json_get(s, "ports")); k++) {
+            strbuf_printf(&seen, " %lld",
+                          (long long)json_int_at(json_item(json_get(s, "ports"), k), "port", 0));
+        }
+        for (size_t k = 0; k < json_count(endpoints); k++) {
+            const struct json *e = json_item(endpoints, k);
+            strbuf_printf(&seen, " %s%s", json_str(json_item(json_get(e, "addresses"), 0), ""),
+                          json_bool_at(e, "conditions.ready", false) ? "" : "!");
+        }
+        strbuf_puts(&seen, "\n");
+    }
+    CHECK_STR(strbuf_text(&seen), "web-ipv4-0 IPv4 8080 9090 10.0.0.1 10.0.0.2!\n"
+                                  "web-ipv4-1 IPv4 8081 9090 10.0.0.3\n"
+                                  "web-ipv6-2 IPv6 8080 9090 fd00::1\n");
+}
+
+TEST(slices_are_written_when_pods_and_services_change)
+{
+    struct rig g;
+    struct diag why = {0};
+    static const char slices[] = "GET /apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
+
+    start(&g);
+    AUTO(loop) struct loop *l = loop_new(&why);
+    struct endpoints *e = endpoints_new(g.api, l);
+    rig_call(&g, "POST /api/v1/namespaces/shop/services", NULL,
+             "{\"metadata\":{\"name\":\"web\"},\"spec\":{\"selector\":{\"app\":\"web\"},\"ports\":["
+             "{\"port\":80}]}}");
+    rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL,
+             "{\"metadata\":{\"name\":\"p\",\"labels\":{\"app\":\"web\"}},\"spec\":{\"containers\":"
+             "[{\"name\":\"c\",\"image\":\"x\"}]}}");
+    loop_turn(l, 0);
+    rig_call(&g, slices, NULL, NULL);
+    CHECK_INT(json_count(json_get(g.body, "items")), 0);
+    rig_call(&g, "PATCH /api/v1/namespaces/shop/pods/p/status", "application/merge-patch+json",
+             "{\"status\":{\"podIP\":\"10.0.0.9\"}}");
+    loop_turn(l, 0);
+    rig_call(&g, slices, NULL, NULL);
+    CHECK_INT(json_count(json_get(g.body, "items")), 1);
+    unsigned long long rv = store_rv(g.store);
+    store_set_durable(g.store, rv);
+    for (int i = 0; i < 5; i++) {
+        loop_turn(l, 0);
+    }
+    CHECK_INT(store_rv(g.store), rv); /* it comes to rest */
+    rig_call(&g, "DELETE /api/v1/namespaces/shop/services/web", NULL, NULL);
+    loop_turn(l, 0);
+    rig_call(&g, slices, NULL, NULL);
+    CHECK_INT(json_count(json_get(g.body, "items")), 0);
+    endpoints_free(e);
+    rig_stop(&g);
+}
