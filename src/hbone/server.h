@@ -23,7 +23,8 @@ struct hbone_server *hbone_server_new(struct hbone_loop *l, struct stream *secur
  * -EAGAIN; any other error is why it ended (hbone_server_diag). */
 MUST_USE int hbone_server_next(struct hbone_server *s, struct hbone_request **out);
 const struct diag *hbone_server_diag(const struct hbone_server *s);
-/* The secure stream, borrowed: for the peer's identity and address. Valid until close. */
+/* The secure stream, borrowed: for the peer's identity and address. NULL once the tunnel
+ * has ended. */
 struct stream *hbone_server_below(const struct hbone_server *s);
 /* Open streams and requests not yet answered. */
 unsigned hbone_server_streams(const struct hbone_server *s);

@@ -8,6 +8,7 @@ enum linger_step { LINGER_SEND, LINGER_SHUT, LINGER_DISCARD, LINGER_DONE };
 struct linger {
     struct task task;
     struct timer timer; /* the whole of it */
+    struct loop_orphan orphan;
     struct stream *below;
     struct bytes out;
     size_t discarded;
@@ -16,6 +17,7 @@ struct linger {
 
 static void finish(struct linger *g, int why)
 {
+    loop_orphan_remove(&g->orphan);
     timer_clear(&g->timer);
     task_fini(&g->task);
     stream_close(g->below, why);
@@ -86,11 +88,18 @@ static void run(struct task *t, unsigned why)
     }
 }
 
+static void end(struct loop_orphan *o)
+{
+    finish(container_of(o, struct linger, orphan), -ERR_CANCELLED);
+}
+
 void linger_start(struct loop *l, struct stream *take_below, struct bytes *take_out)
 {
     struct linger *g = mem_new(struct linger);
 
     task_init(&g->task, l, "linger", run);
+    g->orphan.end = end;
+    loop_orphan_add(l, &g->orphan);
     g->below = take_below;
     g->out = *take_out;
     bytes_init(take_out, take_out->limit);

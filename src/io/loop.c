@@ -31,6 +31,7 @@ struct loop *loop_new(struct diag *why)
     task_queue_init(&l->soon);
     task_queue_init(&l->late);
     list_init(&l->hooks);
+    list_init(&l->orphans);
     list_init(&l->idle_pipes);
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     l->wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -61,10 +62,29 @@ static void deliver_mail(struct loop *l)
     }
 }
 
+void loop_orphan_add(struct loop *l, struct loop_orphan *o)
+{
+    list_append(&l->orphans, &o->in_loop);
+}
+
+void loop_orphan_remove(struct loop_orphan *o)
+{
+    list_remove(&o->in_loop);
+}
+
+void loop_end_orphans(struct loop *l)
+{
+    for (struct list *n; (n = list_take_first(&l->orphans));) {
+        struct loop_orphan *o = container_of(n, struct loop_orphan, in_loop);
+        o->end(o);
+    }
+}
+
 void loop_free(struct loop *l)
 {
     if (l) {
         deliver_mail(l);
+        loop_end_orphans(l);
         splice_pipes_fini(l);
         if (l->epoll >= 0) {
             (void)close(l->epoll); /* nothing to do about a failure here */

@@ -56,6 +56,17 @@ struct loop_hook { /* embedded; called at the top of each turn, before any task 
 void loop_hook_start(struct loop *l, struct loop_hook *h);
 void loop_hook_stop(struct loop_hook *h);
 
+/* Something that lives on by itself, with nobody who would end it: a connection that lingers. It takes
+ * itself out when it ends. */
+struct loop_orphan { /* embedded */
+    struct list in_loop;
+    void (*end)(struct loop_orphan *o); /* at once: frees it */
+};
+void loop_orphan_add(struct loop *l, struct loop_orphan *o);
+void loop_orphan_remove(struct loop_orphan *o);
+/* Ends them all: before what they stand on is taken down. loop_free does it, too. */
+void loop_end_orphans(struct loop *l);
+
 struct mail { /* the only door from other threads; the receiver owns it on delivery */
     struct mail *next;
     void (*deliver)(struct mail *m); /* runs on the loop, may only wake tasks and move values */

@@ -24,6 +24,7 @@ struct loop {
     struct task_queue late;
     struct timer_heap timers;
     struct list hooks;
+    struct list orphans;
     _Atomic(struct mail *) mail; /* newest first */
     atomic_bool stop;
     atomic_bool poked; /* the eventfd is already written */

@@ -489,6 +489,10 @@ void control_free(struct control *c)
     admin_free(c->admin);
     zds_client_free(c->zds);
     free_planes(c);
+    /* What the planes said last: they have ended, so two turns hear all of it. */
+    (void)loop_turn(c->loop, 0);
+    (void)loop_turn(c->loop, 0);
+    loop_end_orphans(c->loop);
     pods_free(c->pods);
     ads_client_free(c->ads);
     cert_manager_free(c->certs);

@@ -66,6 +66,7 @@ void plane_free(struct plane *p)
         return;
     }
     loop_hook_stop(&p->adopt);
+    loop_end_orphans(p->loop);
     dns_upstream_free(p->names);
     sock_factory_free(p->sockets);
     hbone_loop_free(p->hbone);

@@ -28,6 +28,7 @@ struct tunnel {
     struct stream *tcp; /* NULL once the server has it */
     struct hbone_server *server;
     const struct identity *peer; /* known after the handshake */
+    bool shaken;                 /* the handshake was seen to be done */
     struct endpoint client;
     struct endpoint local;
     int abort;
@@ -120,7 +121,8 @@ static int step_credential(struct tunnel *t)
 /* Only now is it known who is there. */
 static int learn_peer(struct tunnel *t, struct diag *why)
 {
-    const struct tls_peer *peer = tls_stream_peer(hbone_server_below(t->server));
+    struct stream *below = hbone_server_below(t->server);
+    const struct tls_peer *peer = below ? tls_stream_peer(below) : NULL;
 
     if (t->peer) {
         return 0;
@@ -145,11 +147,10 @@ static void take_request(struct tunnel *t, struct hbone_request *request)
 
 static void ended(struct tunnel *t, int r)
 {
-    bool shaken = tls_stream_peer(hbone_server_below(t->server)) != NULL;
     const struct diag *d = hbone_server_diag(t->server);
     struct diag copy = *d;
 
-    if (r < 0 && !shaken) {
+    if (r < 0 && !t->shaken) {
         refuse(t, r, copy.text[0] ? copy.text : err_text(r));
         return;
     }
@@ -159,8 +160,16 @@ static void ended(struct tunnel *t, int r)
     tunnel_free(t, r < 0 ? r : 0);
 }
 
+static void note_handshake(struct tunnel *t)
+{
+    struct stream *below = hbone_server_below(t->server);
+
+    t->shaken = t->shaken || (below && tls_stream_peer(below));
+}
+
 static int step_open(struct tunnel *t)
 {
+    note_handshake(t);
     for (;;) {
         struct hbone_request *request = NULL;
         int r = hbone_server_next(t->server, &request);
