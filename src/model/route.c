@@ -362,7 +362,8 @@ static void without_service_waypoint(struct routing *r, const struct service *ad
     if (found) {
         to_workload(r, &h);
     } else if (addressed && addressed->mode != BALANCE_PASSTHROUGH) {
-        deny(r, ROUTE_NO_UPSTREAM, "%s port %u", addressed->key, q->dst.port);
+        char text[ENDPOINT_TEXT];
+        deny(r, ROUTE_NO_UPSTREAM, "%s", endpoint_format(&q->dst, text)); /* as recorded */
     } else {
         pass_through(r);
     }

@@ -160,7 +160,14 @@ static void pending_run(struct task *t, unsigned why)
         return;
     }
     gather_write(p->gather, &b);
-    strbuf_putc(&b, '\n');
+    if (p->page->compose) {
+        struct strbuf gathered = b;
+        b = (struct strbuf){0};
+        p->page->compose(p->page->arg, &gathered, &b);
+        strbuf_fini(&gathered);
+    } else {
+        strbuf_putc(&b, '\n');
+    }
     answer_text(p->admin, p->exchange, 200, p->page->content_type, &b);
     p->exchange = NULL;
     pending_free(p);

@@ -28,10 +28,12 @@ struct admin_page {           /* static or outliving the admin */
     const char *path;         /* exact */
     const char *what;         /* one line for the index */
     const char *content_type; /* of a 200 */
-    /* One of the two. render: *status is 200 when it is called. */
+    /* render or sources. render: *status is 200 when it is called. */
     void (*render)(void *arg, struct slice query, unsigned *status, struct strbuf *out);
     const struct gather_source *sources; /* their texts are joined as elements of one JSON array */
     unsigned source_count;
+    /* With sources: makes the page of what was gathered; NULL: the array is the page. */
+    void (*compose)(void *arg, const struct strbuf *gathered, struct strbuf *out);
     void *arg;
 };
 

@@ -182,18 +182,42 @@ static void run(struct task *t, unsigned why)
 
 /* ---- pages */
 
-static void render_dump(void *arg, struct slice query, unsigned *status, struct strbuf *out)
+/* The pods' entries get the connections that the planes have told of. */
+static void add_connections(struct json *states, const struct json *told)
+{
+    for (struct json_iter it = {0}; json_each(states, &it);) {
+        if (strcmp(json_str_at(it.value, "state", ""), "Up") == 0) {
+            (void)json_make_array(it.value, "connections.inbound");
+            (void)json_make_array(it.value, "connections.outbound");
+        }
+    }
+    for (size_t i = 0; i < json_count(told); i++) {
+        const struct json *one = json_item(told, i);
+        struct json *state = json_get(states, json_str_at(one, "workload", ""));
+        struct json *all =
+            json_get(json_get(state, "connections"), json_str_at(one, "direction", ""));
+        if (all) {
+            json_append(all, json_ref(json_get(one, "connection")));
+        }
+    }
+}
+
+static void compose_dump(void *arg, const struct strbuf *gathered, struct strbuf *out)
 {
     struct control *c = arg;
     AUTO(json) struct json *all = json_new_object();
+    AUTO(json) struct json *told = NULL;
+    struct json *states = pods_to_json(c->pods);
+    struct diag why;
 
-    (void)query;
-    (void)status;
+    if (json_parse(&told, strbuf_text(gathered), gathered->len, NULL, &why) == 0) {
+        add_connections(states, told);
+    }
     dump_world(all, ads_client_world(c->ads));
     json_set(all, "certificates", dump_certificates(c->certs));
     json_set(all, "config", dump_config(c->config));
     json_set(all, "version", dump_version(c->config));
-    json_set(all, "workloadState", pods_to_json(c->pods));
+    json_set(all, "workloadState", states);
     json_set(all, "stagedServices", json_new_object());
     json_print(all, JSON_PRINT_SORTED | JSON_PRINT_INDENT, out);
 }
@@ -405,14 +429,11 @@ static int build_admin(struct control *c, struct diag *why)
     struct admin_page dump = {.path = "/config_dump",
                               .what = "dump the current state and configuration",
                               .content_type = "application/json",
-                              .render = render_dump,
+                              .compose = compose_dump,
                               .arg = c};
 
     c->connections = mem_array(c->plane_count, sizeof(*c->connections));
     c->admin = admin_new(c->loop, &o);
-    if (c->ads) {
-        admin_page(c->admin, &dump);
-    }
     for (unsigned i = 0; i < c->plane_count; i++) {
         c->connections[i] =
             (struct gather_source){c->plane_loops[i], render_connections, c->planes[i]};
@@ -423,6 +444,11 @@ static int build_admin(struct control *c, struct diag *why)
                                      .sources = c->connections,
                                      .source_count = c->plane_count};
     admin_page(c->admin, &connections);
+    dump.sources = c->connections;
+    dump.source_count = c->plane_count;
+    if (c->ads) {
+        admin_page(c->admin, &dump);
+    }
     return build_doors(c, why);
 }
 
@@ -490,9 +516,9 @@ void control_free(struct control *c)
     zds_client_free(c->zds);
     free_planes(c);
     /* What the planes said last: they have ended, so two turns hear all of it. */
-    (void)loop_turn(c->loop, 0);
-    (void)loop_turn(c->loop, 0);
-    loop_end_orphans(c->loop);
+    for (int i = 0; i < 2 && c->loop; i++) {
+        (void)loop_turn(c->loop, 0);
+    }
     pods_free(c->pods);
     ads_client_free(c->ads);
     cert_manager_free(c->certs);
@@ -506,6 +532,9 @@ void control_free(struct control *c)
     mem_free(c->planes);
     uplink_free(c->ca_uplink);
     uplink_free(c->xds_uplink);
+    if (c->loop) {
+        loop_end_orphans(c->loop); /* connections to the control plane that linger stand on TLS */
+    }
     tls_loop_free(c->tls_loop);
     jobs_free(c->jobs);
     jobs_free(c->lookups);
