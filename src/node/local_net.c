@@ -71,6 +71,9 @@ static int set_up_pod_end(struct netlink *n, const struct local_net *net, struct
         r = rtnl_address_add_blocking(n, link, &own, why);
     }
     for (unsigned i = 0; r == 0 && i < net->ip_count; i++) {
+        r = rtnl_address_await_blocking(n, &net->ips[i], why);
+    }
+    for (unsigned i = 0; r == 0 && i < net->ip_count; i++) {
         struct ip gw = gateway(net->ips[i].family);
         struct rtnl_route out = {.to.ip.family = gw.family, .via = &gw, .link = link};
         r = rtnl_route_set_blocking(n, &out, why);

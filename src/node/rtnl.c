@@ -7,7 +7,10 @@
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sys/socket.h>
+
+#include "base/clock.h"
 
 static int af_of(unsigned family)
 {
@@ -102,6 +105,48 @@ int rtnl_address_add_blocking(struct netlink *n, unsigned index, const struct ip
     nl_put(&b, IFA_LOCAL, address->ip.bytes, len);
     nl_put(&b, IFA_ADDRESS, address->ip.bytes, len);
     return call(n, &b, "add address", why);
+}
+
+/* Would a packet to this address be delivered here? */
+static int is_local(struct netlink *n, const struct ip *address, bool *out, struct diag *why)
+{
+    AUTO(nl_batch) struct nl_batch b;
+    struct rtmsg m = {.rtm_family = (uint8_t)af_of(address->family),
+                      .rtm_dst_len = (uint8_t)(ip_size(address) * 8)};
+    struct nl_view v;
+
+    nl_batch_init(&b);
+    nl_message(&b, RTM_GETROUTE, 0, &m, sizeof(m));
+    nl_put(&b, RTA_DST, address->bytes, ip_size(address));
+    int r = netlink_ask_blocking(n, &b, why);
+    if (r == 0) {
+        r = netlink_next_blocking(n, &v, why);
+    }
+    if (r == -ENETUNREACH || r == -EHOSTUNREACH) {
+        *out = false;
+        return 0;
+    }
+    if (r <= 0 || nl_read_fixed(&v.body, &m, sizeof(m)) < 0) {
+        return FAIL(why, r < 0 ? r : -ERR_SYNTAX, "look up own address");
+    }
+    *out = m.rtm_type == RTN_LOCAL;
+    return 0;
+}
+
+int rtnl_address_await_blocking(struct netlink *n, const struct ip *address, struct diag *why)
+{
+    enum { LIMIT_MS = 2000 };
+    uint64_t start = clock_mono_ms();
+    bool local = false;
+    int r;
+
+    while ((r = is_local(n, address, &local, why)) == 0 && !local) {
+        if (clock_mono_ms() - start > LIMIT_MS) {
+            return FAIL(why, -ERR_DEADLINE, "address does not come to work");
+        }
+        (void)poll(NULL, 0, 1); /* a millisecond: there is nothing to be woken by */
+    }
+    return r;
 }
 
 /* IPv6 links have only IFA_ADDRESS; for IPv4 it is the peer's on point-to-point links. */

@@ -22,6 +22,10 @@ MUST_USE int rtnl_veth_add_blocking(struct netlink *n, const char *name, const c
 /* No duplicate-address detection: these links have no neighbours to ask. */
 MUST_USE int rtnl_address_add_blocking(struct netlink *n, unsigned index,
                                        const struct ip_prefix *address, struct diag *why);
+/* An IPv6 address works some time after it was added and its link came up: the kernel does the rest
+ * in the background. Waits for that, at most two seconds. */
+MUST_USE int rtnl_address_await_blocking(struct netlink *n, const struct ip *address,
+                                         struct diag *why);
 /* Is this address configured on any link? */
 MUST_USE int rtnl_has_address_blocking(struct netlink *n, const struct ip *address, bool *out,
                                        struct diag *why);

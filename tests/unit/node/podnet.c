@@ -91,6 +91,14 @@ static void add_addresses(struct netlink *n, struct ip v4, struct ip v6)
     raise_link(n, "eth0");
 }
 
+/* Before that, packets to an IPv6 address of our own look for a neighbour. */
+static void await_address(struct netlink *n, struct ip ip)
+{
+    struct diag why = {0};
+
+    must(rtnl_address_await_blocking(n, &ip, &why), &why, "own address");
+}
+
 static void add_default_route(struct netlink *n, struct ip via)
 {
     struct diag why = {0};
@@ -121,6 +129,8 @@ struct podnet podnet_make(void)
     must(rtnl_veth_add_blocking(node, "eth0", "eth0", n.pod, &why), &why, "veth");
     add_addresses(node, podnet_node_ip(IP_V4), podnet_node_ip(IP_V6));
     add_addresses(pod, podnet_pod_ip(IP_V4), podnet_pod_ip(IP_V6));
+    await_address(node, podnet_node_ip(IP_V6));
+    await_address(pod, podnet_pod_ip(IP_V6));
     add_default_route(pod, podnet_node_ip(IP_V4));
     add_default_route(pod, podnet_node_ip(IP_V6));
     return n;

@@ -179,7 +179,7 @@ TEST(the_application_sees_its_clients_address)
         AUTO(fd) int app = podnet_listen(n.pod, ROLE_APP, any(f), APP_PORT);
         AUTO(fd)
         int proxy = podnet_connect(n.pod, ROLE_PROXY, &client, at(podnet_pod_ip(f), APP_PORT));
-        CHECK(proxy >= 0);
+        CHECK_INT(proxy < 0 ? proxy : 0, 0);
         AUTO(fd) int accepted = podnet_accept(app);
         CHECK(accepted >= 0);
         struct endpoint seen = podnet_peer(accepted);
