@@ -166,13 +166,17 @@ static uint8_t fixed_fields(const struct frame_reader *r)
     }
 }
 
-static int count_continuation(struct frame_reader *r, struct frame *out)
+/* What a peer may not repeat without end. */
+static int check_counts(struct frame_reader *r, struct frame *out)
 {
     if (r->type == FRAME_HEADERS) {
         r->continuations = 0;
     } else if (r->type == FRAME_CONTINUATION && !(r->flags & FRAME_END_HEADERS) &&
                ++r->continuations > FRAME_CONTINUATIONS_MAX) {
         return broken(r, out, RESET_ENHANCE_YOUR_CALM, "too_many_continuations");
+    }
+    if (r->type == FRAME_SETTINGS && r->left > 6 * FRAME_SETTINGS_MAX) {
+        return broken(r, out, RESET_ENHANCE_YOUR_CALM, "too_many_settings");
     }
     return GO_ON;
 }
@@ -197,7 +201,7 @@ static int start_frame(struct frame_reader *r, struct frame *out)
         return protocol_error(r, out);
     }
     r->step = READ_FIXED;
-    return count_continuation(r, out);
+    return check_counts(r, out);
 }
 
 /* Reads the pad length, if any: false when there is more padding than payload. */

@@ -27,6 +27,7 @@ enum {
     FRAME_ID_MAX = 0x7fffffff,
     /* CONTINUATION frames that are not the last of their block */
     FRAME_CONTINUATIONS_MAX = 5,
+    FRAME_SETTINGS_MAX = 32, /* of one SETTINGS frame */
 };
 
 enum frame_type {
@@ -58,6 +59,7 @@ enum frame_setting {
     SETTING_MAX_FRAME_SIZE = 5,
     SETTING_MAX_HEADER_LIST_SIZE = 6,
     SETTING_ENABLE_CONNECT_PROTOCOL = 8,
+    SETTING_NO_PRIORITIES = 9, /* RFC 9218 2.1 */
 };
 
 enum reset_code { /* RFC 9113 7 */

@@ -116,7 +116,8 @@ static int take_status(struct headers *h, struct slice value)
 {
     uint32_t status = 0;
 
-    if (value.len != 3 || num_parse_u32(value.p, value.len, 999, &status) < 0 || status < 100) {
+    if (value.len != 3 || num_parse_u32(value.p, value.len, 999, &status) < 0 || status < 100 ||
+        status == 101) { /* RFC 9113 8.6 */
         return -ERR_SYNTAX;
     }
     h->status = status;

@@ -160,7 +160,8 @@ void tunnel_kill(struct tunnel *t, int r)
 
 static bool has_a_future(const struct tunnel *t)
 {
-    bool going = t->peer_last <= FRAME_ID_MAX || t->drain == DRAIN_FINAL || !t->held;
+    bool left = t->role == HBONE_CLIENT && t->peer_last <= FRAME_ID_MAX;
+    bool going = left || t->drain == DRAIN_FINAL || !t->held;
 
     return t->streams.count > 0 || !going;
 }

@@ -235,6 +235,7 @@ static bool take_setting(struct peer_settings *peer, uint16_t id, uint32_t value
         return true;
     case SETTING_ENABLE_PUSH:
     case SETTING_ENABLE_CONNECT_PROTOCOL:
+    case SETTING_NO_PRIORITIES:
         return value <= 1;
     case SETTING_MAX_CONCURRENT_STREAMS:
         peer->streams = value;
@@ -388,19 +389,28 @@ static void on_window(struct tunnel *t, const struct frame *f)
     }
 }
 
-/* Streams above the last one that the peer has looked at never existed for it (RFC 9113 6.8). A
- * client's GOAWAY is about streams that we would open: none. */
+/* It names a stream of ours, and never a higher one than before (RFC 9113 6.8). */
+static bool is_goaway_sane(struct tunnel *t, uint32_t last)
+{
+    uint32_t ours = t->role == HBONE_CLIENT ? 1 : 0;
+
+    return last <= t->peer_last && (last == 0 || last % 2 == ours);
+}
+
+/* Streams above the last one that the peer has looked at never existed for it. A client's GOAWAY is
+ * about streams that a server would open, of which there are none. */
 static void on_goaway(struct tunnel *t, const struct frame *f)
 {
-    if (t->role == HBONE_SERVER) {
-        return;
-    }
-    if (f->stream > t->peer_last || (f->stream > 0 && f->stream % 2 == 0)) {
+    if (!is_goaway_sane(t, f->stream)) {
         protocol_error(t);
         return;
     }
     t->peer_last = f->stream;
-    map_for_each (node, &t->streams) {
+    if (t->role == HBONE_SERVER) {
+        return;
+    }
+    map_for_each(node, &t->streams)
+    {
         struct channel *ch = container_of(node, struct channel, in_tunnel);
 
         if (ch->id > t->peer_last) {
