@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "apiserver/bootstrap.h"
 #include "apiserver/endpoints.h"
 #include "apiserver/kind.h"
 #include "apiserver/object.h"
@@ -450,6 +451,28 @@ TEST(a_service_account_can_be_kept_off_other_nodes)
              "{\"metadata\":{\"annotations\":{\"ambit.io/allowed-nodes\":\"b, a\"}}}");
     g.user = node;
     CHECK_INT(rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL, pod), 201);
+    rig_stop(&g);
+}
+
+TEST(a_new_server_has_what_every_cluster_has_and_leaves_what_is_there)
+{
+    struct rig g;
+
+    rig_start(&g);
+    bootstrap(g.api, 1);
+    unsigned long long rv = store_rv(g.store);
+    bootstrap(g.api, 2);
+    CHECK_INT(store_rv(g.store), rv);
+    CHECK_INT(
+        rig_call(&g, "GET /api/v1/namespaces/kube-node-lease/serviceaccounts/default", NULL, NULL),
+        200);
+    CHECK_INT(rig_call(&g,
+                       "GET "
+                       "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"
+                       "gateways.gateway.networking.k8s.io",
+                       NULL, NULL),
+              200);
+    CHECK_STR(rig_str(&g, "spec.names.kind"), "Gateway");
     rig_stop(&g);
 }
 

@@ -125,6 +125,7 @@ def shows_tables_and_selects(s):
     has(s.run("get", "pods", "-A", "--field-selector", "spec.nodeName=node-a"), "cart-1")
     has(s.run("get", "pods", "-A", "--field-selector", "spec.bogus=1", code=1), "field label not supported")
     has(s.run("get", "pa.v1beta1.security.istio.io", "-n", "shop"), "default")
+    has(s.run("get", "crd"), "peerauthentications.security.istio.io", "gateways.gateway.networking.k8s.io")
     has(s.run("api-resources"), "authorizationpolicies", "ap", "serviceaccounts", "sa")
     has(s.run("get", "all", "-n", "shop"), "pod/cart-1", "service/cart")
     names = s.run("get", "ns", "-o", "name", "--chunk-size=1").split()

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "apiserver/api.h"
+#include "apiserver/bootstrap.h"
 #include "apiserver/endpoints.h"
-#include "apiserver/namespace.h"
 #include "apiserver/serve.h"
 #include "apiserver/store.h"
 #include "apiserver/writer.h"
@@ -108,28 +108,6 @@ static int listen_somewhere(unsigned *port)
     return fd;
 }
 
-static void make_namespaces(struct api *api, struct loop *l)
-{
-    static const char *const names[] = {"default", "kube-system", "kube-public"};
-    struct api_user admin = {.name = "bootstrap", .is_admin = true};
-
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        char body[80];
-        snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"%s\"}}", names[i]);
-        struct api_request rq = {.method = slice_of("POST"),
-                                 .target = slice_of("/api/v1/namespaces"),
-                                 .body = slice_of(body),
-                                 .user = &admin,
-                                 .now_ns = clock_wall_ns()};
-        struct api_response out = {0};
-        api_handle(api, &rq, &out); /* 409 when they are there */
-        api_response_fini(&out);
-    }
-    while (store_durable(api_store(api)) < store_rv(api_store(api))) {
-        loop_turn(l, 100);
-    }
-}
-
 struct end { /* of the input: the test is over */
     struct task task;
     struct fd_watch watch;
@@ -174,7 +152,10 @@ int main(int argc, char **argv)
     }
     make_identity(&id);
     writer_start(writer, l, jobs);
-    make_namespaces(api, l);
+    bootstrap(api, clock_wall_s());
+    while (store_durable(store) < store_rv(store)) {
+        loop_turn(l, 100);
+    }
     struct handshake_spec spec = {.role = TLS_HOST_SERVER, .credential = id.credential};
     static const char *const alpn[] = {"h2", "http/1.1"};
     spec.alpn = alpn;
