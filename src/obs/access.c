@@ -310,6 +310,23 @@ static void write_line(const struct access *a, uint64_t duration_us, const char 
     }
 }
 
+static void write_opened(const struct access *a)
+{
+    struct fields f = {.count = 0};
+    char src[ENDPOINT_TEXT];
+    char dst[ENDPOINT_TEXT];
+
+    if (!log_is_on(&scope, LOG_DEBUG)) {
+        return;
+    }
+    put(&f, F_STR("src.addr", endpoint_format(&a->src_addr, src)));
+    put_source(&f, a);
+    put(&f, F_STR("dst.addr", endpoint_format(&a->dst_addr, dst)));
+    put_destination(&f, a);
+    put(&f, F_QUOTED("direction", direction_name(a->reporter)));
+    log_emit(&scope, LOG_DEBUG, "connection opened", f.at, f.count);
+}
+
 /* ---- the ring */
 
 static void remember(struct recorder *r, const struct access *a, enum access_flag flag,
@@ -351,6 +368,7 @@ void access_open(struct access *a, struct recorder *recorder)
     series_add(a->bytes, RECEIVED, 0);
     series_add(a->bytes, SENT, 0);
     list_append(&recorder->open, &a->in_open);
+    write_opened(a);
 }
 
 void access_bytes(struct access *a, uint64_t to_server, uint64_t to_client)

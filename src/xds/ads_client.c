@@ -329,14 +329,13 @@ static void stream_ended(struct ads_client *c, int r, struct diag *why)
     lose(c, how, why);
 }
 
+/* Reading comes first: a server that has ended the call may refuse to take more, and its status is
+ * what counts then. */
 static int step_stream(struct ads_client *c)
 {
     struct diag why = {0};
-    int r = outbox_send(c);
+    int r = receive(c, &why);
 
-    if (r == 0 || r == -EAGAIN) {
-        r = receive(c, &why);
-    }
     if (r == -EAGAIN || r == 1) {
         int sent = outbox_send(c);
         if (r == 1) {

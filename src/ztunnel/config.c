@@ -14,6 +14,7 @@ enum row_kind {
     ROW_OPTIONAL, /* text; NULL where the variable is not set */
     ROW_BOOL,
     ROW_U32,
+    ROW_U16,
     ROW_DURATION,
     ROW_ORIG_SRC
 };
@@ -58,7 +59,7 @@ static const struct row rows[] = {
     ROW("KEEPALIVE_INTERVAL", ROW_DURATION, keepalive_interval_ms, "180s"),
     ROW("KEEPALIVE_RETRIES", ROW_U32, keepalive_retries, "9"),
     ROW("USER_TIMEOUT_ENABLED", ROW_BOOL, user_timeout, "false"),
-    ROW("POOL_MAX_STREAMS_PER_CONNECTION", ROW_U32, pool_streams, "100"),
+    ROW("POOL_MAX_STREAMS_PER_CONNECTION", ROW_U16, pool_streams, "100"),
     ROW("POOL_UNUSED_RELEASE_TIMEOUT", ROW_DURATION, pool_idle_ms, "5m"),
     ROW("HTTP2_STREAM_WINDOW_SIZE", ROW_U32, stream_window_bytes, "4194304"),
     ROW("HTTP2_CONNECTION_WINDOW_SIZE", ROW_U32, connection_window_bytes, "16777216"),
@@ -78,6 +79,11 @@ static const char *env_get(char *const *env, const char *name)
         }
     }
     return NULL;
+}
+
+static bool has_prefix(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
 static int parse_bool(const char *text, bool *out)
@@ -115,6 +121,8 @@ static int row_parse(const struct row *row, const char *text, void *field)
         return parse_bool(text, field);
     case ROW_U32:
         return num_parse_u32(text, strlen(text), UINT32_MAX, field);
+    case ROW_U16:
+        return num_parse_u32(text, strlen(text), UINT16_MAX, field);
     case ROW_DURATION:
         return num_parse_duration_ms(text, strlen(text), field);
     case ROW_ORIG_SRC:
@@ -131,6 +139,8 @@ static const char *row_wants(enum row_kind kind)
         return "true or false";
     case ROW_U32:
         return "a number";
+    case ROW_U16:
+        return "a number up to 65535";
     case ROW_DURATION:
         return "a duration such as 5s or 1m30s";
     case ROW_TEXT:
@@ -182,11 +192,6 @@ static int read_addresses(struct config *c, char *const *env, struct diag *why)
         c->auth_token = mem_strdup("./var/run/secrets/tokens/istio-token");
     }
     return 0;
-}
-
-static bool has_prefix(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
 /* One ISTIO_META_* or ISTIO_METAJSON_* variable into the node's metadata. */
@@ -343,6 +348,28 @@ static int read_drain(struct config *c, char *const *env, struct diag *why)
     return 0;
 }
 
+/* "localhost:15053" or "ip:port". */
+static int read_dns_address(struct config *c, char *const *env, struct diag *why)
+{
+    static const char localhost[] = "localhost:";
+    const char *text = env_get(env, "ISTIO_META_DNS_PROXY_ADDR");
+    struct endpoint e = {.port = PORT_DNS};
+    int r = 0;
+
+    if (text && has_prefix(text, localhost)) {
+        r = num_parse_port(text + strlen(localhost), strlen(text) - strlen(localhost), &e.port);
+    } else if (text) {
+        r = endpoint_parse(&e, text, strlen(text));
+    }
+    if (r < 0) {
+        return FAIL(why, r, "ISTIO_META_DNS_PROXY_ADDR: '%.40s' is not localhost:port or ip:port",
+                    text);
+    }
+    c->dns_ip = e.ip;
+    c->dns_port = e.port;
+    return 0;
+}
+
 static int read_modes(struct config *c, char *const *env, struct diag *why)
 {
     const char *mode = env_get(env, "PROXY_MODE");
@@ -400,6 +427,9 @@ int config_read(struct config *out, char *const *env, struct diag *why)
     }
     if (r == 0) {
         r = read_modes(&c, env, why);
+    }
+    if (r == 0) {
+        r = read_dns_address(&c, env, why);
     }
     if (r == 0) {
         r = read_workers(&c, env, why);

@@ -46,6 +46,8 @@ struct config {
     bool log_json;
     uint64_t secret_ttl_ms;
     uint32_t packet_mark;
+    struct ip dns_ip; /* IP_NONE: both loopback addresses */
+    uint16_t dns_port;
     bool port_reuse;
     enum orig_src orig_src;
     struct sock_keepalive keepalive;

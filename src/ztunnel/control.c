@@ -77,12 +77,27 @@ static const char proxy_manager[] = "workload proxy manager";
 
 /* ---- what happens */
 
+/* Only a proxy that knows its own name can be a workload of the mesh (contract 1.3.1). */
+static void start_own(struct control *c)
+{
+    const struct config *f = c->config;
+    struct pod_info info = {.uid = f->pod_name,
+                            .name = f->pod_name,
+                            .ns = f->pod_namespace,
+                            .service_account = f->service_account};
+
+    if (f->pod_name[0] && f->pod_namespace[0] && f->service_account[0]) {
+        pods_start_own(c->pods, &info);
+    }
+}
+
 static void enter(struct control *c, enum control_step next)
 {
     c->step = next;
     timer_clear(&c->limit);
     switch (next) {
     case CONTROL_RUN:
+        start_own(c);
         c->zds = zds_client_new(c->loop, c->config->inpod_uds, c->pods, &c->task);
         break;
     case CONTROL_DRAIN:
@@ -138,7 +153,15 @@ static void step_sync(struct control *c)
 
 static void step_run(struct control *c)
 {
+    struct diag why = {0};
+
     zds_client_poke(c->zds);
+    if (pods_own_failed(c->pods, &why)) {
+        log_error(&scope, "the proxy's own listener cannot be bound", F_DIAG(&why));
+        c->exit_status = 1;
+        enter(c, CONTROL_DONE);
+        return;
+    }
     if (zds_client_is_broken(c->zds)) {
         c->exit_status = 1;
         enter(c, CONTROL_DONE);

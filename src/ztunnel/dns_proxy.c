@@ -470,15 +470,23 @@ static struct sock_ask *ask_socket(struct dns_proxy *d, enum ip_family family, e
     const char *loopback = family == IP_V4 ? "127.0.0.1" : "::1";
     struct sock_spec spec = {.role = role,
                              .family = family,
-                             .at = {.port = PORT_DNS},
+                             .at = {.ip = c->dns_ip, .port = c->dns_port},
                              .mark = c->packet_mark,
                              .reuse_port = c->port_reuse,
                              .backlog = 128};
 
-    if (ip_parse(&spec.at.ip, loopback, strlen(loopback)) < 0) {
+    if (c->dns_ip.family == IP_NONE && ip_parse(&spec.at.ip, loopback, strlen(loopback)) < 0) {
         spec.at.ip = (struct ip){.family = (uint8_t)family}; /* never: both are constants */
     }
     return sock_ask_new(d->pod->plane->sockets, d->pod->netns, &spec, &d->pod->task);
+}
+
+static bool is_absent(const struct config *c, enum ip_family family)
+{
+    if (c->dns_ip.family != IP_NONE) {
+        return c->dns_ip.family != family;
+    }
+    return family == IP_V6 && !c->ipv6;
 }
 
 struct dns_proxy *dns_proxy_new(struct pod *p)
@@ -491,7 +499,7 @@ struct dns_proxy *dns_proxy_new(struct pod *p)
     for (unsigned i = 0; i < FAMILIES; i++) {
         struct face *f = &d->faces[i];
         f->proxy = d;
-        f->absent = families[i] == IP_V6 && !p->plane->config->ipv6;
+        f->absent = is_absent(p->plane->config, families[i]);
         task_init(&f->task, p->plane->loop, "dns udp", udp_run);
         task_init(&f->tcp_task, p->plane->loop, "dns accept", tcp_run);
         if (!f->absent) {

@@ -105,7 +105,7 @@ int main(int argc, char **argv, char **env)
     const char *verb = argc > 1 ? argv[1] : "proxy";
 
     if (strcmp(verb, "version") == 0) {
-        return printf("ambit-ztunnel %s\n", AMBIT_VERSION) < 0;
+        return printf("ambit-ztunnel version %s\n", AMBIT_VERSION) < 0;
     }
     if (strcmp(verb, "help") == 0 || strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0) {
         return fputs(usage, stdout) == EOF;

@@ -253,6 +253,12 @@ int pod_credential(struct pod *p, struct credential **out, struct diag *why)
 
 /* ---- sockets */
 
+/* The proxy itself: sockets of its own namespace carry no mark and share no port (contract 1.3.1). */
+static bool is_own(const struct pod *p)
+{
+    return p->netns == NULL;
+}
+
 static struct sock_ask *ask_listen(struct pod *p, uint16_t port)
 {
     const struct config *c = p->plane->config;
@@ -260,9 +266,9 @@ static struct sock_ask *ask_listen(struct pod *p, uint16_t port)
     struct sock_spec spec = {.role = SOCK_ROLE_LISTEN,
                              .family = (enum ip_family)any.family,
                              .at = {.ip = any, .port = port},
-                             .mark = c->packet_mark,
+                             .mark = is_own(p) ? 0 : c->packet_mark,
                              .transparent = c->orig_src != ORIG_SRC_NEVER,
-                             .reuse_port = c->port_reuse,
+                             .reuse_port = c->port_reuse && !is_own(p),
                              .backlog = BACKLOG};
 
     /* Accepted sockets inherit keepalive: 15008 relies on PING instead (contract 3.1). */
@@ -278,10 +284,10 @@ struct sock_ask *pod_ask_connect(struct pod *p, enum ip_family family, const str
     const struct config *c = p->plane->config;
     struct sock_spec spec = {.role = SOCK_ROLE_CONNECT,
                              .family = family,
-                             .mark = c->packet_mark,
+                             .mark = is_own(p) ? 0 : c->packet_mark,
                              .keepalive = c->keepalive};
 
-    if (source && c->orig_src != ORIG_SRC_NEVER) {
+    if (source && !is_own(p) && c->orig_src != ORIG_SRC_NEVER) {
         spec.at.ip = *source;
         spec.transparent = true;
     }
@@ -297,7 +303,7 @@ static int bind_all(struct pod *p, struct diag *why)
         return r;
     }
     for (unsigned i = 0; i < POD_PORTS; i++) {
-        if (p->acceptors[i]) {
+        if (p->acceptors[i] || !p->asks[i]) {
             continue;
         }
         int fd = sock_ask_take(p->asks[i], why);
@@ -438,7 +444,7 @@ struct pod *pod_start(struct plane *plane, const struct pod_spec *spec)
     task_init(&p->task, plane->loop, "pod", run);
     p->plane = plane;
     pod_info_copy(&p->info, spec->info);
-    p->netns = netns_ref(spec->netns);
+    p->netns = spec->netns ? netns_ref(spec->netns) : NULL;
     p->started = spec->started;
     p->stopped = spec->stopped;
     p->arg = spec->arg;
@@ -447,9 +453,9 @@ struct pod *pod_start(struct plane *plane, const struct pod_spec *spec)
     list_append(&plane->pods, &p->in_plane);
     budget_init(&p->budget, POD_BUDGET_BYTES, &plane->budget);
     p->pool = hbone_pool_new(plane->hbone, &dialer, &p->budget);
-    p->dns = plane->config->dns_proxy ? dns_proxy_new(p) : NULL;
+    p->dns = plane->config->dns_proxy && !is_own(p) ? dns_proxy_new(p) : NULL;
     for (unsigned i = 0; i < POD_PORTS; i++) {
-        p->asks[i] = ask_listen(p, ports[i].port);
+        p->asks[i] = i == POD_HBONE || !is_own(p) ? ask_listen(p, ports[i].port) : NULL;
     }
     task_wake(&p->task, WAKE_START);
     return p;

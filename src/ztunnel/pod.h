@@ -97,7 +97,8 @@ struct pod {
 
 struct pod_spec { /* borrowed */
     const struct pod_info *info;
-    struct netns *netns;
+    struct netns *netns; /* NULL: this proxy itself, reachable by tunnel in its own namespace, where
+                            nothing is captured (contract 1.3.1) */
     /* Once: the listeners are there (0) or could not be made, and then the pod is gone. */
     void (*started)(struct pod *p, int result, const struct diag *why);
     /* Once, when everything is gone; the pod itself is freed right after it. */

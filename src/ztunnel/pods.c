@@ -30,6 +30,7 @@ struct handle {
     struct netns *netns;
     enum handle_step step;
     bool stop_wanted; /* while it was still starting */
+    bool own;         /* the proxy itself */
     uint64_t drain_ms;
     int result;
     struct diag why;
@@ -57,6 +58,8 @@ struct pods {
     int result;
     struct diag why;
     struct pods_counts counts;
+    bool own_failed;
+    struct diag own_why;
 };
 
 /* ---- handles, on the plane's loop */
@@ -121,7 +124,7 @@ static void handle_stop(struct handle *h, uint64_t drain_ms)
      * if it was an order apart, so it is sent once. */
     if (h->step == HANDLE_UP) {
         h->step = HANDLE_STOPPING;
-        h->pods->counts.active--;
+        h->pods->counts.active -= !h->own;
         loop_post(h->plane->loop, &h->stop);
     }
 }
@@ -174,6 +177,10 @@ static void start_failed(struct handle *h)
             timer_set(&p->retry, &p->task, PODS_RETRY_MS);
         }
     }
+    if (h->own) {
+        p->own_failed = true;
+        p->own_why = h->why;
+    }
     settle(p, h, h->result, &h->why);
     handle_free(h);
 }
@@ -187,8 +194,8 @@ static void deliver_started(struct mail *m)
         return;
     }
     h->step = HANDLE_UP;
-    h->pods->counts.active++;
-    h->pods->counts.started++;
+    h->pods->counts.active += !h->own;
+    h->pods->counts.started += !h->own;
     if (h->stop_wanted) {
         handle_stop(h, h->drain_ms);
         return;
@@ -200,7 +207,7 @@ static void deliver_stopped(struct mail *m)
 {
     struct handle *h = container_of(m, struct handle, stopped);
 
-    h->pods->counts.stopped++;
+    h->pods->counts.stopped += !h->own;
     gone(h);
     settle(h->pods, h, 0, NULL);
     handle_free(h);
@@ -216,7 +223,7 @@ static unsigned least_loaded(const struct pods *p)
     return best;
 }
 
-static struct handle *handle_start(struct pods *p, const struct entry *e)
+static struct handle *handle_start(struct pods *p, const struct pod_info *info, struct netns *netns)
 {
     struct handle *h = mem_new(struct handle);
     unsigned at = least_loaded(p);
@@ -227,8 +234,9 @@ static struct handle *handle_start(struct pods *p, const struct entry *e)
     h->stopped.deliver = deliver_stopped;
     h->pods = p;
     h->plane = p->planes[at];
-    pod_info_copy(&h->info, &e->info);
-    h->netns = netns_ref(e->netns);
+    pod_info_copy(&h->info, info);
+    h->own = netns == NULL;
+    h->netns = netns ? netns_ref(netns) : NULL;
     list_append(&p->handles, &h->in_pods);
     p->load[at]++;
     p->counts.alive++;
@@ -302,7 +310,7 @@ void pods_add(struct pods *p, const struct pod_info *info, struct netns *take_ne
     e = entry_make(p, info);
     e->netns = take_netns;
     e->named = true;
-    e->handle = handle_start(p, e);
+    e->handle = handle_start(p, &e->info, e->netns);
     p->awaited = e->handle;
 }
 
@@ -321,6 +329,19 @@ void pods_remove(struct pods *p, const char *uid)
     }
     p->awaited = h;
     handle_stop(h, 0);
+}
+
+void pods_start_own(struct pods *p, const struct pod_info *info)
+{
+    (void)handle_start(p, info, NULL); /* found again among the handles */
+}
+
+bool pods_own_failed(const struct pods *p, struct diag *why)
+{
+    if (p->own_failed) {
+        *why = p->own_why;
+    }
+    return p->own_failed;
 }
 
 int pods_result(struct pods *p, struct diag *why)
@@ -387,7 +408,7 @@ static void run(struct task *t, unsigned why)
         struct entry *e = container_of(n, struct entry, by_uid);
         if (!e->handle && e->netns) {
             p->counts.pending--;
-            e->handle = handle_start(p, e);
+            e->handle = handle_start(p, &e->info, e->netns);
         }
     }
 }

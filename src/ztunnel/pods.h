@@ -26,6 +26,11 @@ void pods_remove(struct pods *p, const char *uid);
  * and is tried again every PODS_RETRY_MS. */
 MUST_USE int pods_result(struct pods *p, struct diag *why);
 
+/* Starts the listener of the proxy itself; it is no pod of the agent's and is in no count but alive. */
+void pods_start_own(struct pods *p, const struct pod_info *info);
+/* It could not be bound: why says what is in the way. */
+bool pods_own_failed(const struct pods *p, struct diag *why);
+
 /* A snapshot: everything not named between begin and end is stopped at the end. */
 void pods_snapshot_begin(struct pods *p);
 void pods_snapshot_keep(struct pods *p, const char *uid);
