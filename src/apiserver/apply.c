@@ -76,16 +76,6 @@ static struct claims claims_below(const struct claims *c, const char *key)
     return below;
 }
 
-static bool has_leaf(const struct claims *c)
-{
-    for (size_t i = 0; i < c->count; i++) {
-        if (fieldset_is_leaf(c->sets[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void remove_child(struct json *value, const char *key, const struct json *child)
 {
     if (strncmp(key, "f:", 2) == 0) {
@@ -100,22 +90,23 @@ static void remove_child(struct json *value, const char *key, const struct json 
     }
 }
 
+/* A leaf that has children now is the container alone: whoever claims it does not claim them. */
 static void prune(struct json *value, const struct json *had, const struct claims *claims)
 {
     for (struct json_iter it = {0}; json_each(had, &it);) {
         struct json *child = strcmp(it.key, ".") != 0 ? fieldset_child(value, it.key) : NULL;
         struct claims below = claims_below(claims, it.key);
-        bool is_item = it.key[0] == 'k';
-        if (!child || has_leaf(&below)) {
+        bool whole = fieldset_is_leaf(it.value);
+        bool claimed = below.count > 0;
+        if (!child || (whole && claimed)) {
             continue;
         }
-        if (below.count == 0 && (fieldset_is_leaf(it.value) || is_item)) {
+        if (!claimed && (whole || it.key[0] == 'k')) {
             remove_child(value, it.key, child);
             continue;
         }
         prune(child, it.value, &below);
-        bool hollow = json_count(child) == 0 && (json_is_obj(child) || json_is_arr(child));
-        if (below.count == 0 && hollow) {
+        if (!claimed && json_count(child) == 0 && (json_is_obj(child) || json_is_arr(child))) {
             remove_child(value, it.key, child);
         }
     }
@@ -126,10 +117,9 @@ static void prune(struct json *value, const struct json *had, const struct claim
 struct conflicts {
     struct json *status; /* NULL: none yet */
     size_t count;
-    const char *manager;
+    const char *manager; /* as it is printed */
     struct strbuf path;
-    struct strbuf text; /* "conflict(s) with ...", for one manager or many */
-    bool several_managers;
+    struct strbuf text; /* "conflicts with ...", one manager after the other */
     char *last_manager;
 };
 
@@ -143,12 +133,11 @@ static void note_conflict(struct conflicts *c)
     if (!c->status) {
         c->status = api_status_failure(409, "Conflict", "");
     }
-    strbuf_printf(&message, "conflict with \"%s\"", c->manager);
+    strbuf_printf(&message, "conflict with %s", c->manager);
     api_status_add_cause(c->status, "FieldManagerConflict", strbuf_text(&message),
                          strbuf_text(&c->path));
     if (!c->last_manager || strcmp(c->last_manager, c->manager) != 0) {
-        strbuf_printf(&c->text, "%sconflicts with \"%s\":", c->text.len > 0 ? "\n" : "",
-                      c->manager);
+        strbuf_printf(&c->text, "%sconflicts with %s:", c->text.len > 0 ? "\n" : "", c->manager);
         mem_free(c->last_manager);
         c->last_manager = mem_strdup(c->manager);
     }
@@ -168,10 +157,13 @@ static void find_conflicts(struct conflicts *c, const struct json *mine, const s
         const struct json *now = fieldset_child(is, it.key);
         const struct json *then = fieldset_child(will, it.key);
         fieldset_print_key(it.key, &c->path);
-        if (!fieldset_is_leaf(it.value) && !fieldset_is_leaf(other)) {
+        bool containers =
+            (json_is_obj(now) && json_is_obj(then)) || (json_is_arr(now) && json_is_arr(then));
+        bool whole = fieldset_is_leaf(it.value);
+        if (!whole && !fieldset_is_leaf(other)) {
             find_conflicts(c, it.value, other, now, then);
-        } else if (!json_same(now, then)) {
-            note_conflict(c);
+        } else if (!(containers && whole != fieldset_is_leaf(other)) && !json_same(now, then)) {
+            note_conflict(c); /* but to fill a container that somebody else made is none */
         }
         c->path.len = was;
         if (c->path.p) {
@@ -185,8 +177,7 @@ static struct json *finish_conflicts(struct conflicts *c)
     AUTO(strbuf) struct strbuf text = {0};
 
     if (c->status && c->count == 1) {
-        strbuf_printf(&text, "Apply failed with 1 conflict: conflict with \"%s\": %s",
-                      c->last_manager,
+        strbuf_printf(&text, "Apply failed with 1 conflict: conflict with %s: %s", c->last_manager,
                       json_str_at(json_item(json_at(c->status, "details.causes"), 0), "field", ""));
     } else if (c->status) {
         strbuf_printf(&text, "Apply failed with %zu conflicts: %s", c->count,
@@ -222,6 +213,21 @@ static void take_over(struct json *entries, const struct json *mine, const struc
     }
 }
 
+static char *print_manager(const struct json *entry)
+{
+    struct strbuf b = {0};
+    const char *subresource = json_str_at(entry, "subresource", "");
+
+    strbuf_printf(&b, "\"%s\"", json_str_at(entry, "manager", ""));
+    if (*subresource) {
+        strbuf_printf(&b, " with subresource \"%s\"", subresource);
+    }
+    if (strcmp(json_str_at(entry, "operation", ""), "Update") == 0) {
+        strbuf_printf(&b, " using %s", json_str_at(entry, "apiVersion", ""));
+    }
+    return strbuf_take(&b);
+}
+
 static struct json *conflicts_with(const struct json *entries, const struct json *mine,
                                    const struct json *set, const struct json *is,
                                    const struct json *will)
@@ -230,7 +236,8 @@ static struct json *conflicts_with(const struct json *entries, const struct json
 
     for (size_t i = 0; i < json_count(entries); i++) {
         const struct json *e = json_item(entries, i);
-        c.manager = json_str_at(e, "manager", "");
+        AUTO(text) char *manager = print_manager(e);
+        c.manager = manager;
         if (!is_mine(e, mine)) {
             find_conflicts(&c, set, json_get(e, "fieldsV1"), is, will);
         }

@@ -205,10 +205,10 @@ void fieldset_subtract(struct json *a, const struct json *b)
 {
     for (struct json_iter it = {0}; json_each(b, &it);) {
         struct json *mine = json_get(a, it.key);
-        if (!mine) {
-            continue;
+        bool whole = fieldset_is_leaf(it.value);
+        if (!mine || (!whole && fieldset_is_leaf(mine))) {
+            continue; /* a leaf of mine whose insides b names is the container: that stays */
         }
-        bool whole = fieldset_is_leaf(mine) || fieldset_is_leaf(it.value);
         if (!whole) {
             fieldset_subtract(mine, it.value);
         }

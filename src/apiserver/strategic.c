@@ -12,6 +12,9 @@
 static int merge_object(const struct schema *s, struct json *into, const struct json *patch,
                         struct diag *why);
 
+/* Merging compares every item with every other. */
+enum { MERGED_ITEMS = 1024 };
+
 static const char order_prefix[] = "$setElementOrder/";
 static const char delete_prefix[] = "$deleteFromPrimitiveList/";
 
@@ -27,6 +30,15 @@ static const struct json *directive(const struct json *patch, const char *prefix
     strbuf_puts(&name, prefix);
     strbuf_puts(&name, field);
     return json_get(patch, strbuf_text(&name));
+}
+
+static int check_length(const struct json *list, const struct json *value, const char *field,
+                        struct diag *why)
+{
+    return json_count(list) <= MERGED_ITEMS && json_count(value) <= MERGED_ITEMS
+               ? 0
+               : FAIL(why, -ERR_LIMIT, "%.100s: lists of more than %d items are not merged", field,
+                      MERGED_ITEMS);
 }
 
 /* A value that is new: what the patch says, without its directives. */
@@ -186,6 +198,9 @@ static int merge_list(const struct schema *s, struct json *into, const char *fie
     const struct json *order = directive(patch, order_prefix, field);
     AUTO(json) struct json *list = json_clone(json_get(into, field));
 
+    if (check_length(list, value, field, why) || check_length(order, NULL, field, why)) {
+        return -ERR_LIMIT;
+    }
     if (!json_is_arr(list)) {
         json_unref(list);
         list = json_new_array();
@@ -263,8 +278,13 @@ static int run_directive(const struct schema *s, struct json *into, const char *
         return 0; /* has been looked at before the fields */
     }
     if (slice_has_prefix(key, delete_prefix)) {
-        remove_values(json_get(into, name + sizeof(delete_prefix) - 1), value);
-        return 0;
+        const char *field = name + sizeof(delete_prefix) - 1;
+        struct json *list = json_get(into, field);
+        int r = check_length(list, value, field, why);
+        if (r == 0) {
+            remove_values(list, value);
+        }
+        return r;
     }
     if (slice_has_prefix(key, order_prefix)) {
         const char *field = name + sizeof(order_prefix) - 1;

@@ -2,7 +2,7 @@
 /*
  * Server-side apply. Input: two configurations, a line feed between them. Oracles: applying the same
  * again changes nothing; what a forced apply wants is there afterwards; a manager that wants nothing
- * any more leaves the object as the other one wants it; without force either nothing the other
+ * any more leaves the object as the other one wants it, also when fields had been taken over; without force either nothing the other
  * manager owns changes, or there is a conflict.
  */
 #include <stdint.h>
@@ -100,6 +100,14 @@ static bool says(const struct schema *s, const struct json *big, const struct js
     return json_is_obj(big);
 }
 
+/* The same of the part that is not the server's own; a spec that is gone says nothing. */
+static bool spec_says(const struct schema *s, const struct json *big, const struct json *small)
+{
+    const struct json *spec = json_get(small, "spec");
+
+    return !spec || says(schema_field(s, "spec"), json_get(big, "spec"), spec);
+}
+
 static struct json *apply(const struct schema *s, const struct json *old, const struct json *config,
                           const char *manager, bool force)
 {
@@ -141,6 +149,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(forced_again && json_same(json_get(forced_again, "spec"), json_get(forced, "spec")));
     AUTO(json) struct json *nothing = json_new_object();
     AUTO(json) struct json *left = apply(s, forced, nothing, "one", false);
-    must(left && says(s, left, b));
+    must(left && says(s, left, b) && spec_says(s, b, left)); /* the other's wishes, and no more */
+    AUTO(json) struct json *back = apply(s, forced, nothing, "two", false);
+    must(back && spec_says(s, a, back)); /* what "two" had taken over belongs to nobody now */
     return 0;
 }

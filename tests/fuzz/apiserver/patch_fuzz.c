@@ -2,7 +2,8 @@
 /*
  * The three patch engines. Input: a byte that chooses one, an object, a line feed, a patch.
  * Oracles: RFC 7396's own pseudo-code for merge patches, which are also idempotent; a strategic patch
- * without lists and directives is a merge patch; what a JSON patch makes passes a test against itself;
+ * without lists and directives is a merge patch; what a JSON patch makes passes a test against itself, and
+ * what its last operation put somewhere is there;
  * no result is deeper than a parser takes.
  */
 #include <stdint.h>
@@ -81,19 +82,47 @@ static void check_merge(const struct schema *s, const struct json *old, const st
     must(json_same(twice, result));
 }
 
-static void check_json_patch(const struct json *result)
+static struct json *test_of(const char *path, const struct json *value)
+{
+    struct json *op = json_new_object();
+
+    json_set_str(op, "op", "test");
+    json_set_str(op, "path", path);
+    json_set(op, "value", json_clone(value));
+    return op;
+}
+
+/* What the last operation put somewhere is there. */
+static void check_last(const struct json *old, const struct json *patch)
+{
+    const struct json *last = json_item(patch, json_count(patch) - 1);
+    const char *op = json_str_at(last, "op", "");
+    const char *path = json_str_at(last, "path", "");
+    size_t n = strlen(path);
+    AUTO(json) struct json *more = json_clone(patch);
+    AUTO(json) struct json *out = NULL;
+    struct diag why = {0};
+
+    bool puts = strcmp(op, "add") == 0 || strcmp(op, "replace") == 0;
+    if (puts && (n < 2 || strcmp(path + n - 2, "/-") != 0)) {
+        json_append(more, test_of(path, json_get(last, "value")));
+        must(patch_apply(PATCH_JSON, NULL, old, more, &why, &out) == 0);
+    }
+}
+
+static void check_json_patch(const struct json *old, const struct json *patch,
+                             const struct json *result)
 {
     AUTO(json) struct json *test = json_new_array();
     AUTO(json) struct json *same = NULL;
-    struct json *op = json_new_object();
     struct diag why = {0};
 
-    json_set_str(op, "op", "test");
-    json_set_str(op, "path", "");
-    json_set(op, "value", json_clone(result));
-    json_append(test, op);
+    json_append(test, test_of("", result));
     must(patch_apply(PATCH_JSON, NULL, result, test, &why, &same) == 0);
     must(json_same(same, result));
+    if (json_count(patch) > 0 && json_count(patch) < PATCH_OPERATIONS) {
+        check_last(old, patch);
+    }
 }
 
 static void check_strategic(const struct json *old, const struct json *patch,
@@ -135,7 +164,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (type == PATCH_MERGE) {
         check_merge(s, old, patch, result);
     } else if (type == PATCH_JSON) {
-        check_json_patch(result);
+        check_json_patch(old, patch, result);
     } else {
         check_strategic(old, patch, result);
     }

@@ -201,6 +201,29 @@ TEST(a_patch_that_copies_itself_full_is_stopped)
     CHECK_INT(patch_apply(PATCH_JSON, NULL, old, wide, &why, &out), -ERR_LIMIT);
 }
 
+TEST(keyed_lists_too_long_to_compare_are_not_merged)
+{
+    AUTO(json) struct json *old = parse("{'spec':{'ports':[{'port':1}]}}");
+    AUTO(json) struct json *patch = parse("{'spec':{'ports':[]}}");
+    struct json *list = json_get(json_get(patch, "spec"), "ports");
+    AUTO(schema) struct schema *s = NULL;
+    struct json *out = NULL;
+    struct diag why = {0};
+
+    CHECK_INT(schema_parse(shape, &why, &s), 0);
+    for (int i = 0; i < 1024; i++) {
+        struct json *item = json_new_object();
+        json_set(item, "port", json_new_int(i));
+        json_append(list, item);
+    }
+    CHECK_INT(patch_apply(PATCH_STRATEGIC, s, old, patch, &why, &out), 0);
+    CHECK_INT(json_count(json_get(json_get(out, "spec"), "ports")), 1024);
+    json_unref(out);
+    json_append(list, parse("{'port':1024}"));
+    CHECK_INT(patch_apply(PATCH_STRATEGIC, s, old, patch, &why, &out), -ERR_LIMIT);
+    CHECK_STR(why.text, "ports: lists of more than 1024 items are not merged");
+}
+
 TEST(content_types_name_the_form)
 {
     CHECK_INT(patch_type_of(slice_of("application/merge-patch+json")), PATCH_MERGE);

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apiserver/store.h"
+#include "base/mem.h"
+#include "codec/json.h"
+#include "io/loop.h"
+#include "kube/call.h"
+#include "rig.h"
+#include "t.h"
+
+struct waiter {
+    struct task task;
+};
+
+static void on_wake(struct task *t, unsigned why)
+{
+    (void)t;
+    (void)why;
+}
+
+/* Asks and waits. The error that the answer is. */
+static int ask(struct rig *g, const struct kube_ask *a, struct kube_answer *out, struct diag *why)
+{
+    struct waiter w;
+    int r = -EAGAIN;
+
+    task_init(&w.task, g->loop, "test", on_wake);
+    struct kube_call *call = kube_call_new(g->client, a, &w.task);
+    for (int i = 0; i < 500 && r == -EAGAIN; i++) {
+        store_set_durable(g->store, store_rv(g->store));
+        loop_turn(g->loop, 10);
+        r = kube_call_take(call, out, why);
+    }
+    kube_call_free(call);
+    task_fini(&w.task);
+    return r < 0 ? r : kube_answer_error(out, why);
+}
+
+static struct json *config_map(const char *name, const char *value)
+{
+    struct json *o = json_new_object();
+
+    json_set_str(o, "kind", "ConfigMap");
+    json_set_str(o, "apiVersion", "v1");
+    json_set_str(json_make_object(o, "metadata"), "name", name);
+    json_set_str(json_make_object(o, "data"), "v", value);
+    return o;
+}
+
+TEST(every_verb_reaches_the_server_and_comes_back)
+{
+    struct rig g;
+    struct kube_answer a = {0};
+    struct diag why = {0};
+    AUTO(json) struct json *one = config_map("one", "1");
+    AUTO(json) struct json *label = json_new_object();
+    AUTO(json) struct json *ops = json_new_array();
+    AUTO(json) struct json *applied = config_map("two", "2");
+    struct kube_ask ask_of = {.resource = &rig_config_maps, .ns = "n", .name = "one"};
+
+    json_set_str(json_make_object(label, "metadata.labels"), "a", "b");
+    struct json *op = json_new_object();
+    json_set_str(op, "op", "remove");
+    json_set_str(op, "path", "/metadata/labels");
+    json_append(ops, op);
+    rig_start(&g);
+    ask_of.verb = KUBE_CREATE;
+    ask_of.body = one;
+    int created = ask(&g, &ask_of, &a, &why);
+    AUTO(text) char *rv = mem_strdup(json_str_at(a.body, "metadata.resourceVersion", ""));
+    kube_answer_fini(&a);
+    int again = ask(&g, &ask_of, &a, &why);
+    json_set_str(json_get(one, "metadata"), "resourceVersion", rv);
+    kube_answer_fini(&a);
+    ask_of.verb = KUBE_MERGE_PATCH;
+    ask_of.body = label;
+    int merged = ask(&g, &ask_of, &a, &why);
+    bool labelled = strcmp(json_str_at(a.body, "metadata.labels.a", ""), "b") == 0;
+    kube_answer_fini(&a);
+    ask_of.verb = KUBE_JSON_PATCH;
+    ask_of.body = ops;
+    int patched = ask(&g, &ask_of, &a, &why);
+    kube_answer_fini(&a);
+    ask_of.verb = KUBE_UPDATE;
+    ask_of.body = one;
+    int stale = ask(&g, &ask_of, &a, &why);
+    kube_answer_fini(&a);
+    ask_of.verb = KUBE_APPLY;
+    ask_of.name = "two";
+    ask_of.body = applied;
+    ask_of.field_manager = "me";
+    int put = ask(&g, &ask_of, &a, &why);
+    bool managed =
+        strcmp(json_str_at(json_item(json_at(a.body, "metadata.managedFields"), 0), "manager", ""),
+               "me") == 0;
+    kube_answer_fini(&a);
+    ask_of =
+        (struct kube_ask){.verb = KUBE_LIST, .resource = &rig_config_maps, .ns = "n", .limit = 1};
+    int listed = ask(&g, &ask_of, &a, &why);
+    size_t shown = json_count(json_get(a.body, "items"));
+    bool more = json_str_at(a.body, "metadata.continue", "")[0] != '\0';
+    kube_answer_fini(&a);
+    ask_of = (struct kube_ask){
+        .verb = KUBE_DELETE, .resource = &rig_config_maps, .ns = "n", .name = "one"};
+    int deleted = ask(&g, &ask_of, &a, &why);
+    kube_answer_fini(&a);
+    ask_of.verb = KUBE_GET;
+    int gone = ask(&g, &ask_of, &a, &why);
+    kube_answer_fini(&a);
+    rig_stop(&g);
+    CHECK_INT(created, 0);
+    CHECK_INT(again, -ERR_EXISTS);
+    CHECK_INT(merged, 0);
+    CHECK(labelled);
+    CHECK_INT(patched, 0);
+    CHECK_INT(stale, -ERR_CONFLICT);
+    CHECK_INT(put, 0);
+    CHECK(managed);
+    CHECK_INT(listed, 0);
+    CHECK(shown == 1 && more);
+    CHECK_INT(deleted, 0);
+    CHECK_INT(gone, -ERR_NOT_FOUND);
+    CHECK_STR(why.text, "API server, 404: configmaps \"one\" not found");
+}
+
+TEST(a_server_that_is_not_there_is_an_error_not_a_hang)
+{
+    struct rig g;
+    struct kube_answer a = {0};
+    struct diag why = {0};
+    struct kube_ask ask_of = {.verb = KUBE_GET, .resource = &rig_namespaces, .name = "n"};
+
+    rig_start(&g);
+    rig_stop_serving(&g);
+    int r = ask(&g, &ask_of, &a, &why);
+    rig_stop(&g);
+    CHECK_INT(r, -ECONNREFUSED);
+    CHECK(why.text[0] != '\0');
+}
+
+TEST(a_call_can_be_dropped_at_any_moment)
+{
+    struct rig g;
+    struct waiter w;
+    struct kube_ask ask_of = {.verb = KUBE_GET, .resource = &rig_namespaces, .name = "n"};
+
+    rig_start(&g);
+    task_init(&w.task, g.loop, "test", on_wake);
+    for (int turns = 0; turns < 12; turns++) {
+        struct kube_call *call = kube_call_new(g.client, &ask_of, &w.task);
+        for (int i = 0; i < turns; i++) {
+            loop_turn(g.loop, 0);
+        }
+        kube_call_free(call);
+    }
+    int fds = test_fd_count();
+    for (int i = 0; i < 50; i++) {
+        kube_call_free(kube_call_new(g.client, &ask_of, &w.task));
+        loop_turn(g.loop, 0);
+    }
+    int more = test_fd_count() - fds;
+    task_fini(&w.task);
+    rig_stop(&g);
+    CHECK(more < 12); /* libcurl keeps a few connections, not one a call */
+}

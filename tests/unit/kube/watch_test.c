@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apiserver/store.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "codec/json.h"
+#include "io/loop.h"
+#include "kube/kube_watch.h"
+#include "rig.h"
+#include "t.h"
+
+struct follower { /* what an owner would believe the world to be */
+    struct task task;
+    struct rig *g;
+    struct kube_watch *w;
+    struct json *world; /* name -> value */
+    unsigned events;
+    unsigned syncs;
+    unsigned impossible; /* ADDED of the known, MODIFIED or DELETED of the unknown */
+};
+
+static void on_wake(struct task *t, unsigned why)
+{
+    (void)t;
+    (void)why;
+}
+
+static void follow(struct follower *f, struct rig *g, const char *selector)
+{
+    struct kube_watch_options o = {
+        .resource = &rig_config_maps, .ns = "n", .label_selector = selector, .seed = 7};
+
+    *f = (struct follower){.g = g, .world = json_new_object()};
+    task_init(&f->task, g->loop, "test", on_wake);
+    f->w = kube_watch_new(g->client, &o, &f->task);
+}
+
+static void unfollow(struct follower *f)
+{
+    kube_watch_free(f->w);
+    task_fini(&f->task);
+    json_unref(f->world);
+}
+
+static void believe(struct follower *f, const struct kube_event *e)
+{
+    const char *name = json_str_at(e->object, "metadata.name", "");
+    bool known = json_get(f->world, name) != NULL;
+
+    f->events++;
+    if (e->type == KUBE_SYNCED) {
+        f->syncs++;
+    } else if (e->type == KUBE_DELETED) {
+        f->impossible += !known;
+        json_remove(f->world, name);
+    } else {
+        f->impossible += known != (e->type == KUBE_MODIFIED);
+        json_set_str(f->world, name, json_str_at(e->object, "data.v", "?"));
+    }
+}
+
+/* Takes events until nothing has come for a while. */
+static void settle(struct follower *f, int quiet_turns)
+{
+    struct kube_event e = {0};
+    int quiet = 0;
+
+    while (quiet < quiet_turns) {
+        store_set_durable(f->g->store, store_rv(f->g->store));
+        int r = kube_watch_next(f->w, &e);
+        if (r == 1) {
+            believe(f, &e);
+            json_unref(e.object);
+            quiet = 0;
+        } else {
+            loop_turn(f->g->loop, 5);
+            quiet++;
+        }
+    }
+}
+
+/* Timers fire without being waited for. */
+static void settle_after(struct follower *f, uint64_t ms)
+{
+    for (int i = 0; i < 8; i++) {
+        settle(f, 4);
+        loop_advance(f->g->loop, ms / 8);
+    }
+    settle(f, 30);
+}
+
+static char *text_of(const struct json *j)
+{
+    struct strbuf text = {0};
+
+    json_print(j, JSON_PRINT_SORTED, &text);
+    return strbuf_take(&text);
+}
+
+#define CHECK_WORLD(f, want)                                                                       \
+    do {                                                                                           \
+        AUTO(text) char *seen = text_of((f)->world);                                               \
+        CHECK_STR(seen, want);                                                                     \
+    } while (0)
+
+TEST(what_is_there_comes_first_then_what_changes)
+{
+    struct rig g;
+    struct follower f;
+
+    rig_start(&g);
+    rig_put(&g, "a", "1");
+    rig_put(&g, "b", "1");
+    follow(&f, &g, NULL);
+    settle(&f, 40);
+    unsigned first = f.events;
+    bool synced = kube_watch_is_synced(f.w);
+    rig_put(&g, "a", "2");
+    rig_put(&g, "c", "1");
+    rig_drop(&g, "b");
+    settle(&f, 40);
+    unsigned then = f.events - first;
+    AUTO(text) char *world = text_of(f.world);
+    unsigned impossible = f.impossible;
+    unfollow(&f);
+    rig_stop(&g);
+    CHECK_INT(first, 3); /* two and SYNCED */
+    CHECK(synced);
+    CHECK_INT(then, 3);
+    CHECK_STR(world, "{\"a\":\"2\",\"c\":\"1\"}");
+    CHECK_INT(impossible, 0);
+}
+
+TEST(long_lists_come_in_pages)
+{
+    struct rig g;
+    struct follower f;
+    char name[16];
+
+    rig_start(&g);
+    for (int i = 0; i < 2 * KUBE_WATCH_PAGE + 3; i++) {
+        snprintf(name, sizeof(name), "m%05d", i);
+        rig_put(&g, name, "x");
+    }
+    follow(&f, &g, NULL);
+    settle(&f, 60);
+    size_t n = json_count(f.world);
+    unsigned syncs = f.syncs;
+    unfollow(&f);
+    rig_stop(&g);
+    CHECK_INT(n, 2 * KUBE_WATCH_PAGE + 3);
+    CHECK_INT(syncs, 1);
+}
+
+TEST(a_server_that_went_away_deletes_nothing_and_is_followed_again)
+{
+    struct rig g;
+    struct follower f;
+
+    rig_start(&g);
+    rig_put(&g, "a", "1");
+    rig_put(&g, "b", "1");
+    follow(&f, &g, NULL);
+    settle(&f, 40);
+    rig_stop_serving(&g);
+    settle_after(&f, 5000);
+    size_t kept = json_count(f.world);
+    bool told = kube_watch_diag(f.w)->code < 0;
+    rig_drop(&g, "a");
+    rig_put(&g, "b", "2");
+    rig_serve(&g);
+    settle_after(&f, 2 * KUBE_WATCH_BACKOFF_MAX_MS);
+    AUTO(text) char *world = text_of(f.world);
+    bool well = kube_watch_diag(f.w)->code == 0;
+    unsigned impossible = f.impossible;
+    unfollow(&f);
+    rig_stop(&g);
+    CHECK_INT(kept, 2);
+    CHECK(told);
+    CHECK_STR(world, "{\"b\":\"2\"}");
+    CHECK(well);
+    CHECK_INT(impossible, 0);
+}
+
+TEST(a_version_that_the_server_has_forgotten_leads_to_a_new_list)
+{
+    struct rig g;
+    struct follower f;
+
+    rig_start(&g);
+    rig_put(&g, "gone", "1");
+    rig_put(&g, "stays", "1");
+    follow(&f, &g, NULL);
+    settle(&f, 40);
+    rig_stop_serving(&g);
+    rig_drop(&g, "gone");
+    for (int i = 0; i < STORE_WINDOW + 10; i++) {
+        rig_put(&g, "busy", i % 2 ? "x" : "y");
+    }
+    rig_serve(&g);
+    settle_after(&f, 2 * KUBE_WATCH_BACKOFF_MAX_MS);
+    AUTO(text) char *world = text_of(f.world);
+    unsigned syncs = f.syncs;
+    unsigned impossible = f.impossible;
+    unfollow(&f);
+    rig_stop(&g);
+    CHECK_STR(world, "{\"busy\":\"x\",\"stays\":\"1\"}");
+    CHECK_INT(syncs, 2);
+    CHECK_INT(impossible, 0);
+}
+
+TEST(an_owner_who_does_not_ask_holds_the_server_back_and_misses_nothing)
+{
+    struct rig g;
+    struct follower f;
+
+    rig_start(&g);
+    follow(&f, &g, NULL);
+    settle(&f, 40);
+    for (int i = 0; i < 3000; i++) {
+        rig_put(&g, "one", i % 2 ? "odd" : "even");
+        if (i % 100 == 0) {
+            loop_turn(g.loop, 0); /* without taking events */
+        }
+    }
+    settle(&f, 60);
+    unsigned events = f.events;
+    AUTO(text) char *world = text_of(f.world);
+    unfollow(&f);
+    rig_stop(&g);
+    CHECK_STR(world, "{\"one\":\"odd\"}");
+    CHECK_INT(events, 3001);
+}
+
+TEST(random_changes_with_the_server_coming_and_going_end_in_the_same_world)
+{
+    struct rig g;
+    struct follower f;
+    struct rand_seq r;
+    AUTO(json) struct json *truth = json_new_object();
+    char name[16];
+    char value[32];
+
+    rand_seq_init(&r, 42);
+    rig_start(&g);
+    follow(&f, &g, NULL);
+    for (unsigned round = 0; round < 12; round++) {
+        for (int i = 0; i < 40; i++) {
+            snprintf(name, sizeof(name), "k%u", (unsigned)rand_seq_below(&r, 9));
+            snprintf(value, sizeof(value), "%u-%d", round, i);
+            if (rand_seq_below(&r, 3) == 0) {
+                rig_drop(&g, name);
+                json_remove(truth, name);
+            } else {
+                rig_put(&g, name, value);
+                json_set_str(truth, name, value);
+            }
+        }
+        if (round % 3 == 1) {
+            rig_stop_serving(&g);
+            settle(&f, 5);
+            rig_serve(&g);
+        }
+        settle(&f, 3);
+    }
+    settle_after(&f, 2 * KUBE_WATCH_BACKOFF_MAX_MS);
+    AUTO(text) char *want = text_of(truth);
+    AUTO(text) char *world = text_of(f.world);
+    unsigned impossible = f.impossible;
+    unfollow(&f);
+    rig_stop(&g);
+    CHECK_STR(world, want);
+    CHECK_INT(impossible, 0);
+}
