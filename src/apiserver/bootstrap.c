@@ -17,12 +17,12 @@ static void put_namespace(struct api *a, const char *name, int64_t now_s)
 {
     const struct kind *kind = kind_named("", "Namespace");
     AUTO(json) struct json *body = json_new_object();
-    struct json *meta = json_make_object(body, "metadata");
-    struct json *labels = json_new_object();
 
     if (store_find(a->store, kind, "", name)) {
         return;
     }
+    struct json *meta = json_make_object(body, "metadata");
+    struct json *labels = json_new_object();
     json_set_str(meta, "name", name);
     json_set_str(labels, "kubernetes.io/metadata.name", name); /* the key holds dots: not a path */
     json_set(meta, "labels", labels);
@@ -76,9 +76,8 @@ static void put_definition(struct api *a, const struct kind *k, int64_t now_s)
     strbuf_printf(&list_kind, "%sList", k->name);
     struct json *meta = json_make_object(body, "metadata");
     json_set_str(meta, "name", strbuf_text(&name));
-    if (strcmp(k->group, "gateway.networking.k8s.io") ==
-        0) { /* clients want to know which release */
-        struct json *annotations = json_new_object();
+    if (strcmp(k->group, "gateway.networking.k8s.io") == 0) {
+        struct json *annotations = json_new_object(); /* clients want to know which release */
         json_set_str(annotations, "gateway.networking.k8s.io/bundle-version", "v1.6.0");
         json_set_str(annotations, "gateway.networking.k8s.io/channel", "standard");
         json_set(meta, "annotations", annotations);
