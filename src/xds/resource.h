@@ -7,9 +7,10 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-#include "base/bytes.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "model/intern.h"
@@ -37,7 +38,21 @@ MUST_USE int xds_address_decode(struct xds_address *out, struct slice bytes, con
 MUST_USE int xds_policy_decode(const struct policy **out, struct slice bytes, const char *name,
                                const char *version, struct diag *why);
 
-/* Appends the wire form. */
-void xds_workload_encode(struct bytes *out, const struct workload *w);
-void xds_service_encode(struct bytes *out, const struct service *s);
-void xds_policy_encode(struct bytes *out, const struct policy *p);
+/* What the model of a service leaves out, for it means nothing at layer 4. */
+enum xds_app_protocol { APP_UNKNOWN = 0, APP_HTTP11, APP_HTTP2, APP_GRPC, APP_TCP, APP_TLS };
+struct xds_service_more {
+    const uint8_t *app_protocols; /* enum xds_app_protocol, one a port; NULL: all unknown */
+    bool ingress_use_waypoint;
+};
+
+/* Each appends the wire form, an Address or an Authorization, byte for byte as a protobuf library
+ * writes it that sorts the keys of maps. They take templates too: NULL texts are absent ones. */
+void xds_workload_encode(struct strbuf *out, const struct workload *w);
+void xds_service_encode(struct strbuf *out, const struct service *s,
+                        const struct xds_service_more *more);
+void xds_policy_encode(struct strbuf *out, const struct policy *p);
+
+/* The version of an Address: xxhash64 of its wire form in lower-case hex, not padded, as istiod has
+ * it, so that a client that changes from one control plane to the other keeps what it has. */
+enum { XDS_VERSION_TEXT = 17 };
+const char *xds_version(struct slice wire, char buf[static XDS_VERSION_TEXT]);

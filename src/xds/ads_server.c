@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "xds/ads_server.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "xds/ads_stream_int.h"
+
+/* ---- publishing */
+
+/* What every client has heard of needs no tombstones. */
+static void prune(struct ads_server *s)
+{
+    for (unsigned t = 0; t < ADS_TYPES; t++) {
+        uint64_t heard = catalog_seq(s->catalogs[t]);
+        list_for_each (n, &s->streams) {
+            const struct ads_watch *w = &container_of(n, struct ads_stream, in_server)->watch[t];
+            if (w->mode != WATCH_NONE && w->heard < heard) {
+                heard = w->heard;
+            }
+        }
+        if (t == ADS_ADDRESS && s->lookup) {
+            lookup_follow(s->lookup);
+        }
+        catalog_prune(s->catalogs[t], heard);
+    }
+}
+
+static void publish(struct ads_server *s)
+{
+    s->dirty_since_ms = 0;
+    s->pushes++;
+    prune(s);
+    for (unsigned t = 0; t < ADS_TYPES; t++) {
+        s->published[t] = catalog_seq(s->catalogs[t]);
+    }
+    list_for_each (n, &s->streams) {
+        task_wake(&container_of(n, struct ads_stream, in_server)->task, WAKE_CONFIG);
+    }
+}
+
+/* Something is new since the last look. */
+static bool notice(struct ads_server *s)
+{
+    bool any = false;
+
+    for (unsigned t = 0; t < ADS_TYPES; t++) {
+        uint64_t seq = catalog_seq(s->catalogs[t]);
+        any |= seq != s->noticed[t];
+        s->noticed[t] = seq;
+    }
+    return any;
+}
+
+void ads_server_changed(struct ads_server *s)
+{
+    if (!notice(s)) {
+        return;
+    }
+    uint64_t now = loop_now_ms(s->loop);
+    uint64_t wait = s->o.quiet_ms;
+
+    if (s->dirty_since_ms == 0) {
+        s->dirty_since_ms = now > 0 ? now : 1;
+    }
+    uint64_t due = s->dirty_since_ms + s->o.most_ms;
+    if (now + wait > due) {
+        wait = due > now ? due - now : 0;
+    }
+    timer_set(&s->quiet, &s->task, wait);
+}
+
+/* ---- the buffer that all responses share */
+
+bool ads_server_may_build(struct ads_server *s, struct ads_stream *c)
+{
+    if (s->stats.buffered < s->o.buffer_bytes) {
+        list_remove(&c->waiting);
+        return true;
+    }
+    if (list_is_empty(&c->waiting)) {
+        list_append(&s->waiting, &c->waiting);
+    }
+    return false;
+}
+
+void ads_server_release(struct ads_server *s, size_t bytes)
+{
+    struct list *n;
+
+    s->stats.buffered -= bytes;
+    while (bytes > 0 && (n = list_take_first(&s->waiting))) {
+        task_wake(&container_of(n, struct ads_stream, waiting)->task, WAKE_IO);
+    }
+}
+
+struct lookup *ads_server_lookup(struct ads_server *s)
+{
+    if (!s->lookup) {
+        s->lookup = lookup_new(s->catalogs[ADS_ADDRESS]);
+    }
+    lookup_follow(s->lookup);
+    return s->lookup;
+}
+
+/* ---- life */
+
+static void run(struct task *t, unsigned why)
+{
+    struct ads_server *s = container_of(t, struct ads_server, task);
+    struct list *n;
+
+    while ((n = list_take_first(&s->ended))) {
+        ads_stream_free(container_of(n, struct ads_stream, in_server));
+        s->stats.streams--;
+    }
+    if ((why & WAKE_TIMER) && timer_is_due(&s->quiet)) {
+        timer_clear(&s->quiet);
+        publish(s);
+    }
+}
+
+static void fill_defaults(struct ads_server_options *o)
+{
+    o->streams_max = o->streams_max > 0 ? o->streams_max : ADS_STREAMS_MAX;
+    o->quiet_ms = o->quiet_ms > 0 ? o->quiet_ms : ADS_QUIET_MS;
+    o->most_ms = o->most_ms > 0 ? o->most_ms : ADS_MOST_MS;
+    o->buffer_bytes = o->buffer_bytes > 0 ? o->buffer_bytes : ADS_BUFFER_BYTES;
+}
+
+struct ads_server *ads_server_new(struct loop *l, struct catalog *const catalogs[ADS_TYPES],
+                                  const struct ads_server_options *options)
+{
+    struct ads_server *s = mem_new(struct ads_server);
+
+    s->loop = l;
+    s->o = options ? *options : (struct ads_server_options){.streams_max = 0};
+    fill_defaults(&s->o);
+    for (unsigned t = 0; t < ADS_TYPES; t++) {
+        s->catalogs[t] = catalogs[t];
+        s->readable[t] = catalogs[t];
+        s->published[t] = catalog_seq(catalogs[t]);
+        s->noticed[t] = s->published[t];
+    }
+    list_init(&s->streams);
+    list_init(&s->ended);
+    list_init(&s->waiting);
+    clock_format(clock_wall_ns(), s->started, sizeof(s->started));
+    task_init(&s->task, l, "discovery", run);
+    return s;
+}
+
+void ads_server_free(struct ads_server *s)
+{
+    if (!s) {
+        return;
+    }
+    list_for_each_safe (n, &s->streams) {
+        ads_stream_free(container_of(n, struct ads_stream, in_server));
+    }
+    list_for_each_safe (n, &s->ended) {
+        ads_stream_free(container_of(n, struct ads_stream, in_server));
+    }
+    lookup_free(s->lookup);
+    timer_clear(&s->quiet);
+    task_fini(&s->task);
+    mem_free(s);
+}
+
+void ads_server_add(struct ads_server *s, struct grpc_call *take_call,
+                    const struct ads_caller *caller)
+{
+    if (s->stats.streams >= s->o.streams_max) {
+        s->stats.refused++;
+        grpc_call_refuse(take_call, GRPC_RESOURCE_EXHAUSTED, "too many streams");
+        return;
+    }
+    s->stats.opened++;
+    s->stats.streams++;
+    (void)ads_stream_new(s, take_call, caller); /* it stands in the list of streams */
+}
+
+const struct ads_server_stats *ads_server_stats(const struct ads_server *s)
+{
+    return &s->stats;
+}
