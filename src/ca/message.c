@@ -73,12 +73,11 @@ int cert_request_unpack(struct cert_request *out, const void *message, size_t le
         if (strcmp(e->key, impersonated) != 0) {
             continue;
         }
-        if (!e->value || e->value->kind_case != WIRE__VALUE__KIND_STRING_VALUE) {
+        /* A value of another kind counts as absent: the caller then gets its own identity. */
+        if (e->value && e->value->kind_case == WIRE__VALUE__KIND_STRING_VALUE) {
             mem_free(out->impersonate);
-            return FAIL(why, -ERR_SYNTAX, "metadata %s is not a string", impersonated);
+            out->impersonate = mem_strdup(e->value->string_value);
         }
-        mem_free(out->impersonate);
-        out->impersonate = mem_strdup(e->value->string_value);
     }
     out->csr_pem = mem_strdup(m->csr);
     return 0;
