@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/feed.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "codec/json.h"
+#include "kube/kube_watch.h"
+#include "kube/resource.h"
+#include "xds/ads_server.h"
+
+static struct log_scope scope = LOG_SCOPE("feed");
+
+static const struct {
+    struct kube_resource resource;
+    const char *field_selector;
+} kinds[INDEX_KINDS] = {
+    [INDEX_NAMESPACE] = {{.group = "", .version = "v1", .plural = "namespaces"}, NULL},
+    [INDEX_NODE] = {{.group = "", .version = "v1", .plural = "nodes"}, NULL},
+    [INDEX_POD] = {{.group = "", .version = "v1", .plural = "pods", .namespaced = true},
+                   "status.phase!=Failed"},
+    [INDEX_SERVICE] = {{.group = "", .version = "v1", .plural = "services", .namespaced = true},
+                       NULL},
+    [INDEX_SLICE] = {{.group = "discovery.k8s.io",
+                      .version = "v1",
+                      .plural = "endpointslices",
+                      .namespaced = true},
+                     NULL},
+    [INDEX_AUTHORIZATION] = {{.group = "security.istio.io",
+                              .version = "v1",
+                              .plural = "authorizationpolicies",
+                              .namespaced = true},
+                             NULL},
+    [INDEX_PEER] = {{.group = "security.istio.io",
+                     .version = "v1",
+                     .plural = "peerauthentications",
+                     .namespaced = true},
+                    NULL},
+};
+
+struct feed {
+    struct task task;
+    struct index *index;
+    struct ads_server *ads;
+    struct task *owner;
+    struct kube_watch *watches[INDEX_KINDS];
+    bool is_synced;
+    uint64_t events;
+};
+
+static void take(struct feed *f, enum index_kind kind, const struct kube_event *e)
+{
+    switch (e->type) {
+    case KUBE_ADDED:
+    case KUBE_MODIFIED:
+        index_put(f->index, kind, e->object);
+        break;
+    case KUBE_DELETED:
+        index_remove(f->index, kind, json_str_at(e->object, "metadata.namespace", ""),
+                     json_str_at(e->object, "metadata.name", ""));
+        break;
+    case KUBE_SYNCED:
+        return;
+    }
+    f->events++;
+}
+
+/* True: there may be more. */
+static bool drain(struct feed *f, enum index_kind kind)
+{
+    struct kube_event e;
+    unsigned n = 0;
+
+    while (n < FEED_EVENTS && kube_watch_next(f->watches[kind], &e) == 1) {
+        take(f, kind, &e);
+        json_unref(e.object);
+        n++;
+    }
+    return n == FEED_EVENTS;
+}
+
+/* A kind without a definition in the cluster has no objects. */
+static bool is_listed(const struct kube_watch *w)
+{
+    return kube_watch_is_synced(w) || kube_watch_diag(w)->code == -ERR_NOT_FOUND;
+}
+
+static bool all_listed(const struct feed *f)
+{
+    for (unsigned k = 0; k < INDEX_KINDS; k++) {
+        if (!is_listed(f->watches[k])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void run(struct task *t, unsigned why)
+{
+    struct feed *f = container_of(t, struct feed, task);
+    bool more = false;
+
+    (void)why; /* every wake is a hint */
+    for (unsigned k = 0; k < INDEX_KINDS; k++) {
+        more |= drain(f, (enum index_kind)k);
+    }
+    more |= index_settle(f->index, INDEX_SETTLE_UNITS);
+    ads_server_changed(f->ads);
+    if (!f->is_synced && !more && all_listed(f)) {
+        f->is_synced = true;
+        log_info(&scope, "the cluster is known", F_U64("pods", index_count(f->index, INDEX_POD)),
+                 F_U64("services", index_count(f->index, INDEX_SERVICE)),
+                 F_U64("policies", index_count(f->index, INDEX_AUTHORIZATION)));
+    }
+    task_wake(f->owner, WAKE_CHILD);
+    if (more) {
+        task_wake(t, WAKE_START);
+    }
+}
+
+struct feed *feed_new(struct loop *l, struct kube_client *client, struct index *index,
+                      struct ads_server *ads, struct task *owner)
+{
+    struct feed *f = mem_new(struct feed);
+
+    f->index = index;
+    f->ads = ads;
+    f->owner = owner;
+    task_init(&f->task, l, "feed", run);
+    for (unsigned k = 0; k < INDEX_KINDS; k++) {
+        struct kube_watch_options o = {.resource = &kinds[k].resource,
+                                       .field_selector = kinds[k].field_selector};
+        f->watches[k] = kube_watch_new(client, &o, &f->task);
+    }
+    return f;
+}
+
+void feed_free(struct feed *f)
+{
+    if (!f) {
+        return;
+    }
+    for (unsigned k = 0; k < INDEX_KINDS; k++) {
+        kube_watch_free(f->watches[k]);
+    }
+    task_fini(&f->task);
+    mem_free(f);
+}
+
+bool feed_is_synced(const struct feed *f)
+{
+    return f->is_synced;
+}
+
+void feed_write_trouble(const struct feed *f, struct strbuf *out)
+{
+    for (unsigned k = 0; k < INDEX_KINDS; k++) {
+        const struct diag *d = kube_watch_diag(f->watches[k]);
+        if (d->code < 0 && d->code != -ERR_NOT_FOUND) {
+            strbuf_printf(out, "%s%s: %s", out->len > 0 ? "; " : "", kinds[k].resource.plural,
+                          d->text);
+        }
+    }
+}
+
+uint64_t feed_events(const struct feed *f)
+{
+    return f->events;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Objects of Kubernetes in, resources of the mesh out. The index keeps the facts of every object,
+ * knows which resources rest on which facts, and translates again only what a change can have
+ * touched. What does not change in its bytes is not published again.
+ *
+ * Changes are noted at once and worked off by index_settle, in portions, so that the first hundred
+ * thousand pods do not hold up the loop. The control loop only.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "codec/json.h"
+#include "control/mesh.h"
+#include "model/identity.h"
+#include "xds/catalog.h"
+
+enum index_kind {
+    INDEX_NAMESPACE,
+    INDEX_NODE,
+    INDEX_POD,
+    INDEX_SERVICE,
+    INDEX_SLICE,
+    INDEX_AUTHORIZATION,
+    INDEX_PEER,
+    INDEX_KINDS
+};
+
+enum { INDEX_SETTLE_UNITS = 256 }; /* resources translated in one portion: about a millisecond */
+
+struct index;
+
+/* Everything is borrowed and must outlive it. */
+struct index *index_new(const struct mesh *mesh, struct catalog *addresses,
+                        struct catalog *policies);
+void index_free(struct index *x);
+AUTO_DEFINE(index, struct index *, index_free);
+
+/* An object as the API server has it, new or changed. */
+void index_put(struct index *x, enum index_kind kind, const struct json *object);
+/* ns "" for what has none. What is not there is not missed. */
+void index_remove(struct index *x, enum index_kind kind, const char *ns, const char *name);
+
+/* Translates what is due, at most units resources. True: more is due. */
+bool index_settle(struct index *x, unsigned units);
+bool index_is_settled(const struct index *x);
+
+size_t index_count(const struct index *x, enum index_kind kind);
+
+/* ---- for the certificate authority (contract 6.3) */
+
+struct index_pod { /* borrowed until the next change */
+    const char *uid;
+    const char *account;
+    const char *node;
+};
+bool index_find_pod(const struct index *x, const char *ns, const char *name, struct index_pod *out);
+/* A pod of that account, not Failed, is on the node. */
+bool index_runs_on(const struct index *x, const char *node, const char *ns, const char *account);
+
+/* ---- what is to be said in the status of AuthorizationPolicies (contract 4.6) */
+
+struct index_status { /* the texts are borrowed until the next call */
+    const char *ns;
+    const char *name;
+    int64_t generation;
+    bool status;
+    const char *reason;
+    const char *message;
+};
+/* A policy whose condition is not what it should be; each once a change of the object. False: none. */
+bool index_next_status(struct index *x, struct index_status *out);

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How the index is built. An item is one object; spaces (namespaces), places (nodes) and services
+ * also exist while something only refers to them. Items that have to be translated again stand in a
+ * list of dirty ones of their kind.
+ */
+#pragma once
+
+#include "base/list.h"
+#include "base/map.h"
+#include "control/index.h"
+#include "control/peer_facts.h"
+#include "control/pod_facts.h"
+#include "control/service_facts.h"
+#include "control/translate.h"
+#include "control/translate_policy.h"
+
+struct space {
+    struct map_node by_name;
+    const char *name;
+    unsigned users; /* items in it, and 1 while the namespace object is there */
+    bool exists;
+    uint8_t distribution; /* enum distribution, by its annotation */
+    struct list pods;
+    struct list services;
+    struct list policies;
+    struct list peers;
+    struct map selectors; /* its services that select, by the first label of the selector */
+    unsigned pod_count;
+    unsigned dirty_pods;
+    const struct peer_facts *peer; /* the one that holds for all of it; NULL: none */
+};
+
+struct place {
+    struct map_node by_name;
+    const char *name;
+    unsigned users;
+    bool exists;
+    const char *region; /* "" where absent */
+    const char *zone;
+    const char *subzone;
+    struct list pods;
+};
+
+struct pod_item {
+    struct map_node by_name;
+    struct list in_space;
+    struct list in_place;
+    struct list dirty;
+    struct space *space;
+    struct place *place; /* NULL: not scheduled */
+    struct pod_facts f;
+};
+
+struct service_item {
+    struct map_node by_name;
+    struct map_node by_label;
+    struct list in_space;
+    struct list dirty;
+    struct list slices;
+    struct space *space;
+    const char *name;
+    unsigned users; /* slices that name it, and 1 while the object is there */
+    bool exists;
+    bool is_filed; /* in the space's selectors */
+    struct service_facts f;
+};
+
+/* One endpoint of a slice that is a pod, while the slice's service has no selector. */
+struct target {
+    struct map_node by_pod;
+    struct slice_item *slice;
+    const struct slice_endpoint *endpoint;
+};
+
+struct slice_item {
+    struct map_node by_name;
+    struct list in_service;
+    struct list dirty;
+    struct service_item *service; /* NULL: names none */
+    struct slice_facts f;
+    struct target *targets; /* endpoint_count of them while attached, else NULL */
+    char **published;       /* names of its workloads */
+    unsigned published_count;
+};
+
+struct policy_item {
+    struct map_node by_name;
+    struct list in_space;
+    struct list unsaid; /* in the index' list while its status is due */
+    struct space *space;
+    const char *name;
+    const char *key;        /* "ns/name" */
+    struct labels selector; /* of a policy that workloads have to name */
+    bool is_named;          /* published and selecting */
+    int64_t generation;
+    bool status;
+    char *reason; /* NULL: nothing is to be said */
+    char *message;
+};
+
+struct peer_item {
+    struct map_node by_name;
+    struct list in_space;
+    struct list dirty;
+    struct space *space;
+    struct peer_facts f;
+};
+
+struct index {
+    const struct mesh *mesh;
+    struct catalog *addresses;
+    struct catalog *policies;
+    struct intern *pool;
+    struct map spaces;
+    struct map places;
+    struct map pods;
+    struct map services;
+    struct map slices;
+    struct map authorizations;
+    struct map peers;
+    struct map targets;
+    struct list dirty_pods;
+    struct list dirty_services;
+    struct list dirty_slices;
+    struct list dirty_peers;
+    struct list unsaid;
+    const char *network;
+    struct strbuf wire; /* scratch */
+    size_t existing_services;
+    size_t existing_namespaces;
+    size_t existing_nodes;
+};
+
+uint64_t index_hash(const char *ns, const char *name);
+
+/* Spaces, places and services are made when somebody refers to them and end with the last user. */
+struct space *space_use(struct index *x, const char *name);
+void space_unuse(struct index *x, struct space *s);
+struct space *space_find(const struct index *x, const char *name);
+struct place *place_use(struct index *x, const char *name);
+void place_unuse(struct index *x, struct place *p);
+struct place *place_find(const struct index *x, const char *name);
+struct service_item *service_use(struct index *x, const char *ns, const char *name);
+void service_unuse(struct index *x, struct service_item *s);
+struct service_item *service_find(const struct index *x, const char *ns, const char *name);
+struct pod_item *pod_find(const struct index *x, const char *ns, const char *name);
+
+/* ---- marking */
+
+void mark_pod(struct index *x, struct pod_item *p);
+void mark_service(struct index *x, struct service_item *s);
+void mark_slice(struct index *x, struct slice_item *s);
+void mark_peer(struct index *x, struct peer_item *p);
+/* Those of the space that the selector matches; an empty one matches all. */
+void mark_matching(struct index *x, const struct space *s, const struct labels *selector);
+void mark_all_pods(struct index *x);
+void mark_everything(struct index *x);
+
+/* ---- one file a kind: what comes and goes */
+
+void index_put_namespace(struct index *x, const struct json *object);
+void index_remove_namespace(struct index *x, const char *name);
+void index_put_node(struct index *x, const struct json *object);
+void index_remove_node(struct index *x, const char *name);
+void index_put_pod(struct index *x, const struct json *object);
+void index_remove_pod(struct index *x, const char *ns, const char *name);
+void index_put_service(struct index *x, const struct json *object);
+void index_remove_service(struct index *x, const char *ns, const char *name);
+void index_put_slice(struct index *x, const struct json *object);
+void index_remove_slice(struct index *x, const char *ns, const char *name);
+void index_put_authorization(struct index *x, const struct json *object);
+void index_remove_authorization(struct index *x, const char *ns, const char *name);
+void index_put_peer(struct index *x, const struct json *object);
+void index_remove_peer(struct index *x, const char *ns, const char *name);
+
+void pod_item_free(struct index *x, struct pod_item *p);
+void slice_item_free(struct index *x, struct slice_item *s);
+void policy_item_free(struct index *x, struct policy_item *p);
+void peer_item_free(struct index *x, struct peer_item *p);
+/* The targets of a slice follow whether its service has a selector. */
+void slice_attach(struct index *x, struct slice_item *s);
+void slice_detach(struct index *x, struct slice_item *s);
+bool service_is_selectorless(const struct service_item *s);
+
+/* ---- settling: each translates one item and publishes what came of it */
+
+void settle_pod(struct index *x, struct pod_item *p);
+void settle_service(struct index *x, struct service_item *s);
+void settle_slice(struct index *x, struct slice_item *s);
+void settle_peer(struct index *x, struct peer_item *p);
+/* Appends the resource's name, as translate_pod makes it. */
+void pod_resource_name(const struct index *x, const char *ns, const char *name, struct strbuf *out);
+/* What is put between keys: the mode that holds where a workload's own policy says nothing. */
+enum peer_mode index_inherited(const struct index *x, const struct space *s);

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the mesh is called: settings that every translation needs. Borrowed texts, immutable. */
+#pragma once
+
+struct mesh {
+    const char *cluster_id;   /* "Kubernetes" */
+    const char *trust_domain; /* "cluster.local" */
+    const char *root_ns;      /* policies here are for everyone: "istio-system" */
+    const char *system_ns;    /* its label names the network; usually the root namespace */
+    const char *domain;       /* of service host names: "cluster.local" */
+    const char *revision;     /* policies with another istio.io/rev are not ours; "": all are */
+};

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "base/num.h"
+#include "control/policy_fields_int.h"
+
+/* What is left of one entry when its fields have been read. */
+struct entry_state {
+    struct policy_build *b;
+    bool has_field; /* something was written into the match */
+    bool is_never;  /* an ALLOW that must not match */
+};
+
+static void note_unknown(struct policy_build *b, const char *name)
+{
+    b->rule_is_lossy = true;
+    for (unsigned i = 0; i < b->unknown_count; i++) {
+        if (strcmp(b->unknown[i], name) == 0) {
+            return;
+        }
+    }
+    if (b->unknown_count < POLICY_UNKNOWN_MAX) {
+        b->unknown[b->unknown_count++] = name;
+    }
+}
+
+static void note_unknown_fields(struct policy_build *b, const struct json *object,
+                                const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (json_count(json_get(object, names[i])) > 0) {
+            note_unknown(b, names[i]);
+        }
+    }
+}
+
+/* A list of values was read, good of them could be. An ALLOW entry with an exclusion that is not
+ * understood, or with a demand nothing can meet, matches nothing; in a DENY such a value is as if it
+ * were not there. */
+static void settle(struct entry_state *e, const struct json *values, size_t good, bool is_negative,
+                   const char *bad)
+{
+    if (bad && !e->b->bad_value) {
+        e->b->bad_value = bad;
+    }
+    if (good > 0) {
+        e->has_field = true;
+    }
+    if (e->b->action == POLICY_ALLOW && json_count(values) > 0 &&
+        (good == 0 || (bad && is_negative))) {
+        e->is_never = true;
+    }
+}
+
+/* ---- values */
+
+static struct str_match str_match_of(struct arena *a, const char *text)
+{
+    size_t n = strlen(text);
+
+    if (strcmp(text, "*") == 0) {
+        return (struct str_match){MATCH_PRESENCE, ""};
+    }
+    if (text[0] == '*') {
+        return (struct str_match){MATCH_SUFFIX, text + 1};
+    }
+    if (n > 0 && text[n - 1] == '*') {
+        return (struct str_match){MATCH_PREFIX, arena_text(a, text, n - 1)};
+    }
+    return (struct str_match){MATCH_EXACT, text};
+}
+
+static void read_strs(struct entry_state *e, const struct json *values, bool is_negative,
+                      struct str_matches *out)
+{
+    struct str_match *m = arena_array(e->b->arena, json_count(values), sizeof(*m));
+    const char *bad = NULL;
+    size_t good = 0;
+
+    for (size_t i = 0; i < json_count(values); i++) {
+        const char *text = json_str(json_item(values, i), NULL);
+        if (text) {
+            m[good++] = str_match_of(e->b->arena, text);
+        } else {
+            bad = "not a text";
+        }
+    }
+    *out = (struct str_matches){m, good};
+    settle(e, values, good, is_negative, bad);
+}
+
+static void read_ips(struct entry_state *e, const struct json *values, bool is_negative,
+                     struct ip_matches *out)
+{
+    struct ip_prefix *m = arena_array(e->b->arena, json_count(values), sizeof(*m));
+    const char *bad = NULL;
+    size_t good = 0;
+
+    for (size_t i = 0; i < json_count(values); i++) {
+        const char *text = json_str(json_item(values, i), "");
+        if (ip_prefix_parse(&m[good], text, strlen(text)) == 0) {
+            good++;
+        } else {
+            bad = text;
+        }
+    }
+    *out = (struct ip_matches){m, good};
+    settle(e, values, good, is_negative, bad);
+}
+
+static void read_ports(struct entry_state *e, const struct json *values, bool is_negative,
+                       struct port_matches *out)
+{
+    uint16_t *m = arena_array(e->b->arena, json_count(values), sizeof(*m));
+    const char *bad = NULL;
+    size_t good = 0;
+
+    for (size_t i = 0; i < json_count(values); i++) {
+        const char *text = json_str(json_item(values, i), "");
+        uint32_t port;
+        if (num_parse_u32(text, strlen(text), UINT16_MAX, &port) == 0) {
+            m[good++] = (uint16_t)port;
+        } else {
+            bad = text;
+        }
+    }
+    *out = (struct port_matches){m, good};
+    settle(e, values, good, is_negative, bad);
+}
+
+/* "namespace/account", or an account of the policy's own namespace. */
+static void read_accounts(struct entry_state *e, const struct json *values, bool is_negative,
+                          struct account_matches *out)
+{
+    struct account_match *m = arena_array(e->b->arena, json_count(values), sizeof(*m));
+    const char *bad = NULL;
+    size_t good = 0;
+
+    for (size_t i = 0; i < json_count(values); i++) {
+        struct slice text = slice_of(json_str(json_item(values, i), ""));
+        struct slice ns;
+        struct slice account;
+        if (text.len == 0) {
+            bad = "an empty service account";
+        } else if (slice_cut(text, '/', &ns, &account)) {
+            m[good++] = (struct account_match){arena_text(e->b->arena, ns.p, ns.len), account.p};
+        } else {
+            m[good++] = (struct account_match){e->b->ns, text.p};
+        }
+    }
+    *out = (struct account_matches){m, good};
+    settle(e, values, good, is_negative, bad);
+}
+
+/* ---- entries */
+
+static bool finish(const struct entry_state *e, struct policy_match *out)
+{
+    if (e->is_never) {
+        *out = (struct policy_match){.namespaces = {.count = 0}};
+    }
+    return e->b->action == POLICY_DENY && !e->has_field;
+}
+
+bool policy_operation_read(struct policy_build *b, const struct json *entry,
+                           struct policy_match *out)
+{
+    static const char *const layer7[] = {"hosts",      "notHosts", "methods",
+                                         "notMethods", "paths",    "notPaths"};
+    const struct json *o = json_object_at(entry, "operation");
+    struct entry_state e = {.b = b};
+
+    note_unknown_fields(b, o, layer7, ARRAY_LEN(layer7));
+    read_ports(&e, json_array_at(o, "ports"), false, &out->destination_ports);
+    read_ports(&e, json_array_at(o, "notPorts"), true, &out->not_destination_ports);
+    return finish(&e, out);
+}
+
+bool policy_source_read(struct policy_build *b, const struct json *entry, struct policy_match *out)
+{
+    static const char *const layer7[] = {"requestPrincipals", "notRequestPrincipals",
+                                         "remoteIpBlocks",    "notRemoteIpBlocks",
+                                         "trustDomains",      "notTrustDomains"};
+    const struct json *s = json_object_at(entry, "source");
+    struct entry_state e = {.b = b};
+
+    note_unknown_fields(b, s, layer7, ARRAY_LEN(layer7));
+    read_strs(&e, json_array_at(s, "principals"), false, &out->principals);
+    read_strs(&e, json_array_at(s, "notPrincipals"), true, &out->not_principals);
+    read_strs(&e, json_array_at(s, "namespaces"), false, &out->namespaces);
+    read_strs(&e, json_array_at(s, "notNamespaces"), true, &out->not_namespaces);
+    read_accounts(&e, json_array_at(s, "serviceAccounts"), false, &out->service_accounts);
+    read_accounts(&e, json_array_at(s, "notServiceAccounts"), true, &out->not_service_accounts);
+    read_ips(&e, json_array_at(s, "ipBlocks"), false, &out->source_ips);
+    read_ips(&e, json_array_at(s, "notIpBlocks"), true, &out->not_source_ips);
+    return finish(&e, out);
+}
+
+bool policy_condition_read(struct policy_build *b, const struct json *entry,
+                           struct policy_match *out)
+{
+    const char *key = json_str_at(entry, "key", "");
+    const struct json *values = json_array_at(entry, "values");
+    const struct json *without = json_array_at(entry, "notValues");
+    struct entry_state e = {.b = b};
+
+    if (strcmp(key, "source.ip") == 0) {
+        read_ips(&e, values, false, &out->source_ips);
+        read_ips(&e, without, true, &out->not_source_ips);
+    } else if (strcmp(key, "destination.ip") == 0) {
+        read_ips(&e, values, false, &out->destination_ips);
+        read_ips(&e, without, true, &out->not_destination_ips);
+    } else if (strcmp(key, "source.namespace") == 0) {
+        read_strs(&e, values, false, &out->namespaces);
+        read_strs(&e, without, true, &out->not_namespaces);
+    } else if (strcmp(key, "source.principal") == 0) {
+        read_strs(&e, values, false, &out->principals);
+        read_strs(&e, without, true, &out->not_principals);
+    } else if (strcmp(key, "destination.port") == 0) {
+        read_ports(&e, values, false, &out->destination_ports);
+        read_ports(&e, without, true, &out->not_destination_ports);
+    } else {
+        note_unknown(b, key);
+    }
+    return finish(&e, out);
+}

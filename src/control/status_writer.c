@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/status_writer.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "codec/json.h"
+#include "kube/call.h"
+#include "kube/resource.h"
+
+static struct log_scope scope = LOG_SCOPE("status");
+
+/* The manager of this condition alone, so that writers of other conditions are not in its way. */
+static const char manager[] = "istio-ambient-ztunnel-policy";
+
+static const struct kube_resource policies = {.group = "security.istio.io",
+                                              .version = "v1",
+                                              .plural = "authorizationpolicies",
+                                              .namespaced = true};
+
+struct status_write {
+    struct list in_writer; /* under way, or waiting */
+    char *ns;
+    char *name;
+    struct json *body;
+    struct kube_call *call; /* NULL while waiting */
+    unsigned tries;
+    uint64_t due_ms;
+};
+
+struct status_writer {
+    struct task task;
+    struct timer timer;
+    struct loop *loop;
+    struct kube_client *client;
+    struct index *index;
+    struct list writing;
+    struct list waiting;
+    unsigned writing_count;
+    unsigned waiting_count;
+    struct status_writer_stats stats;
+};
+
+static void write_free(struct status_write *x)
+{
+    list_remove(&x->in_writer);
+    kube_call_free(x->call);
+    json_unref(x->body);
+    mem_free(x->ns);
+    mem_free(x->name);
+    mem_free(x);
+}
+
+/* The observed generation is a text, as the definition of the kind has it. */
+static struct json *condition_of(const struct index_status *s)
+{
+    struct json *c = json_new_object();
+    char text[CLOCK_TEXT];
+
+    json_set_str(c, "type", "ZtunnelAccepted");
+    json_set_str(c, "status", s->status ? "True" : "False");
+    json_set_str(c, "reason", s->reason);
+    json_set_str(c, "message", s->message);
+    (void)snprintf(text, sizeof(text), "%lld", (long long)s->generation);
+    json_set_str(c, "observedGeneration", text);
+    clock_format(clock_wall_ns() / 1000000000u * 1000000000u, text, sizeof(text));
+    (void)snprintf(text + 19, sizeof(text) - 19, "Z"); /* Kubernetes' times have whole seconds */
+    json_set_str(c, "lastTransitionTime", text);
+    return c;
+}
+
+static struct status_write *write_new(const struct index_status *s)
+{
+    struct status_write *x = mem_new(struct status_write);
+
+    list_init(&x->in_writer);
+    x->ns = mem_strdup(s->ns);
+    x->name = mem_strdup(s->name);
+    x->body = json_new_object();
+    json_set_str(x->body, "apiVersion", "security.istio.io/v1");
+    json_set_str(x->body, "kind", "AuthorizationPolicy");
+    json_set_str(json_make_object(x->body, "metadata"), "name", s->name);
+    json_set_str(json_at(x->body, "metadata"), "namespace", s->ns);
+    json_append(json_make_array(x->body, "status.conditions"), condition_of(s));
+    return x;
+}
+
+static void begin(struct status_writer *w, struct status_write *x)
+{
+    struct kube_ask ask = {.verb = KUBE_APPLY,
+                           .resource = &policies,
+                           .ns = x->ns,
+                           .name = x->name,
+                           .sub = "status",
+                           .body = x->body,
+                           .field_manager = manager,
+                           .force = true};
+
+    x->tries++;
+    x->call = kube_call_new(w->client, &ask, &w->task);
+    list_append(&w->writing, &x->in_writer);
+    w->writing_count++;
+}
+
+/* Gone objects and conflicts need no second try: what is there now comes by the watch. */
+static void settle(struct status_writer *w, struct status_write *x, int r, const struct diag *why)
+{
+    bool is_done = r == 0 || r == -ERR_NOT_FOUND || r == -ERR_CONFLICT;
+
+    w->stats.written += r == 0;
+    w->stats.failed += !is_done;
+    if (!is_done) {
+        log_warn(&scope, "the status of a policy was not written", F_STR("namespace", x->ns),
+                 F_STR("name", x->name), F_DIAG(why));
+    }
+    if (is_done || x->tries >= STATUS_TRIES || w->waiting_count >= STATUS_RETRIES_MAX) {
+        write_free(x);
+        return;
+    }
+    kube_call_free(x->call);
+    x->call = NULL;
+    x->due_ms = loop_now_ms(w->loop) + STATUS_RETRY_MS;
+    list_append(&w->waiting, &x->in_writer);
+    w->waiting_count++;
+}
+
+static void collect(struct status_writer *w)
+{
+    list_for_each_safe (n, &w->writing) {
+        struct status_write *x = container_of(n, struct status_write, in_writer);
+        struct kube_answer answer = {.body = NULL};
+        struct diag why = {0};
+        int r = kube_call_take(x->call, &answer, &why);
+        if (r == -EAGAIN) {
+            continue;
+        }
+        if (r == 0) {
+            r = kube_answer_error(&answer, &why);
+            kube_answer_fini(&answer);
+        }
+        list_remove(n);
+        w->writing_count--;
+        settle(w, x, r, &why);
+    }
+}
+
+/* Those whose time has come, in the order in which they failed; then new ones. */
+static void start_more(struct status_writer *w)
+{
+    struct index_status s;
+
+    while (w->writing_count < STATUS_WRITES_MAX && !list_is_empty(&w->waiting)) {
+        struct status_write *x = container_of(w->waiting.next, struct status_write, in_writer);
+        if (x->due_ms > loop_now_ms(w->loop)) {
+            timer_set(&w->timer, &w->task, x->due_ms - loop_now_ms(w->loop));
+            break;
+        }
+        list_remove(&x->in_writer);
+        w->waiting_count--;
+        begin(w, x);
+    }
+    while (w->writing_count < STATUS_WRITES_MAX && index_next_status(w->index, &s)) {
+        begin(w, write_new(&s));
+    }
+}
+
+static void run(struct task *t, unsigned why)
+{
+    struct status_writer *w = container_of(t, struct status_writer, task);
+
+    (void)why; /* every wake is a hint */
+    collect(w);
+    start_more(w);
+}
+
+struct status_writer *status_writer_new(struct loop *l, struct kube_client *client,
+                                        struct index *index)
+{
+    struct status_writer *w = mem_new(struct status_writer);
+
+    w->loop = l;
+    w->client = client;
+    w->index = index;
+    list_init(&w->writing);
+    list_init(&w->waiting);
+    task_init(&w->task, l, "status writer", run);
+    return w;
+}
+
+void status_writer_free(struct status_writer *w)
+{
+    if (!w) {
+        return;
+    }
+    list_for_each_safe (n, &w->writing) {
+        write_free(container_of(n, struct status_write, in_writer));
+    }
+    list_for_each_safe (n, &w->waiting) {
+        write_free(container_of(n, struct status_write, in_writer));
+    }
+    timer_clear(&w->timer);
+    task_fini(&w->task);
+    mem_free(w);
+}
+
+void status_writer_poke(struct status_writer *w)
+{
+    task_wake(&w->task, WAKE_CONFIG);
+}
+
+const struct status_writer_stats *status_writer_stats(const struct status_writer *w)
+{
+    return &w->stats;
+}
