@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "base/clock.h"
+#include "cli/api.h"
+#include "cli/commands.h"
+#include "cli/resource_kind.h"
+#include "cli/rows.h"
+#include "cli/yaml_print.h"
+#include "codec/json.h"
+
+/* ---- fetching */
+
+struct query {
+    const struct resource_kind *kind;
+    const char *ns; /* "" = all, or the kind has none */
+};
+
+static int fetch_named(struct cli *c, struct api *a, const struct query *q, struct json *items,
+                       struct diag *why)
+{
+    for (unsigned i = 1; i < c->args.operand_count; i++) {
+        struct kube_ask ask = {.verb = KUBE_GET,
+                               .resource = &q->kind->resource,
+                               .ns = q->ns,
+                               .name = c->args.operands[i]};
+        struct json *one = NULL;
+        int r = api_call_blocking(a, &ask, &one, why);
+        if (r < 0) {
+            return r;
+        }
+        json_append(items, one);
+    }
+    return 0;
+}
+
+static int fetch(struct cli *c, struct api *a, const struct query *q, struct json **out,
+                 struct diag *why)
+{
+    struct kube_ask ask = {.resource = &q->kind->resource,
+                           .ns = q->ns,
+                           .label_selector = args_text(&c->args, "selector")};
+
+    if (c->args.operand_count == 1) {
+        return api_list_blocking(a, &ask, out, why);
+    }
+    AUTO(json) struct json *items = json_new_array();
+    int r = fetch_named(c, a, q, items, why);
+    if (r == 0) {
+        *out = MOVE(items);
+    }
+    return r;
+}
+
+/* Items of a list come without the words that say what they are. */
+static void name_kind(const struct resource_kind *k, const struct json *items)
+{
+    AUTO(strbuf) struct strbuf version = {0};
+
+    strbuf_printf(&version, "%s%s%s", k->resource.group, *k->resource.group ? "/" : "",
+                  k->resource.version);
+    for (size_t i = 0; i < json_count(items); i++) {
+        json_set_str(json_item(items, i), "apiVersion", strbuf_text(&version));
+        json_set_str(json_item(items, i), "kind", k->kind);
+    }
+}
+
+/* ---- showing */
+
+static void show_names(const struct resource_kind *k, const struct json *items, struct strbuf *out)
+{
+    for (size_t i = 0; i < json_count(items); i++) {
+        strbuf_printf(out, "%s/%s\n", k->singular,
+                      json_str_at(json_item(items, i), "metadata.name", ""));
+    }
+}
+
+static void show_table(struct cli *c, const struct query *q, const struct json *items, bool wide,
+                       struct strbuf *out)
+{
+    struct row_column columns[RESOURCE_COLUMNS_MAX];
+    AUTO(json) struct json *rows = json_new_array();
+
+    for (size_t i = 0; i < json_count(items); i++) {
+        json_append(rows, resource_kind_row(q->kind, json_item(items, i), clock_wall_s()));
+    }
+    resource_kind_columns(q->kind, *q->ns == '\0', columns);
+    rows_print(rows, columns, wide, c->term.out_colour, out);
+}
+
+/* One object stands alone when it was asked for by name; else all are a List. */
+static struct json *whole(const struct cli *c, const struct json *items)
+{
+    if (c->args.operand_count == 2 && json_count(items) == 1) {
+        return json_clone(json_item(items, 0));
+    }
+    struct json *list = json_new_object();
+    json_set_str(list, "apiVersion", "v1");
+    json_set_str(list, "kind", "List");
+    json_set(list, "items", json_clone(items));
+    return list;
+}
+
+static void show(struct cli *c, const struct query *q, const struct json *items)
+{
+    const char *how = args_text(&c->args, "output");
+    AUTO(strbuf) struct strbuf b = {0};
+    AUTO(json) struct json *all = whole(c, items);
+
+    if (strcmp(how, "json") == 0) {
+        cli_print_json(c, MOVE(all));
+        return;
+    }
+    if (strcmp(how, "yaml") == 0) {
+        yaml_print(all, &b);
+    } else if (strcmp(how, "name") == 0) {
+        show_names(q->kind, items, &b);
+    } else if (json_count(items) > 0) {
+        show_table(c, q, items, strcmp(how, "wide") == 0, &b);
+    }
+    term_out(&c->term, &b);
+}
+
+static enum answer run(struct cli *c)
+{
+    struct diag why = {0};
+    AUTO(api) struct api *a = NULL;
+    AUTO(json) struct json *items = NULL;
+    struct query q = {.kind = resource_kind_find(c->args.operands[0], &why), .ns = ""};
+
+    if (!q.kind) {
+        return cli_fail(c, ANSWER_USAGE, NULL, "%s", why.text);
+    }
+    if (api_open_blocking(c, &a, &why) < 0) {
+        return cli_fail_diag(c, "ambit up", &why);
+    }
+    if (q.kind->resource.namespaced && !args_has(&c->args, "all-namespaces")) {
+        q.ns = api_namespace(a);
+    }
+    if (fetch(c, a, &q, &items, &why) < 0) {
+        return cli_fail_diag(c, NULL, &why);
+    }
+    name_kind(q.kind, items);
+    show(c, &q, items);
+    if (json_count(items) == 0) {
+        return cli_fail(c, ANSWER_YES, NULL, "no %s%s%s", q.kind->resource.plural,
+                        *q.ns ? " in namespace " : "", q.ns);
+    }
+    return ANSWER_YES;
+}
+
+static const struct arg_option own[] = {
+    {"namespace", 'n', ARG_TEXT, "NAMESPACE", NULL, "where to look; otherwise the context's"},
+    {"all-namespaces", 'A', ARG_FLAG, NULL, NULL, "look in all of them"},
+    {"selector", 'l', ARG_TEXT, "SELECTOR", NULL,
+     "only objects with these labels: app=cart,tier!=db"},
+    {"output", 'o', ARG_CHOICE, "table|wide|json|yaml|name", "table", "how to print it"},
+    {0}};
+static const struct arg_option *const tables[] = {own, options_kube, options_timeout,
+                                                  options_common, NULL};
+
+const struct command cmd_get = {
+    .name = "get",
+    .operands = "KIND [NAME...]",
+    .summary = "objects of the API: namespaces, pods, services, policies",
+    .about = "A KIND may be written as kubectl has it: pods, pod, po, Pod, "
+             "authorizationpolicy.security.istio.io. MESH says whether a namespace is labelled for "
+             "the mesh, and whether a pod is captured (proved by its node, not only labelled). "
+             "Exit status 1 when a NAME is not there.",
+    .examples = "ambit get pods -A\tall pods and whether they are captured\n"
+                "ambit get ap deny-all -n shop -o yaml\tone policy, with its status\n"
+                "ambit get ns -o name\tnames only",
+    .tables = tables,
+    .operands_min = 1,
+    .operands_max = OPERANDS_ANY,
+    .run = run};

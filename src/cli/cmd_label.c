@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <poll.h>
+#include <string.h>
+
+#include "cli/api.h"
+#include "cli/commands.h"
+#include "cli/label_change.h"
+#include "cli/mesh_effect.h"
+#include "cli/resource_kind.h"
+#include "codec/json.h"
+
+enum { LOOK_AGAIN_MS = 100 };
+
+static const struct kube_resource pods = {"", "v1", "pods", true};
+static const struct kube_resource namespaces = {"", "v1", "namespaces", false};
+
+struct subject { /* what is labelled, and what the mesh makes of it */
+    const struct resource_kind *kind;
+    const char *ns;
+    const char *name;
+    struct json *object;
+    struct json *labels;           /* that it will have */
+    struct json *namespace_labels; /* of a pod's or service's namespace */
+    struct json *pods;
+};
+
+static void subject_fini(struct subject *s)
+{
+    json_unref(s->object);
+    json_unref(s->labels);
+    json_unref(s->namespace_labels);
+    json_unref(s->pods);
+}
+
+static bool is_namespace(const struct subject *s)
+{
+    return strcmp(s->kind->kind, "Namespace") == 0;
+}
+
+/* ---- looking */
+
+static int load_pods(struct api *a, const struct subject *s, struct json **out, struct diag *why)
+{
+    struct kube_ask list = {.resource = &pods, .ns = s->name};
+
+    if (is_namespace(s)) {
+        return api_list_blocking(a, &list, out, why);
+    }
+    *out = json_new_array();
+    if (strcmp(s->kind->kind, "Pod") == 0) {
+        struct kube_ask get = {.verb = KUBE_GET, .resource = &pods, .ns = s->ns, .name = s->name};
+        struct json *pod = NULL;
+        int r = api_call_blocking(a, &get, &pod, why);
+        if (r < 0) {
+            *out = json_unref(*out);
+            return r;
+        }
+        json_append(*out, pod);
+    }
+    return 0;
+}
+
+static int load_namespace(struct api *a, struct subject *s, struct diag *why)
+{
+    struct kube_ask ask = {.verb = KUBE_GET, .resource = &namespaces, .name = s->ns};
+    AUTO(json) struct json *namespace = NULL;
+    int r = *s->ns ? api_call_blocking(a, &ask, &namespace, why) : 0;
+
+    s->namespace_labels = json_ref(json_at(namespace, "metadata.labels"));
+    return r;
+}
+
+static int load(struct api *a, struct subject *s, const struct json *patch, struct diag *why)
+{
+    struct kube_ask ask = {
+        .verb = KUBE_GET, .resource = &s->kind->resource, .ns = s->ns, .name = s->name};
+    int r = api_call_blocking(a, &ask, &s->object, why);
+
+    if (r == 0) {
+        s->labels = json_merge_patch(json_clone(json_at(s->object, "metadata.labels")), patch);
+        r = load_namespace(a, s, why);
+    }
+    return r < 0 ? r : load_pods(a, s, &s->pods, why);
+}
+
+/* ---- changing */
+
+static int send_patch(struct api *a, const struct subject *s, const struct json *patch,
+                      struct diag *why)
+{
+    AUTO(json) struct json *body = json_new_object();
+    AUTO(json) struct json *after = NULL;
+
+    json_set(json_make_object(body, "metadata"), "labels", json_clone(patch));
+    struct kube_ask ask = {.verb = KUBE_MERGE_PATCH,
+                           .resource = &s->kind->resource,
+                           .ns = s->ns,
+                           .name = s->name,
+                           .body = body};
+    return api_call_blocking(a, &ask, &after, why);
+}
+
+/* ---- waiting until nodes have done it */
+
+static bool is_redirected(const struct json *pod)
+{
+    const struct json *annotations = json_at(pod, "metadata.annotations");
+
+    return strcmp(json_str(json_get(annotations, "ambient.istio.io/redirection"), ""), "enabled") ==
+           0;
+}
+
+/* Pods whose node has not done yet what the labels ask. */
+static unsigned count_waiting(const struct subject *s, const struct json *now)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < json_count(now); i++) {
+        const struct json *pod = json_item(now, i);
+        const struct json *own = json_at(pod, "metadata.labels");
+        bool wanted = mesh_captures(is_namespace(s) ? s->labels : s->namespace_labels, own, pod);
+        n += wanted != is_redirected(pod);
+    }
+    return n;
+}
+
+static enum answer wait_blocking(struct cli *c, struct api *a, const struct subject *s)
+{
+    struct progress p;
+    struct diag why = {0};
+    unsigned waiting = 0;
+    int r = 0;
+
+    progress_begin(&p, &c->term, "waiting for nodes to do it");
+    do {
+        AUTO(json) struct json *now = NULL;
+        r = load_pods(a, s, &now, &why);
+        waiting = r < 0 ? 0 : count_waiting(s, now);
+        progress_tick(&p);
+        if (waiting > 0) {
+            (void)poll(NULL, 0, LOOK_AGAIN_MS); /* a signal only makes us look earlier */
+        }
+    } while (waiting > 0 && progress_ms(&p) < args_ms(&c->args, "timeout"));
+    progress_end(&p);
+    if (r < 0) {
+        return cli_fail_diag(c, NULL, &why);
+    }
+    AUTO(strbuf) struct strbuf said = {0};
+    strbuf_printf(&said, "done in %llu ms\n", (unsigned long long)progress_ms(&p));
+    if (waiting > 0) {
+        return cli_fail(c, ANSWER_NO, "ambit status", "%u pods are not there yet", waiting);
+    }
+    term_out(&c->term, &said);
+    return ANSWER_YES;
+}
+
+/* ---- the whole */
+
+static enum answer change(struct cli *c, struct api *a, struct subject *s, const struct json *patch)
+{
+    const struct json *old = json_at(s->object, "metadata.labels");
+    const char *conflict = label_change_conflict(old, patch);
+    AUTO(strbuf) struct strbuf said = {0};
+    struct diag why = {0};
+
+    if (conflict && !args_has(&c->args, "overwrite")) {
+        return cli_fail(c, ANSWER_NO, "say --overwrite to change it", "%s/%s already has %s=%s",
+                        s->kind->singular, s->name, conflict,
+                        json_str(json_get(old, conflict), ""));
+    }
+    bool needed = label_change_is_needed(old, patch);
+    bool dry = args_has(&c->args, "dry-run");
+    if (needed && !dry && send_patch(a, s, patch, &why) < 0) {
+        return cli_fail_diag(c, NULL, &why);
+    }
+    strbuf_printf(&said, "%s/%s %s\n", s->kind->singular, s->name,
+                  !needed ? "already has these labels"
+                  : dry   ? "would be labelled"
+                          : "labelled");
+    mesh_effect_say(s->kind, s->object, s->labels, s->namespace_labels, s->pods, &said);
+    term_out(&c->term, &said);
+    return args_has(&c->args, "wait") && !dry ? wait_blocking(c, a, s) : ANSWER_YES;
+}
+
+static enum answer run(struct cli *c)
+{
+    AUTO(api) struct api *a = NULL;
+    AUTO(json) struct json *patch = NULL;
+    struct diag why = {0};
+    struct subject s = {.kind = resource_kind_find(c->args.operands[0], &why),
+                        .name = c->args.operands[1]};
+
+    if (!s.kind ||
+        label_change_read(c->args.operands + 2, c->args.operand_count - 2, &patch, &why) < 0) {
+        return cli_fail(c, ANSWER_USAGE, "ambit help label", "%s", why.text);
+    }
+    if (api_open_blocking(c, &a, &why) < 0) {
+        return cli_fail_diag(c, "ambit up", &why);
+    }
+    s.ns = s.kind->resource.namespaced ? api_namespace(a) : "";
+    int r = load(a, &s, patch, &why);
+    enum answer answer = r < 0 ? cli_fail_diag(c, NULL, &why) : change(c, a, &s, patch);
+    subject_fini(&s);
+    return answer;
+}
+
+static const struct arg_option own[] = {
+    {"namespace", 'n', ARG_TEXT, "NAMESPACE", NULL, "of the object; otherwise the context's"},
+    {"overwrite", 0, ARG_FLAG, NULL, NULL, "change labels that have another value"},
+    {"dry-run", 0, ARG_FLAG, NULL, NULL, "only say what would happen"},
+    {"wait", 'w', ARG_FLAG, NULL, NULL, "come back when every pod has joined or left"},
+    {0}};
+static const struct arg_option *const tables[] = {own, options_kube, options_timeout,
+                                                  options_common, NULL};
+
+const struct command cmd_label = {
+    .name = "label",
+    .operands = "KIND NAME KEY=VALUE|KEY-...",
+    .summary = "label an object, and say what that means for the mesh",
+    .about =
+        "The label istio.io/dataplane-mode=ambient on a namespace or a pod takes it into the mesh: "
+        "its applications are not restarted, new connections are mutual TLS from then on, and "
+        "existing ones stay as they are. KEY- takes a label off. istio.io/use-waypoint=NAME sends "
+        "traffic through a waypoint.",
+    .examples =
+        "ambit label ns shop istio.io/dataplane-mode=ambient --wait\ttake a namespace into the "
+        "mesh\n"
+        "ambit label ns shop istio.io/dataplane-mode- --dry-run\twhat would taking it out mean?\n"
+        "ambit label pod web-1 -n shop istio.io/dataplane-mode=none\tkeep one pod out",
+    .tables = tables,
+    .operands_min = 3,
+    .operands_max = OPERANDS_ANY,
+    .run = run};

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <poll.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cli/commands.h"
+#include "cli/log_tail.h"
+#include "cli/node_ask.h"
+#include "cli/rows.h"
+#include "cli/span.h"
+#include "cli/view.h"
+#include "codec/json.h"
+
+enum { FOLLOW_MS = 500 };
+
+/* ---- one line */
+
+static void put_party(struct strbuf *out, const struct json *row, const char *name,
+                      const char *address)
+{
+    const char *who = json_str_at(row, name, "");
+    const char *at = json_str_at(row, address, "");
+
+    strbuf_puts(out, who);
+    if (strcmp(who, at) != 0) {
+        strbuf_printf(out, " (%s)", at);
+    }
+}
+
+static void put_verdict(struct strbuf *out, const struct json *row, bool colour)
+{
+    const char *verdict = json_str_at(row, "verdict", "");
+    const char *secured = json_str_at(row, "secured", "");
+    bool ok = strcmp(verdict, "ok") == 0;
+    bool mtls = strcmp(secured, "mTLS") == 0;
+
+    style_put(out, colour, ok ? STYLE_GOOD : STYLE_BAD, verdict);
+    strbuf_printf(out, "%*s", (int)(8 - strlen(verdict)), "");
+    style_put(out, colour, mtls ? STYLE_GOOD : STYLE_BAD, secured);
+    strbuf_printf(out, "%*s", (int)(11 - strlen(secured)), "");
+}
+
+static void put_line(const struct json *row, bool colour, struct strbuf *out)
+{
+    AUTO(strbuf) struct strbuf line = {0};
+    const char *service = json_str_at(row, "service", "");
+    const char *error = json_str_at(row, "error", "");
+
+    put_verdict(&line, row, colour);
+    strbuf_printf(&line, "%s  ", json_str_at(row, "direction", ""));
+    put_party(&line, row, "source", "source_address");
+    strbuf_puts(&line, " -> ");
+    put_party(&line, row, "destination", "destination_address");
+    strbuf_printf(&line, "%s%s  ", *service ? " as " : "", service);
+    span_bytes((uint64_t)json_int_at(row, "to_server", 0), &line);
+    strbuf_puts(&line, " sent, ");
+    span_bytes((uint64_t)json_int_at(row, "to_client", 0), &line);
+    strbuf_printf(&line, " received, %.1f ms", (double)json_int_at(row, "duration_us", 0) / 1000);
+    if (*error) {
+        strbuf_printf(&line, "  %s: %s", json_str_at(row, "flags", ""), error);
+    }
+    strbuf_printf(out, "%s  %s  %s\n", json_str_at(row, "time", ""), json_str_at(row, "node", ""),
+                  strbuf_text(&line));
+}
+
+/* Sorted and filtered, to standard output. */
+static void show(struct cli *c, const struct json *rows)
+{
+    static const char *const order[] = {"time", NULL};
+    struct view_filter f = view_filter_of(c);
+    AUTO(strbuf) struct strbuf b = {0};
+    AUTO(json) struct json *sorted = rows_sorted(rows, order);
+
+    f.only_denied = args_has(&c->args, "denied");
+    f.only_plain = args_has(&c->args, "plain");
+    AUTO(json) struct json *kept = view_filtered(sorted, &f);
+    size_t count = json_count(kept);
+    size_t last = args_has(&c->args, "last") ? args_number(&c->args, "last") : count;
+    for (size_t i = count > last ? count - last : 0; i < count; i++) {
+        if (cli_wants_json(c)) {
+            json_print(json_item(kept, i), 0, &b);
+            strbuf_putc(&b, '\n');
+        } else {
+            put_line(json_item(kept, i), c->term.out_colour, &b);
+        }
+    }
+    term_out(&c->term, &b);
+}
+
+/* ---- following */
+
+static enum answer ask(struct cli *c, struct log_tail *tail)
+{
+    AUTO(json) struct json *pages = NULL;
+    AUTO(json) struct json *rows = json_new_array();
+    enum answer answer = nodes_page_blocking(c, "/access/recent", &pages);
+    struct json_iter it = {0};
+
+    while (json_each(pages, &it)) {
+        AUTO(json) struct json *fresh = log_tail_take(tail, it.key, it.value);
+        view_access(fresh, it.key, rows);
+    }
+    show(c, rows);
+    return json_count(pages) == 0 ? ANSWER_UNKNOWN : answer;
+}
+
+static enum answer run(struct cli *c)
+{
+    AUTO(log_tail) struct log_tail *tail = log_tail_new();
+    bool follow = args_has(&c->args, "follow");
+    enum answer answer = ask(c, tail);
+
+    while (follow && answer == ANSWER_YES && c->term.failure == 0) {
+        (void)poll(NULL, 0, FOLLOW_MS); /* a signal only makes us look earlier */
+        answer = ask(c, tail);
+        if (log_tail_has_lost(tail)) {
+            (void)cli_fail(c, ANSWER_YES, NULL,
+                           "records came faster than they could be read; some are missing here");
+        }
+    }
+    return answer;
+}
+
+static const struct arg_option own[] = {
+    {"follow", 'f', ARG_FLAG, NULL, NULL, "go on and show records as connections end"},
+    {"last", 0, ARG_NUMBER, "N", NULL, "only the newest N of those there are"},
+    {"denied", 0, ARG_FLAG, NULL, NULL, "only connections that a policy denied"},
+    {"plain", 'p', ARG_FLAG, NULL, NULL, "only connections that ran in plaintext"},
+    {0}};
+static const struct arg_option *const tables[] = {
+    own, options_filter, options_output, options_node, options_proxy, options_common, NULL};
+
+const struct command cmd_logs = {
+    .name = "logs",
+    .operands = "[NAME...]",
+    .summary = "connections that have ended: how, between whom, how long, how much",
+    .about =
+        "Every connection leaves one record at each end that the mesh carries. Nodes keep the "
+        "newest few hundred in memory; this asks the nodes themselves, so it works without the "
+        "control plane. A line reads: time, node, verdict (ok, DENIED, FAILED), mTLS or PLAINTEXT, "
+        "direction, who to whom, bytes, duration, and the reason if it failed. With -o json there "
+        "is one object a line. A NAME is a workload, a service, an address or an identity.",
+    .examples = "ambit logs cart\twhat cart did lately\n"
+                "ambit logs -f --denied\twatch policies deny\n"
+                "ambit logs -n shop --last 20 -o json\tfor programs",
+    .tables = tables,
+    .operands_max = OPERANDS_ANY,
+    .run = run};

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "cli/node_where.h"
+#include "cli/run_spec.h"
+#include "cli/runtime_client.h"
+#include "codec/json.h"
+
+enum { SIGNAL_ANSWER = 128, READY_MS = 0, PATIENCE_MS = 250 };
+
+/* ---- signals go to the command, not to us */
+
+static int catch_signals(void)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+    sigset_t set;
+
+    (void)sigemptyset(&set); /* cannot fail */
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        (void)sigaddset(&set, numbers[i]); /* cannot fail for these */
+    }
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0) {
+        return neg_errno();
+    }
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? neg_errno() : fd;
+}
+
+/* Before the command runs, a signal ends us and with us the start: 128+N. 0 = go on. */
+static int forward_signals(struct runtime_client *r, int signal_fd, bool runs, struct diag *why)
+{
+    struct signalfd_siginfo info;
+
+    while (signal_fd >= 0 && read(signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        if (!runs) {
+            return SIGNAL_ANSWER + (int)info.ssi_signo;
+        }
+        struct json *request = json_new_object();
+        json_set_str(request, "op", "signal");
+        json_set_int(request, "signal", info.ssi_signo);
+        int sent = runtime_send_blocking(r, request, NULL, why);
+        if (sent < 0) {
+            return sent;
+        }
+    }
+    return 0;
+}
+
+/* ---- what the agent says */
+
+static void say_started(struct cli *c, const struct json *answer)
+{
+    const char *mesh = json_str_at(answer, "mesh", "out");
+    const struct json *ips = json_get(answer, "ips");
+    AUTO(strbuf) struct strbuf b = {0};
+
+    if (args_has(&c->args, "quiet")) {
+        return;
+    }
+    strbuf_printf(&b, "%s/%s runs at", json_str_at(answer, "namespace", ""),
+                  json_str_at(answer, "name", ""));
+    for (size_t i = 0; i < json_count(ips); i++) {
+        strbuf_printf(&b, " %s", json_str(json_item(ips, i), ""));
+    }
+    strbuf_printf(&b, " as account %s, ", json_str_at(answer, "serviceAccount", "default"));
+    strbuf_puts(&b, strcmp(mesh, "in") == 0 ? "in the mesh\n" : "not in the mesh\n");
+    term_err(&c->term, &b);
+}
+
+enum event { EVENT_MORE, EVENT_DONE };
+
+static enum event take(struct cli *c, const struct json *answer, bool attach, int *status)
+{
+    const char *event = json_str_at(answer, "event", "");
+    struct diag why = {0};
+
+    if (runtime_failure(answer, &why) < 0) {
+        bool refused_signal = strcmp(event, "error") == 0 && *status >= 0;
+        *status = (int)cli_fail_diag(c, NULL, &why);
+        return refused_signal ? EVENT_MORE : EVENT_DONE;
+    }
+    if (strcmp(event, "started") == 0) {
+        say_started(c, answer);
+        *status = 0;
+        return attach ? EVENT_MORE : EVENT_DONE;
+    }
+    if (strcmp(event, "exited") == 0) {
+        int signal = (int)json_int_at(answer, "signal", 0);
+        *status = signal > 0 ? SIGNAL_ANSWER + signal : (int)json_int_at(answer, "code", 0);
+        return EVENT_DONE;
+    }
+    return EVENT_MORE;
+}
+
+/* The next answer if there is one: 1, 0 = not yet, or the end. */
+static int next(struct runtime_client *r, struct json **out, struct diag *why)
+{
+    int n = runtime_next_blocking(r, READY_MS, out, why);
+
+    if (n == -ERR_DEADLINE) {
+        return 0;
+    }
+    return n == 0
+               ? FAIL(why, -ERR_TRUNCATED, "the node agent went away; the command may have ended")
+               : n;
+}
+
+static void wait_for_news(const struct runtime_client *r, int signal_fd)
+{
+    struct pollfd fds[] = {{.fd = r->fd, .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
+
+    (void)poll(fds, ARRAY_LEN(fds), PATIENCE_MS); /* everything is tried anyway */
+}
+
+/* What is asked of us as an exit status; negative = go on. */
+static int turn(struct cli *c, struct runtime_client *r, int signal_fd, bool attach, int *status)
+{
+    AUTO(json) struct json *answer = NULL;
+    struct diag why = {0};
+    int n = forward_signals(r, signal_fd, *status >= 0, &why);
+
+    if (n > 0) {
+        return n;
+    }
+    if (n == 0) {
+        n = next(r, &answer, &why);
+    }
+    if (n < 0) {
+        return (int)cli_fail(c, ANSWER_UNKNOWN, "ambit ps", "%s", why.text);
+    }
+    return n > 0 && take(c, answer, attach, status) == EVENT_DONE ? *status : -1;
+}
+
+static int converse(struct cli *c, struct runtime_client *r, int signal_fd, bool attach)
+{
+    struct progress p;
+    int status = -1; /* not started */
+    int end = -1;
+
+    progress_begin(&p, &c->term, "starting");
+    while (end < 0) {
+        wait_for_news(r, signal_fd);
+        if (status < 0) {
+            progress_tick(&p);
+        }
+        end = turn(c, r, signal_fd, attach, &status);
+        if (status >= 0) {
+            progress_end(&p);
+        }
+    }
+    progress_end(&p);
+    return end;
+}
+
+static int start(struct cli *c, const struct node_where *n, struct json *take_request, bool attach)
+{
+    static const int stdio[RUNTIME_STDIO] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+    AUTO(json) struct json *request = take_request;
+    struct runtime_client r;
+    struct diag why = {0};
+
+    if (runtime_open(&r, n->runtime, &why) < 0) {
+        return (int)cli_fail(c, ANSWER_UNKNOWN, "ambit up", "node %s: %s", n->name, why.text);
+    }
+    int signal_fd = attach ? catch_signals() : -1;
+    int sent = runtime_send_blocking(&r, MOVE(request), attach ? stdio : NULL, &why);
+    int status = sent < 0 ? (int)cli_fail(c, ANSWER_UNKNOWN, NULL, "%s", why.text)
+                          : converse(c, &r, signal_fd, attach);
+    if (signal_fd >= 0) {
+        close(signal_fd);
+    }
+    runtime_close(&r);
+    return status;
+}
+
+static enum answer run(struct cli *c)
+{
+    AUTO(json) struct json *request = NULL;
+    struct diag why = {0};
+    struct nodes nodes;
+    bool attach = !args_has(&c->args, "detach");
+
+    if (run_spec_make(&c->args, attach, &request, &why) < 0) {
+        return cli_fail(c, ANSWER_USAGE, "ambit help run", "%s", why.text);
+    }
+    if (nodes_find_blocking(&c->args, &nodes, &why) < 0) {
+        return cli_fail(c, ANSWER_UNKNOWN, NULL, "%s", why.text);
+    }
+    if (nodes.count > 1) {
+        nodes_fini(&nodes);
+        return cli_fail(c, ANSWER_USAGE, "ambit run --node NAME ...",
+                        "there are several nodes here; say which one");
+    }
+    int status = start(c, &nodes.at[0], MOVE(request), attach);
+    nodes_fini(&nodes);
+    return (enum answer)status; /* the command's own */
+}
+
+static const struct arg_option *const tables[] = {options_run_spec, options_node, options_common,
+                                                  NULL};
+
+const struct command cmd_run = {
+    .name = "run",
+    .operands = "",
+    .summary = "run a command as a workload: its own network namespace, address and identity",
+    .about =
+        "The node agent makes a network namespace with an address, registers a Pod object and, "
+        "when "
+        "the namespace is labelled for the mesh, captures the workload before the command starts. "
+        "Input, output, signals and the exit status are the command's (128+N for signal N); 1 when "
+        "the agent refuses, 3 when there is no agent. When this program goes away the command is "
+        "ended, unless it was started with --detach. The command does not run as root unless "
+        "--user root is said.",
+    .examples =
+        "ambit run -n shop --sa cart -- /usr/sbin/nginx -g 'daemon off;'\tserve as account cart\n"
+        "ambit run -n shop --sa web -- curl -s http://cart.shop/\tcall it by name\n"
+        "ambit run -d -n shop --name cache -l app=cache -- redis-server\tin the background",
+    .tables = tables,
+    .takes_command = true,
+    .run = run};

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cli/api.h"
+#include "cli/commands.h"
+#include "cli/kept.h"
+#include "cli/node_ask.h"
+#include "cli/node_where.h"
+#include "cli/runtime_client.h"
+#include "cli/status_facts.h"
+#include "codec/json.h"
+#include "kube/resource.h"
+
+struct heard { /* owns what node_facts borrows */
+    struct json *dump;
+    struct json *open;
+    struct json *agent;
+    struct json *local;
+    struct json *kept;
+    char *ready;
+    struct diag proxy_why;
+    struct diag agent_why;
+};
+
+static void heard_fini(struct heard *h)
+{
+    json_unref(h->dump);
+    json_unref(h->open);
+    json_unref(h->agent);
+    json_unref(h->local);
+    json_unref(h->kept);
+    mem_free(h->ready);
+}
+
+/* ---- asking one node */
+
+static bool ask_proxy(const struct node_where *n, uint64_t limit_ms, struct heard *h)
+{
+    struct diag ignored = {0};
+    int ready = node_ready_blocking(n, limit_ms, &h->ready, &ignored);
+
+    if (node_page_blocking(n, "/config_dump", limit_ms, &h->dump, &h->proxy_why) < 0) {
+        return false;
+    }
+    if (node_page_blocking(n, "/access/open", limit_ms, &h->open, &h->proxy_why) == 0) {
+        h->proxy_why.code = 0;
+    }
+    return ready > 0;
+}
+
+static int ask_agent(const struct node_where *n, const char *op, uint64_t limit_ms,
+                     struct json **out, struct diag *why)
+{
+    struct json *request = json_new_object();
+
+    json_set_str(request, "op", op);
+    return runtime_ask_blocking(n->runtime, request, limit_ms, out, why);
+}
+
+static void ask_runtime(const struct node_where *n, uint64_t limit_ms, struct heard *h)
+{
+    AUTO(json) struct json *list = NULL;
+    int r = ask_agent(n, "status", limit_ms, &h->agent, &h->agent_why);
+
+    if (r == -ENOENT) {
+        h->agent_why.code = 0; /* this node's agent runs no workloads of its own */
+        return;
+    }
+    if (r == 0) {
+        r = ask_agent(n, "ps", limit_ms, &list, &h->agent_why);
+    }
+    if (r == 0) {
+        h->local = json_ref(json_get(list, "workloads"));
+        h->kept = json_new_array();
+        r = kept_of_node_blocking(n, h->local, h->kept, &h->agent_why);
+    }
+}
+
+static void ask_node(const struct node_where *n, uint64_t limit_ms, struct findings *f,
+                     struct status_counts *counts, struct json *nodes)
+{
+    struct heard h = {0};
+    bool ready = ask_proxy(n, limit_ms, &h);
+    struct json *one = json_new_object();
+
+    ask_runtime(n, limit_ms, &h);
+    struct node_facts facts = {.name = n->name,
+                               .dump = h.dump,
+                               .open = h.open,
+                               .agent = h.agent,
+                               .local = h.local,
+                               .kept = h.kept,
+                               .ready = h.ready,
+                               .is_ready = ready,
+                               .proxy_error = h.proxy_why.code ? h.proxy_why.text : NULL,
+                               .agent_error = h.agent_why.code ? h.agent_why.text : NULL};
+    status_of_node(&facts, clock_wall_s(), f, counts);
+    json_set_str(one, "name", n->name);
+    json_set_bool(one, "ready", ready);
+    json_set(one, "proxy", json_ref(json_get(h.dump, "version")));
+    json_set(one, "agent", json_ref(h.agent));
+    json_append(nodes, one);
+    heard_fini(&h);
+}
+
+/* ---- asking the API */
+
+static const struct kube_resource policies = {"security.istio.io", "v1", "authorizationpolicies",
+                                              true};
+
+/* Why it was not asked or did not answer goes into text; nodes answer without it. */
+static void ask_api(struct cli *c, struct findings *f, struct strbuf *text)
+{
+    AUTO(api) struct api *a = NULL;
+    AUTO(json) struct json *items = NULL;
+    struct kube_ask ask = {.resource = &policies};
+    struct diag why = {0};
+    int r = api_open_blocking(c, &a, &why);
+
+    if (r == 0) {
+        r = api_list_blocking(a, &ask, &items, &why);
+    }
+    if (r < 0) {
+        strbuf_printf(text, "the API was not asked for the status of policies: %s", why.text);
+        return;
+    }
+    status_of_policies(items, f);
+}
+
+/* ---- saying */
+
+static void show(struct cli *c, const struct findings *f, const struct status_counts *counts,
+                 struct json *take_nodes, const char *note)
+{
+    AUTO(json) struct json *nodes = take_nodes;
+    AUTO(strbuf) struct strbuf sentence = {0};
+    AUTO(strbuf) struct strbuf b = {0};
+
+    status_sentence(counts, &sentence);
+    if (cli_wants_json(c)) {
+        struct json *all = json_new_object();
+        json_set_int(all, "version", 1);
+        json_set_str(all, "verdict", findings_verdict(f));
+        json_set_str(all, "text", strbuf_text(&sentence));
+        json_set(all, "counts", status_counts_to_json(counts));
+        json_set(all, "findings", findings_to_json(f));
+        json_set(all, "nodes", MOVE(nodes));
+        cli_print_json(c, all);
+        return;
+    }
+    findings_headline(f, c->term.out_colour, &b);
+    strbuf_printf(&b, ": %s\n", strbuf_text(&sentence));
+    findings_print(f, c->term.out_colour, &b);
+    if (*note) {
+        strbuf_printf(&b, "note: %s\n", note);
+    }
+    term_out(&c->term, &b);
+}
+
+static enum answer run(struct cli *c)
+{
+    AUTO(json) struct json *about_nodes = json_new_array();
+    AUTO(strbuf) struct strbuf note = {0};
+    struct status_counts counts = {0};
+    struct progress p;
+    struct diag why = {0};
+    struct findings f;
+    struct nodes nodes;
+
+    if (nodes_find_blocking(&c->args, &nodes, &why) < 0) {
+        return cli_fail(c, why.code == -ERR_SYNTAX ? ANSWER_USAGE : ANSWER_UNKNOWN, NULL, "%s",
+                        why.text);
+    }
+    findings_init(&f);
+    progress_begin(&p, &c->term, "asking the nodes");
+    for (unsigned i = 0; i < nodes.count; i++) {
+        ask_node(&nodes.at[i], args_ms(&c->args, "timeout"), &f, &counts, about_nodes);
+        progress_tick(&p);
+    }
+    progress_end(&p);
+    if (!args_has(&c->args, "no-api")) {
+        ask_api(c, &f, &note);
+    }
+    show(c, &f, &counts, MOVE(about_nodes), strbuf_text(&note));
+    enum answer answer = findings_answer(&f, args_has(&c->args, "strict"));
+    findings_fini(&f);
+    nodes_fini(&nodes);
+    return answer;
+}
+
+static const struct arg_option own[] = {
+    {"strict", 0, ARG_FLAG, NULL, NULL, "warnings count: exit status 1"},
+    {"no-api", 0, ARG_FLAG, NULL, NULL, "ask the nodes only"},
+    {0}};
+static const struct arg_option *const tables[] = {
+    own, options_output, options_node, options_proxy, options_kube, options_common, NULL};
+
+const struct command cmd_status = {
+    .name = "status",
+    .operands = "",
+    .summary = "is the mesh in order, and is everything protected that should be?",
+    .about =
+        "The verdict comes first; then each finding with its evidence and the one command that "
+        "helps: proxies and agents that do not answer or are not ready, a lost control plane, "
+        "workloads that are pending, policies that fail closed, certificates near their end, and "
+        "every connection that still runs in plaintext. `ambit help A501` explains a finding. The "
+        "nodes answer for themselves, so this works without the control plane. Exit status: 0 in "
+        "order (warnings are shown), 1 a problem, 3 something could not be asked.",
+    .examples = "ambit status\tthe whole machine\n"
+                "ambit status --strict\tplaintext and ageing certificates count as well\n"
+                "ambit status --node n1 -o json\tone node, for programs",
+    .tables = tables,
+    .run = run};

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cli/commands.h"
+#include "cli/near.h"
+#include "cli/wrap.h"
+#include "codec/json.h"
+
+enum { HELP_WIDTH = 96 };
+
+const struct arg_option options_common[] = {
+    {"help", 'h', ARG_FLAG, NULL, NULL, "say what this command does"},
+    {"no-color", 0, ARG_FLAG, NULL, NULL, "no colour, whatever the terminal can show"},
+    {0}};
+
+const struct arg_option options_output[] = {{"output", 'o', ARG_CHOICE, "table|wide|json", "table",
+                                             "how to print it; wide has more columns"},
+                                            {0}};
+
+const struct arg_option options_filter[] = {
+    {"namespace", 'n', ARG_TEXT, "NAMESPACE", NULL, "only what belongs to this namespace"}, {0}};
+
+const struct arg_option options_kube[] = {
+    {"kubeconfig", 0, ARG_TEXT, "FILE", NULL,
+     "address and credentials of the API; otherwise $KUBECONFIG, then STATE-DIR/admin.kubeconfig, "
+     "then a pod's own, then ~/.kube/config"},
+    {"context", 0, ARG_TEXT, "NAME", NULL, "the context to use out of that file"},
+    {"state-dir", 0, ARG_TEXT, "DIR", "/var/lib/ambit", "where `ambit up` keeps what lasts"},
+    {0}};
+
+const struct arg_option options_timeout[] = {
+    {"timeout", 0, ARG_DURATION, "TIME", "30s", "give up on the API after this long"}, {0}};
+
+const struct arg_option options_node[] = {
+    {"node", 0, ARG_TEXT, "NAME", NULL, "this node alone; otherwise every node of this machine"},
+    {"run-dir", 0, ARG_TEXT, "DIR", "/run/ambit",
+     "where nodes are described: DIR/nodes/NAME.json, or DIR itself for a single one"},
+    {0}};
+
+const struct arg_option options_proxy[] = {
+    {"node-admin", 0, ARG_TEXT, "ADDR:PORT", NULL,
+     "ask the node proxy with this admin endpoint, described or not"},
+    {"netns", 0, ARG_TEXT, "PATH", NULL, "reach it from this network namespace"},
+    {"timeout", 0, ARG_DURATION, "TIME", "5s", "give up on a node after this long"},
+    {0}};
+
+/* ---- help */
+
+static void help_examples(const char *examples, struct strbuf *out)
+{
+    struct slice rest = slice_of(examples);
+    struct slice line;
+    bool more;
+
+    strbuf_puts(out, "\nExamples:\n");
+    do {
+        struct slice command;
+        struct slice what;
+        more = slice_cut(rest, '\n', &line, &rest);
+        (void)slice_cut(line, '\t', &command, &what); /* without a tab, command is the whole line */
+        if (what.len > 0) {
+            strbuf_printf(out, "  # %.*s\n", (int)what.len, what.p);
+        }
+        strbuf_printf(out, "  %.*s\n", (int)command.len, command.p);
+    } while (more);
+}
+
+void command_help(const struct command *c, struct strbuf *out)
+{
+    strbuf_printf(out, "ambit %s: %s\n\nUsage: ambit %s [OPTION...]%s%s%s\n\n", c->name, c->summary,
+                  c->name, *c->operands ? " " : "", c->operands,
+                  c->takes_command ? " -- COMMAND [ARGUMENT...]" : "");
+    wrap_text(c->about, 0, HELP_WIDTH, out);
+    strbuf_puts(out, "\nOptions:\n");
+    for (const struct arg_option *const *t = c->tables; *t; t++) {
+        args_help(*t, out);
+    }
+    help_examples(c->examples, out);
+}
+
+void command_overview(const struct command *const *commands, struct strbuf *out)
+{
+    strbuf_puts(out, "ambit: a service mesh without sidecars. Label a namespace, and what runs in "
+                     "it speaks mutual TLS.\n\nUsage: ambit COMMAND [OPTION...]\n\nCommands:\n");
+    for (; *commands; commands++) {
+        strbuf_printf(out, "  %-11s %s\n", (*commands)->name, (*commands)->summary);
+    }
+    strbuf_puts(out,
+                "\n`ambit help COMMAND` teaches one, `ambit help CODE` explains a finding such as "
+                "A501, `ambit help codes` lists them.\n"
+                "Exit status: 0 yes or done, 1 no or failed, 2 wrong usage, 3 cannot tell.\n");
+}
+
+void command_help_all(const struct command *const *commands, struct strbuf *out)
+{
+    command_overview(commands, out);
+    for (; *commands; commands++) {
+        strbuf_puts(out, "\n----\n\n");
+        command_help(*commands, out);
+    }
+    strbuf_puts(out, "\n----\n\nFindings:\n");
+    finding_index(out);
+}
+
+/* ---- saying */
+
+struct view_filter view_filter_of(const struct cli *c)
+{
+    return (struct view_filter){.namespace = args_text(&c->args, "namespace"),
+                                .names = c->args.operands,
+                                .name_count = c->args.operand_count};
+}
+
+bool cli_wants_json(const struct cli *c)
+{
+    return strcmp(args_text(&c->args, "output"), "json") == 0;
+}
+
+void cli_print_json(struct cli *c, struct json *take_json)
+{
+    AUTO(json) struct json *j = take_json;
+    AUTO(strbuf) struct strbuf b = {0};
+
+    json_print(j, JSON_PRINT_INDENT, &b);
+    strbuf_putc(&b, '\n');
+    term_out(&c->term, &b);
+}
+
+enum answer cli_fail(struct cli *c, enum answer answer, const char *fix, const char *fmt, ...)
+{
+    AUTO(strbuf) struct strbuf b = {0};
+    va_list ap;
+
+    strbuf_printf(&b, "ambit%s%s: ", c->command ? " " : "", c->command ? c->command->name : "");
+    va_start(ap, fmt);
+    strbuf_vprintf(&b, fmt, ap);
+    va_end(ap);
+    strbuf_putc(&b, '\n');
+    if (fix) {
+        strbuf_printf(&b, "  fix: %s\n", fix);
+    }
+    term_err(&c->term, &b);
+    return answer;
+}
+
+/* Could the question be put at all? */
+static bool was_answered(int code)
+{
+    switch (-code) {
+    case ERR_NOT_FOUND:
+    case ERR_EXISTS:
+    case ERR_CONFLICT:
+    case ERR_DENIED:
+    case ERR_SYNTAX:
+    case ERR_RANGE:
+    case ERR_TOO_LARGE:
+    case ERR_UNSUPPORTED:
+    case ERR_LIMIT:
+        return true;
+    }
+    return false;
+}
+
+enum answer cli_fail_diag(struct cli *c, const char *fix, const struct diag *why)
+{
+    return cli_fail(c, was_answered(why->code) ? ANSWER_NO : ANSWER_UNKNOWN, fix, "%s", why->text);
+}
+
+/* ---- running */
+
+static const struct command *find(const struct command *const *commands, const char *name)
+{
+    for (; *commands; commands++) {
+        if (strcmp((*commands)->name, name) == 0) {
+            return *commands;
+        }
+    }
+    return NULL;
+}
+
+static enum answer unknown_command(struct cli *c, const struct command *const *commands,
+                                   const char *word)
+{
+    const char *best = NULL;
+
+    for (; *commands; commands++) {
+        best = near_best(word, best, (*commands)->name);
+    }
+    if (best) {
+        return cli_fail(c, ANSWER_USAGE, NULL, "no command %s; did you mean %s?", word, best);
+    }
+    return cli_fail(c, ANSWER_USAGE, "ambit help", "no command %s", word);
+}
+
+static enum answer help(struct cli *c, const struct command *const *commands, const char *topic)
+{
+    AUTO(strbuf) struct strbuf b = {0};
+    const struct command *known = topic ? find(commands, topic) : NULL;
+
+    if (!topic) {
+        command_overview(commands, &b);
+    } else if (known) {
+        command_help(known, &b);
+    } else if (strcmp(topic, "all") == 0) {
+        command_help_all(commands, &b);
+    } else if (strcmp(topic, "codes") == 0) {
+        finding_index(&b);
+    } else if (!finding_explain(topic, &b)) {
+        return unknown_command(c, commands, topic);
+    }
+    term_out(&c->term, &b);
+    return ANSWER_YES;
+}
+
+static enum answer check_operands(struct cli *c)
+{
+    const struct command *m = c->command;
+    AUTO(strbuf) struct strbuf fix = {0};
+
+    strbuf_printf(&fix, "ambit help %s", m->name);
+    if (c->args.operand_count < m->operands_min) {
+        return cli_fail(c, ANSWER_USAGE, strbuf_text(&fix), "needs %s", m->operands);
+    }
+    if (c->args.operand_count > m->operands_max) {
+        return cli_fail(c, ANSWER_USAGE, strbuf_text(&fix), "%s is one word too many",
+                        c->args.operands[m->operands_max]);
+    }
+    if (m->takes_command && c->args.rest_count == 0) {
+        return cli_fail(c, ANSWER_USAGE, strbuf_text(&fix), "needs a command behind --");
+    }
+    return ANSWER_YES;
+}
+
+static enum answer run(struct cli *c, int argc, char **argv)
+{
+    const struct command *m = c->command;
+    struct diag why = {0};
+    AUTO(strbuf) struct strbuf fix = {0};
+
+    if (args_parse(&c->args, m->tables, m->takes_command, argc, argv, &why) < 0) {
+        strbuf_printf(&fix, "ambit help %s", m->name);
+        return cli_fail(c, ANSWER_USAGE, strbuf_text(&fix), "%s", why.text);
+    }
+    if (args_has(&c->args, "no-color")) {
+        c->term.out_colour = false;
+        c->term.err_colour = false;
+    }
+    if (args_has(&c->args, "help")) {
+        AUTO(strbuf) struct strbuf b = {0};
+        command_help(m, &b);
+        term_out(&c->term, &b);
+        return ANSWER_YES;
+    }
+    enum answer a = check_operands(c);
+    return a == ANSWER_YES ? m->run(c) : a;
+}
+
+static bool is_help(const char *word)
+{
+    return strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+enum answer command_main(const struct command *const *commands, int argc, char **argv)
+{
+    struct cli c = {0};
+    enum answer a;
+
+    term_init(&c.term, false);
+    if (argc == 0 || is_help(argv[0])) {
+        a = help(&c, commands, argc > 1 ? argv[1] : NULL);
+    } else {
+        c.command = find(commands, strcmp(argv[0], "--version") == 0 ? "version" : argv[0]);
+        a = c.command ? run(&c, argc - 1, argv + 1) : unknown_command(&c, commands, argv[0]);
+    }
+    if (c.term.failure < 0 && a == ANSWER_YES) {
+        return c.term.failure == -EPIPE ? ANSWER_YES
+                                        : cli_fail(&c, ANSWER_UNKNOWN, NULL, "standard output: %s",
+                                                   err_text(c.term.failure));
+    }
+    return a;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a subcommand is: its name, its options and its words of help in one row, and a function that
+ * does it and answers with the exit status. The table of all is main.c's. Commands are short-lived
+ * and may block.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "cli/args.h"
+#include "cli/finding.h"
+#include "cli/term.h"
+
+struct cli;
+struct json;
+
+struct command {
+    const char *name;
+    const char *operands;                   /* "[NAME...]", "" */
+    const char *summary;                    /* one line */
+    const char *about;                      /* what it does and how to read its output; wrapped */
+    const char *examples;                   /* lines "command<TAB>what it does" */
+    const struct arg_option *const *tables; /* NULL-terminated; the common one is among them */
+    unsigned operands_min;
+    unsigned operands_max;
+    bool takes_command; /* what follows "--" is a command line and is needed */
+    enum answer (*run)(struct cli *c);
+};
+
+struct cli {
+    const struct command *command;
+    struct args args;
+    struct term term;
+};
+
+enum { OPERANDS_ANY = 1 << 16 };
+
+/* Tables that commands share. */
+extern const struct arg_option options_common[];  /* help, no-color */
+extern const struct arg_option options_output[];  /* table or JSON */
+extern const struct arg_option options_kube[];    /* how to reach the API */
+extern const struct arg_option options_timeout[]; /* of the API */
+extern const struct arg_option options_node[];    /* which nodes */
+extern const struct arg_option options_proxy[];   /* how to ask their proxies */
+
+/* Runs commands[i] as argv says (without the program's name); the exit status. */
+enum answer command_main(const struct command *const *commands, int argc, char **argv);
+/* Help on one of them, or on all in one text (what docs/cli.md holds). */
+void command_help(const struct command *c, struct strbuf *out);
+void command_overview(const struct command *const *commands, struct strbuf *out);
+void command_help_all(const struct command *const *commands, struct strbuf *out);
+
+bool cli_wants_json(const struct cli *c);
+/* Prints JSON with an end of line to standard output; takes the value. */
+void cli_print_json(struct cli *c, struct json *take_json);
+/* "ambit conns: <sentence>" and "fix: ..." on standard error; fix may be NULL. Returns answer. */
+enum answer cli_fail(struct cli *c, enum answer answer, const char *fix, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+/* The same with why's sentence: "cannot tell" when something could not be reached, else "no". */
+enum answer cli_fail_diag(struct cli *c, const char *fix, const struct diag *why);

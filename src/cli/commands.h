@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every subcommand, and what several of them share. */
+#pragma once
+
+#include "cli/command.h"
+#include "cli/view.h"
+
+extern const struct command cmd_apply;
+extern const struct command cmd_certs;
+extern const struct command cmd_conns;
+extern const struct command cmd_delete;
+extern const struct command cmd_down;
+extern const struct command cmd_get;
+extern const struct command cmd_kubeconfig;
+extern const struct command cmd_label;
+extern const struct command cmd_logs;
+extern const struct command cmd_ps;
+extern const struct command cmd_run;
+extern const struct command cmd_services;
+extern const struct command cmd_status;
+extern const struct command cmd_stop;
+extern const struct command cmd_up;
+extern const struct command cmd_version;
+extern const struct command cmd_workloads;
+
+/* -n NAMESPACE, for views whose operands are names. */
+extern const struct arg_option options_filter[];
+struct view_filter view_filter_of(const struct cli *c);

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/kept.h"
+
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/node_where.h"
+#include "cli/runtime_client.h"
+#include "cli/tcp_sockets.h"
+#include "codec/json.h"
+
+static void set_address(struct json *row, const char *key, const struct endpoint *e)
+{
+    char text[ENDPOINT_TEXT];
+
+    json_set_str(row, key, endpoint_format(e, text));
+}
+
+static struct json *make_row(const struct tcp_socket *s, bool accepted, const char *name,
+                             const char *node)
+{
+    struct json *row = json_new_object();
+    const char *own = accepted ? "destination" : "source";
+    const char *other = accepted ? "source" : "destination";
+
+    json_set_str(row, "secured", "PLAINTEXT");
+    json_set_str(row, "node", node);
+    json_set_str(row, "direction", accepted ? "inbound" : "outbound");
+    json_set_str(row, own, name);
+    set_address(row, other, &s->remote);
+    set_address(row, "source_address", accepted ? &s->remote : &s->local);
+    set_address(row, "destination_address", accepted ? &s->local : &s->remote);
+    json_set_str(row, "note", "older than the mesh");
+    return row;
+}
+
+void kept_of_sockets(const struct tcp_sockets *all, const struct json *workload, const char *node,
+                     struct json *into)
+{
+    AUTO(strbuf) struct strbuf name = {0};
+
+    strbuf_printf(&name, "%s/%s", json_str_at(workload, "namespace", ""),
+                  json_str_at(workload, "name", ""));
+    for (unsigned i = 0; i < all->count; i++) {
+        const struct tcp_socket *s = &all->at[i];
+        if (tcp_socket_is_direct(all, s)) {
+            json_append(into,
+                        make_row(s, tcp_socket_is_accepted(all, s), strbuf_text(&name), node));
+        }
+    }
+}
+
+/* The folder that the agent's socket is in. */
+static void add_netns_path(const struct node_where *n, const struct json *workload,
+                           struct strbuf *out)
+{
+    const char *slash = strrchr(n->runtime, '/');
+
+    strbuf_add(out, n->runtime, slash ? (size_t)(slash - n->runtime) : 0);
+    strbuf_printf(out, "/netns/%s", json_str_at(workload, "uid", ""));
+}
+
+int kept_of_node_blocking(const struct node_where *n, const struct json *workloads,
+                          struct json *into, struct diag *why)
+{
+    for (size_t i = 0; i < json_count(workloads); i++) {
+        const struct json *w = json_item(workloads, i);
+        AUTO(strbuf) struct strbuf path = {0};
+        struct tcp_sockets all;
+        if (strcmp(json_str_at(w, "mesh", ""), "in") != 0) {
+            continue;
+        }
+        add_netns_path(n, w, &path);
+        int r = tcp_sockets_list_blocking(strbuf_text(&path), &all, why);
+        if (r < 0) {
+            return r;
+        }
+        kept_of_sockets(&all, w, n->name, into);
+        tcp_sockets_fini(&all);
+    }
+    return 0;
+}
+
+static int ask_one(const struct cli *c, const struct node_where *n, struct json *into,
+                   struct diag *why)
+{
+    AUTO(json) struct json *answer = NULL;
+    struct json *request = json_new_object();
+
+    json_set_str(request, "op", "ps");
+    int r = runtime_ask_blocking(n->runtime, request, args_ms(&c->args, "timeout"), &answer, why);
+    if (r == -ENOENT) {
+        return 0; /* this node runs no workloads of its own */
+    }
+    return r < 0 ? r : kept_of_node_blocking(n, json_get(answer, "workloads"), into, why);
+}
+
+enum answer kept_of_nodes_blocking(struct cli *c, struct json *into)
+{
+    enum answer answer = ANSWER_YES;
+    struct diag why = {0};
+    struct nodes nodes;
+
+    if (nodes_find_blocking(&c->args, &nodes, &why) < 0) {
+        return ANSWER_UNKNOWN; /* said when the proxies were asked */
+    }
+    for (unsigned i = 0; i < nodes.count; i++) {
+        if (ask_one(c, &nodes.at[i], into, &why) < 0) {
+            answer = cli_fail(c, ANSWER_UNKNOWN, "ambit status",
+                              "node %s: connections older than the mesh: %s", nodes.at[i].name,
+                              why.text);
+        }
+    }
+    nodes_fini(&nodes);
+    return answer;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* "key=value" and "key-", as changes of an object's labels. Pure. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+struct json;
+
+/* A merge patch of the labels: values, and null for what goes. -ERR_SYNTAX. The caller's. */
+MUST_USE int label_change_read(char *const *words, unsigned count, struct json **out,
+                               struct diag *why);
+/* A label that is there with another value; NULL if none. Borrowed from patch. */
+const char *label_change_conflict(const struct json *labels, const struct json *patch);
+/* Would it change anything? */
+bool label_change_is_needed(const struct json *labels, const struct json *patch);

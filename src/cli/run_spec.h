@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What `ambit run` asks of the node agent, out of its options. Pure. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "cli/args.h"
+
+struct json;
+
+extern const struct arg_option options_run_spec[];
+
+/* {"op": "run", "attach": ..., "spec": {...}}; the caller's. -ERR_SYNTAX with a sentence. */
+MUST_USE int run_spec_make(const struct args *a, bool attach, struct json **out, struct diag *why);

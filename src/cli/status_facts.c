@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/status_facts.h"
+
+#include <string.h>
+
+#include "cli/span.h"
+#include "cli/view.h"
+#include "codec/json.h"
+
+/* ---- programs */
+
+static void judge_proxy(const struct node_facts *n, struct findings *f)
+{
+    if (n->proxy_error) {
+        struct finding *x =
+            findings_add(f, FINDING_A101, "the node proxy of %s does not answer", n->name);
+        finding_evidence(x, "%s", n->proxy_error);
+        finding_fix(x, "ambit up");
+    } else if (!n->is_ready) {
+        struct finding *x =
+            findings_add(f, FINDING_A102, "the node proxy of %s is not ready", n->name);
+        finding_evidence(x, "%s", n->ready ? n->ready : "its readiness endpoint does not answer");
+    }
+}
+
+static void judge_control(const struct node_facts *n, struct findings *f)
+{
+    const struct json *control = json_get(n->dump, "controlPlane");
+
+    if (!control || json_bool_at(control, "connected", false)) {
+        return; /* a proxy of another make does not say */
+    }
+    struct finding *x = findings_add(
+        f, FINDING_A103, "%s is not connected to its control plane; it goes on with what it knows",
+        n->name);
+    finding_evidence(x, "%s: %s", json_str_at(n->dump, "config.xdsAddress", ""),
+                     json_str_at(control, "error", "no connection"));
+}
+
+static void judge_agent(const struct node_facts *n, struct findings *f)
+{
+    if (n->agent_error) {
+        struct finding *x =
+            findings_add(f, FINDING_A104, "the node agent of %s does not answer", n->name);
+        finding_evidence(x, "%s", n->agent_error);
+        finding_fix(x, "ambit up");
+    } else if (n->agent && !json_bool_at(n->agent, "ready", false)) {
+        struct finding *x =
+            findings_add(f, FINDING_A105, "the node agent of %s is not ready", n->name);
+        finding_evidence(x, "%lld node proxies are connected to it",
+                         (long long)json_int_at(n->agent, "proxies", 0));
+    }
+}
+
+/* ---- workloads */
+
+static void judge_workloads(const struct node_facts *n, struct findings *f,
+                            struct status_counts *counts)
+{
+    struct finding *x = NULL;
+    struct json_iter it = {0};
+    unsigned pending = 0;
+
+    while (json_each(json_get(n->dump, "workloadState"), &it)) {
+        if (strcmp(json_str_at(it.value, "state", ""), "Up") == 0) {
+            counts->workloads++;
+            continue;
+        }
+        pending++;
+        if (!x) {
+            x = findings_add(f, FINDING_A201, "workloads of %s are pending", n->name);
+            finding_fix(x, "ambit workloads --node %s", n->name);
+        }
+        finding_evidence(x, "%s/%s", json_str_at(it.value, "info.namespace", ""),
+                         json_str_at(it.value, "info.name", ""));
+    }
+    counts->pending += pending;
+}
+
+static void judge_local(const struct node_facts *n, struct findings *f)
+{
+    for (size_t i = 0; i < json_count(n->local); i++) {
+        const struct json *w = json_item(n->local, i);
+        const char *trouble = json_str_at(w, "trouble", "");
+        if (*trouble) {
+            struct finding *x =
+                findings_add(f, FINDING_A202, "%s/%s has trouble (state %s, mesh %s)",
+                             json_str_at(w, "namespace", ""), json_str_at(w, "name", ""),
+                             json_str_at(w, "state", "unknown"), json_str_at(w, "mesh", "unknown"));
+            finding_evidence(x, "%s", trouble);
+        }
+    }
+}
+
+/* ---- policies */
+
+static void judge_policies(const struct node_facts *n, struct findings *f)
+{
+    AUTO(json) struct json *rows = json_new_array();
+
+    view_policies(n->dump, rows);
+    for (size_t i = 0; i < json_count(rows); i++) {
+        const struct json *p = json_item(rows, i);
+        if (strcmp(json_str_at(p, "state", ""), "ok") != 0) {
+            struct finding *x =
+                findings_add(f, FINDING_A301, "policy %s/%s is broken on %s: its workloads deny",
+                             json_str_at(p, "namespace", ""), json_str_at(p, "name", ""), n->name);
+            finding_fix(x, "ambit get authorizationpolicy %s -n %s -o yaml",
+                        json_str_at(p, "name", ""), json_str_at(p, "namespace", ""));
+        }
+    }
+}
+
+/* "namespace/name" of every policy the node has. */
+static struct json *policy_names(const struct json *dump)
+{
+    const struct json *all = json_get(dump, "policies");
+    struct json *names = json_new_object();
+    AUTO(strbuf) struct strbuf key = {0};
+
+    for (size_t i = 0; i < json_count(all); i++) {
+        strbuf_clear(&key);
+        strbuf_printf(&key, "%s/%s", json_str_at(json_item(all, i), "namespace", ""),
+                      json_str_at(json_item(all, i), "name", ""));
+        json_set_bool(names, strbuf_text(&key), true);
+    }
+    return names;
+}
+
+static void judge_names(const struct node_facts *n, struct findings *f)
+{
+    AUTO(json) struct json *known = policy_names(n->dump);
+    AUTO(json) struct json *missing = json_new_object();
+    const struct json *workloads = json_get(n->dump, "workloads");
+
+    for (size_t i = 0; i < json_count(workloads); i++) {
+        const struct json *named = json_get(json_item(workloads, i), "authorizationPolicies");
+        for (size_t k = 0; k < json_count(named); k++) {
+            const char *name = json_str(json_item(named, k), "");
+            if (!json_get(known, name)) {
+                json_set_str(missing, name, json_str_at(json_item(workloads, i), "name", ""));
+            }
+        }
+    }
+    struct json_iter it = {0};
+    while (json_each(missing, &it)) {
+        struct finding *x =
+            findings_add(f, FINDING_A302, "policy %s is not known to %s", it.key, n->name);
+        finding_evidence(x, "workload %s names it and denies until it comes",
+                         json_str(it.value, ""));
+    }
+}
+
+/* ---- certificates */
+
+static void judge_cert(const struct json *row, struct findings *f)
+{
+    const char *verdict = json_str_at(row, "verdict", "");
+    const char *identity = json_str_at(row, "identity", "");
+    bool root = strcmp(json_str_at(row, "kind", ""), "root") == 0;
+    AUTO(strbuf) struct strbuf left = {0};
+
+    span_print(json_int_at(row, "left_s", 0), &left);
+    if (strcmp(verdict, "near its end") == 0) {
+        struct finding *x = findings_add(
+            f, root ? FINDING_A403 : FINDING_A402, "%s of %s ends in %s",
+            root ? "a root certificate" : "the certificate", identity, strbuf_text(&left));
+        finding_evidence(x, "on node %s, valid until %s", json_str_at(row, "node", ""),
+                         json_str_at(row, "not_after", ""));
+        finding_fix(x, "ambit certs");
+    } else if (strcmp(verdict, "valid") != 0) {
+        struct finding *x = findings_add(
+            f, FINDING_A401, "the %s certificate of %s %s", json_str_at(row, "kind", ""), identity,
+            strcmp(verdict, "expired") == 0 ? "has expired" : "is missing");
+        finding_evidence(x, "on node %s: %s", json_str_at(row, "node", ""),
+                         json_str_at(row, "state", ""));
+        finding_fix(x, "ambit certs");
+    }
+}
+
+/* One that is being fetched for the first time is no problem: its connections wait. */
+static bool is_being_fetched(const struct json *row)
+{
+    return strcmp(json_str_at(row, "verdict", ""), "missing") == 0 &&
+           strncmp(json_str_at(row, "state", ""), "Initializing", 12) == 0;
+}
+
+static void judge_certs(const struct node_facts *n, int64_t now_s, struct findings *f)
+{
+    AUTO(json) struct json *rows = json_new_array();
+
+    view_certs(n->dump, n->name, now_s, rows);
+    for (size_t i = 0; i < json_count(rows); i++) {
+        if (!is_being_fetched(json_item(rows, i))) {
+            judge_cert(json_item(rows, i), f);
+        }
+    }
+}
+
+/* ---- connections */
+
+static void judge_open(const struct node_facts *n, struct json *plain, struct status_counts *counts)
+{
+    AUTO(json) struct json *rows = json_new_array();
+
+    view_access(n->open, n->name, rows);
+    for (size_t i = 0; i < json_count(rows); i++) {
+        if (strcmp(json_str_at(json_item(rows, i), "secured", ""), "mTLS") == 0) {
+            counts->mtls++;
+        } else {
+            json_append(plain, json_ref(json_item(rows, i)));
+        }
+    }
+    for (size_t i = 0; i < json_count(n->kept); i++) {
+        json_append(plain, json_ref(json_item(n->kept, i)));
+    }
+}
+
+static void judge_connections(const struct node_facts *n, struct findings *f,
+                              struct status_counts *counts)
+{
+    AUTO(json) struct json *plain = json_new_array();
+
+    judge_open(n, plain, counts);
+    counts->plain += (unsigned)json_count(plain);
+    if (json_count(plain) == 0) {
+        return;
+    }
+    struct finding *x = findings_add(f, FINDING_A501, "%zu connections of %s run in plaintext",
+                                     json_count(plain), n->name);
+    finding_fix(x, "ambit conns --plain --node %s", n->name);
+    for (size_t i = 0; i < json_count(plain); i++) {
+        const struct json *row = json_item(plain, i);
+        const char *note = json_str_at(row, "note", "");
+        finding_evidence(x, "%s (%s) -> %s (%s), %s%s%s", json_str_at(row, "source", ""),
+                         json_str_at(row, "source_address", ""),
+                         json_str_at(row, "destination", ""),
+                         json_str_at(row, "destination_address", ""),
+                         json_str_at(row, "direction", ""), *note ? ", " : "", note);
+    }
+}
+
+void status_of_node(const struct node_facts *n, int64_t now_s, struct findings *f,
+                    struct status_counts *counts)
+{
+    counts->nodes++;
+    counts->nodes_answering += n->proxy_error == NULL;
+    judge_proxy(n, f);
+    judge_agent(n, f);
+    judge_local(n, f);
+    judge_connections(n, f, counts);
+    if (!n->dump) {
+        return;
+    }
+    judge_control(n, f);
+    judge_workloads(n, f, counts);
+    judge_policies(n, f);
+    judge_names(n, f);
+    judge_certs(n, now_s, f);
+}
+
+/* ---- the API's objects */
+
+static void judge_condition(const struct json *policy, const struct json *condition,
+                            struct findings *f)
+{
+    const char *status = json_str_at(condition, "status", "");
+    const char *reason = json_str_at(condition, "reason", "");
+
+    if (strcmp(status, "False") != 0 && strcmp(reason, "PartiallyInvalid") != 0) {
+        return;
+    }
+    const char *ns = json_str_at(policy, "metadata.namespace", "");
+    const char *name = json_str_at(policy, "metadata.name", "");
+    struct finding *x = findings_add(f, FINDING_A303, "policy %s/%s: %s is %s (%s)", ns, name,
+                                     json_str_at(condition, "type", ""), status, reason);
+    finding_evidence(x, "%s", json_str_at(condition, "message", ""));
+    finding_fix(x, "ambit get authorizationpolicy %s -n %s -o yaml", name, ns);
+}
+
+void status_of_policies(const struct json *items, struct findings *f)
+{
+    for (size_t i = 0; i < json_count(items); i++) {
+        const struct json *conditions = json_at(json_item(items, i), "status.conditions");
+        for (size_t k = 0; k < json_count(conditions); k++) {
+            judge_condition(json_item(items, i), json_item(conditions, k), f);
+        }
+    }
+}
+
+/* ---- the sentence */
+
+static const char *plural(unsigned n)
+{
+    return n == 1 ? "" : "s";
+}
+
+static void say_connections(const struct status_counts *c, struct strbuf *out)
+{
+    unsigned all = c->mtls + c->plain;
+
+    if (c->plain > 0) {
+        strbuf_printf(out, "; %u of %u open connections in PLAINTEXT", c->plain, all);
+    } else if (all == 0) {
+        strbuf_puts(out, "; no open connection");
+    } else {
+        strbuf_printf(out, "; %u open connection%s, %s", all, plural(all),
+                      all == 1 ? "mutual TLS" : "all mutual TLS");
+    }
+}
+
+void status_sentence(const struct status_counts *c, struct strbuf *out)
+{
+    if (c->nodes_answering == 0) {
+        strbuf_printf(out, "no node proxy answers (%u asked)", c->nodes);
+        return;
+    }
+    strbuf_printf(out, "%u workload%s captured on %u node%s", c->workloads, plural(c->workloads),
+                  c->nodes_answering, plural(c->nodes_answering));
+    if (c->pending > 0) {
+        strbuf_printf(out, ", %u pending", c->pending);
+    }
+    say_connections(c, out);
+    if (c->nodes_answering < c->nodes) {
+        strbuf_printf(out, "; %u of %u nodes do not answer", c->nodes - c->nodes_answering,
+                      c->nodes);
+    }
+}
+
+struct json *status_counts_to_json(const struct status_counts *c)
+{
+    struct json *j = json_new_object();
+
+    json_set_int(j, "nodes", c->nodes);
+    json_set_int(j, "nodes_answering", c->nodes_answering);
+    json_set_int(j, "workloads", c->workloads);
+    json_set_int(j, "pending", c->pending);
+    json_set_int(j, "connections_mtls", c->mtls);
+    json_set_int(j, "connections_plaintext", c->plain);
+    return j;
+}

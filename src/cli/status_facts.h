@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From what nodes and the API have said to findings: the judgement of `ambit status`, without asking
+ * anybody. Pure.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cli/finding.h"
+
+struct json;
+
+/* What was heard of one node; NULL where nobody answered. */
+struct node_facts {
+    const char *name;
+    const struct json *dump;  /* /config_dump */
+    const struct json *open;  /* /access/open */
+    const struct json *agent; /* the agent's status */
+    const struct json *local; /* the agent's workloads */
+    const struct json *kept;  /* rows of connections older than the mesh */
+    const char *ready;        /* what readiness says */
+    bool is_ready;
+    const char *proxy_error; /* why the proxy did not answer; NULL = it did */
+    const char *agent_error; /* likewise; also NULL when there is no agent's socket */
+};
+
+struct status_counts {
+    unsigned nodes;
+    unsigned nodes_answering;
+    unsigned workloads; /* captured */
+    unsigned pending;
+    unsigned mtls;
+    unsigned plain;
+};
+
+/* One node after the other; findings about the same thing are not repeated for each. */
+void status_of_node(const struct node_facts *n, int64_t now_s, struct findings *f,
+                    struct status_counts *counts);
+/* Objects of the API: AuthorizationPolicies with conditions that are not good. */
+void status_of_policies(const struct json *items, struct findings *f);
+/* "3 workloads on 2 nodes are in the mesh; 14 connections, all mutual TLS". */
+void status_sentence(const struct status_counts *c, struct strbuf *out);
+struct json *status_counts_to_json(const struct status_counts *c);

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/yaml_print.h"
+
+#include <ctype.h>
+#include <strings.h>
+
+#include "codec/json.h"
+
+enum { PLAIN_MAX = 200 };
+
+/* Words that YAML 1.1 takes for something else than text. */
+static bool is_word_of_yaml(const char *s)
+{
+    static const char *const words[] = {"y",  "yes", "n",    "no", "true", "false",
+                                        "on", "off", "null", "~",  ".inf", ".nan"};
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (strcasecmp(s, words[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Letters first, then what has no meaning to YAML anywhere: everything else is quoted. */
+static bool is_plain(const char *s)
+{
+    size_t len = strlen(s);
+
+    if (len == 0 || len > PLAIN_MAX || !(isalpha((unsigned char)s[0]) || s[0] == '/') ||
+        is_word_of_yaml(s)) {
+        return false;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (!isalnum((unsigned char)s[i]) && !strchr("-_./", s[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void put_text(const char *s, struct strbuf *out)
+{
+    if (is_plain(s)) {
+        strbuf_puts(out, s);
+        return;
+    }
+    AUTO(json) struct json *j = json_new_str(s);
+    json_print(j, 0, out); /* JSON's quoting is YAML's */
+}
+
+static bool is_empty_or_scalar(const struct json *j)
+{
+    return json_count(j) == 0;
+}
+
+static void put_scalar(const struct json *j, struct strbuf *out)
+{
+    if (json_kind(j) == JSON_KIND_STRING) {
+        put_text(json_str(j, ""), out);
+    } else {
+        json_print(j, 0, out);
+    }
+    strbuf_putc(out, '\n');
+}
+
+static void put_value(const struct json *j, unsigned indent, bool in_line, struct strbuf *out);
+
+/* What stands behind "key:" or "-". */
+static void put_object(const struct json *j, unsigned indent, bool in_line, struct strbuf *out)
+{
+    struct json_iter it = {0};
+
+    while (json_each(j, &it)) {
+        strbuf_printf(out, "%*s", in_line ? 0 : (int)indent, "");
+        in_line = false;
+        put_text(it.key, out);
+        strbuf_putc(out, ':');
+        if (is_empty_or_scalar(it.value)) {
+            strbuf_putc(out, ' ');
+            put_scalar(it.value, out);
+        } else {
+            strbuf_putc(out, '\n');
+            put_value(it.value, json_is_arr(it.value) ? indent : indent + 2, false, out);
+        }
+    }
+}
+
+static void put_value(const struct json *j, unsigned indent, bool in_line, struct strbuf *out)
+{
+    if (is_empty_or_scalar(j)) {
+        strbuf_printf(out, "%*s", in_line ? 0 : (int)indent, "");
+        put_scalar(j, out);
+        return;
+    }
+    if (json_is_obj(j)) {
+        put_object(j, indent, in_line, out);
+        return;
+    }
+    for (size_t i = 0; i < json_count(j); i++) {
+        strbuf_printf(out, "%*s- ", in_line ? 0 : (int)indent, "");
+        in_line = false;
+        put_value(json_item(j, i), indent + 2, true, out);
+    }
+}
+
+void yaml_print(const struct json *j, struct strbuf *out)
+{
+    put_value(j, 0, false, out);
+}
