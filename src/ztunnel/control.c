@@ -69,7 +69,7 @@ struct control {
     struct zds_client *zds;
     struct readiness *readiness;
     struct admin *admin;
-    struct gather_source *connections; /* one a plane */
+    struct gather_source *gathered; /* one a plane, for each page in plane_pages */
 };
 
 static const char state_manager[] = "state manager";
@@ -205,6 +205,24 @@ static void run(struct task *t, unsigned why)
 
 /* ---- pages */
 
+/* Ours: contract 9.6 has nothing of the kind. */
+static struct json *control_plane_json(const struct ads_client *ads)
+{
+    const struct ads_stats *stats = ads_client_stats(ads);
+    struct json *o = json_new_object();
+
+    json_set_bool(o, "connected", stats->connected);
+    json_set_bool(o, "synced", ads_client_is_synced(ads));
+    json_set_int(o, "rejected", (int64_t)stats->rejected);
+    if (stats->last_error.code < 0) {
+        json_set_str(o, "error", stats->last_error.text);
+    }
+    if (stats->last_nack.code < 0) {
+        json_set_str(o, "refusal", stats->last_nack.text);
+    }
+    return o;
+}
+
 /* The pods' entries get the connections that the planes have told of. */
 static void add_connections(struct json *states, const struct json *told)
 {
@@ -241,6 +259,7 @@ static void compose_dump(void *arg, const struct strbuf *gathered, struct strbuf
     json_set(all, "config", dump_config(c->config));
     json_set(all, "version", dump_version(c->config));
     json_set(all, "workloadState", states);
+    json_set(all, "controlPlane", control_plane_json(c->ads));
     json_set(all, "stagedServices", json_new_object());
     json_print(all, JSON_PRINT_SORTED | JSON_PRINT_INDENT, out);
 }
@@ -266,6 +285,32 @@ static void render_connections(void *arg, struct strbuf *out)
         }
     }
 }
+
+static void render_open(void *arg, struct strbuf *out)
+{
+    recorder_write_open(((const struct plane *)arg)->recorder, out);
+}
+
+static void render_recent(void *arg, struct strbuf *out)
+{
+    recorder_write_recent(((const struct plane *)arg)->recorder, out);
+}
+
+static void render_edges(void *arg, struct strbuf *out)
+{
+    recorder_write_edges(((const struct plane *)arg)->recorder, out);
+}
+
+static const struct plane_page { /* gathered from all planes */
+    const char *path;
+    const char *what;
+    void (*render)(void *arg, struct strbuf *out);
+} plane_pages[] = {
+    {"/connections", "list the connections that are open now", render_connections},
+    {"/access/open", "access records of the connections that are open now", render_open},
+    {"/access/recent", "access records of the latest connections that have ended", render_recent},
+    {"/access/edges", "who talked to whom, how often, how it ended", render_edges},
+};
 
 /* ---- building: each returns 0 or an error with why filled */
 
@@ -441,6 +486,25 @@ static int build_doors(struct control *c, struct diag *why)
     return 0;
 }
 
+static void build_plane_pages(struct control *c)
+{
+    struct gather_source *next = mem_array(ARRAY_LEN(plane_pages) * c->plane_count, sizeof(*next));
+
+    c->gathered = next;
+    for (size_t k = 0; k < ARRAY_LEN(plane_pages); k++) {
+        struct admin_page page = {.path = plane_pages[k].path,
+                                  .what = plane_pages[k].what,
+                                  .content_type = "application/json",
+                                  .sources = next,
+                                  .source_count = c->plane_count};
+        for (unsigned i = 0; i < c->plane_count; i++) {
+            *next++ =
+                (struct gather_source){c->plane_loops[i], plane_pages[k].render, c->planes[i]};
+        }
+        admin_page(c->admin, &page);
+    }
+}
+
 static int build_admin(struct control *c, struct diag *why)
 {
     struct admin_options o = {.title = "ambit-ztunnel",
@@ -455,19 +519,9 @@ static int build_admin(struct control *c, struct diag *why)
                               .compose = compose_dump,
                               .arg = c};
 
-    c->connections = mem_array(c->plane_count, sizeof(*c->connections));
     c->admin = admin_new(c->loop, &o);
-    for (unsigned i = 0; i < c->plane_count; i++) {
-        c->connections[i] =
-            (struct gather_source){c->plane_loops[i], render_connections, c->planes[i]};
-    }
-    struct admin_page connections = {.path = "/connections",
-                                     .what = "list the connections that are open now",
-                                     .content_type = "application/json",
-                                     .sources = c->connections,
-                                     .source_count = c->plane_count};
-    admin_page(c->admin, &connections);
-    dump.sources = c->connections;
+    build_plane_pages(c);
+    dump.sources = c->gathered; /* those of the first page, the connections */
     dump.source_count = c->plane_count;
     if (c->ads) {
         admin_page(c->admin, &dump);
@@ -548,7 +602,7 @@ void control_free(struct control *c)
     for (unsigned i = 0; i < c->config->workers && c->workers; i++) {
         worker_free(c->workers[i]);
     }
-    mem_free(c->connections);
+    mem_free(c->gathered);
     mem_free(c->worlds);
     mem_free(c->plane_loops);
     mem_free(c->workers);
