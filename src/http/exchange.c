@@ -34,6 +34,7 @@ enum reply_step { REPLY_BODY, REPLY_END, REPLY_FLUSH, REPLY_DONE };
 struct reply {
     struct task task;
     struct timer stall;
+    struct loop_orphan orphan;
     struct exchange *x;
     struct strbuf body;
     size_t at;
@@ -42,6 +43,7 @@ struct reply {
 
 static void finish(struct reply *p, int why)
 {
+    loop_orphan_remove(&p->orphan);
     timer_clear(&p->stall);
     task_fini(&p->task);
     exchange_close(p->x, why);
@@ -99,6 +101,11 @@ static void run(struct task *t, unsigned why)
     }
 }
 
+static void end(struct loop_orphan *o)
+{
+    finish(container_of(o, struct reply, orphan), -ERR_CANCELLED);
+}
+
 static int send_head(struct exchange *x, const struct message *head, size_t length)
 {
     AUTO(message) struct message m = {.status = head->status};
@@ -124,6 +131,8 @@ void exchange_reply(struct loop *l, struct exchange *take_x, const struct messag
     }
     struct reply *p = mem_new(struct reply);
     task_init(&p->task, l, "reply", run);
+    p->orphan.end = end;
+    loop_orphan_add(l, &p->orphan);
     p->x = take_x;
     p->body = *take_body;
     *take_body = (struct strbuf){.limit = take_body->limit};

@@ -418,9 +418,10 @@ static void forget_input(struct h2_exchange *x)
     }
 }
 
-static bool is_answered(const struct h2_exchange *x)
+/* All of it was sent, or will be if its owner does not give it up. */
+static bool is_answered(const struct h2_exchange *x, int why)
 {
-    return x->send == H2_SEND_ENDING || x->send == H2_SEND_ENDED;
+    return x->send == H2_SEND_ENDED || (x->send == H2_SEND_ENDING && why == 0);
 }
 
 /* Lets go of a stream that nobody owns any more: what was promised still leaves. */
@@ -462,7 +463,7 @@ static void x_close(struct stream *st, int why)
     }
     forget_input(x);
     /* A client that closes has no use for the rest of the response; a server's answer must arrive. */
-    bool stays = is_answered(x) && (s->role == H2_SERVER || x->recv == H2_RECV_ENDED);
+    bool stays = is_answered(x, why) && (s->role == H2_SERVER || x->recv == H2_RECV_ENDED);
     if (stays) {
         leave(x);
         return;

@@ -233,6 +233,12 @@ def cut(c, n, sock):
     c.send_headers(n, [("grpc-status", "0")], end_stream=True)
 
 
+def cut_in_prefix(c, n, sock):
+    c.send_headers(n, OK)
+    c.send_data(n, b"\0\0")
+    c.send_headers(n, [("grpc-status", "0")], end_stream=True)
+
+
 def too_large(c, n, sock):
     c.send_headers(n, OK)
     c.send_data(n, struct.pack(">BI", 0, (200 << 20) + 1))
@@ -254,7 +260,7 @@ E = h2.errors.ErrorCodes
 
 
 @pytest.mark.parametrize("answer, code", [
-    (trailers_only, 5), (no_status, 13), (compressed, 12), (cut, 13), (too_large, 8),
+    (trailers_only, 5), (no_status, 13), (compressed, 12), (cut, 13), (cut_in_prefix, 13), (too_large, 8),
     (http_status(401), 16), (http_status(403), 7), (http_status(404), 12), (http_status(503), 14), (http_status(500), 2),
     (reset(E.REFUSED_STREAM), 14), (reset(E.CANCEL), 1), (reset(E.ENHANCE_YOUR_CALM), 8), (reset(E.INTERNAL_ERROR), 13),
     (hang_up, 14),

@@ -388,6 +388,19 @@ TEST(a_trickled_head_does_not_extend_its_deadline)
     CHECK(rig_stop(&g));
 }
 
+TEST(a_head_that_began_behind_another_request_has_its_deadline)
+{
+    struct rig g;
+
+    PLAY(&g, "GET /echo HTTP/1.1\r\nHost: a\r\n\r\nGET /sl");
+    CHECK(wire_has(&g.client, "GET /echo "));
+    loop_advance(g.loop, 10100);
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.client, "HTTP/1.1 408 "));
+    CHECK(g.client.ended);
+    CHECK(rig_stop(&g));
+}
+
 TEST(a_watch_stays_open_and_ends_when_told)
 {
     struct rig g;

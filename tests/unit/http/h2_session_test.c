@@ -155,6 +155,23 @@ TEST(a_stalled_stream_holds_its_window_and_not_its_siblings)
     CHECK(rig_stop(&g));
 }
 
+TEST(an_answer_that_nobody_takes_is_given_up)
+{
+    struct rig g;
+
+    rig_start(&g);
+    call_with(&g, 0, "GET", "/big", NULL);
+    g.call[0].stopped = true;
+    CHECK(settle(g.loop));
+    loop_advance(g.loop, EXCHANGE_REPLY_STALL_MS + 100);
+    CHECK(settle(g.loop));
+    CHECK_INT(h2_session_stats(g.server).streams, 0);
+    caller_go_on(&g.call[0]);
+    CHECK(settle(g.loop));
+    CHECK_INT(g.call[0].result, -ERR_H2_RESET);
+    CHECK(rig_stop(&g));
+}
+
 TEST(more_streams_than_allowed_wait_with_the_caller)
 {
     struct h2_options o = {.streams_max = 2};
@@ -673,6 +690,23 @@ TEST(another_protocol_is_no_preface)
     CHECK(raw_play(&w));
     CHECK_INT(w.app.result, -ERR_H2_PROTOCOL);
     CHECK(raw_stop(&w));
+}
+
+TEST(a_peer_that_ends_amid_a_stream_has_not_ended_well)
+{
+    for (int open = 0; open < 2; open++) {
+        struct raw w;
+        raw_start(&w, 4096);
+        preface(&w.script);
+        if (open) {
+            frame(&w.script, 1, 4, 1, get_watch, sizeof(get_watch) - 1);
+        }
+        w.peer.shut_after = true;
+        CHECK(raw_play(&w));
+        CHECK(w.app.over);
+        CHECK_INT(w.app.result, open ? -ERR_TRUNCATED : 0);
+        CHECK(raw_stop(&w));
+    }
 }
 
 TEST(a_silent_peer_is_let_go)

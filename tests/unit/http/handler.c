@@ -191,7 +191,8 @@ static int handle(struct handling *g)
         return do_big(g);
     }
     if (slice_is(path, "/split")) {
-        return send_head(g, "x-bad", "a\r\nb: c");
+        int r = g->phase++ == 0 ? send_head(g, "x-bad", "a\r\nb: c") : 0;
+        return r < 0 ? r : -EAGAIN;
     }
     if (slice_is(path, "/drop")) {
         return -ERR_UNAVAILABLE;
