@@ -75,13 +75,23 @@ static int get_queue(struct blob *b, struct channel *ch)
     return 0;
 }
 
-static bool is_sane(const struct channel *ch, bool attached)
+/* The states that channel.c can have reached. */
+static bool is_sane_attached(const struct channel *ch)
 {
-    if (attached) {
-        return (ch->step == CHANNEL_OPEN || (ch->step == CHANNEL_ASKED && ch->dial)) &&
-               ch->failure == 0 && ch->id != 0 && ch->id <= FRAME_ID_MAX;
-    }
-    return ch->step == CHANNEL_OVER && ch->failure <= 0 && (ch->failure < 0 || ch->remote_ended);
+    bool opened = ch->step == CHANNEL_OPEN;
+    bool asked = ch->step == CHANNEL_ASKED && ch->dial && !ch->remote_ended && !ch->local_ended;
+    int64_t promised = (int64_t)ch->recv_window + ch->owed + (int64_t)ch->rx.bytes;
+
+    return (opened || asked) && promised <= FRAME_WINDOW_MAX && ch->failure == 0 && ch->id != 0 &&
+           ch->id <= FRAME_ID_MAX && !ch->released && !(ch->remote_ended && ch->local_ended);
+}
+
+static bool is_sane_alone(const struct channel *ch)
+{
+    bool failed = ch->failure < 0 && (ch->remote_ended || !ch->released);
+    bool ended = ch->failure == 0 && ch->remote_ended && ch->local_ended;
+
+    return ch->step == CHANNEL_OVER && (failed || ended);
 }
 
 /* The fields in put_channel's order. */
@@ -141,7 +151,7 @@ int hbone_stream_import(struct hbone_loop *l, const void *blob, size_t len, stru
     }
     struct channel *ch = channel_new(l, budget ? budget : l->budget);
     r = get_channel(&b, ch);
-    if (r == 0 && (b.left > 0 || !is_sane(ch, false))) {
+    if (r == 0 && (b.left > 0 || !is_sane_alone(ch))) {
         r = -ERR_SYNTAX;
     }
     if (r < 0) {
@@ -194,6 +204,7 @@ static void put_flow(struct bytes *out, int *r, const struct tunnel *t)
     blob_put_u32(out, r, t->peer.streams);
     blob_put_u32(out, r, t->peer.table);
     blob_put_u32(out, r, t->peer.no_table_due);
+    blob_put_u32(out, r, t->peer.no_priorities);
     blob_put_u32(out, r, t->peer.seen);
     blob_put_u32(out, r, t->window_acked);
     blob_put_u32(out, r, t->window_sent);
@@ -218,6 +229,7 @@ static void get_flow(struct blob *b, struct tunnel *t)
     t->peer.streams = blob_get_u32(b);
     t->peer.table = blob_get_u32(b);
     t->peer.no_table_due = blob_get_bool(b);
+    t->peer.no_priorities = blob_get_bool(b);
     t->peer.seen = blob_get_bool(b);
     t->window_acked = blob_get_u32(b);
     t->window_sent = blob_get_u32(b);
@@ -232,6 +244,7 @@ static void get_flow(struct blob *b, struct tunnel *t)
     t->settings_out = blob_get_bool(b);
     t->granted = blob_get_bool(b);
     t->full = blob_get_bool(b);
+    b->bad |= (int64_t)t->recv_window + t->owed > FRAME_WINDOW_MAX;
     b->bad |= t->drain > DRAIN_FINAL || t->peer.frame_size < FRAME_SIZE_DEFAULT ||
               t->peer.window > FRAME_WINDOW_MAX || t->peer.new_window > FRAME_WINDOW_MAX ||
               t->window_acked > FRAME_WINDOW_MAX || t->window_sent > FRAME_WINDOW_MAX;
@@ -387,7 +400,7 @@ static int get_channels(struct blob *b, struct tunnel *t, struct hbone_handed *h
         struct channel *ch = channel_new(t->home, t->budget);
         int r = get_channel(b, ch);
 
-        if (r == 0 && (!is_sane(ch, true) || tunnel_find(t, ch->id))) {
+        if (r == 0 && (!is_sane_attached(ch) || tunnel_find(t, ch->id))) {
             r = -ERR_SYNTAX;
         }
         if (r < 0) {

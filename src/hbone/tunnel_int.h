@@ -83,7 +83,8 @@ struct peer_settings {
     uint32_t streams;  /* UINT32_MAX until said */
     uint32_t table;    /* what the peer thinks our dynamic table may hold */
     bool no_table_due; /* the next block has to give the table up */
-    bool seen;         /* a whole SETTINGS frame */
+    bool no_priorities;
+    bool seen; /* a whole SETTINGS frame */
 };
 
 struct channel;

@@ -226,6 +226,15 @@ static void apply_table_size(struct peer_settings *peer, uint32_t size)
     }
 }
 
+/* Fixed by the first SETTINGS (RFC 9218 2.1). */
+static bool take_no_priorities(struct peer_settings *peer, uint32_t value)
+{
+    if (!peer->seen) {
+        peer->no_priorities = value == 1;
+    }
+    return value <= 1 && peer->no_priorities == (value == 1);
+}
+
 /* What the recorded peer calls PROTOCOL_ERROR, whatever RFC 9113 6.5.2 says. */
 static bool take_setting(struct peer_settings *peer, uint16_t id, uint32_t value)
 {
@@ -235,8 +244,9 @@ static bool take_setting(struct peer_settings *peer, uint16_t id, uint32_t value
         return true;
     case SETTING_ENABLE_PUSH:
     case SETTING_ENABLE_CONNECT_PROTOCOL:
-    case SETTING_NO_PRIORITIES:
         return value <= 1;
+    case SETTING_NO_PRIORITIES:
+        return take_no_priorities(peer, value);
     case SETTING_MAX_CONCURRENT_STREAMS:
         peer->streams = value;
         return true;
@@ -409,8 +419,7 @@ static void on_goaway(struct tunnel *t, const struct frame *f)
     if (t->role == HBONE_SERVER) {
         return;
     }
-    map_for_each(node, &t->streams)
-    {
+    map_for_each (node, &t->streams) {
         struct channel *ch = container_of(node, struct channel, in_tunnel);
 
         if (ch->id > t->peer_last) {

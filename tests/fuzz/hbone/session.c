@@ -5,7 +5,8 @@
  * fields and the same data. The first input byte chooses the role and the portions of reading.
  *
  * Where recordings of the real proxy are milder than nghttp2 they win, and the oracle looks away:
- * priorities, frames for streams that have ended, a CONNECT without :authority.
+ * priorities, frames for streams that have ended, ENABLE_PUSH of a server, a CONNECT without
+ * :authority.
  */
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
@@ -201,7 +202,7 @@ struct theirs {
     nghttp2_session *session;
     struct side seen;
     bool broken;
-    bool unsure;  /* a stream was refused on grounds of its own: stop comparing streams */
+    bool unsure; /* a stream was refused on grounds of its own: stop comparing streams */
 };
 
 static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *name,
@@ -305,6 +306,9 @@ static bool is_milder(const uint8_t *p, size_t len, bool preface)
         }
         if ((e == FRAME_BLOCK_BEGIN || e == FRAME_IGNORED) && f.self) {
             return true; /* depends on itself */
+        }
+        if (e == FRAME_ONE_SETTING && !preface && f.id == SETTING_ENABLE_PUSH) {
+            return true; /* of a server */
         }
         for (unsigned i = 0; i < count; i++) {
             if (ended[i] == f.stream && (e == FRAME_DATA_BEGIN || e == FRAME_BLOCK_BEGIN)) {
