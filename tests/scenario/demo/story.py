@@ -1,0 +1,406 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The story that is told: applications talk in the clear, their namespace joins the mesh, a policy comes and goes, the
+namespace leaves. Every sentence of it is checked."""
+import contextlib
+import os
+import re
+import secrets
+import time
+
+from demo import inventory
+from demo.applications import Mariadb, NAMESPACE, Nginx, Redis, address_of, curl, mariadb, redis_cli
+from demo.report import check
+from demo.runtime import Attached, Shell
+from lib import netns, topo
+from lib.wait import until
+from lib.wire import Tap
+
+LABEL = "istio.io/dataplane-mode"
+CLIENT_NODE, SERVER_NODE = 1, 2
+JOIN_SECONDS = 1.0
+ACCOUNTS = ("shopper", "stranger", "web", "cache", "db")
+POLICY = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-strangers, namespace: shop}
+spec:
+  action: DENY
+  rules:
+  - from: [{source: {principals: [cluster.local/ns/shop/sa/stranger]}}]
+"""
+
+
+def manifest():
+    out = [f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}"]
+    out += [f"apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {a}, namespace: {NAMESPACE}}}" for a in ACCOUNTS]
+    return "\n---\n".join(out) + "\n"
+
+
+def identity(account):
+    return f"spiffe://cluster.local/ns/{NAMESPACE}/sa/{account}"
+
+
+def new_marker(word):
+    return f"{word}-{secrets.token_hex(8)}"
+
+
+class RedisSession:
+    """redis-cli that stays connected."""
+
+    def __init__(self, runtime, name, account, ip):
+        self.workload = Attached(runtime, NAMESPACE, name, ["redis-cli", "-h", ip], account)
+        self.id = self.ask("CLIENT ID")
+
+    def ask(self, command, seconds=5.0):
+        end = secrets.token_hex(6)
+        self.workload.write(f"{command}\nECHO {end}\n")
+        return self.workload.wait_for(f"{end}\n", seconds).strip().strip('"')
+
+    def is_alive(self):
+        """Whether it is still the connection it was: redis-cli connects again on its own when it lost one."""
+        return self.ask("CLIENT ID") == self.id
+
+    def close(self):
+        self.workload.close()
+
+
+class Story:
+    """One telling. `town` is up; `mesh` are the means by which an operator acts on it."""
+
+    def __init__(self, report, town, stack):
+        self.report, self.town, self.stack = report, town, stack
+        self.taps, self.pids, self.before_marker = [], {}, new_marker("before")
+        self.web = self.cache = self.db = self.shopper = self.stranger = None
+        self.early = self.steady = self.doomed = None
+        self.labelled_at, self.mesh_marker = None, new_marker("inside")
+        self.tunnelled = 0
+
+    # ---- what there is to tell
+
+    def chapters(self):
+        return [
+            ("Two nodes, one control plane, three servers and their clients", [
+                ("ambitd, ambit-agent and ambit-ztunnel run on their nodes and are ready", self.start_mesh),
+                ("nginx, redis and mariadb run on node 2, clients on node 1; nothing is in the mesh", self.start_applications),
+            ]),
+            ("Before: everybody can read along", [
+                ("the captures on both nodes see a marker that is sent in the clear", self.captures_see),
+                ("what curl, redis-cli and mariadb say and get can be read on the wire", self.plain_before),
+                ("one connection is opened before the namespace joins", self.open_early),
+            ]),
+            ("The namespace is labelled", [
+                (f"within {JOIN_SECONDS:g} s every new connection is tunnelled, and none of them fails", self.join),
+                ("new connections of all three: no byte of their marker on the wire", self.tunnelled_now),
+                ("the servers are the processes they were, and were not restarted", self.same_pids),
+                ("the connection from before lives on as it was", self.early_lives),
+                ("the servers see their clients' own addresses", self.real_addresses),
+                ("the access logs of both nodes name both identities", self.access_logs),
+            ]),
+            ("A policy", [
+                ("two callers have a connection each that stays open", self.open_two),
+                ("the policy denies one caller and not the other", self.policy),
+                ("it cuts the open connection of the one and not of the other", self.policy_cuts),
+            ]),
+            ("The label goes", [
+                ("new connections can be read on the wire again, and none of them fails", self.leave),
+                ("connections that were opened in the tunnel go on in it", self.steady_lives),
+                ("when they have ended, no rule is left in any pod", self.rules_gone),
+            ]),
+            ("The end", [
+                ("the applications end, and so do the mesh's programs", self.stop_all),
+            ]),
+        ]
+
+    def tell(self):
+        """Whether every step passed. What follows on a failed one is not told."""
+        for title, steps in self.chapters():
+            self.report.chapter(title)
+            for sentence, action in steps:
+                if not self.report.step(sentence, lambda: self._do(action)):
+                    return False
+        return True
+
+    def _do(self, action):
+        try:
+            return action()
+        finally:
+            self.town.check_alive()
+
+    def count(self):
+        return sum(len(steps) for _, steps in self.chapters())
+
+    # ---- the beginning
+
+    def start_mesh(self):
+        self.town.up()
+        self.town.apply(manifest())
+        return "\n".join(self.town.describe())
+
+    def start_applications(self):
+        servers, clients = self.town.runtime(SERVER_NODE), self.town.runtime(CLIENT_NODE)
+        self.web, self.cache, self.db = (kind(self.town, servers) for kind in (Nginx, Redis, Mariadb))
+        self.shopper = self._keep(Shell(clients, NAMESPACE, "shopper", "shopper"))
+        self.stranger = self._keep(Shell(clients, NAMESPACE, "stranger", "stranger"))
+        for server in self.servers():
+            server.wait(self.town.topology.ns(f"n{CLIENT_NODE}"))
+            self.pids[server.name] = server.pids()
+        for node in (1, 2):
+            for w in self.town.runtime(node).list():
+                check(w["mesh"] == "out", f"{w['name']} is {w['mesh']}")
+        return "\n".join([f"{s.name:<9} node 2  {s.ip4} {s.ip6}  pids {self.pids[s.name]}" for s in self.servers()] +
+                         [f"{s.name:<9} node 1  {' '.join(s.ips)}" for s in (self.shopper, self.stranger)])
+
+    def servers(self):
+        return self.web, self.cache, self.db
+
+    def _keep(self, thing):
+        self.stack.callback(thing.close)
+        return thing
+
+    # ---- the wire
+
+    def captures_see(self):
+        for node in (1, 2):
+            ns = self.town.topology.ns(f"n{node}")
+            for sink in (topo.EXT4, topo.EXT6):
+                tap = Tap(ns, "any", (ns, (self.town.topology.ns("ext"), sink)), self.town.folder)
+                self.taps.append(self.stack.enter_context(tap))
+        marker = new_marker("nothing")
+        check(self.seen(marker) == 0, "a marker was seen that nobody sent")
+        return "sent and seen on node 1 and node 2, over IPv4 and IPv6"
+
+    def seen(self, marker):
+        """How often the captures have seen a marker by now. Each of them shows first, with a clear-text marker of its
+        own, that it sees."""
+        return sum(tap.count(marker.encode()) for tap in self.taps)
+
+    def visit(self, marker, client=None, check_answers=True):
+        """All three clients, over both families. What each got."""
+        client = client or self.shopper
+        answers = {}
+        for family in ("ip4", "ip6"):
+            ip = {s.name: getattr(s, family) for s in self.servers()}
+            answers["curl", family] = client.good(curl(ip["web"], marker))
+            answers["redis-cli", family] = client.good(redis_cli(ip["cache"], "ECHO", marker))
+            answers["mariadb", family] = client.good(mariadb(ip["db"], f"SELECT '{marker}', USER()"))
+        for who, answer in answers.items():
+            check(not check_answers or marker in answer, f"{who}: {answer}")
+        return answers
+
+    def plain_before(self):
+        out = []
+        for family in ("ip4", "ip6"):
+            for what, ask in (("curl", lambda ip, m: curl(ip["web"], m)),
+                              ("redis-cli", lambda ip, m: redis_cli(ip["cache"], "ECHO", m)),
+                              ("mariadb", lambda ip, m: mariadb(ip["db"], f"SELECT '{m}'"))):
+                marker = new_marker("before")
+                self.shopper.good(ask({s.name: getattr(s, family) for s in self.servers()}, marker))
+                times = self.seen(marker)
+                check(times > 0, f"the marker of {what} over {family} was not seen")
+                out.append(f"{what}/{family} {times}x")
+        return ", ".join(out)
+
+    def open_early(self):
+        self.early = self._keep(RedisSession(self.town.runtime(CLIENT_NODE), "early", "shopper", self.cache.ip4))
+        self.early.ask(f"SET early {self.before_marker}")
+        check(self.seen(self.before_marker) > 0, "its marker was not seen")
+        return f"redis-cli, connection {self.early.id} of the server; marker {self.before_marker}"
+
+    # ---- joining
+
+    def knock(self, word, seconds, act):
+        """curl one after the other, over both families in turns, from before `act` until `seconds` after it.
+        [(seconds after it when it began, marker)]"""
+        web, base = self.web, new_marker(word)
+        self.shopper.begin(
+            f"i=0; while [ ! -e {self.town.folder}/stop ]; do i=$((i+1)); a={web.ip4}; "
+            f"[ $((i%2)) = 0 ] && a='[{web.ip6}]'; echo $i $(date +%s.%N) "
+            f"$(curl -sS -g --max-time 3 http://$a/{base}-$i. || echo FAILED); done")
+        time.sleep(0.2)
+        act()
+        moment = time.time()
+        time.sleep(seconds)
+        stop = os.path.join(self.town.folder, "stop")
+        open(stop, "w", encoding="ascii").close()
+        try:
+            _, output = self.shopper.end()
+        finally:
+            os.unlink(stop)
+        rows = [line.split(maxsplit=2) for line in output.splitlines() if line.strip()]
+        for number, _, answer in rows:
+            check(f"{base}-{number}." in answer, f"connection {number} of {len(rows)}: {answer}")
+        return [(float(began) - moment, f"{base}-{number}.") for number, began, _ in rows]
+
+    def join(self):
+        rows = self.knock("join", 2 * JOIN_SECONDS, lambda: self.town.label(NAMESPACE, LABEL, "ambient"))
+        wire = self.wire()
+        clear = [began for began, marker in rows if marker.encode() in wire]
+        check(clear, "the switch was not seen: no connection was in the clear before the label")
+        check(max(clear) < JOIN_SECONDS, f"a connection was in the clear {max(clear):.2f} s after the label")
+        late = [m for began, m in rows if began >= JOIN_SECONDS]
+        check(len(late) >= 10, f"only {len(late)} connections after the first second")
+        self.labelled_at = time.time()
+        until("all pods are in the mesh", lambda: {w["mesh"] for n in (1, 2) for w in self.town.runtime(n).list()} == {"in"})
+        return (f"{len(rows)} connections, none failed; the last in the clear began {1000 * max(clear):.0f} ms after the label")
+
+    def wire(self):
+        """All that the captures have seen by now."""
+        return b"".join(tap.contents() for tap in self.taps)
+
+    def tunnelled_now(self):
+        since = {node: proxy.mark() for node, proxy in self.town.proxies.items()}
+        rounds = 5
+        for _ in range(rounds):
+            self.visit(self.mesh_marker)
+        times = self.seen(self.mesh_marker)
+        check(times == 0, f"the marker {self.mesh_marker} crossed the wire {times} times")
+        wanted = rounds * 6
+        lines = self.town.proxies[CLIENT_NODE].wait_access(
+            since[CLIENT_NODE], wanted, direction="outbound", src_identity=identity("shopper"),
+            dst_hbone_addr=lambda v: v is not None)
+        check(len(lines) == wanted, f"{len(lines)} tunnelled connections in the log, not {wanted}")
+        return f"{wanted} connections, 0 bytes of {self.mesh_marker}; {wanted} HBONE connections in the access log"
+
+    def same_pids(self):
+        for server in self.servers():
+            check(server.pids() == self.pids[server.name], f"{server.name}: {server.pids()}, was {self.pids[server.name]}")
+        return ", ".join(f"{name} {pids}" for name, pids in self.pids.items())
+
+    def early_lives(self):
+        marker = new_marker("before")
+        check(self.early.ask("GET early") == self.before_marker, "it does not answer")
+        self.early.ask(f"SET early {marker}")
+        check(self.early.is_alive(), "it is another connection now")
+        check(self.seen(marker) > 0, "it is not in the clear as it was, so it is another connection")
+        return f"connection {self.early.id} still, in the clear as before"
+
+    def real_addresses(self):
+        marker = new_marker("address")
+        answers = self.visit(marker)
+        want4, want6 = self.shopper.ips
+        check(answers["curl", "ip4"].split()[0] == want4 and answers["curl", "ip6"].split()[0] == want6, f"nginx: {answers}")
+        check(self.web.seen_clients(marker) == {want4, want6}, f"nginx's log: {self.web.seen_clients(marker)}")
+        for family, want in (("ip4", want4), ("ip6", want6)):
+            info = self.shopper.good(redis_cli(getattr(self.cache, family), "CLIENT", "INFO"))
+            check(address_of(info) == want, f"redis: {info}")
+            user = answers["mariadb", family].split()[1]
+            check(user == f"{Mariadb.ACCOUNT}@{want}", f"mariadb: {user}")
+        return f"nginx, redis and mariadb: {want4} and {want6}"
+
+    def access_logs(self):
+        out = []
+        for node, direction in ((CLIENT_NODE, "outbound"), (SERVER_NODE, "inbound")):
+            for server in self.servers():
+                wanted = {"src_identity": identity("shopper"), "dst_identity": identity(server.name)}
+                lines = self.town.proxies[node].access(direction=direction, **wanted)
+                check(lines, f"no {direction} line of node {node} names both identities for {server.name}")
+            fields = lines[-1][2]
+            out.append(f"node {node}: direction={direction} src.identity={fields['src.identity']} "
+                       f"dst.identity={fields['dst.identity']}")
+        return "\n".join(out)
+
+    # ---- policy
+
+    def open_two(self):
+        clients = self.town.runtime(CLIENT_NODE)
+        self.steady = self._keep(RedisSession(clients, "steady", "shopper", self.cache.ip4))
+        self.doomed = self._keep(RedisSession(clients, "doomed", "stranger", self.cache.ip6))
+        self.visit(new_marker("allowed"), self.stranger)
+        return "redis-cli as shopper and as stranger; both may reach everything so far"
+
+    def policy(self):
+        self.town.apply(POLICY)
+        end = until("the stranger is denied", lambda: self.stranger.run(curl(self.web.ip4, "denied"))[0], 5)
+        out = [f"stranger: curl ends with {end}"]
+        for ip in (self.web.ip4, self.web.ip6):
+            status, output = self.stranger.run(curl(ip, "denied"))
+            check(status != 0, f"the stranger got {output}")
+        for what in (redis_cli(self.cache.ip6, "PING"), mariadb(self.db.ip4, "SELECT 1")):
+            status, output = self.stranger.run(what)
+            check(status != 0 and "PONG" not in output, f"the stranger got {output}")
+        self.visit(new_marker("allowed"))
+        lines = self.town.proxies[SERVER_NODE].access(src_identity=identity("stranger"), error=lambda e: e is not None)
+        denied = [f["error"] for _, _, f in lines if "no-strangers" in f["error"]]
+        check(denied, f"no line of the access log names the policy: {lines[-3:]}")
+        return "\n".join(out + [f"shopper: all three answer; node 2 logs: {denied[-1]}"])
+
+    def policy_cuts(self):
+        def cut():
+            return not [c for c in self.shopper.good(redis_cli(self.cache.ip4, "CLIENT", "LIST")).splitlines()
+                        if f"id={self.doomed.id} " in c]
+        until("the server has lost the stranger's connection", cut, 5)
+        check(self.steady.is_alive(), "the shopper's connection was cut")
+        check(self.early.is_alive(), "the connection from before was cut")
+        return f"connection {self.doomed.id} is gone, connection {self.steady.id} lives"
+
+    # ---- leaving
+
+    def leave(self):
+        self.town.delete("authorizationpolicy", NAMESPACE, "no-strangers")
+        rows = self.knock("leave", 2 * JOIN_SECONDS, lambda: self.town.label(NAMESPACE, LABEL, None))
+        wire = self.wire()
+        hidden = [began for began, marker in rows if marker.encode() not in wire]
+        check(hidden, "no connection was tunnelled before the label went")
+        check(max(hidden) < JOIN_SECONDS, f"a connection was tunnelled {max(hidden):.2f} s after the label went")
+        marker = new_marker("after")
+        self.visit(marker)
+        times = self.seen(marker)
+        check(times > 0, "the marker was not seen")
+        return (f"{len(rows)} connections, none failed; the last tunnelled one began {1000 * max(hidden):.0f} ms after; "
+                f"marker seen {times}x")
+
+    def steady_lives(self):
+        marker = new_marker("inside")
+        self.steady.ask(f"SET steady {marker}")
+        check(self.steady.is_alive(), "it is another connection now")
+        check(self.seen(marker) == 0, "its bytes can be read on the wire")
+        return f"connection {self.steady.id} of the server, 0 bytes of {marker}"
+
+    def rules_gone(self):
+        self.steady.close()
+        self.doomed.close()
+        for node in (1, 2):
+            runtime = self.town.runtime(node)
+            until(f"all pods of node {node} are out", lambda: {w["mesh"] for w in runtime.list()} == {"out"}, 15)
+            for w in runtime.list():
+                self._is_bare(w)
+        return "no table, no policy route, no mark, in no pod; no annotation"
+
+    def _is_bare(self, workload):
+        enter = ["nsenter", "-t", str(workload["pid"]), "-n"]
+        for argv in (["nft", "list", "ruleset"], ["ip", "route", "show", "table", "100"],
+                     ["ip", "-6", "route", "show", "table", "100"]):
+            left = netns.run(enter + argv, check=False).strip()
+            check(not left, f"{workload['name']}: {' '.join(argv)}: {left}")
+        rules = netns.run(enter + ["ip", "rule"]) + netns.run(enter + ["ip", "-6", "rule"])
+        check("fwmark" not in rules, f"{workload['name']}: {rules}")
+        check(not self.town.annotation(NAMESPACE, workload["name"]), f"{workload['name']} is still annotated")
+
+    def stop_all(self):
+        self.stack.close()
+        for server in self.servers():
+            server.runtime.stop(NAMESPACE, server.name)
+        self.town.stop_programs()
+        left = inventory.descendants(os.getpid())
+        check(not left, f"still there: {left}")
+        return "all with exit status 0"
+
+
+def tell(report, town, before):
+    """The whole, and what is left of it afterwards."""
+    with contextlib.ExitStack() as stack:
+        story = Story(report, town, stack)
+        report.announce(story.count() + 1)
+        try:
+            story.tell()
+        finally:
+            with contextlib.suppress(Exception):
+                stack.close()
+            town.down()
+
+    def same():
+        after = inventory.take()
+        found = inventory.differences(before, after)
+        check(not found, "\n".join(found[:20]))
+        return f"as before: {inventory.size(after)}"
+    report.step("namespaces, rules, processes and files are what they were before", same)

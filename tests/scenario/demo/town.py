@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The place: two nodes joined by a router, a host for the control plane, and the mesh's own programs on them."""
+import ctypes
+import json
+import os
+import pathlib
+import shutil
+import signal
+import tempfile
+
+from demo import inventory
+from demo.report import check
+from demo.runtime import Runtime
+from demo.standin import ControlPlane
+from lib import netns, topo
+from lib.proc import Process
+from lib.wait import until
+from lib.ztunnel import Ztunnel
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BUILD = pathlib.Path(os.environ.get("AMBIT_BUILD", ROOT / "build"))
+NODES = (1, 2)
+READY = "127.0.0.1:15041"
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans():
+    """Whatever is started below this process stays below it, also when its own parent ends."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_descendants():
+    """Ends what is still below this process, by pid, and reaps it."""
+    while found := inventory.descendants(os.getpid()):
+        for entry in found:
+            try:
+                os.kill(int(entry.split()[0]), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+
+
+class Agent:
+    """A node's agent. It shares the host's mounts (`ip netns exec` would not), for it keeps namespaces as mounts."""
+
+    def __init__(self, town, node):
+        self.ns, self.name = town.topology.ns(f"n{node}"), f"node{node}"
+        self.folder = os.path.join(town.folder, self.name)
+        os.makedirs(self.folder, mode=0o755, exist_ok=True)
+        self.zds = os.path.join(self.folder, "ztunnel.sock")
+        self.argv = ["nsenter", f"--net={netns.path(self.ns)}", str(BUILD / "ambit-agent"), "--node", self.name,
+                     "--kubeconfig", town.control.kubeconfig(self.name), "--run-dir", self.folder,
+                     "--zds-path", self.zds, "--readiness", READY,
+                     "--pod-cidr", f"10.244.{node}.0/24", "--pod-cidr", f"fd44:{node}::/64"]
+        self.runtime = Runtime(os.path.join(self.folder, "runtime.sock"))
+        self.process = None
+
+    def start(self):
+        self.process = Process(f"agent-{self.name}", self.argv, os.path.dirname(self.folder))
+
+    def wait_ready(self):
+        host, port = READY.split(":")
+
+        def probe():
+            with netns.connect(self.ns, host, int(port), 2) as sock:
+                sock.sendall(b"GET /healthz/ready HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")
+                return b" 200 " in sock.recv(100)
+        until(f"the agent of {self.name} is ready", probe, 10)
+
+
+class Town:
+    """Everything, until `down`."""
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="ambit-demo-")
+        os.chmod(self.folder, 0o755)  # the applications are not root
+        self.topology = topo.Topology({node: 0 for node in NODES})
+        self.control, self.agents, self.proxies, self.stopping = None, {}, {}, False
+
+    def up(self):
+        self.topology.up()
+        self.control = ControlPlane(self.topology.add_host("cp", 100), topo.node4(100), self.folder)
+        self.control.start()
+        for node in NODES:
+            self.agents[node] = Agent(self, node)
+            self.agents[node].start()
+            self.proxies[node] = Ztunnel(self.topology, node, self.control, self.agents[node].zds, self.folder)
+            self.proxies[node].start()
+        for node in NODES:
+            self.agents[node].wait_ready()
+            self.proxies[node].wait_ready()
+
+    def check_alive(self):
+        """That no program of the mesh has ended that was not asked to."""
+        for program in [a.process for a in self.agents.values()] + [z.process for z in self.proxies.values()]:
+            check(self.stopping or program.alive, f"{program.name} has ended, status {program.child.returncode}:\n{program.text()[-3000:]}")
+
+    def describe(self):
+        """One line a program."""
+        programs = [self.control.process] + [p.process for n in NODES for p in (self.agents[n], self.proxies[n])]
+        return [f"{p.name:<14} pid {p.pid}" for p in programs]
+
+    # ---- what an operator does
+
+    def apply(self, text):
+        self.control.kubectl("apply", "-f", "-", text=text)
+
+    def label(self, namespace, key, value):
+        """None takes the label away."""
+        self.control.kubectl("label", "namespace", namespace, f"{key}={value}" if value else f"{key}-")
+
+    def delete(self, kind, namespace, name):
+        self.control.kubectl("delete", kind, "-n", namespace, name)
+
+    def annotation(self, namespace, pod):
+        """Whether the pod says of itself that its traffic is redirected."""
+        pod = json.loads(self.control.kubectl("get", "pod", "-n", namespace, pod, "-o", "json"))
+        return pod["metadata"].get("annotations", {}).get("ambient.istio.io/redirection")
+
+    def runtime(self, node):
+        return self.agents[node].runtime
+
+    def stop_programs(self):
+        self.stopping = True
+        for proxy in self.proxies.values():
+            proxy.stop()
+        for agent in self.agents.values():
+            code = agent.process.stop()
+            check(code == 0, f"{agent.process.name} ended with {code}: {agent.process.text()[-2000:]}")
+        self.control.stop()
+
+    def down(self):
+        """Takes everything away, however far it came."""
+        for program in [a.process for a in self.agents.values()] + [z.process for z in self.proxies.values()]:
+            if program:
+                program.kill()
+        if self.control:
+            self.control.kill()
+        end_descendants()
+        for path in [m.split()[1] for m in inventory.mounts() if m.split()[1].startswith(self.folder)]:
+            netns.run(["umount", path])
+        self.topology.down()
+        os.environ.get("DEMO_KEEP_FOLDER") or shutil.rmtree(self.folder)
