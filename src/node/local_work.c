@@ -293,15 +293,29 @@ static int read_exit(struct local_work *w, const char *dir, const struct local_r
     return 0;
 }
 
+static int remove_file(const char *dir, const char *name, const char *suffix, struct diag *why)
+{
+    char path[LOCAL_PATH_MAX + 24];
+
+    (void)snprintf(path, sizeof(path), "%s/%s%s", dir, name, suffix); /* names are short */
+    if (unlink(path) < 0 && errno != ENOENT) {
+        return FAIL(why, neg_errno(), "remove %s", path);
+    }
+    return 0;
+}
+
+/* The shim may have been killed while it was writing: then a file is there under its first name. */
 static int remove_dir(const char *dir, struct diag *why)
 {
     static const char *const names[] = {"hosts", "resolv.conf", "log", "exit.json", "record.json"};
-    char path[LOCAL_PATH_MAX + 16];
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        (void)snprintf(path, sizeof(path), "%s/%s", dir, names[i]); /* names are short */
-        if (unlink(path) < 0 && errno != ENOENT) {
-            return FAIL(why, neg_errno(), "remove %s", path);
+        int r = remove_file(dir, names[i], "", why);
+        if (r == 0) {
+            r = remove_file(dir, names[i], ".new", why);
+        }
+        if (r < 0) {
+            return r;
         }
     }
     if (rmdir(dir) < 0 && errno != ENOENT) {
