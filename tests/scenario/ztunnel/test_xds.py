@@ -42,7 +42,7 @@ def test_a_new_stream_tells_what_is_held(solo, status):
     solo.cp.push(policy, settle=False)
     solo.start()
     since = solo.cp.mark()
-    solo.cp.end_streams(status, "going away")
+    solo.cp.end_streams(status, "transport is closing")
     (stream,) = wait.until("a new stream", lambda: solo.cp.events("stream", since))
     first = wait.until("its requests", lambda: (lambda r: len(r) == 2 and r)(first_requests(solo, since, stream["stream"])))
     held = {e["type"]: e["initial"] for e in first}
