@@ -15,6 +15,7 @@ from lib import netns, topo
 from lib.wait import until
 from lib.wire import Tap
 
+REDIRECTION = "ambient.istio.io/redirection"
 LABEL = "istio.io/dataplane-mode"
 CLIENT_NODE, SERVER_NODE = 1, 2
 JOIN_SECONDS = 1.0
@@ -133,7 +134,7 @@ class Story:
 
     def start_mesh(self):
         self.town.up()
-        self.town.apply(manifest())
+        self.town.control.apply(manifest())
         return "\n".join(self.town.describe())
 
     def start_applications(self):
@@ -232,7 +233,7 @@ class Story:
         return [(float(began) - moment, f"{base}-{number}.") for number, began, _ in rows]
 
     def join(self):
-        rows = self.knock("join", 2 * JOIN_SECONDS, lambda: self.town.label(NAMESPACE, LABEL, "ambient"))
+        rows = self.knock("join", 2 * JOIN_SECONDS, lambda: self.town.control.label(NAMESPACE, LABEL, "ambient"))
         wire = self.wire()
         clear = [began for began, marker in rows if marker.encode() in wire]
         check(clear, "the switch was not seen: no connection was in the clear before the label")
@@ -309,7 +310,7 @@ class Story:
         return "redis-cli as shopper and as stranger; both may reach everything so far"
 
     def policy(self):
-        self.town.apply(POLICY)
+        self.town.control.apply(POLICY)
         end = until("the stranger is denied", lambda: self.stranger.run(curl(self.web.ip4, "denied"))[0], 5)
         out = [f"stranger: curl ends with {end}"]
         for ip in (self.web.ip4, self.web.ip6):
@@ -336,8 +337,8 @@ class Story:
     # ---- leaving
 
     def leave(self):
-        self.town.delete("authorizationpolicy", NAMESPACE, "no-strangers")
-        rows = self.knock("leave", 2 * JOIN_SECONDS, lambda: self.town.label(NAMESPACE, LABEL, None))
+        self.town.control.delete("authorizationpolicy", NAMESPACE, "no-strangers")
+        rows = self.knock("leave", 2 * JOIN_SECONDS, lambda: self.town.control.label(NAMESPACE, LABEL, None))
         wire = self.wire()
         hidden = [began for began, marker in rows if marker.encode() not in wire]
         check(hidden, "no connection was tunnelled before the label went")
@@ -374,7 +375,8 @@ class Story:
             check(not left, f"{workload['name']}: {' '.join(argv)}: {left}")
         rules = netns.run(enter + ["ip", "rule"]) + netns.run(enter + ["ip", "-6", "rule"])
         check("fwmark" not in rules, f"{workload['name']}: {rules}")
-        check(not self.town.annotation(NAMESPACE, workload["name"]), f"{workload['name']} is still annotated")
+        pod = self.town.control.get("pod", NAMESPACE, workload["name"])
+        check(REDIRECTION not in pod["metadata"].get("annotations", {}), f"{workload['name']} is still annotated")
 
     def stop_all(self):
         self.stack.close()

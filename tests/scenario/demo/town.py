@@ -1,24 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The place: two nodes joined by a router, a host for the control plane, and the mesh's own programs on them."""
 import ctypes
-import json
 import os
-import pathlib
 import shutil
 import signal
 import tempfile
 
 from demo import inventory
+from demo.control import BUILD, ControlPlane, proxy_manifest
 from demo.report import check
 from demo.runtime import Runtime
-from demo.standin import ControlPlane
 from lib import netns, topo
 from lib.proc import Process
 from lib.wait import until
 from lib.ztunnel import Ztunnel
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-BUILD = pathlib.Path(os.environ.get("AMBIT_BUILD", ROOT / "build"))
 NODES = (1, 2)
 READY = "127.0.0.1:15041"
 _PR_SET_CHILD_SUBREAPER = 36
@@ -53,7 +49,7 @@ class Agent:
         os.makedirs(self.folder, mode=0o755, exist_ok=True)
         self.zds = os.path.join(self.folder, "ztunnel.sock")
         self.argv = ["nsenter", f"--net={netns.path(self.ns)}", str(BUILD / "ambit-agent"), "--node", self.name,
-                     "--kubeconfig", town.control.kubeconfig(self.name), "--run-dir", self.folder,
+                     "--kubeconfig", town.control.node_kubeconfig(self.name), "--run-dir", self.folder,
                      "--zds-path", self.zds, "--readiness", READY,
                      "--pod-cidr", f"10.244.{node}.0/24", "--pod-cidr", f"fd44:{node}::/64"]
         self.runtime = Runtime(os.path.join(self.folder, "runtime.sock"))
@@ -83,43 +79,39 @@ class Town:
 
     def up(self):
         self.topology.up()
-        self.control = ControlPlane(self.topology.add_host("cp", 100), topo.node4(100), self.folder)
+        names = [f"node{node}" for node in NODES]
+        self.control = ControlPlane(self.topology.add_host("cp", 100), topo.node4(100), self.folder, names)
         self.control.start()
+        self.control.wait_ready()
+        self.control.apply(proxy_manifest(names))
         for node in NODES:
             self.agents[node] = Agent(self, node)
             self.agents[node].start()
-            self.proxies[node] = Ztunnel(self.topology, node, self.control, self.agents[node].zds, self.folder)
+            self.proxies[node] = self._proxy(node)
             self.proxies[node].start()
         for node in NODES:
             self.agents[node].wait_ready()
             self.proxies[node].wait_ready()
 
+    def _proxy(self, node):
+        proxy = Ztunnel(self.topology, node, self.control, self.agents[node].zds, self.agents[node].folder)
+        proxy.env.update(POD_NAME=f"ztunnel-node{node}", ISTIO_META_DNS_CAPTURE="true")
+        proxy.set_token(self.control.proxy_token(f"node{node}"))
+        return proxy
+
+    def programs(self):
+        """Those that have been started."""
+        found = [self.control] + [p for n in NODES for p in (self.agents.get(n), self.proxies.get(n))]
+        return [p.process for p in found if p and p.process]
+
     def check_alive(self):
         """That no program of the mesh has ended that was not asked to."""
-        for program in [a.process for a in self.agents.values()] + [z.process for z in self.proxies.values()]:
+        for program in self.programs():
             check(self.stopping or program.alive, f"{program.name} has ended, status {program.child.returncode}:\n{program.text()[-3000:]}")
 
     def describe(self):
         """One line a program."""
-        programs = [self.control.process] + [p.process for n in NODES for p in (self.agents[n], self.proxies[n])]
-        return [f"{p.name:<14} pid {p.pid}" for p in programs]
-
-    # ---- what an operator does
-
-    def apply(self, text):
-        self.control.kubectl("apply", "-f", "-", text=text)
-
-    def label(self, namespace, key, value):
-        """None takes the label away."""
-        self.control.kubectl("label", "namespace", namespace, f"{key}={value}" if value else f"{key}-")
-
-    def delete(self, kind, namespace, name):
-        self.control.kubectl("delete", kind, "-n", namespace, name)
-
-    def annotation(self, namespace, pod):
-        """Whether the pod says of itself that its traffic is redirected."""
-        pod = json.loads(self.control.kubectl("get", "pod", "-n", namespace, pod, "-o", "json"))
-        return pod["metadata"].get("annotations", {}).get("ambient.istio.io/redirection")
+        return [f"{p.name:<14} pid {p.pid}" for p in self.programs()]
 
     def runtime(self, node):
         return self.agents[node].runtime
@@ -128,18 +120,14 @@ class Town:
         self.stopping = True
         for proxy in self.proxies.values():
             proxy.stop()
-        for agent in self.agents.values():
-            code = agent.process.stop()
-            check(code == 0, f"{agent.process.name} ended with {code}: {agent.process.text()[-2000:]}")
-        self.control.stop()
+        for program in [a.process for a in self.agents.values()] + [self.control.process]:
+            code = program.stop()
+            check(code == 0, f"{program.name} ended with {code}: {program.text()[-2000:]}")
 
     def down(self):
         """Takes everything away, however far it came."""
-        for program in [a.process for a in self.agents.values()] + [z.process for z in self.proxies.values()]:
-            if program:
-                program.kill()
-        if self.control:
-            self.control.kill()
+        for program in self.programs():
+            program.kill()
         end_descendants()
         for path in [m.split()[1] for m in inventory.mounts() if m.split()[1].startswith(self.folder)]:
             netns.run(["umount", path])

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The control plane on a host of its own, and the operator who sits there."""
+import http.client
+import json
+import os
+import pathlib
+import ssl
+import subprocess
+
+from demo.report import check
+from lib import netns
+from lib.proc import Process
+from lib.wait import until
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BUILD = pathlib.Path(os.environ.get("AMBIT_BUILD", ROOT / "build"))
+DISCOVERY, API, READY = 15012, 6443, 8080
+MESH_NAMESPACE, PROXY_ACCOUNT = "istio-system", "ztunnel"
+
+
+def proxy_manifest(nodes):
+    """What a node proxy needs to say who it is: an account, and a pod of its own on its node."""
+    out = [f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {MESH_NAMESPACE}}}",
+           f"apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {PROXY_ACCOUNT}, namespace: {MESH_NAMESPACE}}}"]
+    out += [f"apiVersion: v1\nkind: Pod\nmetadata: {{name: ztunnel-{n}, namespace: {MESH_NAMESPACE}, labels: {{app: ztunnel}}}}\n"
+            f"spec: {{serviceAccountName: {PROXY_ACCOUNT}, nodeName: {n}, hostNetwork: true, "
+            "containers: [{name: ztunnel, image: local}]}" for n in nodes]
+    return "\n---\n".join(out) + "\n"
+
+
+class Refused(Exception):
+    """A command of ours said no."""
+
+
+class ControlPlane:
+    """`ambitd --standalone` in namespace `ns`."""
+
+    def __init__(self, ns, address, folder, nodes):
+        self.ns, self.address, self.folder, self.nodes = ns, address, folder, nodes
+        self.data = os.path.join(folder, "control")
+        self.admin = os.path.join(self.data, "admin.kubeconfig")
+        self.root_file = os.path.join(self.data, "root-cert.pem")
+        self.url = f"https://{address}:{DISCOVERY}"
+        self.argv = [str(BUILD / "ambitd"), "--standalone", "--data", self.data, "--advertise", f"{address}:{API}",
+                     "--name", address, *(f"--node={n}" for n in nodes)]
+        self.process = None
+
+    def start(self):
+        self.process = Process("ambitd", self.argv, self.folder, ns=self.ns)
+
+    def wait_ready(self):
+        def probe():
+            check(self.process.alive, f"ambitd has ended: {self.process.text()[-2000:]}")
+            conn = http.client.HTTPConnection(self.address, READY, timeout=2)
+            conn.sock = netns.connect(self.ns, self.address, READY, 2)
+            try:
+                conn.request("GET", "/healthz/ready")
+                return conn.getresponse().status == 200
+            finally:
+                conn.close()
+        until("ambitd is ready", probe, 20)
+
+    def node_kubeconfig(self, node):
+        return os.path.join(self.data, "nodes", f"{node}.kubeconfig")
+
+    # ---- what an operator does
+
+    def ambit(self, *words, text=None, seconds=30):
+        """The output of an `ambit` command that has to say yes."""
+        done = subprocess.run(["nsenter", f"--net={netns.path(self.ns)}", str(BUILD / "ambit"), *words], input=text,
+                              env={"PATH": os.environ["PATH"], "KUBECONFIG": self.admin}, capture_output=True, text=True,
+                              timeout=seconds, check=False)
+        if done.returncode:
+            raise Refused(f"ambit {' '.join(words)}: exit status {done.returncode}: {done.stdout}{done.stderr}".strip())
+        return done.stdout
+
+    def apply(self, text):
+        return self.ambit("apply", "-f", "-", text=text)
+
+    def label(self, namespace, key, value):
+        """None takes the label away."""
+        return self.ambit("label", "namespace", namespace, f"{key}={value}" if value else f"{key}-")
+
+    def delete(self, kind, namespace, name):
+        return self.ambit("delete", kind, name, "-n", namespace)
+
+    def get(self, kind, namespace, name):
+        return json.loads(self.ambit("get", kind, name, "-n", namespace, "-o", "json"))
+
+    def proxy_token(self, node):
+        """A token for a node's proxy, bound to its pod, as its node asks for it."""
+        with open(self.node_kubeconfig(node), encoding="utf-8") as f:
+            credential = json.load(f)["users"][0]["user"]["token"]
+        context = ssl.create_default_context(cafile=self.root_file)
+        conn = http.client.HTTPSConnection(self.address, API, timeout=5)
+        conn.sock = context.wrap_socket(netns.connect(self.ns, self.address, API), server_hostname=self.address)
+        ask = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+               "spec": {"audiences": ["istio-ca"], "expirationSeconds": 43200,
+                        "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": f"ztunnel-{node}"}}}
+        try:
+            conn.request("POST", f"/api/v1/namespaces/{MESH_NAMESPACE}/serviceaccounts/{PROXY_ACCOUNT}/token",
+                         json.dumps(ask), {"Authorization": f"Bearer {credential}", "Content-Type": "application/json"})
+            answer = conn.getresponse()
+            body = json.loads(answer.read())
+            check(answer.status == 201, f"token: {answer.status} {body}")
+            return body["status"]["token"]
+        finally:
+            conn.close()
