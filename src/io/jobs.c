@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/jobs.h"
 
+#include <sys/resource.h>
+
 #include "base/map.h"
 #include "base/mem.h"
 #include "io/thread_int.h"
+
+enum { BELOW_LOOPS = 5 }; /* nice: a third of a loop's share of a core that both want */
 
 enum job_state { JOB_IDLE, JOB_QUEUED, JOB_RUNNING, JOB_DONE };
 
@@ -94,10 +98,20 @@ static void deliver(struct mail *m)
     }
 }
 
+/* A burst of handshakes must not make the connections that exist wait for a core. On Linux this is a
+ * property of the calling thread. */
+static void stand_back(void)
+{
+    int now = getpriority(PRIO_PROCESS, 0); /* an error looks like -1, which does here */
+
+    (void)setpriority(PRIO_PROCESS, 0, now + BELOW_LOOPS); /* downward is always allowed */
+}
+
 static void *thread_main(void *arg)
 {
     struct jobs *p = arg;
 
+    stand_back();
     (void)pthread_mutex_lock(&p->lock);
     while (!p->stop) {
         if (list_is_empty(&p->turn)) {
