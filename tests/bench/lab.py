@@ -205,7 +205,7 @@ class Lab:
             table inet exempt { chain output { type filter hook output priority mangle;
                 tcp dport 15008 meta mark set 0x539; }; }""")
         near = self._haproxy("near", f"bind :{OUTBOUND_PORT}", f"{self.haproxy.host}:{TUNNEL_PORT} "
-                             f"ssl verify required ca-file {near_files[1]} crt {near_files[0]}")
+                             f"ssl no-ssl-reuse verify required ca-file {near_files[1]} crt {near_files[0]}")
         far = self._haproxy("far", f"bind :{TUNNEL_PORT} ssl verify required ca-file {far_files[1]} crt {far_files[0]}",
                             f"{self.haproxy.host}:{PORT}")
         self.haproxy.processes = [near, far]
