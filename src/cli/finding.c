@@ -58,7 +58,7 @@ void findings_fini(struct findings *f)
     }
 }
 
-static char *format(const char *fmt, va_list ap)
+PRINTF_LIKE(1, 0) static char *format(const char *fmt, va_list ap)
 {
     struct strbuf b = {0};
 
