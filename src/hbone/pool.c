@@ -160,6 +160,7 @@ void pool_adopt(struct hbone_pool *p, const struct hbone_target *target, struct 
 static struct tunnel *open_tunnel(struct hbone_pool *p, struct route *r)
 {
     if (p->tunnels >= p->home->limits.pool_tunnels && !evict_idle(p)) {
+        p->starved = true;
         return NULL;
     }
     struct stream *secure = p->dialer.open(p->dialer.arg, &r->target);
@@ -169,8 +170,11 @@ static struct tunnel *open_tunnel(struct hbone_pool *p, struct route *r)
     return t;
 }
 
-static void watch(struct route *r, bool on)
+/* Whether the end of a stream is news: somebody waits for room there, or for any tunnel to go idle. */
+static void watch(struct hbone_pool *p, struct route *r)
 {
+    bool on = p->starved || !list_is_empty(&r->waiting);
+
     list_for_each (node, &r->tunnels) {
         container_of(node, struct tunnel, in_route)->watched = on;
     }
@@ -192,7 +196,6 @@ static void assign(struct hbone_pool *p, struct route *r)
         p->waiting--;
         dial_ask(container_of(node, struct channel, in_list), t);
     }
-    watch(r, !list_is_empty(&r->waiting));
 }
 
 static void fail_first(struct hbone_pool *p, struct route *r, int why, const char *what)
@@ -250,6 +253,9 @@ static void run(struct task *task, unsigned why)
         if (list_is_empty(&r->tunnels) && list_is_empty(&r->waiting)) {
             route_free(p, r);
         }
+    }
+    list_for_each (node, &p->routes) {
+        watch(p, container_of(node, struct route, in_routes));
     }
     timer_clear(&p->timer);
     if (first != UINT64_MAX) {

@@ -29,6 +29,7 @@ struct hbone_pool {
     unsigned tunnels;
     unsigned waiting;
     bool draining;
+    bool starved; /* a dial waits for any tunnel to go idle */
 };
 
 struct hbone_dial {
