@@ -35,6 +35,7 @@ void channel_free(struct channel *ch)
     assert(!ch->tunnel);
     rx_queue_clear(&ch->rx);
     dial_free(ch->dial);
+    mem_free(ch->baggage);
     mem_free(ch);
 }
 

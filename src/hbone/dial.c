@@ -46,7 +46,6 @@ void dial_free(struct hbone_dial *d)
 {
     if (d) {
         mem_free(d->text);
-        mem_free(d->baggage);
         mem_free(d);
     }
 }
@@ -126,18 +125,19 @@ void dial_answered(struct channel *ch, const struct headers *headers)
     struct hbone_head head;
 
     list_remove(&ch->in_list);
-    d->status = headers->status;
     d->pool = NULL;
-    mem_free(d->text);
-    d->text = NULL;
+    d->status = headers->status;
     if (d->status != 200) {
         status_refused(ch, d->status);
         return;
     }
     headers_head(headers, &headers->text, &head);
     if (head.baggage.p) {
-        d->baggage = mem_dup(head.baggage.p, head.baggage.len);
+        ch->baggage = mem_dup(head.baggage.p, head.baggage.len);
     }
+    ch->dial = NULL;
+    dial_free(d);
+    ch->opened = true;
     ch->step = CHANNEL_OPEN;
     channel_wake_reader(ch);
     channel_wake_writer(ch);
@@ -180,7 +180,7 @@ int hbone_dial_ready(struct stream *s)
 {
     struct channel *ch = channel_of(s);
 
-    if (ch->dial->status == 200) {
+    if (ch->opened) {
         return 0;
     }
     return ch->step == CHANNEL_OVER ? ch->failure : channel_wait_write(ch);
@@ -194,7 +194,7 @@ static const struct channel *dialled(const struct stream *s)
 
 struct slice hbone_dial_baggage(const struct stream *s)
 {
-    return slice_of(dialled(s)->dial->baggage);
+    return slice_of(dialled(s)->baggage);
 }
 
 struct stream *hbone_dial_below(const struct stream *s)
@@ -206,5 +206,7 @@ struct stream *hbone_dial_below(const struct stream *s)
 
 unsigned hbone_dial_status(const struct stream *s)
 {
-    return dialled(s)->dial->status;
+    const struct channel *ch = dialled(s);
+
+    return ch->opened ? 200 : ch->dial ? ch->dial->status : 0;
 }

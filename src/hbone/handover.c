@@ -21,26 +21,6 @@ static void put_queue(struct bytes *out, int *r, const struct rx_queue *q)
     }
 }
 
-static void put_dial(struct bytes *out, int *r, const struct hbone_dial *d)
-{
-    blob_put_u32(out, r, d != NULL);
-    if (d) {
-        blob_put_u32(out, r, d->status);
-        blob_put_text(out, r, d->baggage);
-    }
-}
-
-static struct hbone_dial *get_dial(struct blob *b)
-{
-    if (!blob_get_bool(b) || b->bad) {
-        return NULL;
-    }
-    struct hbone_dial *d = mem_new(struct hbone_dial);
-    d->status = blob_get_u32(b);
-    d->baggage = blob_get_text(b);
-    return d;
-}
-
 static void put_channel(struct bytes *out, int *r, const struct channel *ch)
 {
     blob_put_u32(out, r, ch->id);
@@ -56,7 +36,23 @@ static void put_channel(struct bytes *out, int *r, const struct channel *ch)
     blob_put_u32(out, r, ch->released);
     blob_put_u32(out, r, ch->spilled);
     put_queue(out, r, &ch->rx);
-    put_dial(out, r, ch->dial);
+    blob_put_u32(out, r, ch->opened);
+    blob_put_text(out, r, ch->baggage);
+    blob_put_u32(out, r, ch->dial ? 1 : 0);
+    blob_put_u32(out, r, ch->dial ? ch->dial->status : 0);
+}
+
+/* A dial that waits for its answer, or has failed with it. Its head is not needed any more: another
+ * tunnel is not tried. */
+static void get_dial(struct blob *b, struct channel *ch)
+{
+    bool there = blob_get_bool(b);
+    uint32_t status = blob_get_u32(b);
+
+    if (there && !b->bad) {
+        ch->dial = mem_new(struct hbone_dial);
+        ch->dial->status = status;
+    }
 }
 
 static int get_queue(struct blob *b, struct channel *ch)
@@ -113,7 +109,9 @@ static int get_channel(struct blob *b, struct channel *ch)
     ch->released = blob_get_bool(b);
     ch->spilled = blob_get_bool(b);
     int r = get_queue(b, ch);
-    ch->dial = get_dial(b);
+    ch->opened = blob_get_bool(b);
+    ch->baggage = blob_get_text(b);
+    get_dial(b, ch);
     return r < 0 ? r : b->bad ? -ERR_SYNTAX : 0;
 }
 

@@ -145,6 +145,7 @@ void tunnel_hang_up(struct tunnel *t, int r, const char *what)
     end_slowly(t);
 }
 
+/* Without lingering: what is killed may have to leave its network namespace at once. */
 void tunnel_kill(struct tunnel *t, int r)
 {
     if (t->step == TUNNEL_ENDED) {
@@ -155,7 +156,9 @@ void tunnel_kill(struct tunnel *t, int r)
 
         tunnel_put(t, frame_put_reset(&t->out, ch->id, RESET_CANCEL));
     }
-    tunnel_hang_up(t, r, err_text(r));
+    note_failure(t, r, err_text(r));
+    stream_close(t->below, tunnel_push(t) == 0 ? 0 : r);
+    end(t);
 }
 
 static bool has_a_future(const struct tunnel *t)

@@ -242,8 +242,10 @@ def test_a_known_limit_opens_a_second_tunnel_and_a_full_one_comes_back(driver, g
 def test_dials_beyond_an_unknown_limit_are_refused_and_find_their_place(driver, gateway):
     d = driver("client", gateway.port, AUTHORITY)
     apps = [app(d) for _ in range(4)]
+    peers = []
     for _ in range(4):
         peer = server(gateway, settings(streams=1))
+        peers.append(peer)
         peer.wait(lambda p: p.of("HEADERS"))
         peer.quiet(0.1)
         peer.send(b"".join(reset(f.stream, "REFUSED_STREAM") for f in peer.of("HEADERS")[1:]))
