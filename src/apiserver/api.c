@@ -445,8 +445,7 @@ void api_handle(struct api *a, const struct api_request *rq, struct api_response
     struct call c = {.api = a, .rq = rq, .out = out, .ns = "", .name = "", .sub = ""};
 
     if (rq->body.len > API_BODY_BYTES) {
-        (void)call_refuse(&c, 413, "RequestEntityTooLarge", "Request entity too large: limit is %d",
-                          API_BODY_BYTES);
+        (void)too_large(&c); /* it stands in out */
     } else {
         (void)route(&c); /* whatever it says stands in out */
     }

@@ -295,6 +295,26 @@ TEST(a_disk_that_is_behind_turns_writers_away)
     rig_stop(&g);
 }
 
+TEST(what_does_not_get_to_the_disk_in_time_is_not_confirmed)
+{
+    struct rig g;
+    struct api_request rq = {.method = slice_of("POST"), .target = slice_of(maps), .user = &g.user};
+    struct api_response out = {0};
+
+    start(&g);
+    rq.body = slice_of("{\"metadata\":{\"name\":\"late\"}}");
+    api_handle(g.api, &rq, &out);
+    CHECK_INT(out.status, 201);
+    CHECK(out.rests_on > store_durable(g.store));
+    api_refuse_late(g.api, &out);
+    CHECK_INT(out.status, 504);
+    CHECK_INT(out.retry_after_s, 1);
+    CHECK(strstr(strbuf_text(&out.body), "\"reason\":\"Timeout\"") != NULL);
+    CHECK(strstr(strbuf_text(&out.body), "late") == NULL); /* nothing of the first answer */
+    api_response_fini(&out);
+    rig_stop(&g);
+}
+
 TEST(a_namespace_goes_with_everything_in_it)
 {
     struct rig g;
