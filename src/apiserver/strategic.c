@@ -171,6 +171,16 @@ static struct json *reorder(const struct json *merged, const struct json *order,
     return result;
 }
 
+static int check_keys(const struct json *list, const char *key, struct diag *why)
+{
+    for (size_t i = 0; i < json_count(list); i++) {
+        if (!json_get(json_item(list, i), key)) {
+            return FAIL(why, -ERR_CONFLICT, "a list item lacks its key %s", key);
+        }
+    }
+    return 0;
+}
+
 static int merge_keyed(const struct schema *s, struct json *list, const struct json *patch,
                        struct diag *why)
 {
@@ -210,7 +220,10 @@ static int merge_list(const struct schema *s, struct json *into, const char *fie
         json_set(into, field, MOVE(list));
         return 0;
     }
-    int r = value ? merge_keyed(s, list, value, why) : 0;
+    int r = check_keys(list, s->keys[0], why);
+    if (r == 0 && value) {
+        r = merge_keyed(s, list, value, why);
+    }
     if (r == 0) {
         json_set(into, field,
                  reorder(list, order ? order : value, s->keys[0], json_get(into, field)));

@@ -161,6 +161,7 @@ TEST(strategic_merge_knows_the_keys_of_lists)
          "{'spec':{'ports':[{'port':2},{'port':3},{'port':1}]}}"},
         {"{'spec':{'ports':[{'port':80}]}}", "{'spec':{'ports':null}}", "{'spec':{}}"},
         {"{'spec':{'ports':[{'port':80}]}}", "{'spec':{'ports':[{'name':'x'}]}}", "ERR_CONFLICT"},
+        {"{'spec':{'ports':[{'name':'x'}]}}", "{'spec':{'ports':[{'port':80}]}}", "ERR_CONFLICT"},
         {"{'spec':{'args':['a','b']}}", "{'spec':{'args':['c']}}", "{'spec':{'args':['c']}}"},
         {"{'spec':{'finalizers':['a']}}", "{'spec':{'finalizers':['a','b']}}",
          "{'spec':{'finalizers':['a','b']}}"},
