@@ -47,7 +47,8 @@ static int check_name(const char *name, struct diag *why)
 
     for (size_t i = 0; good && i < n; i++) {
         char c = name[i];
-        good = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+        good = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+               (c == '.' && name[i - 1] != '.');
     }
     return good ? 0 : FAIL(why, -ERR_SYNTAX, "%.60s is no name for a credential", name);
 }

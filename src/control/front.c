@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/front.h"
 
-#include <string.h>
-#include <strings.h>
-
 #include "base/log.h"
 #include "base/mem.h"
 #include "control/feed.h"
@@ -132,7 +129,7 @@ static void visitor_free(struct visitor *v)
 
 /* ---- coming in */
 
-/* The token of "Bearer TOKEN", the scheme in any case; empty: none. */
+/* The token of "Bearer TOKEN", the scheme written so and not otherwise; empty: none. */
 static struct slice bearer(const struct message *m)
 {
     struct slice value;
@@ -140,8 +137,7 @@ static struct slice bearer(const struct message *m)
     struct slice token;
 
     if (!message_find(m, "authorization", &value) ||
-        !slice_cut(slice_trim(value), ' ', &scheme, &token) || scheme.len != 6 ||
-        strncasecmp(scheme.p, "bearer", 6) != 0) {
+        !slice_cut(slice_trim(value), ' ', &scheme, &token) || !slice_is(scheme, "Bearer")) {
         return (struct slice){"", 0};
     }
     token = slice_trim(token);

@@ -141,7 +141,7 @@ void index_put_authorization(struct index *x, const struct json *object)
     }
     if (is_published) {
         publish(x, &policy);
-    } else if (!policy_name_is_reserved(name)) { /* that one is another's */
+    } else {
         unpublish(x, ns, name);
     }
     set_selector(x, p, is_published ? &policy : NULL, object);
@@ -169,9 +169,7 @@ void index_remove_authorization(struct index *x, const char *ns, const char *nam
     if (!p) {
         return;
     }
-    if (!policy_name_is_reserved(name)) {
-        unpublish(x, ns, name);
-    }
+    unpublish(x, ns, name);
     mark_bound(x, p);
     policy_item_free(x, p);
 }

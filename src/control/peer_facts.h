@@ -13,8 +13,8 @@
 #include "control/mesh.h"
 #include "model/policy.h"
 
-#define PEER_STATIC_NAME    "istio_converted_static_strict"
-#define PEER_CONVERTED_HEAD "converted_peer_authentication_"
+/* No object of Kubernetes can be called so: an underscore is in no name. */
+#define PEER_STATIC_NAME "istio_converted_static_strict"
 
 enum peer_mode { PEER_UNSET = 0, PEER_DISABLE, PEER_PERMISSIVE, PEER_STRICT };
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "apiserver/api.h"
+#include "apiserver/bootstrap.h"
 #include "apiserver/endpoints.h"
 #include "apiserver/serve.h"
 #include "apiserver/store.h"
@@ -292,12 +293,10 @@ static void create(struct api *api, const char *target, const char *name)
 static int bootstrap_blocking(struct standalone *s, struct diag *why)
 {
     const char *ns = s->settings->mesh_namespace;
-    const char *const names[] = {"default", "kube-system", "kube-public", ns};
     AUTO(strbuf) struct strbuf accounts = {0};
 
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        create(s->api, "/api/v1/namespaces", names[i]);
-    }
+    bootstrap(s->api, clock_wall_s());
+    create(s->api, "/api/v1/namespaces", ns);
     strbuf_printf(&accounts, "/api/v1/namespaces/%s/serviceaccounts", ns);
     create(s->api, strbuf_text(&accounts), "ztunnel");
     for (unsigned i = 0; store_durable(s->store) < store_rv(s->store); i++) {

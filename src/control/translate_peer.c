@@ -56,7 +56,7 @@ enum peer_binding peer_binding_of(const struct peer_facts *own, enum peer_mode i
 
 const char *peer_converted_name(const struct peer_facts *own, struct arena *a)
 {
-    static const char head[] = PEER_CONVERTED_HEAD;
+    static const char head[] = "converted_peer_authentication_";
     size_t n = strlen(own->name);
     char *name = arena_alloc(a, sizeof(head) + n);
 

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/num.h"
-#include "control/peer_facts.h"
 #include "control/policy_fields_int.h"
 
 bool revision_is_ours(const struct json *object, const struct mesh *mesh)
@@ -173,12 +172,6 @@ static bool wants_dry_run(const struct json *object)
     return false;
 }
 
-bool policy_name_is_reserved(const char *name)
-{
-    return slice_has_prefix(slice_of(name), PEER_CONVERTED_HEAD) ||
-           strcmp(name, PEER_STATIC_NAME) == 0;
-}
-
 static bool has_targets(const struct json *spec)
 {
     return json_is_obj(json_get(spec, "targetRef")) || json_count(json_get(spec, "targetRefs")) > 0;
@@ -191,10 +184,7 @@ static bool read_action(const struct json *object, struct policy *out, struct po
     AUTO(strbuf) struct strbuf text = {0};
     const char *action = json_str_at(object, "spec.action", "ALLOW");
 
-    if (policy_name_is_reserved(out->name)) {
-        strbuf_puts(&text,
-                    "policies of this name are made from PeerAuthentications: choose another");
-    } else if (wants_dry_run(object)) {
+    if (wants_dry_run(object)) {
         strbuf_printf(&text,
                       "found policy \"%s/%s\" using dry-run annotation, but support for ambient "
                       "dry-run authorizationPolicies isn't enabled",

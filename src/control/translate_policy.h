@@ -30,7 +30,3 @@ bool translate_policy(struct policy *out, struct policy_condition *out_condition
 
 /* Whose istio.io/rev is another's (contract 1.5): the object does not exist for us. */
 bool revision_is_ours(const struct json *object, const struct mesh *mesh);
-
-/* Names under which policies are published that PeerAuthentications become: an AuthorizationPolicy
- * may not take their place. */
-bool policy_name_is_reserved(const char *name);

@@ -173,8 +173,7 @@ static void maybe_foreign(struct history *h, struct json *o)
 
 static struct json *make_authorization(struct history *h)
 {
-    struct json *o = object(h, "AuthorizationPolicy", any_ns(h),
-                            PICK(h, "q1", "q2", "converted_peer_authentication_r1"));
+    struct json *o = object(h, "AuthorizationPolicy", any_ns(h), PICK(h, "q1", "q2", "q3"));
     struct json *rule = json_new_object();
     struct json *from = json_new_object();
 
