@@ -37,7 +37,7 @@ static int load_config(const struct cli *c, struct kube_config **out, struct dia
     const char *environment = getenv("KUBECONFIG");
     AUTO(strbuf) struct strbuf own = {0};
 
-    strbuf_printf(&own, "%s/admin.kubeconfig", args_text(&c->args, "state-dir"));
+    strbuf_printf(&own, "%s/admin.kubeconfig", args_text(&c->args, "data"));
     if (!path && !(environment && *environment) && file_exists_blocking(strbuf_text(&own))) {
         path = strbuf_text(&own);
     }

@@ -26,7 +26,7 @@ static enum answer run(struct cli *c)
     char *bytes;
     size_t len;
 
-    strbuf_printf(&path, "%s/admin.kubeconfig", args_text(&c->args, "state-dir"));
+    strbuf_printf(&path, "%s/admin.kubeconfig", args_text(&c->args, "data"));
     int r = file_read_blocking(strbuf_text(&path), &bytes, &len, &why);
     if (r < 0) {
         return cli_fail(c, r == -ENOENT ? ANSWER_NO : ANSWER_UNKNOWN, "ambit up", "%s", why.text);
@@ -45,7 +45,7 @@ static enum answer run(struct cli *c)
 }
 
 static const struct arg_option own[] = {
-    {"state-dir", 0, ARG_TEXT, "DIR", "/var/lib/ambit", "where `ambit up` keeps what lasts"},
+    {"data", 0, ARG_TEXT, "DIR", "/var/lib/ambit", "data folder of the stand-alone control plane"},
     {"path", 0, ARG_FLAG, NULL, NULL, "print the name of the file instead"},
     {"write", 'w', ARG_TEXT, "FILE", NULL, "write it to a file that only its owner can read"},
     {0}};

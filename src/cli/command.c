@@ -26,10 +26,11 @@ const struct arg_option options_filter[] = {
 
 const struct arg_option options_kube[] = {
     {"kubeconfig", 0, ARG_TEXT, "FILE", NULL,
-     "address and credentials of the API; otherwise $KUBECONFIG, then STATE-DIR/admin.kubeconfig, "
+     "address and credentials of the API; otherwise $KUBECONFIG, then DIR/admin.kubeconfig of "
+     "--data, "
      "then a pod's own, then ~/.kube/config"},
     {"context", 0, ARG_TEXT, "NAME", NULL, "the context to use out of that file"},
-    {"state-dir", 0, ARG_TEXT, "DIR", "/var/lib/ambit", "where `ambit up` keeps what lasts"},
+    {"data", 0, ARG_TEXT, "DIR", "/var/lib/ambit", "data folder of the stand-alone control plane"},
     {0}};
 
 const struct arg_option options_timeout[] = {
@@ -154,7 +155,6 @@ static bool was_answered(int code)
     case ERR_NOT_FOUND:
     case ERR_EXISTS:
     case ERR_CONFLICT:
-    case ERR_DENIED:
     case ERR_SYNTAX:
     case ERR_RANGE:
     case ERR_TOO_LARGE:

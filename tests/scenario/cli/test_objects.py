@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects of the API, against the embedded API server over TLS."""
+import os
+
+import pytest
+
+NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
+POD = """apiVersion: v1
+kind: Pod
+metadata: {name: %s, namespace: shop, labels: {app: cart}}
+spec: {containers: [{name: main, image: local}], nodeName: n1}
+"""
+POLICY = """apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: deny, namespace: shop}
+spec: {action: %s, rules: [{from: [{source: {namespaces: [prod]}}]}]}
+"""
+
+
+def apply(ambit, *documents, code=0):
+    return ambit("apply", "-f", "-", text="---\n".join(documents), code=code)
+
+
+def test_apply_says_what_has_become_of_each_object(ambit, api):
+    out = apply(ambit, NAMESPACE, POLICY % "DENY").out
+    assert out == "namespace/shop created\nauthorizationpolicy/deny created in namespace shop\n"
+    assert apply(ambit, NAMESPACE, POLICY % "DENY").out == out.replace("created", "unchanged")
+    assert "authorizationpolicy/deny configured" in apply(ambit, POLICY % "ALLOW").out
+
+
+def test_nothing_is_sent_when_something_is_wrong(ambit, api, tmp_path):
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(NAMESPACE, encoding="ascii")
+    (folder / "b.yml").write_text(POLICY % "DENYY", encoding="ascii")
+    result = ambit("apply", "-f", str(folder), code=1)
+    assert "b.yml:1: spec.action: DENYY is not one of ALLOW DENY AUDIT CUSTOM" in result.err
+    assert "1 of 2 objects are wrong; nothing was sent" in result.err and result.out == ""
+    ambit("get", "ns", "shop", code=1)
+    (folder / "b.yml").write_text(POLICY % "DENY", encoding="ascii")
+    assert ambit("apply", "-f", str(folder), "--dry-run", code=0).out == ""
+    ambit("get", "ns", "shop", code=1)
+
+
+def test_what_the_server_refuses_is_named_and_the_rest_is_made(ambit, api):
+    result = apply(ambit, NAMESPACE, POD.replace("shop", "nowhere") % "a", POLICY % "DENY", code=1)
+    assert "stdin:4: pod/a: " in result.err and "1 of 3 objects failed" in result.err
+    assert "namespace/shop created" in result.out and "authorizationpolicy/deny created" in result.out
+
+
+def test_files_that_are_not_there_or_no_yaml(ambit, api):
+    assert "No such file" in ambit("apply", "-f", "/nonexistent.yaml", code=1).err
+    assert "stdin: " in ambit("apply", "-f", "-", text="a: [", code=1).err
+    assert "no object" in ambit("apply", "-f", "-", text="", code=1).err
+
+
+def test_get_in_every_form(ambit, api):
+    apply(ambit, NAMESPACE, POD % "cart-1", POD % "cart-2")
+    table = ambit("get", "pods", "-n", "shop", code=0).out.splitlines()
+    assert table[0].split() == ["NAME", "STATUS", "MESH", "ADDRESSES", "NODE", "AGE"]
+    assert [line.split()[0] for line in table[1:]] == ["cart-1", "cart-2"]
+    assert ambit("get", "po", "-A", code=0).out.splitlines()[0].startswith("NAMESPACE")
+    assert ambit("get", "pod", "-n", "shop", "-o", "name", code=0).out == "pod/cart-1\npod/cart-2\n"
+    one = ambit("get", "pod", "cart-1", "-n", "shop", "-o", "json", code=0).json
+    assert (one["kind"], one["apiVersion"], one["metadata"]["name"]) == ("Pod", "v1", "cart-1")
+    many = ambit("get", "pods", "-n", "shop", "-l", "app=cart", "-o", "json", code=0).json
+    assert many["kind"] == "List" and [i["kind"] for i in many["items"]] == ["Pod", "Pod"]
+    none = ambit("get", "pods", "-n", "shop", "-l", "app=other", code=0)
+    assert none.out == "" and "no pods in namespace shop" in none.err
+    yaml = ambit("get", "pod", "cart-1", "-n", "shop", "-o", "yaml", code=0).out
+    assert "kind: Pod\n" in yaml and "    app: cart\n" in yaml
+    assert "pod/cart-1 unchanged" in ambit("apply", "-f", "-", text=POD % "cart-1", code=0).out
+
+
+def test_what_is_not_there_is_no(ambit, api):
+    assert "not found" in ambit("get", "ns", "nothing", code=1).err
+    assert "not found" in ambit("delete", "ns", "nothing", code=1).err
+    assert "not found" in ambit("label", "ns", "nothing", "a=b", code=1).err
+    ambit("delete", "ns", "nothing", "--ignore-not-found", code=0)
+
+
+def test_label_changes_and_says_what_it_means(ambit, api):
+    apply(ambit, NAMESPACE, POD % "a", POD % "b")
+    ambit("label", "pod", "b", "-n", "shop", "istio.io/dataplane-mode=none", code=0)
+    joins = "1 running pod will be captured; existing connections stay as they are\n"
+    dry = ambit("label", "ns", "shop", "istio.io/dataplane-mode=ambient", "--dry-run", code=0).out
+    assert dry == "namespace/shop would be labelled\n" + joins
+    assert ambit("get", "ns", "shop", "-o", "json").json["metadata"]["labels"].get("istio.io/dataplane-mode") is None
+    assert ambit("label", "ns", "shop", "istio.io/dataplane-mode=ambient", code=0).out == "namespace/shop labelled\n" + joins
+    again = ambit("label", "ns", "shop", "istio.io/dataplane-mode=ambient", code=0).out
+    assert again == "namespace/shop already has these labels\n"
+    conflict = ambit("label", "ns", "shop", "istio.io/dataplane-mode=none", code=1)
+    assert "already has istio.io/dataplane-mode=ambient" in conflict.err and "--overwrite" in conflict.err
+    assert "1 running pod will leave the mesh" in ambit("label", "ns", "shop", "istio.io/dataplane-mode-", code=0).out
+
+
+def test_waiting_for_a_label_ends_when_the_nodes_have_done_it(ambit, api):
+    apply(ambit, NAMESPACE, POD % "a")
+    late = ambit("label", "ns", "shop", "istio.io/dataplane-mode=ambient", "--wait", "--timeout", "300ms", code=1)
+    assert "1 pods are not there yet" in late.err
+    annotated = POD.replace("labels:", "annotations: {ambient.istio.io/redirection: enabled}, labels:") % "a"
+    apply(ambit, annotated)
+    out = ambit("label", "ns", "shop", "istio.io/dataplane-mode=ambient", "--wait", code=0).out
+    assert "done in " in out
+
+
+def test_delete_by_name_and_by_file(ambit, api, tmp_path):
+    apply(ambit, NAMESPACE, POD % "a", POD % "b", POLICY % "DENY")
+    assert ambit("delete", "pod", "a", "-n", "shop", code=0).out == "pod/a deleted from namespace shop\n"
+    file = tmp_path / "shop.yaml"
+    file.write_text("---\n".join([NAMESPACE, POD % "b", POLICY % "DENY"]), encoding="ascii")
+    out = ambit("delete", "-f", str(file), code=0).out.splitlines()
+    assert [line.split()[0] for line in out] == ["authorizationpolicy/deny", "pod/b", "namespace/shop"]
+
+
+def test_without_an_api_nothing_can_be_told(ambit, tmp_path):
+    for words in (["get", "pods"], ["delete", "pod", "a"], ["label", "ns", "a", "b=c"]):
+        result = ambit(*words, code=3)
+        assert "fix: ambit up" in result.err
+    config = tmp_path / "broken.kubeconfig"
+    config.write_text("clusters: []\n", encoding="ascii")
+    assert ambit("get", "ns", "--kubeconfig", str(config)).code in (1, 3)
+
+
+def test_a_server_that_is_gone_or_refuses_us_cannot_tell(ambit, api, tmp_path):
+    text = (api / "admin.kubeconfig").read_text(encoding="ascii")
+    other = tmp_path / "other.kubeconfig"
+    other.write_text(text.replace("token: ", "token: not-"), encoding="ascii")
+    assert "token: " in text
+    assert ambit("get", "ns", "--kubeconfig", str(other), code=3).out == ""
+
+
+@pytest.fixture
+def standalone(ambit, api):
+    """As after `ambit up`: the credentials are in the state folder."""
+    state = ambit.home / "state"
+    state.mkdir()
+    (state / "admin.kubeconfig").write_bytes((api / "admin.kubeconfig").read_bytes())
+    del ambit.env["KUBECONFIG"]
+    return state
+
+
+def test_the_stand_alone_credentials_are_found_and_shown(ambit, standalone, tmp_path):
+    ambit("get", "ns", code=0)
+    text = (standalone / "admin.kubeconfig").read_text(encoding="ascii")
+    assert ambit("kubeconfig", code=0).out == text
+    assert ambit("kubeconfig", "--path", code=0).out == f"{standalone}/admin.kubeconfig\n"
+    copy = tmp_path / "copy"
+    ambit("kubeconfig", "-w", str(copy), code=0)
+    assert copy.read_text(encoding="ascii") == text and os.stat(copy).st_mode & 0o777 == 0o600
+
+
+def test_without_a_stand_alone_mesh_there_are_no_credentials(ambit):
+    assert "fix: ambit up" in ambit("kubeconfig", code=1).err
+
+
+def test_status_names_policies_that_were_not_accepted(ambit, api, node):
+    node()
+    apply(ambit, NAMESPACE, POLICY % "DENY")
+    assert ambit("status", code=0).out.startswith("OK")
