@@ -44,28 +44,40 @@ static int load_config(const struct cli *c, struct kube_config **out, struct dia
     return kube_config_load_blocking(path, args_text(&c->args, "context"), why, out);
 }
 
-int api_open_blocking(struct cli *c, struct api **out, struct diag *why)
+static int open_blocking(struct cli *c, const struct kube_config *config, struct api **out,
+                         struct diag *why)
 {
     AUTO(api) struct api *a = mem_new(struct api);
-    AUTO(kube_config) struct kube_config *config = NULL;
-    int r = load_config(c, &config, why);
 
     a->cli = c;
-    if (r < 0) {
-        return r;
-    }
     a->loop = loop_new(why);
     a->jobs = a->loop ? jobs_new(1, JOBS_LIMIT, JOBS_LIMIT, why) : NULL;
     if (!a->jobs) {
         return surely_negative(why->code);
     }
     task_init(&a->task, a->loop, "command", run);
-    r = kube_client_new(a->loop, a->jobs, config, "ambit", why, &a->client);
+    int r = kube_client_new(a->loop, a->jobs, config, "ambit", why, &a->client);
     if (r < 0) {
         return r;
     }
     *out = MOVE(a);
     return 0;
+}
+
+int api_open_blocking(struct cli *c, struct api **out, struct diag *why)
+{
+    AUTO(kube_config) struct kube_config *config = NULL;
+    int r = load_config(c, &config, why);
+
+    return r < 0 ? r : open_blocking(c, config, out, why);
+}
+
+int api_open_file_blocking(struct cli *c, const char *path, struct api **out, struct diag *why)
+{
+    AUTO(kube_config) struct kube_config *config = NULL;
+    int r = kube_config_load_blocking(path, NULL, why, &config);
+
+    return r < 0 ? r : open_blocking(c, config, out, why);
 }
 
 void api_free(struct api *a)

@@ -13,6 +13,9 @@ struct json;
 void api_free(struct api *a);
 /* As options_kube says. */
 MUST_USE int api_open_blocking(struct cli *c, struct api **out, struct diag *why);
+/* With the credentials of that file. */
+MUST_USE int api_open_file_blocking(struct cli *c, const char *path, struct api **out,
+                                    struct diag *why);
 AUTO_DEFINE(api, struct api *, api_free);
 
 /* The namespace that the command names (-n), else the context's. */
