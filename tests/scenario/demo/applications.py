@@ -26,14 +26,14 @@ class Server:
 
     name, user, port = None, None, None
 
-    def __init__(self, town, runtime):
-        self.runtime = runtime
+    def __init__(self, town, node):
+        self.ambit = town.ambit
         self.folder = os.path.join(town.folder, self.name)
         os.makedirs(self.folder)
         self.prepare()
         shutil.chown(self.folder, self.user, self.user)
-        self.about = runtime.start(NAMESPACE, self.name, self.command(), self.name, self.user, labels={"app": self.name})
-        self.ip4, self.ip6 = self.about["ips"]
+        about = self.ambit.start(node, NAMESPACE, self.name, self.command(), self.name, self.user, app=self.name)
+        self.ip4, self.ip6 = about["ips"]
 
     def prepare(self):
         """Files it needs."""
@@ -43,7 +43,7 @@ class Server:
 
     def pids(self):
         """Of its processes, which are those in its network namespace."""
-        now = self.runtime.find(NAMESPACE, self.name)
+        now = self.ambit.workload(NAMESPACE, self.name)
         check(now["state"] == "running" and now["restarts"] == 0, f"{self.name}: {now}")
         return inventory.processes_like(now["pid"])
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The control plane on a host of its own, and the operator who sits there."""
+"""The control plane, on a host of its own."""
 import http.client
 import json
 import os
 import pathlib
 import ssl
-import subprocess
 
 from demo.report import check
 from lib import netns
@@ -26,10 +25,6 @@ def proxy_manifest(nodes):
             f"spec: {{serviceAccountName: {PROXY_ACCOUNT}, nodeName: {n}, hostNetwork: true, "
             "containers: [{name: ztunnel, image: local}]}" for n in nodes]
     return "\n---\n".join(out) + "\n"
-
-
-class Refused(Exception):
-    """A command of ours said no."""
 
 
 class ControlPlane:
@@ -62,30 +57,6 @@ class ControlPlane:
 
     def node_kubeconfig(self, node):
         return os.path.join(self.data, "nodes", f"{node}.kubeconfig")
-
-    # ---- what an operator does
-
-    def ambit(self, *words, text=None, seconds=30):
-        """The output of an `ambit` command that has to say yes."""
-        done = subprocess.run(["nsenter", f"--net={netns.path(self.ns)}", str(BUILD / "ambit"), *words], input=text,
-                              env={"PATH": os.environ["PATH"], "KUBECONFIG": self.admin}, capture_output=True, text=True,
-                              timeout=seconds, check=False)
-        if done.returncode:
-            raise Refused(f"ambit {' '.join(words)}: exit status {done.returncode}: {done.stdout}{done.stderr}".strip())
-        return done.stdout
-
-    def apply(self, text):
-        return self.ambit("apply", "-f", "-", text=text)
-
-    def label(self, namespace, key, value):
-        """None takes the label away."""
-        return self.ambit("label", "namespace", namespace, f"{key}={value}" if value else f"{key}-")
-
-    def delete(self, kind, namespace, name):
-        return self.ambit("delete", kind, name, "-n", namespace)
-
-    def get(self, kind, namespace, name):
-        return json.loads(self.ambit("get", kind, name, "-n", namespace, "-o", "json"))
 
     def proxy_token(self, node):
         """A token for a node's proxy, bound to its pod, as its node asks for it."""

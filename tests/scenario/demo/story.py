@@ -9,8 +9,8 @@ import time
 
 from demo import inventory
 from demo.applications import Mariadb, NAMESPACE, Nginx, Redis, address_of, curl, mariadb, redis_cli
+from demo.attached import RedisSession, Shell
 from demo.report import check
-from demo.runtime import Attached, Shell
 from lib import netns, topo
 from lib.wait import until
 from lib.wire import Tap
@@ -18,6 +18,7 @@ from lib.wire import Tap
 REDIRECTION = "ambient.istio.io/redirection"
 LABEL = "istio.io/dataplane-mode"
 CLIENT_NODE, SERVER_NODE = 1, 2
+CLIENTS, SERVERS = f"node{CLIENT_NODE}", f"node{SERVER_NODE}"
 JOIN_SECONDS = 1.0
 ACCOUNTS = ("shopper", "stranger", "web", "cache", "db")
 POLICY = """
@@ -43,26 +44,6 @@ def identity(account):
 
 def new_marker(word):
     return f"{word}-{secrets.token_hex(8)}"
-
-
-class RedisSession:
-    """redis-cli that stays connected."""
-
-    def __init__(self, runtime, name, account, ip):
-        self.workload = Attached(runtime, NAMESPACE, name, ["redis-cli", "-h", ip], account)
-        self.id = self.ask("CLIENT ID")
-
-    def ask(self, command, seconds=5.0):
-        end = secrets.token_hex(6)
-        self.workload.write(f"{command}\nECHO {end}\n")
-        return self.workload.wait_for(f"{end}\n", seconds).strip().strip('"')
-
-    def is_alive(self):
-        """Whether it is still the connection it was: redis-cli connects again on its own when it lost one."""
-        return self.ask("CLIENT ID") == self.id
-
-    def close(self):
-        self.workload.close()
 
 
 class Story:
@@ -134,20 +115,19 @@ class Story:
 
     def start_mesh(self):
         self.town.up()
-        self.town.control.apply(manifest())
+        self.town.ambit.apply(manifest())
         return "\n".join(self.town.describe())
 
     def start_applications(self):
-        servers, clients = self.town.runtime(SERVER_NODE), self.town.runtime(CLIENT_NODE)
-        self.web, self.cache, self.db = (kind(self.town, servers) for kind in (Nginx, Redis, Mariadb))
-        self.shopper = self._keep(Shell(clients, NAMESPACE, "shopper", "shopper"))
-        self.stranger = self._keep(Shell(clients, NAMESPACE, "stranger", "stranger"))
+        ambit = self.town.ambit
+        self.web, self.cache, self.db = (kind(self.town, SERVERS) for kind in (Nginx, Redis, Mariadb))
+        self.shopper = self._keep(Shell(ambit, CLIENTS, NAMESPACE, "shopper", "shopper"))
+        self.stranger = self._keep(Shell(ambit, CLIENTS, NAMESPACE, "stranger", "stranger"))
         for server in self.servers():
             server.wait(self.town.topology.ns(f"n{CLIENT_NODE}"))
             self.pids[server.name] = server.pids()
-        for node in (1, 2):
-            for w in self.town.runtime(node).list():
-                check(w["mesh"] == "out", f"{w['name']} is {w['mesh']}")
+        for w in ambit.workloads():
+            check(w["mesh"] == "out", f"{w['name']} is {w['mesh']}")
         return "\n".join([f"{s.name:<9} node 2  {s.ip4} {s.ip6}  pids {self.pids[s.name]}" for s in self.servers()] +
                          [f"{s.name:<9} node 1  {' '.join(s.ips)}" for s in (self.shopper, self.stranger)])
 
@@ -202,7 +182,7 @@ class Story:
         return ", ".join(out)
 
     def open_early(self):
-        self.early = self._keep(RedisSession(self.town.runtime(CLIENT_NODE), "early", "shopper", self.cache.ip4))
+        self.early = self._keep(RedisSession(self.town.ambit, CLIENTS, NAMESPACE, "early", "shopper", self.cache.ip4))
         self.early.ask(f"SET early {self.before_marker}")
         check(self.seen(self.before_marker) > 0, "its marker was not seen")
         return f"redis-cli, connection {self.early.id} of the server; marker {self.before_marker}"
@@ -233,7 +213,7 @@ class Story:
         return [(float(began) - moment, f"{base}-{number}.") for number, began, _ in rows]
 
     def join(self):
-        rows = self.knock("join", 2 * JOIN_SECONDS, lambda: self.town.control.label(NAMESPACE, LABEL, "ambient"))
+        rows = self.knock("join", 2 * JOIN_SECONDS, lambda: self.town.ambit.label(NAMESPACE, LABEL, "ambient"))
         wire = self.wire()
         clear = [began for began, marker in rows if marker.encode() in wire]
         check(clear, "the switch was not seen: no connection was in the clear before the label")
@@ -241,7 +221,7 @@ class Story:
         late = [m for began, m in rows if began >= JOIN_SECONDS]
         check(len(late) >= 10, f"only {len(late)} connections after the first second")
         self.labelled_at = time.time()
-        until("all pods are in the mesh", lambda: {w["mesh"] for n in (1, 2) for w in self.town.runtime(n).list()} == {"in"})
+        until("all pods are in the mesh", lambda: self._mesh_states() == {"in"})
         return (f"{len(rows)} connections, none failed; the last in the clear began {1000 * max(clear):.0f} ms after the label")
 
     def wire(self):
@@ -303,14 +283,14 @@ class Story:
     # ---- policy
 
     def open_two(self):
-        clients = self.town.runtime(CLIENT_NODE)
-        self.steady = self._keep(RedisSession(clients, "steady", "shopper", self.cache.ip4))
-        self.doomed = self._keep(RedisSession(clients, "doomed", "stranger", self.cache.ip6))
+        ambit = self.town.ambit
+        self.steady = self._keep(RedisSession(ambit, CLIENTS, NAMESPACE, "steady", "shopper", self.cache.ip4))
+        self.doomed = self._keep(RedisSession(ambit, CLIENTS, NAMESPACE, "doomed", "stranger", self.cache.ip6))
         self.visit(new_marker("allowed"), self.stranger)
         return "redis-cli as shopper and as stranger; both may reach everything so far"
 
     def policy(self):
-        self.town.control.apply(POLICY)
+        self.town.ambit.apply(POLICY)
         end = until("the stranger is denied", lambda: self.stranger.run(curl(self.web.ip4, "denied"))[0], 5)
         out = [f"stranger: curl ends with {end}"]
         for ip in (self.web.ip4, self.web.ip6):
@@ -337,8 +317,8 @@ class Story:
     # ---- leaving
 
     def leave(self):
-        self.town.control.delete("authorizationpolicy", NAMESPACE, "no-strangers")
-        rows = self.knock("leave", 2 * JOIN_SECONDS, lambda: self.town.control.label(NAMESPACE, LABEL, None))
+        self.town.ambit.delete("authorizationpolicy", NAMESPACE, "no-strangers")
+        rows = self.knock("leave", 2 * JOIN_SECONDS, lambda: self.town.ambit.label(NAMESPACE, LABEL, None))
         wire = self.wire()
         hidden = [began for began, marker in rows if marker.encode() not in wire]
         check(hidden, "no connection was tunnelled before the label went")
@@ -360,12 +340,13 @@ class Story:
     def rules_gone(self):
         self.steady.close()
         self.doomed.close()
-        for node in (1, 2):
-            runtime = self.town.runtime(node)
-            until(f"all pods of node {node} are out", lambda: {w["mesh"] for w in runtime.list()} == {"out"}, 15)
-            for w in runtime.list():
-                self._is_bare(w)
+        until("all pods are out", lambda: self._mesh_states() == {"out"}, 15)
+        for w in self.town.ambit.workloads():
+            self._is_bare(w)
         return "no table, no policy route, no mark, in no pod; no annotation"
+
+    def _mesh_states(self):
+        return {w["mesh"] for w in self.town.ambit.workloads()}
 
     def _is_bare(self, workload):
         enter = ["nsenter", "-t", str(workload["pid"]), "-n"]
@@ -375,13 +356,13 @@ class Story:
             check(not left, f"{workload['name']}: {' '.join(argv)}: {left}")
         rules = netns.run(enter + ["ip", "rule"]) + netns.run(enter + ["ip", "-6", "rule"])
         check("fwmark" not in rules, f"{workload['name']}: {rules}")
-        pod = self.town.control.get("pod", NAMESPACE, workload["name"])
+        pod = self.town.ambit.get("pod", NAMESPACE, workload["name"])
         check(REDIRECTION not in pod["metadata"].get("annotations", {}), f"{workload['name']} is still annotated")
 
     def stop_all(self):
         self.stack.close()
         for server in self.servers():
-            server.runtime.stop(NAMESPACE, server.name)
+            self.town.ambit.stop(NAMESPACE, server.name)
         self.town.stop_programs()
         left = inventory.descendants(os.getpid())
         check(not left, f"still there: {left}")

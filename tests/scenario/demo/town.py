@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The place: two nodes joined by a router, a host for the control plane, and the mesh's own programs on them."""
 import ctypes
+import json
 import os
 import shutil
 import signal
 import tempfile
 
 from demo import inventory
+from demo.cli import Ambit
 from demo.control import BUILD, ControlPlane, proxy_manifest
 from demo.report import check
-from demo.runtime import Runtime
 from lib import netns, topo
 from lib.proc import Process
 from lib.wait import until
@@ -45,18 +46,26 @@ class Agent:
 
     def __init__(self, town, node):
         self.ns, self.name = town.topology.ns(f"n{node}"), f"node{node}"
-        self.folder = os.path.join(town.folder, self.name)
-        os.makedirs(self.folder, mode=0o755, exist_ok=True)
+        self.folder = os.path.join(town.run_dir, self.name)
+        os.makedirs(self.folder)
+        self._describe(os.path.join(town.run_dir, "nodes"))
+        self.log_folder = town.folder
         self.zds = os.path.join(self.folder, "ztunnel.sock")
         self.argv = ["nsenter", f"--net={netns.path(self.ns)}", str(BUILD / "ambit-agent"), "--node", self.name,
                      "--kubeconfig", town.control.node_kubeconfig(self.name), "--run-dir", self.folder,
                      "--zds-path", self.zds, "--readiness", READY,
                      "--pod-cidr", f"10.244.{node}.0/24", "--pod-cidr", f"fd44:{node}::/64"]
-        self.runtime = Runtime(os.path.join(self.folder, "runtime.sock"))
         self.process = None
 
+    def _describe(self, folder):
+        """Where `ambit` finds this node."""
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, f"{self.name}.json"), "w", encoding="utf-8") as f:
+            json.dump({"version": 1, "name": self.name, "netns": netns.path(self.ns),
+                       "runtime": os.path.join(self.folder, "runtime.sock")}, f)
+
     def start(self):
-        self.process = Process(f"agent-{self.name}", self.argv, os.path.dirname(self.folder))
+        self.process = Process(f"agent-{self.name}", self.argv, self.log_folder)
 
     def wait_ready(self):
         host, port = READY.split(":")
@@ -75,7 +84,8 @@ class Town:
         self.folder = tempfile.mkdtemp(prefix="ambit-demo-")
         os.chmod(self.folder, 0o755)  # the applications are not root
         self.topology = topo.Topology({node: 0 for node in NODES})
-        self.control, self.agents, self.proxies, self.stopping = None, {}, {}, False
+        self.run_dir = os.path.join(self.folder, "run")
+        self.control, self.agents, self.proxies, self.ambit, self.stopping = None, {}, {}, None, False
 
     def up(self):
         self.topology.up()
@@ -83,7 +93,8 @@ class Town:
         self.control = ControlPlane(self.topology.add_host("cp", 100), topo.node4(100), self.folder, names)
         self.control.start()
         self.control.wait_ready()
-        self.control.apply(proxy_manifest(names))
+        self.ambit = Ambit(BUILD / "ambit", self.control.ns, self.control.admin, self.run_dir)
+        self.ambit.apply(proxy_manifest(names))
         for node in NODES:
             self.agents[node] = Agent(self, node)
             self.agents[node].start()
@@ -94,8 +105,9 @@ class Town:
             self.proxies[node].wait_ready()
 
     def _proxy(self, node):
-        proxy = Ztunnel(self.topology, node, self.control, self.agents[node].zds, self.agents[node].folder)
+        proxy = Ztunnel(self.topology, node, self.control, self.agents[node].zds, self.folder)
         proxy.env.update(POD_NAME=f"ztunnel-node{node}", ISTIO_META_DNS_CAPTURE="true")
+        proxy.token_file = proxy.env["AUTH_TOKEN"] = os.path.join(self.folder, f"token-{node}")
         proxy.set_token(self.control.proxy_token(f"node{node}"))
         return proxy
 
@@ -112,9 +124,6 @@ class Town:
     def describe(self):
         """One line a program."""
         return [f"{p.name:<14} pid {p.pid}" for p in self.programs()]
-
-    def runtime(self, node):
-        return self.agents[node].runtime
 
     def stop_programs(self):
         self.stopping = True
