@@ -20,7 +20,8 @@ class Attached:
             self.process = subprocess.Popen(
                 ambit.argv("run", "--run-dir", ambit.run_dir, "--node", node, "-n", namespace, "--name", name,
                            "--sa", account, "--", *command),
-                env=ambit.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said)
+                env=ambit.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
+                start_new_session=True)  # a Ctrl-C is for us
             os.set_blocking(self.process.stdout.fileno(), False)
 
             def started():

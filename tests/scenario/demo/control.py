@@ -12,7 +12,9 @@ from lib.proc import Process
 from lib.wait import until
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-BUILD = pathlib.Path(os.environ.get("AMBIT_BUILD", ROOT / "build"))
+BUILD = pathlib.Path(os.environ.get("AMBIT_BUILD_ASAN") or os.environ.get("AMBIT_BUILD") or ROOT / "build")
+ENV = {**os.environ, "ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=4:exitcode=99",
+       "UBSAN_OPTIONS": "print_stacktrace=1"}
 DISCOVERY, API, READY = 15012, 6443, 8080
 MESH_NAMESPACE, PROXY_ACCOUNT = "istio-system", "ztunnel"
 
@@ -37,11 +39,11 @@ class ControlPlane:
         self.root_file = os.path.join(self.data, "root-cert.pem")
         self.url = f"https://{address}:{DISCOVERY}"
         self.argv = [str(BUILD / "ambitd"), "--standalone", "--data", self.data, "--advertise", f"{address}:{API}",
-                     "--name", address, *(f"--node={n}" for n in nodes)]
+                     "--name", address, "--service-cidr", "10.96.0.0/16", "--service-cidr", "fd96::/112", *(f"--node={n}" for n in nodes)]
         self.process = None
 
     def start(self):
-        self.process = Process("ambitd", self.argv, self.folder, ns=self.ns)
+        self.process = Process("ambitd", self.argv, self.folder, ns=self.ns, env=ENV)
 
     def wait_ready(self):
         def probe():

@@ -75,10 +75,15 @@ def descendants(pid):
 
 def processes_like(pid):
     """Pids of all processes in the network namespace of process `pid`."""
-    wanted, found = os.readlink(f"/proc/{pid}/ns/net"), []
+    return processes_in(os.readlink(f"/proc/{pid}/ns/net"))
+
+
+def processes_in(namespace):
+    """Likewise, of one that /proc calls "net:[NUMBER]"."""
+    found = []
     for entry in os.listdir("/proc"):
         try:
-            if entry.isdigit() and os.readlink(f"/proc/{entry}/ns/net") == wanted:
+            if entry.isdigit() and os.readlink(f"/proc/{entry}/ns/net") == namespace:
                 found.append(int(entry))
         except OSError:
             continue

@@ -2,9 +2,11 @@
 """The story that is told: applications talk in the clear, their namespace joins the mesh, a policy comes and goes, the
 namespace leaves. Every sentence of it is checked."""
 import contextlib
+import json
 import os
-import re
 import secrets
+import signal
+import sys
 import time
 
 from demo import inventory
@@ -20,15 +22,24 @@ LABEL = "istio.io/dataplane-mode"
 CLIENT_NODE, SERVER_NODE = 1, 2
 CLIENTS, SERVERS = f"node{CLIENT_NODE}", f"node{SERVER_NODE}"
 JOIN_SECONDS = 1.0
+LAST = "The end"
 ACCOUNTS = ("shopper", "stranger", "web", "cache", "db")
-POLICY = """
+POLICY = f"""
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
-metadata: {name: no-strangers, namespace: shop}
+metadata: {{name: no-strangers, namespace: {NAMESPACE}}}
 spec:
   action: DENY
   rules:
-  - from: [{source: {principals: [cluster.local/ns/shop/sa/stranger]}}]
+  - from: [{{source: {{principals: [cluster.local/ns/{NAMESPACE}/sa/stranger]}}}}]
+"""
+
+
+SERVICE = f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: {NAMESPACE}}}
+spec: {{selector: {{app: web}}, ports: [{{port: 80}}], ipFamilyPolicy: RequireDualStack}}
 """
 
 
@@ -49,8 +60,8 @@ def new_marker(word):
 class Story:
     """One telling. `town` is up; `mesh` are the means by which an operator acts on it."""
 
-    def __init__(self, report, town, stack):
-        self.report, self.town, self.stack = report, town, stack
+    def __init__(self, report, town, stack, keep=False):
+        self.report, self.town, self.stack, self.keep = report, town, stack, keep
         self.taps, self.pids, self.before_marker = [], {}, new_marker("before")
         self.web = self.cache = self.db = self.shopper = self.stranger = None
         self.early = self.steady = self.doomed = None
@@ -77,6 +88,9 @@ class Story:
                 ("the connection from before lives on as it was", self.early_lives),
                 ("the servers see their clients' own addresses", self.real_addresses),
                 ("the access logs of both nodes name both identities", self.access_logs),
+                ("each node holds certificates of its own accounts only", self.certificates),
+                ("a service can be called by its name", self.service_name),
+                ("`ambit status` finds everything in order but the connection from before", self.status),
             ]),
             ("A policy", [
                 ("two callers have a connection each that stays open", self.open_two),
@@ -88,7 +102,7 @@ class Story:
                 ("connections that were opened in the tunnel go on in it", self.steady_lives),
                 ("when they have ended, no rule is left in any pod", self.rules_gone),
             ]),
-            ("The end", [
+            (LAST, [
                 ("the applications end, and so do the mesh's programs", self.stop_all),
             ]),
         ]
@@ -96,11 +110,27 @@ class Story:
     def tell(self):
         """Whether every step passed. What follows on a failed one is not told."""
         for title, steps in self.chapters():
+            if title == LAST and self.keep:
+                self._wait()
             self.report.chapter(title)
             for sentence, action in steps:
                 if not self.report.step(sentence, lambda: self._do(action)):
                     return False
         return True
+
+    def _wait(self):
+        """Everything runs, with the label back, until whoever asked for it has seen enough."""
+        self.town.ambit.label(NAMESPACE, LABEL, "ambient", "--wait")
+        pid = self.town.ambit.workload(NAMESPACE, "shopper")["pid"]
+        self.report.say(f"\nAll of it runs, and namespace {NAMESPACE} is in the mesh. To play with it:\n"
+                        f"  {self.town.wrapper} status        and whatever `{self.town.wrapper} help` lists\n"
+                        f"  nsenter -t {pid} -n {curl(self.web.ip4, 'hello')}\n"
+                        f"  logs and files: {self.town.folder}\nEnter or Ctrl-C ends it.")
+        try:
+            if not sys.stdin.read(1):
+                signal.pause()
+        except KeyboardInterrupt:
+            pass
 
     def _do(self, action):
         try:
@@ -280,6 +310,41 @@ class Story:
                        f"dst.identity={fields['dst.identity']}")
         return "\n".join(out)
 
+    def certificates(self):
+        held = {}
+        for c in self._json("certs"):
+            if c["kind"] == "leaf":
+                check(c["verdict"] == "valid", f"{c}")
+                held.setdefault(c["node"], set()).add(c["identity"])
+        wanted = {SERVERS: {identity(s.name) for s in self.servers()}, CLIENTS: {identity("shopper"), identity("stranger")}}
+        check(held == wanted, f"held: {held}, wanted: {wanted}")
+        return "\n".join(f"{node}: {' '.join(sorted(i.rpartition('/')[2] for i in held[node]))}" for node in sorted(held))
+
+    def service_name(self):
+        self.town.ambit.apply(SERVICE)
+        marker = new_marker("named")
+        url = f"http://web.{NAMESPACE}.svc.cluster.local"
+        answers = [until(f"{url} answers curl -{n}", lambda: self._fetch(n, f"{url}/{marker}"), 5) for n in (4, 6)]
+        check([a.split()[0] for a in answers] == self.shopper.ips, f"{answers}")
+        check(self.seen(marker) == 0, "its marker was seen on the wire")
+        return f"{url}, over IPv4 and IPv6"
+
+    def _fetch(self, family, url):
+        status, output = self.shopper.run(f"curl -sS -{family} --max-time 2 {url}")
+        return status == 0 and output
+
+    def status(self):
+        found = json.loads(self.town.ambit.on_node("status", "-o", "json"))
+        strange = [f for f in found["findings"] if f["code"] != "A501"]
+        check(not strange, f"{strange}")
+        evidence = [line for f in found["findings"] for line in f["evidence"]]
+        check(len(evidence) == 2 and any(f"{NAMESPACE}/early" in line for line in evidence), f"{evidence}")
+        check(found["counts"]["connections_plaintext"] == 2, f"{found['counts']}")
+        return found["text"]
+
+    def _json(self, *words):
+        return json.loads(self.town.ambit.on_node(*words, "-o", "json"))["items"]
+
     # ---- policy
 
     def open_two(self):
@@ -361,18 +426,18 @@ class Story:
 
     def stop_all(self):
         self.stack.close()
-        for server in self.servers():
-            self.town.ambit.stop(NAMESPACE, server.name)
+        for w in self.town.ambit.workloads():
+            self.town.ambit.stop(w["namespace"], w["name"])
         self.town.stop_programs()
         left = inventory.descendants(os.getpid())
         check(not left, f"still there: {left}")
         return "all with exit status 0"
 
 
-def tell(report, town, before):
+def tell(report, town, before, keep):
     """The whole, and what is left of it afterwards."""
     with contextlib.ExitStack() as stack:
-        story = Story(report, town, stack)
+        story = Story(report, town, stack, keep)
         report.announce(story.count() + 1)
         try:
             story.tell()

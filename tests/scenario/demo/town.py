@@ -9,7 +9,7 @@ import tempfile
 
 from demo import inventory
 from demo.cli import Ambit
-from demo.control import BUILD, ControlPlane, proxy_manifest
+from demo.control import BUILD, ENV, ControlPlane, proxy_manifest
 from demo.report import check
 from lib import netns, topo
 from lib.proc import Process
@@ -18,6 +18,7 @@ from lib.ztunnel import Ztunnel
 
 NODES = (1, 2)
 READY = "127.0.0.1:15041"
+TEMPORARY, PREFIX = "/tmp", "ambit-demo-"
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -39,6 +40,26 @@ def end_descendants():
                 pass
         except ChildProcessError:
             return
+
+
+def take_away(folder):
+    """A place's folder, with the namespaces that are mounted in it and whoever is in them."""
+    for mount in inventory.mounts():
+        namespace, path = mount.split(maxsplit=1)
+        if path.startswith(folder + "/"):
+            for pid in inventory.processes_in(namespace):
+                os.kill(pid, signal.SIGKILL)
+            netns.run(["umount", path])
+    shutil.rmtree(folder)
+
+
+def remove_leftovers():
+    """What runs left behind that were killed. Their own namespaces are known by their owner's name, and gone."""
+    topo.remove_leftovers()
+    living = {name.rpartition("-")[0] for name in netns.names()}
+    for entry in os.listdir(TEMPORARY):
+        if entry.startswith(PREFIX + "lab") and entry[len(PREFIX):].partition("-")[0] not in living:
+            take_away(os.path.join(TEMPORARY, entry))
 
 
 class Agent:
@@ -65,7 +86,7 @@ class Agent:
                        "runtime": os.path.join(self.folder, "runtime.sock")}, f)
 
     def start(self):
-        self.process = Process(f"agent-{self.name}", self.argv, self.log_folder)
+        self.process = Process(f"agent-{self.name}", self.argv, self.log_folder, env=ENV)
 
     def wait_ready(self):
         host, port = READY.split(":")
@@ -81,9 +102,9 @@ class Town:
     """Everything, until `down`."""
 
     def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="ambit-demo-")
-        os.chmod(self.folder, 0o755)  # the applications are not root
         self.topology = topo.Topology({node: 0 for node in NODES})
+        self.folder = tempfile.mkdtemp(prefix=f"{PREFIX}{self.topology.prefix}-", dir=TEMPORARY)
+        os.chmod(self.folder, 0o755)  # the applications are not root
         self.run_dir = os.path.join(self.folder, "run")
         self.control, self.agents, self.proxies, self.ambit, self.stopping = None, {}, {}, None, False
 
@@ -94,6 +115,7 @@ class Town:
         self.control.start()
         self.control.wait_ready()
         self.ambit = Ambit(BUILD / "ambit", self.control.ns, self.control.admin, self.run_dir)
+        self._write_wrapper()
         self.ambit.apply(proxy_manifest(names))
         for node in NODES:
             self.agents[node] = Agent(self, node)
@@ -103,6 +125,19 @@ class Town:
         for node in NODES:
             self.agents[node].wait_ready()
             self.proxies[node].wait_ready()
+
+    @property
+    def wrapper(self):
+        return os.path.join(self.folder, "ambit")
+
+    def _write_wrapper(self):
+        """`ambit` with everything it has to be told of this place."""
+        asks_nodes = "status|run|ps|stop|conns|logs|workloads|services|certs"
+        with open(self.wrapper, "w", encoding="utf-8") as f:
+            f.write(f"#!/bin/sh\nexport KUBECONFIG={self.control.admin}\n"
+                    f"case \"$1\" in {asks_nodes}) c=$1; shift; set -- \"$c\" --run-dir {self.run_dir} \"$@\" ;; esac\n"
+                    f"exec {' '.join(self.ambit.argv())} \"$@\"\n")
+        os.chmod(self.wrapper, 0o755)
 
     def _proxy(self, node):
         proxy = Ztunnel(self.topology, node, self.control, self.agents[node].zds, self.folder)
@@ -115,6 +150,15 @@ class Town:
         """Those that have been started."""
         found = [self.control] + [p for n in NODES for p in (self.agents.get(n), self.proxies.get(n))]
         return [p.process for p in found if p and p.process]
+
+    def restart_dead(self):
+        """Starts again what was killed, and waits until all is ready."""
+        parts = [self.control, *self.agents.values(), *self.proxies.values()]
+        for part in parts:
+            if not part.process.alive:
+                part.start()
+        for part in parts:
+            part.wait_ready()
 
     def check_alive(self):
         """That no program of the mesh has ended that was not asked to."""
@@ -138,7 +182,5 @@ class Town:
         for program in self.programs():
             program.kill()
         end_descendants()
-        for path in [m.split()[1] for m in inventory.mounts() if m.split()[1].startswith(self.folder)]:
-            netns.run(["umount", path])
+        take_away(self.folder)
         self.topology.down()
-        os.environ.get("DEMO_KEEP_FOLDER") or shutil.rmtree(self.folder)
