@@ -19,6 +19,7 @@
 #include "xds/ads_client.h"
 #include "ztunnel/dump.h"
 #include "ztunnel/pods.h"
+#include "ztunnel/spare_memory.h"
 #include "ztunnel/stats.h"
 #include "ztunnel/zds_client.h"
 
@@ -69,6 +70,7 @@ struct control {
     struct zds_client *zds;
     struct readiness *readiness;
     struct admin *admin;
+    struct spare_memory spare;
     struct gather_source *gathered; /* one a plane, for each page in plane_pages */
 };
 
@@ -560,6 +562,7 @@ int control_new(struct control **out, const struct config *config, struct diag *
     if (r < 0) {
         return r;
     }
+    spare_memory_init(&c->spare, c->loop);
     task_wake(&c->task, WAKE_START);
     *out = MOVE(c);
     return 0;
@@ -589,6 +592,7 @@ void control_free(struct control *c)
     if (!c) {
         return;
     }
+    spare_memory_fini(&c->spare);
     admin_free(c->admin);
     zds_client_free(c->zds);
     free_planes(c);
