@@ -210,3 +210,12 @@ unsigned hbone_dial_status(const struct stream *s)
 
     return ch->opened ? 200 : ch->dial ? ch->dial->status : 0;
 }
+
+void hbone_dial_settle(struct stream *s)
+{
+    struct channel *ch = channel_of(s);
+
+    assert(ch->dial->status == 200);
+    dial_free(ch->dial);
+    ch->dial = NULL;
+}

@@ -69,3 +69,6 @@ struct slice hbone_dial_baggage(const struct stream *s);
 struct stream *hbone_dial_below(const struct stream *s);
 /* The status of a -ERR_HTTP_STATUS, else 0. */
 unsigned hbone_dial_status(const struct stream *s);
+/* After hbone_dial_ready said 0: frees what the questions above are answered from; none of them may
+ * be asked again. For streams that live long. */
+void hbone_dial_settle(struct stream *s);

@@ -95,6 +95,9 @@ static void access_fill(struct inbound_conn *i)
         i->source =
             workload_ref(world_workload_at(w, i->pod->plane->config->network, &i->client.ip));
     }
+    if (i->source) {
+        baggage_side_fini(&i->baggage); /* what it says is not asked for */
+    }
     i->plan.service = i->plan.service ? i->plan.service : service_ref(service_of(i, w));
     r->reporter = ACCESS_DESTINATION;
     r->mutual_tls = i->peer != NULL;

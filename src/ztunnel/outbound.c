@@ -31,9 +31,16 @@ struct outbound {
     struct pod *pod;
     enum outbound_step step;
     const struct workload *self; /* counted, from OUT_CREDENTIAL on */
-    struct route route;          /* decided when self is known */
-    bool routed;
-    bool far_is_tunnel;
+    struct route
+        *route;  /* decided when self is known; NULL before, and once the relay has the legs */
+    bool routed; /* the next two are those of the decision */
+    enum route_kind kind;
+    struct endpoint to;
+    /* What the record borrows of a route that is gone; each may be NULL. */
+    char *authority;
+    const struct workload *next;   /* counted */
+    const struct service *service; /* counted */
+    bool far_is_tunnel;            /* far answers what is asked of dialled streams */
     struct endpoint peer;
     struct endpoint original;
     struct stream *near; /* NULL once the relay has it */
@@ -58,6 +65,15 @@ static void enter(struct outbound *o, enum outbound_step next)
     }
 }
 
+static void drop_route(struct outbound *o)
+{
+    if (o->route) {
+        route_fini(o->route);
+        mem_free(o->route);
+        o->route = NULL;
+    }
+}
+
 static void outbound_free(struct outbound *o)
 {
     stats_sockets(o->pod->plane->shard, true, -1);
@@ -67,10 +83,11 @@ static void outbound_free(struct outbound *o)
     task_fini(&o->task);
     stream_close(o->near, -ERR_CANCELLED);
     stream_close(o->far, -ERR_CANCELLED);
-    if (o->routed) {
-        route_fini(&o->route);
-    }
+    drop_route(o);
     workload_unref(o->self);
+    workload_unref(o->next);
+    service_unref(o->service);
+    mem_free(o->authority);
     mem_free(o);
 }
 
@@ -81,9 +98,9 @@ static void refuse(struct outbound *o, const char *error)
     outbound_free(o);
 }
 
-static bool is_hbone(const struct route *r)
+static bool is_hbone(enum route_kind kind)
 {
-    return r->kind == ROUTE_HBONE || r->kind == ROUTE_WAYPOINT || r->kind == ROUTE_DOUBLE;
+    return kind == ROUTE_HBONE || kind == ROUTE_WAYPOINT || kind == ROUTE_DOUBLE;
 }
 
 /* ---- the record */
@@ -91,17 +108,17 @@ static bool is_hbone(const struct route *r)
 static void access_fill(struct outbound *o)
 {
     struct access *r = &o->access;
-    const struct route *route = &o->route;
+    const struct route *route = o->route;
 
     r->reporter = ACCESS_SOURCE;
-    r->mutual_tls = is_hbone(route);
+    r->mutual_tls = is_hbone(o->kind);
     r->located = true;
     r->src_addr = o->peer;
     r->dst_addr = route->kind == ROUTE_PASSTHROUGH ? o->original : route->tcp;
-    r->hbone_addr = is_hbone(route) ? route->authority : NULL;
+    r->hbone_addr = is_hbone(o->kind) ? route->authority : NULL;
     side_from_workload(&r->src, o->self);
     side_from_workload(&r->dst, route->next);
-    if (is_hbone(route)) {
+    if (is_hbone(o->kind)) {
         r->src.identity = o->self->identity->uri;
         r->src.principal = o->self->identity->uri;
         r->dst.identity = route->next ? route->next->identity->uri : NULL;
@@ -135,8 +152,8 @@ static enum access_flag flag_of(const struct outbound *o, int r, const struct di
     case ERR_H2_RESET:
         return o->step == OUT_DIAL ? ACCESS_H2_FAILURE : ACCESS_CONNECT;
     case ERR_DEADLINE:
-        return is_hbone(&o->route) && is_connect_timeout(r, d) ? ACCESS_NETWORK_POLICY
-                                                               : ACCESS_CONNECT;
+        return is_hbone(o->kind) && is_connect_timeout(r, d) ? ACCESS_NETWORK_POLICY
+                                                             : ACCESS_CONNECT;
     default: /* errno values and everything else: contract 9.2 */
         return ACCESS_CONNECT;
     }
@@ -150,7 +167,7 @@ static void finish_access(struct outbound *o, int r, const struct diag *d)
         access_end(&o->access, ACCESS_OK, NULL);
         return;
     }
-    bool policy = is_hbone(&o->route) && is_connect_timeout(r, d);
+    bool policy = is_hbone(o->kind) && is_connect_timeout(r, d);
     (void)snprintf(text, sizeof(text), "%s%s", d->text[0] ? d->text : err_text(r),
                    policy ? ", maybe a NetworkPolicy is blocking HBONE port 15008" : "");
     access_end(&o->access, flag_of(o, r, d), text);
@@ -168,8 +185,28 @@ static void relayed(void *arg, int result, struct relay_stats stats, const struc
     outbound_free(o);
 }
 
+/* A connection may last for days: it keeps of its route what the record borrows, not the rest. */
+static void settle_route(struct outbound *o)
+{
+    struct route *r = o->route;
+
+    if (is_hbone(o->kind)) {
+        o->authority = mem_strdup(r->authority);
+        o->access.hbone_addr = o->authority;
+    }
+    o->next = r->next;
+    o->service = r->service;
+    r->next = NULL;
+    r->service = NULL;
+    drop_route(o);
+}
+
 static void start_relay(struct outbound *o)
 {
+    settle_route(o);
+    if (o->far_is_tunnel) {
+        hbone_dial_settle(o->far);
+    }
     enter(o, OUT_RELAY);
     o->relay = relay_new(o->task.loop, o->near, o->far, relayed, o);
     o->near = NULL;
@@ -219,11 +256,17 @@ static struct hbone_head head_make(struct outbound *o, struct head_texts *t)
     memcpy(tp.trace_id, random, sizeof(tp.trace_id));
     memcpy(tp.parent_id, &random[2], sizeof(tp.parent_id));
     workload_baggage(&t->baggage, o->self);
-    forwarded_format(&t->forwarded, &o->peer, o->route.service ? o->route.service->hostname : "");
-    return (struct hbone_head){.authority = slice_of(o->route.authority),
+    forwarded_format(&t->forwarded, &o->peer, o->route->service ? o->route->service->hostname : "");
+    return (struct hbone_head){.authority = slice_of(o->route->authority),
                                .baggage = {strbuf_text(&t->baggage), t->baggage.len},
                                .forwarded = {strbuf_text(&t->forwarded), t->forwarded.len},
                                .traceparent = slice_of(traceparent_format(&tp, t->trace))};
+}
+
+static struct stream *no_tunnel(struct outbound *o, const char *text)
+{
+    o->far_is_tunnel = false;
+    return failed_stream_new(-ERR_IDENTITY, text);
 }
 
 /* Through another network's gateway: a second tunnel inside the first (contract 2.11). */
@@ -234,12 +277,11 @@ static struct stream *dial_inner(struct outbound *o, struct stream *outer, struc
     struct diag why = {0};
     struct uris expect;
 
-    uris_fill(&expect, o->route.inner_expect, o->route.inner_expect_count);
+    uris_fill(&expect, o->route->inner_expect, o->route->inner_expect_count);
     if (expect.count == 0 || pod_credential(o->pod, &credential, &why) < 0) {
         stream_close(outer, -ERR_CANCELLED);
-        return failed_stream_new(
-            -ERR_IDENTITY, expect.count == 0 ? "the service names no identity for the far network"
-                                             : "own certificate is not there");
+        return no_tunnel(o, expect.count == 0 ? "the service names no identity for the far network"
+                                              : "own certificate is not there");
     }
     struct handshake_spec spec = {.role = TLS_MESH_CLIENT,
                                   .credential = credential,
@@ -258,28 +300,28 @@ static struct stream *dial_tunnel(struct outbound *o)
     AUTO(head_texts) struct head_texts texts = {.trace = ""};
     struct uris expect;
 
-    uris_fill(&expect, o->route.expect, o->route.expect_count);
+    uris_fill(&expect, o->route->expect, o->route->expect_count);
     if (expect.count == 0) {
-        return failed_stream_new(-ERR_IDENTITY, "no identity is expected of the destination");
+        return no_tunnel(o, "no identity is expected of the destination");
     }
-    struct hbone_target target = {.gateway = o->route.tcp,
+    struct hbone_target target = {.gateway = o->route->tcp,
                                   .local = o->self->identity->uri,
                                   .expect = expect.at,
                                   .expect_count = expect.count,
                                   .source = o->peer.ip,
                                   .head = head_make(o, &texts)};
     struct stream *s = hbone_dial(o->pod->pool, &target);
-    return o->route.kind == ROUTE_DOUBLE ? dial_inner(o, s, &target.head) : s;
+    return o->kind == ROUTE_DOUBLE ? dial_inner(o, s, &target.head) : s;
 }
 
 static int start_dial(struct outbound *o)
 {
     access_fill(o);
     access_open(&o->access, o->pod->plane->recorder);
-    o->far_is_tunnel = is_hbone(&o->route);
+    o->far_is_tunnel = is_hbone(o->kind);
     o->far = o->far_is_tunnel
                  ? dial_tunnel(o)
-                 : dial_plain(o, o->route.kind == ROUTE_PASSTHROUGH ? &o->original : &o->route.tcp);
+                 : dial_plain(o, o->kind == ROUTE_PASSTHROUGH ? &o->original : &o->route->tcp);
     stream_own(o->far, &o->task);
     enter(o, OUT_DIAL);
     return 0;
@@ -298,17 +340,20 @@ static int decide(struct outbound *o)
                             .illegal_count = c->illegal_count,
                             .seed = rand_seq_next(&o->pod->plane->random)};
 
-    route_decide(&o->route, plane_world(o->pod->plane), &q);
+    o->route = mem_new(struct route);
+    route_decide(o->route, plane_world(o->pod->plane), &q);
+    o->kind = o->route->kind;
+    o->to = o->route->tcp;
     o->routed = true;
-    if (o->route.kind == ROUTE_DENY) {
-        refuse(o, o->route.detail.text);
+    if (o->kind == ROUTE_DENY) {
+        refuse(o, o->route->detail.text);
         return 1;
     }
-    if (o->route.resolve) {
+    if (o->route->resolve) {
         refuse(o, "workloads known by hostname only are not supported");
         return 1;
     }
-    if (is_hbone(&o->route)) {
+    if (is_hbone(o->kind)) {
         enter(o, OUT_CREDENTIAL);
         return 0;
     }
@@ -457,16 +502,15 @@ static void conn_describe(struct pod_conn *c, struct strbuf *out)
     char src[ENDPOINT_TEXT];
     char dst[ENDPOINT_TEXT];
     char next[ENDPOINT_TEXT];
-    const char *protocol = !o->routed                      ? "TCP"
-                           : o->route.kind == ROUTE_DOUBLE ? "DOUBLEHBONE"
-                           : is_hbone(&o->route)           ? "HBONE"
-                                                           : "TCP";
+    const char *protocol = !o->routed                ? "TCP"
+                           : o->kind == ROUTE_DOUBLE ? "DOUBLEHBONE"
+                           : is_hbone(o->kind)       ? "HBONE"
+                                                     : "TCP";
 
     strbuf_printf(
         out, "{\"src\":\"%s\",\"originalDst\":\"%s\",\"actualDst\":\"%s\",\"protocol\":\"%s\"}",
         endpoint_format(&o->peer, src), endpoint_format(&o->original, dst),
-        endpoint_format(o->routed && o->route.tcp.ip.family ? &o->route.tcp : &o->original, next),
-        protocol);
+        endpoint_format(o->routed && o->to.ip.family ? &o->to : &o->original, next), protocol);
 }
 
 static const struct pod_conn_ops outbound_ops = {

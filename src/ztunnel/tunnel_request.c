@@ -11,15 +11,19 @@
 #include "model/route.h"
 #include "ztunnel/inbound.h"
 
+struct judgement { /* of a request */
+    struct inbound decision;
+    bool decided;
+    struct diag refusal;
+};
+
 struct tunnel_request {
     struct inbound_conn in;
     struct hbone_request *request; /* NULL once answered */
     struct ip tcp_dst;
-    char *authority; /* as sent */
-    char *host;      /* of the forwarded header */
-    struct inbound decision;
-    bool decided;
-    struct diag refusal;
+    char *authority;             /* as sent */
+    char *host;                  /* of the forwarded header */
+    struct judgement *judgement; /* NULL once the answer was yes */
 };
 
 static struct tunnel_request *of(struct inbound_conn *i)
@@ -27,21 +31,31 @@ static struct tunnel_request *of(struct inbound_conn *i)
     return container_of(i, struct tunnel_request, in);
 }
 
+static void drop_judgement(struct tunnel_request *x)
+{
+    if (x->judgement && x->judgement->decided) {
+        inbound_fini(&x->judgement->decision);
+    }
+    mem_free(x->judgement);
+    x->judgement = NULL;
+}
+
 static void plan_refused(struct tunnel_request *x, struct inbound_plan *out, unsigned status,
                          const char *text)
 {
-    (void)diag_note(&x->refusal, -ERR_AUTHORITY, "%s", text); /* noted for the log line */
-    *out = (struct inbound_plan){.status = status, .detail = x->refusal.text};
+    (void)diag_note(&x->judgement->refusal, -ERR_AUTHORITY, "%s",
+                    text); /* noted for the log line */
+    *out = (struct inbound_plan){.status = status, .detail = x->judgement->refusal.text};
 }
 
 static void add_proxy_header(struct tunnel_request *x)
 {
     uint8_t header[PROXYPROTO_MAX];
-    int n = proxyproto_write(header, &x->in.client, &x->decision.proxy_dst,
+    int n = proxyproto_write(header, &x->in.client, &x->judgement->decision.proxy_dst,
                              x->in.peer ? x->in.peer->uri : NULL);
 
     if (n > 0 && bytes_add(&x->in.preface, header, (size_t)n) < 0) {
-        x->decision.status =
+        x->judgement->decision.status =
             503; /* memory is short: better no connection than one without header */
     }
 }
@@ -51,6 +65,7 @@ static void request_plan(struct inbound_conn *i, struct inbound_plan *out)
     struct tunnel_request *x = of(i);
     const struct config *c = i->pod->plane->config;
     const struct hbone_head *head = hbone_request_head(x->request);
+    struct inbound *d = &x->judgement->decision;
     struct authority a;
 
     if (!slice_is(head->method, "CONNECT")) {
@@ -71,17 +86,17 @@ static void request_plan(struct inbound_conn *i, struct inbound_plan *out)
                               .illegal_ports = c->illegal_ports,
                               .illegal_count = c->illegal_count,
                               .localhost_app_tunnel = c->localhost_app_tunnel};
-    inbound_decide(&x->decision, plane_world(i->pod->plane), &q);
-    x->decided = true;
-    if (x->decision.status == 200 && x->decision.proxy_protocol) {
+    inbound_decide(d, plane_world(i->pod->plane), &q);
+    x->judgement->decided = true;
+    if (d->status == 200 && d->proxy_protocol) {
         add_proxy_header(x);
     }
-    *out = (struct inbound_plan){.status = x->decision.status,
-                                 .detail = x->decision.detail.text,
-                                 .rbac_dst = x->decision.rbac_dst,
-                                 .connect = x->decision.connect,
-                                 .keep_source = x->decision.keep_source,
-                                 .service = service_ref(x->decision.service)};
+    *out = (struct inbound_plan){.status = d->status,
+                                 .detail = d->detail.text,
+                                 .rbac_dst = d->rbac_dst,
+                                 .connect = d->connect,
+                                 .keep_source = d->keep_source,
+                                 .service = service_ref(d->service)};
 }
 
 static struct stream *request_accept(struct inbound_conn *i)
@@ -96,6 +111,8 @@ static struct stream *request_accept(struct inbound_conn *i)
     }
     struct stream *s = hbone_request_accept(x->request, header);
     x->request = NULL;
+    i->plan.detail = NULL;
+    drop_judgement(x);
     return s;
 }
 
@@ -114,9 +131,7 @@ static void request_free(struct inbound_conn *i)
     if (x->request) {
         hbone_request_refuse(x->request, 503);
     }
-    if (x->decided) {
-        inbound_fini(&x->decision);
-    }
+    drop_judgement(x);
     mem_free(x->authority);
     mem_free(x->host);
     mem_free(x);
@@ -145,6 +160,7 @@ void tunnel_request_open(struct pod *p, struct hbone_request *take_request,
     struct forwarded forwarded = {.host = {NULL, 0}};
 
     x->request = take_request;
+    x->judgement = mem_new(struct judgement);
     x->tcp_dst = facts->local.ip;
     x->authority = mem_dup(head->authority.len > 0 ? head->authority.p : "", head->authority.len);
     if (head->forwarded.p) {
