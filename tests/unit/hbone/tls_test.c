@@ -60,6 +60,21 @@ static void secure(struct kit_state *k, struct stream *ends[2])
     ends[1] = tls_stream_new(k->tls, ends[1], &server, 2);
 }
 
+/* Nothing of the battery asks the dial anything: it runs on streams that have let it go. */
+static int settle(struct loop *l, struct stream *dialled)
+{
+    int r = -EAGAIN;
+
+    for (int i = 0; i < 1000 && r == -EAGAIN; i++) {
+        r = hbone_dial_ready(dialled);
+        loop_turn(l, r == -EAGAIN ? 1 : 0);
+    }
+    if (r == 0) {
+        hbone_dial_settle(dialled);
+    }
+    return r;
+}
+
 /* Two ends become two ends of a tunnel stream between them. */
 static int through(struct kit_state *k, struct tunnel_pair *p, struct loop *l,
                    struct stream *ends[2])
@@ -72,7 +87,7 @@ static int through(struct kit_state *k, struct tunnel_pair *p, struct loop *l,
         return -ERR_DEADLINE;
     }
     ends[1] = p->accepted[0];
-    return 0;
+    return settle(l, ends[0]);
 }
 
 static int make_pair(void *arg, struct loop *l, struct stream *out[2])
