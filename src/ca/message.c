@@ -33,12 +33,16 @@ static int pack(struct bytes *out, const ProtobufCMessage *m)
 int cert_request_pack(struct bytes *out, const char *csr_pem, int64_t ttl_s,
                       const char *impersonate)
 {
-    Ca__CreateCertificateRequest m = CA__CREATE_CERTIFICATE_REQUEST__INIT;
-    Wire__Struct metadata = WIRE__STRUCT__INIT;
-    Wire__Struct__FieldsEntry entry = WIRE__STRUCT__FIELDS_ENTRY__INIT;
+    Ca__CreateCertificateRequest m;
+    Wire__Struct metadata;
+    Wire__Struct__FieldsEntry entry;
     Wire__Struct__FieldsEntry *entries[] = {&entry};
-    Wire__Value value = WIRE__VALUE__INIT;
+    Wire__Value value;
 
+    ca__create_certificate_request__init(&m);
+    wire__struct__init(&metadata);
+    wire__struct__fields_entry__init(&entry);
+    wire__value__init(&value);
     m.csr = text_of(csr_pem);
     m.validity_duration = ttl_s;
     if (impersonate) {
@@ -133,9 +137,10 @@ void cert_chain_text_fini(struct cert_chain_text *c)
 
 int cert_response_pack(struct bytes *out, const char *const *chain, size_t count)
 {
-    Ca__CreateCertificateResponse m = CA__CREATE_CERTIFICATE_RESPONSE__INIT;
+    Ca__CreateCertificateResponse m;
     char *texts[CHAIN_MAX];
 
+    ca__create_certificate_response__init(&m);
     if (count > CHAIN_MAX) {
         return -ERR_TOO_LARGE;
     }

@@ -269,8 +269,7 @@ static int build_front(struct ambitd *a, struct diag *why)
                                    .may_impersonate = may_impersonate,
                                    .arg = a};
     int fd = -1;
-    int r = server_cert_new(&a->cert, a->loop, a->authority, a->settings->mesh_namespace,
-                            a->settings->names.at, why);
+    int r = server_cert_new(&a->cert, a->loop, a->authority, a->settings, why);
 
     if (r < 0) {
         return r;

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "control/settings.h"
 
 static struct log_scope scope = LOG_SCOPE("server");
 
@@ -27,7 +28,7 @@ static void add_name(struct server_cert *c, const char *text)
 }
 
 /* The names under which node proxies know a control plane (contract 5.1), and those of a host. */
-static void add_names(struct server_cert *c, const char *ns, char *const *more)
+static void add_names(struct server_cert *c, const char *ns)
 {
     static const char *const services[] = {"istiod", "istio-pilot", "istiod-remote"};
     static const char *const hosts[] = {"localhost", "127.0.0.1", "::1", "kubernetes.default.svc",
@@ -41,8 +42,41 @@ static void add_names(struct server_cert *c, const char *ns, char *const *more)
     for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
         add_name(c, hosts[i]);
     }
-    for (; *more; more++) {
-        add_name(c, *more);
+}
+
+/* The host of "host:port", "[address]:port" or "host", unless it stands for all addresses. */
+static void add_host(struct server_cert *c, const char *text)
+{
+    AUTO(text) char *host = NULL;
+    char buf[IP_TEXT];
+    struct endpoint at;
+    struct ip ip;
+    const char *colon = text ? strrchr(text, ':') : NULL;
+
+    if (!text) {
+        return;
+    }
+    if (endpoint_parse(&at, text, strlen(text)) == 0) {
+        ip = at.ip;
+    } else if (ip_parse(&ip, text, strlen(text)) < 0) {
+        host = colon ? mem_dup(text, (size_t)(colon - text)) : mem_strdup(text);
+        add_name(c, host);
+        return;
+    }
+    if (!ip_is_unspecified(&ip)) {
+        add_name(c, ip_format(&ip, buf));
+    }
+}
+
+static void add_own(struct server_cert *c, const struct settings *s)
+{
+    const char *const places[] = {s->listen, s->api_listen, s->advertise};
+
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        add_host(c, places[i]);
+    }
+    for (unsigned i = 0; i < s->names.count; i++) {
+        add_name(c, s->names.at[i]);
     }
 }
 
@@ -83,7 +117,7 @@ static void run(struct task *t, unsigned why)
 }
 
 int server_cert_new(struct server_cert **out, struct loop *l, const struct authority *authority,
-                    const char *mesh_namespace, char *const *more, struct diag *why)
+                    const struct settings *settings, struct diag *why)
 {
     AUTO(server_cert) struct server_cert *c = mem_new(struct server_cert);
 
@@ -91,7 +125,8 @@ int server_cert_new(struct server_cert **out, struct loop *l, const struct autho
     c->spec = (struct handshake_spec){
         .role = TLS_HOST_SERVER, .alpn = alpn, .alpn_count = ARRAY_LEN(alpn)};
     task_init(&c->task, l, "server certificate", run);
-    add_names(c, mesh_namespace, more);
+    add_names(c, settings->mesh_namespace);
+    add_own(c, settings);
     int r = issue(c, why);
     if (r < 0) {
         return r;

@@ -12,12 +12,13 @@
 enum { SERVER_CERT_RENEW_MS = 12 * 3600 * 1000, SERVER_CERT_NAMES_MAX = 48 };
 
 struct server_cert;
+struct settings;
 
-/* mesh_namespace gives the usual names; more is NULL-terminated. Everything is borrowed and outlives
- * it. */
+/* Its names are the usual ones, where we listen or say that we do, and what the settings add.
+ * authority is borrowed and outlives it. */
 MUST_USE int server_cert_new(struct server_cert **out, struct loop *l,
-                             const struct authority *authority, const char *mesh_namespace,
-                             char *const *more, struct diag *why);
+                             const struct authority *authority, const struct settings *settings,
+                             struct diag *why);
 void server_cert_free(struct server_cert *c);
 AUTO_DEFINE(server_cert, struct server_cert *, server_cert_free);
 /* For the options of servers: stays where it is, changes what it points to. */

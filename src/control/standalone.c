@@ -207,24 +207,31 @@ static int open_credentials_blocking(struct standalone *s, struct diag *why)
     return r;
 }
 
+/* How this process reaches the server: "all addresses" is the loopback one. */
+static struct endpoint own_address(const struct standalone *s)
+{
+    struct endpoint at = s->at;
+
+    if (ip_is_unspecified(&at.ip)) {
+        at.ip = (struct ip){.family = IP_V4, .bytes = {127, 0, 0, 1}};
+    }
+    return at;
+}
+
 /* "https://HOST:PORT" for nodes: as advertised, else as it listens. */
 static void server_url(const struct standalone *s, struct strbuf *out)
 {
     char text[ENDPOINT_TEXT];
     const char *said = s->settings->advertise;
-    struct endpoint at = s->at;
-    struct endpoint whole;
+    struct endpoint at = own_address(s);
 
-    if (said && endpoint_parse(&whole, said, strlen(said)) == 0) {
-        at = whole;
-        at.port = at.port > 0 ? at.port : s->at.port;
-    } else if (said && ip_parse(&at.ip, said, strlen(said)) < 0) {
-        strbuf_printf(out, strrchr(said, ':') ? "https://%s" : "https://%s:%u", said, s->at.port);
-        return;
-    } else if (!said && ip_is_unspecified(&at.ip)) {
-        at.ip = (struct ip){.family = IP_V4, .bytes = {127, 0, 0, 1}};
+    if (!said || ip_parse(&at.ip, said, strlen(said)) == 0) {
+        strbuf_printf(out, "https://%s", endpoint_format(&at, text));
+    } else if (strrchr(said, ':')) {
+        strbuf_printf(out, "https://%s", said);
+    } else {
+        strbuf_printf(out, "https://%s:%u", said, s->at.port);
     }
-    strbuf_printf(out, "https://%s", endpoint_format(&at, text));
 }
 
 static int write_credentials_blocking(struct standalone *s, const struct authority *authority,
@@ -258,12 +265,13 @@ static int let_self_in(struct standalone *s, const struct authority *authority)
     char *token = access_token_new();
     AUTO(strbuf) struct strbuf url = {0};
     struct strbuf text = {0};
+    struct endpoint at = own_address(s);
+    char buf[ENDPOINT_TEXT];
     struct serve_user u = {
         .token = token, .name = "system:ambitd", .groups = admin_groups, .is_admin = true};
     int r = serve_add_user(s->serve, &u);
-    strbuf_printf(&url, "https://%s:%u",
-                  s->at.ip.family == IP_V6 && !ip_is_unspecified(&s->at.ip) ? "[::1]" : "127.0.0.1",
-                  s->at.port);
+
+    strbuf_printf(&url, "https://%s", endpoint_format(&at, buf));
     access_kubeconfig_text(&text, strbuf_text(&url), authority_root_pem(authority), token);
     s->self = strbuf_take(&text);
     mem_free_secret(token, strlen(token));
@@ -349,8 +357,7 @@ static int open_server(struct standalone *s, const struct authority *authority, 
                        struct diag *why)
 {
     int fd = -1;
-    int r = server_cert_new(&s->cert, s->loop, authority, s->settings->mesh_namespace,
-                            s->settings->names.at, why);
+    int r = server_cert_new(&s->cert, s->loop, authority, s->settings, why);
 
     if (r < 0) {
         return r;

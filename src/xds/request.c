@@ -102,8 +102,9 @@ void ads_node_pack(struct bytes *out, const char *id, const struct json *metadat
 {
     AUTO(arena) struct arena a = {0};
     Wire__Struct fields;
-    Xds__Node node = XDS__NODE__INIT;
+    Xds__Node node;
 
+    xds__node__init(&node);
     struct_fill(&fields, metadata, &a, 0);
     node.id = text_of(id);
     node.metadata = &fields;
@@ -157,9 +158,10 @@ void ads_first_pack(struct bytes *out, const struct ads_first_request *q)
 {
     AUTO(arena) struct arena a = {0};
     struct versions v = {.arena = &a, .q = q};
-    Xds__DeltaDiscoveryRequest m = XDS__DELTA_DISCOVERY_REQUEST__INIT;
+    Xds__DeltaDiscoveryRequest m;
     Xds__Node *node = xds__node__unpack(NULL, q->node->len, bytes_peek(q->node));
 
+    xds__delta_discovery_request__init(&m);
     if (q->world && strcmp(q->type_url, XDS_TYPE_ADDRESS) == 0) {
         address_versions(&v, q->world);
     } else if (q->world) {
@@ -175,9 +177,11 @@ void ads_first_pack(struct bytes *out, const struct ads_first_request *q)
 
 void ads_answer_pack(struct bytes *out, const char *type_url, const char *nonce, const char *error)
 {
-    Xds__DeltaDiscoveryRequest m = XDS__DELTA_DISCOVERY_REQUEST__INIT;
-    Wire__Status status = WIRE__STATUS__INIT;
+    Xds__DeltaDiscoveryRequest m;
+    Wire__Status status;
 
+    xds__delta_discovery_request__init(&m);
+    wire__status__init(&status);
     m.type_url = text_of(type_url);
     m.response_nonce = text_of(nonce);
     if (error) {

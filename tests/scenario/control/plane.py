@@ -215,8 +215,9 @@ class Answer:
 class Ads:
     """A delta stream as a node proxy keeps it: what came is acknowledged unless the test does that itself."""
 
-    def __init__(self, channel, token, ack=True, cluster="Kubernetes"):
+    def __init__(self, channel, token, ack=True, cluster="Kubernetes", paused=False):
         self._out, self._in, self.ack = queue.Queue(), queue.Queue(), ack
+        self._reading = threading.Event()
         self.state = {ADDRESS: {}, AUTHORIZATION: {}}
         call = channel.stream_stream("/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources",
                                      request_serializer=xds.DeltaDiscoveryRequest.SerializeToString,
@@ -224,9 +225,15 @@ class Ads:
         self.call = call(iter(self._out.get, None), metadata=metadata(token, cluster))
         self.ended = threading.Event()
         self.error = None
+        if not paused:
+            self._reading.set()
         threading.Thread(target=self._read, daemon=True).start()
 
+    def resume(self):
+        self._reading.set()
+
     def _read(self):
+        self._reading.wait()
         try:
             for response in self.call:
                 answer = Answer(response)

@@ -321,3 +321,24 @@ def test_who_may_open_a_stream_is_as_recorded(ads, api, proxy_token, name):
         assert stream.status() == (ends[0]["code"], ends[0]["message"])
     else:
         assert stream.next().type == ADDRESS
+
+
+def test_a_client_that_does_not_read_holds_up_nobody(ads, api, ns, plane, channel, proxy_token):
+    """What it misses is not queued: when it reads again it hears each thing once, as it is then."""
+    stuck = Ads(channel, proxy_token, ack=False, paused=True).first()
+    lively = ads().first()
+    for n in range(40):
+        body = pod(f"p{n}", ns, f"10.1.20.{n + 1}")
+        body["metadata"]["labels"]["service.istio.io/workload-name"] = "w" * 63
+        api.create(body)
+    until("others are told", lambda: len(only(lively.held(), ns)) == 40)
+    for turn in range(6):
+        for n in range(40):
+            api.patch(pod(f"p{n}", ns, ""), {"metadata": {"labels": {"turn": str(turn), "app": f"a{turn}"}}})
+        until("others are told", lambda: all(b"a%d" % turn in lively.state[ADDRESS][uid(ns, f"p{n}")].resource.value
+                                             for n in range(40)), 10)
+    assert plane.metrics()["ambit_xds_buffered_bytes"] < 4 << 20
+    stuck.resume()
+    until("it has caught up", lambda: all(b"a5" in stuck.state[ADDRESS][uid(ns, f"p{n}")].resource.value
+                                          for n in range(40)), 10)
+    stuck.close()
