@@ -22,7 +22,8 @@ struct channel {
     struct map_node in_tunnel;
     struct list in_list; /* asked or blocked of its tunnel, or waiting of its route */
     struct rx_queue rx;
-    struct hbone_dial *dial;       /* made by a dial; NULL otherwise, and once settled */
+    struct hbone_dial *dial;       /* of a dial until its 200; NULL otherwise */
+    char *baggage;                 /* of the 200; NULL: none */
     struct hbone_request *request; /* while step is CHANNEL_REQUEST */
     struct hbone_loop *home;
     int64_t body_left; /* of a request with content-length; -1: any */
@@ -32,6 +33,7 @@ struct channel {
     uint32_t owed; /* stream credit not yet returned */
     int failure;
     uint8_t step; /* enum channel_step */
+    bool opened;  /* a dial that had its 200 */
     bool remote_ended;
     bool local_ended;
     bool released;   /* the peer reset it after its own end: it takes no more (RFC 9113 8.1) */
