@@ -215,7 +215,7 @@ void hbone_dial_settle(struct stream *s)
 {
     struct channel *ch = channel_of(s);
 
-    assert(ch->dial->status == 200);
-    dial_free(ch->dial);
-    ch->dial = NULL;
+    assert(ch->opened);
+    mem_free(ch->baggage);
+    ch->baggage = NULL;
 }
