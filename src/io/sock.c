@@ -7,9 +7,14 @@
 #include <unistd.h>
 
 #include "base/num.h"
+#include "base/rand.h"
 
 /* linux/netfilter_ipv6/ip6_tables.h has it among much else; the value is the same as SO_ORIGINAL_DST. */
 enum { IP6_ORIGINAL_DST = 80 };
+
+/* Below the ports from which kernels choose for who connects (32768 and up unless set otherwise), above
+ * those of a proxy's own listeners. */
+enum { SOURCE_PORT_FIRST = 16384, SOURCE_PORTS = 16384, SOURCE_TRIES = 4 };
 
 void sock_close(int *fd)
 {
@@ -171,15 +176,31 @@ int sock_listen(int fd, unsigned backlog, struct diag *why)
     return listen(fd, clamp(backlog)) < 0 ? FAIL(why, neg_errno(), "listen") : 0;
 }
 
+/* A port that no other socket of this address has, not even one that waits its time out. Once bound,
+ * it gives way to an application that wants to listen at its number. */
+static int bind_apart(int fd, const struct ip *source, struct diag *why)
+{
+    uint64_t random = rand_u64();
+    int r = -EADDRINUSE;
+
+    for (unsigned i = 0; i < SOURCE_TRIES && r == -EADDRINUSE; i++, random >>= 16) {
+        struct endpoint at = {.ip = *source,
+                              .port = (uint16_t)(SOURCE_PORT_FIRST + random % SOURCE_PORTS)};
+        r = sock_bind(fd, &at, why);
+    }
+    return r < 0 ? r : sock_set_reuse_address(fd, why);
+}
+
 int sock_bind_source(int fd, const struct ip *source, struct diag *why)
 {
     struct endpoint at = {.ip = *source};
-    int r = set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+    int r = bind_apart(fd, source, why);
 
-    if (r < 0) {
-        return FAIL(why, r, "leave the source port to connect()");
+    if (r == -EADDRINUSE) {
+        r = set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+        return r < 0 ? FAIL(why, r, "leave the source port to connect()") : sock_bind(fd, &at, why);
     }
-    return sock_bind(fd, &at, why);
+    return r;
 }
 
 int sock_connect_datagram(int fd, const struct endpoint *to, struct diag *why)

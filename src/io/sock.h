@@ -45,8 +45,10 @@ int sock_set_buffers(int fd, unsigned send_bytes, unsigned receive_bytes);
 
 MUST_USE int sock_bind(int fd, const struct endpoint *at, struct diag *why);
 MUST_USE int sock_listen(int fd, unsigned backlog, struct diag *why);
-/* Binds to an address that need not be local, port of the kernel's choice at connect() (so that the
- * whole 4-tuple counts, not 28,000 ports a source address). fd was made transparent. */
+/* Binds to an address that need not be local; fd was made transparent. The address has another owner,
+ * who may have connections of its own to where fd is to connect, so the port is one that its kernel
+ * would not choose. Where such ports are scarce it is of the kernel's choice at connect(), so that the
+ * whole 4-tuple counts. */
 MUST_USE int sock_bind_source(int fd, const struct ip *source, struct diag *why);
 
 /* For datagrams: fixes the peer, at once. */

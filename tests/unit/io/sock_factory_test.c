@@ -166,7 +166,7 @@ TEST(a_source_that_cannot_be_kept_is_told_and_not_fatal)
     CHECK(fd >= 0);
     sock_close(&fd);
     CHECK(lapse.code < 0);
-    CHECK_STR(lapse.text, "bind to [2001:db8::1]:0");
+    CHECK(strstr(lapse.text, "bind to [2001:db8::1]:"));
 }
 
 TEST(failures_carry_their_reason_and_leave_nothing)

@@ -4,9 +4,11 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "t.h"
 #include "tcp_pair.h"
 #include "test_netns.h"
@@ -109,23 +111,103 @@ TEST(a_failed_bind_says_where)
     sock_close(&fd);
 }
 
-TEST(a_transparent_socket_binds_to_a_foreign_source)
+static int bound_to_source(const char *source, struct endpoint *out_local)
+{
+    struct ip ip;
+    int fd = -1;
+
+    if (ip_parse(&ip, source, strlen(source)) == 0 &&
+        (fd = sock_open((enum ip_family)ip.family, SOCK_TYPE_STREAM, NULL)) >= 0 &&
+        (sock_set_transparent(fd, NULL) < 0 || sock_bind_source(fd, &ip, NULL) < 0 ||
+         sock_local(fd, out_local) < 0 || !ip_equal(&out_local->ip, &ip))) {
+        sock_close(&fd);
+    }
+    return fd;
+}
+
+TEST(a_transparent_socket_binds_to_a_foreign_source_at_a_port_its_owner_does_not_choose)
 {
     static const char *const sources[] = {"192.0.2.7", "2001:db8::7"};
 
     for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
-        struct ip ip;
-        struct endpoint local;
-        CHECK_INT(ip_parse(&ip, sources[i], strlen(sources[i])), 0);
-        int fd = sock_open((enum ip_family)ip.family, SOCK_TYPE_STREAM, NULL);
-        CHECK_INT(sock_bind_source(fd, &ip, NULL), -EADDRNOTAVAIL);
-        CHECK_INT(sock_set_transparent(fd, NULL), 0);
-        CHECK_INT(sock_bind_source(fd, &ip, NULL), 0);
-        CHECK_INT(sock_local(fd, &local), 0);
-        CHECK(ip_equal(&local.ip, &ip));
-        CHECK_INT(local.port, 0); /* chosen when the whole 4-tuple is known */
+        struct endpoint local = {.port = 0};
+        int fd = bound_to_source(sources[i], &local);
+        CHECK(fd >= 0);
+        CHECK(local.port >= 16384 && local.port < 32768);
         sock_close(&fd);
     }
+}
+
+TEST(only_a_transparent_socket_binds_to_a_foreign_source)
+{
+    struct ip ip;
+    struct diag why;
+    int fd = sock_open(IP_V4, SOCK_TYPE_STREAM, NULL);
+
+    CHECK_INT(ip_parse(&ip, "192.0.2.7", 9), 0);
+    CHECK_INT(sock_bind_source(fd, &ip, &why), -EADDRNOTAVAIL);
+    CHECK(strstr(why.text, "bind to 192.0.2.7:"));
+    sock_close(&fd);
+}
+
+TEST(a_socket_at_a_foreign_source_does_not_keep_an_application_from_its_port)
+{
+    struct endpoint local = {.port = 0};
+    int fd = bound_to_source("192.0.2.7", &local);
+    struct endpoint any = {.ip.family = IP_V4, .port = local.port};
+    int server = sock_open(IP_V4, SOCK_TYPE_STREAM, NULL);
+
+    CHECK(fd >= 0);
+    CHECK_INT(sock_set_reuse_address(server, NULL), 0);
+    CHECK_INT(sock_bind(server, &any, NULL), 0);
+    CHECK_INT(sock_listen(server, 1, NULL), 0);
+    sock_close(&server);
+    sock_close(&fd);
+}
+
+/* Takes every port at which a foreign source might be bound. How many were taken. */
+static unsigned take_all_ports(int *fds, unsigned count)
+{
+    struct endpoint at;
+    unsigned n = 0;
+
+    if (ip_parse(&at.ip, "192.0.2.7", 9) < 0) {
+        return 0;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        at.port = (uint16_t)(16384 + i);
+        fds[i] = sock_open(IP_V4, SOCK_TYPE_STREAM, NULL);
+        n += sock_set_transparent(fds[i], NULL) == 0 && sock_bind(fds[i], &at, NULL) == 0;
+    }
+    return n;
+}
+
+TEST(where_ports_are_scarce_the_port_is_chosen_with_the_whole_connection)
+{
+    enum { PORTS = 16384, MORE = 64 };
+    struct rlimit before;
+    struct endpoint local = {.port = 1};
+    AUTO(netns) struct netns *home = NULL;
+    AUTO(netns) struct netns *other = test_netns_new();
+    int *fds = mem_array(PORTS, sizeof(*fds));
+
+    CHECK_INT(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit raised = {PORTS + MORE,
+                            before.rlim_max > PORTS + MORE ? before.rlim_max : PORTS + MORE};
+    CHECK_INT(setrlimit(RLIMIT_NOFILE, &raised), 0);
+    CHECK_INT(netns_from_thread(&home, NULL), 0);
+    CHECK_INT(netns_enter(other, NULL), 0);
+    CHECK_INT(take_all_ports(fds, PORTS), PORTS);
+    int fd = bound_to_source("192.0.2.7", &local);
+    netns_go_home(home);
+    CHECK(fd >= 0);
+    CHECK_INT(local.port, 0);
+    sock_close(&fd);
+    for (unsigned i = 0; i < PORTS; i++) {
+        sock_close(&fds[i]);
+    }
+    CHECK_INT(setrlimit(RLIMIT_NOFILE, &before), 0);
+    mem_free(fds);
 }
 
 /* One connection in the namespace to port 80, which rules send to the listener. */
