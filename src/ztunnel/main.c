@@ -16,7 +16,7 @@ static struct log_scope scope = LOG_SCOPE("ztunnel");
 static const char usage[] =
     "ambit-ztunnel: the node proxy of the mesh\n"
     "\n"
-    "usage: ambit-ztunnel [proxy]   run, configured by the environment (docs/ztunnel.md)\n"
+    "usage: ambit-ztunnel [proxy]   run, configured by the environment variables of Istio's ztunnel\n"
     "       ambit-ztunnel version   print the version\n"
     "       ambit-ztunnel help      print this\n";
 
