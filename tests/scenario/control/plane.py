@@ -5,6 +5,8 @@ import json
 import os
 import pathlib
 import queue
+import random
+import socket
 import ssl
 import threading
 import urllib.error
@@ -126,15 +128,28 @@ def named(kind, name, ns=None, **metadata):
     return {"apiVersion": "v1", "kind": kind, "metadata": meta}
 
 
+def free_address():
+    """A loopback port below those that the kernel gives to clients: one that tries a port of that range while
+    nobody listens may connect to itself, and then the port is taken."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return f"127.0.0.1:{port}"
+
+
 class Plane:
-    """One stand-alone control plane on ports of the kernel's choice. It keeps them when it is restarted."""
+    """One stand-alone control plane on free ports. It keeps them when it is restarted."""
 
     def __init__(self, folder, *flags):
         self.folder, self.data, self.flags = str(folder), os.path.join(folder, "data"), flags
         self.process, self.addresses = None, None
 
     def start(self):
-        at = self.addresses or {"discovery": "127.0.0.1:0", "api": "127.0.0.1:0", "monitoring": "127.0.0.1:0"}
+        at = self.addresses or {"discovery": free_address(), "api": free_address(), "monitoring": "127.0.0.1:0"}
         argv = [os.path.join(BUILD, "ambitd"), "--standalone", "--data", self.data, "--listen", at["discovery"],
                 "--api-listen", at["api"], "--monitoring", at["monitoring"], "--readiness", "", "--admin", "",
                 *self.flags]
