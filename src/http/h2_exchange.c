@@ -169,6 +169,7 @@ void h2_exchange_submit(struct h2_exchange *x)
     if (queued) {
         r = submit_head(x);
         x->send = x->send == H2_SEND_QUEUED ? H2_SEND_BODY : x->send;
+        h2_wake(x); /* flush has said that the head was on its way */
     } else if (x->deferred) {
         x->deferred = false;
         r = nghttp2_session_resume_data(x->session->ng, x->id) == NGHTTP2_ERR_NOMEM ? -ENOMEM : 0;

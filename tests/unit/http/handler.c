@@ -124,6 +124,10 @@ static int do_watch(struct handling *g)
         g->phase = 1;
     }
     if (r == 0 && g->phase == 1) {
+        r = stream_flush(&g->x->s);
+        g->phase += r == 0;
+    }
+    if (r == 0 && g->phase == 2) {
         r = put(g, "line\n");
         g->phase += r == 0;
     }

@@ -3,7 +3,7 @@
  * A small application over exchanges, the same for HTTP/1.1 and HTTP/2. By path:
  *   /echo    "METHOD path body" once the body is here     /none   204
  *   /stream  three pieces, then the trailer x-sum          /big    BIG_BYTES known bytes
- *   /watch   one line, then open until handler_finish      /drop   closed without an answer
+ *   /watch   head flushed, one line, open until handler_finish      /drop   closed without an answer
  *   /early   answered without reading the body             /split  a field that must not be sent
  *   /short   a content-length that is not kept
  */
