@@ -48,7 +48,7 @@ static void summarize(const struct tally *t, size_t count, struct strbuf *out)
         strbuf_printf(out, "WARNING A402: %u of %zu certificates near their end", t->near_end,
                       count);
     } else {
-        strbuf_printf(out, "OK: %zu certificates, all valid", count);
+        strbuf_printf(out, "OK: %zu certificate%s, all valid", count, span_plural(count));
     }
     if (t->least_s >= 0) {
         strbuf_puts(out, "; the next one ends in ");

@@ -5,6 +5,7 @@
 #include "cli/kept.h"
 #include "cli/node_ask.h"
 #include "cli/rows.h"
+#include "cli/span.h"
 #include "cli/view.h"
 #include "codec/json.h"
 
@@ -33,10 +34,11 @@ static void summarize(const struct json *rows, struct strbuf *out)
         plain += strcmp(json_str_at(json_item(rows, i), "secured", ""), "PLAINTEXT") == 0;
     }
     if (plain == 0) {
-        strbuf_printf(out, "OK: %zu connections, all mutual TLS", json_count(rows));
+        strbuf_printf(out, "OK: %zu connection end%s, all mutual TLS", json_count(rows),
+                      span_plural(json_count(rows)));
     } else {
-        strbuf_printf(out, "WARNING A501: %zu of %zu connections run in plaintext", plain,
-                      json_count(rows));
+        strbuf_printf(out, "WARNING A501: %zu of %zu connection end%s in plaintext", plain,
+                      json_count(rows), span_plural(json_count(rows)));
     }
 }
 

@@ -225,6 +225,10 @@ static enum answer take_down(struct down *d)
         return a;
     }
     enum answer workloads = stop_workloads(d);
+    if (workloads != ANSWER_YES && !args_has(&d->cli->args, "force")) {
+        return cli_fail(d->cli, ANSWER_NO, "ambit down --force",
+                        "the mesh stays up: without it, what is left of them would stay for ever");
+    }
     a = stop_parts(d);
     if (a != ANSWER_YES) {
         return a;
@@ -264,6 +268,7 @@ static enum answer run(struct cli *c)
 static const struct arg_option own[] = {
     {"run-dir", 0, ARG_TEXT, "DIR", "/run/ambit", "as `ambit up` was told"},
     {"yes", 'y', ARG_FLAG, NULL, NULL, "do not ask about workloads that run"},
+    {"force", 0, ARG_FLAG, NULL, NULL, "go on when a workload does not end"},
     {"purge", 0, ARG_FLAG, NULL, NULL, "remove keys, objects and logs, too"},
     {0}};
 static const struct arg_option *const tables[] = {own, options_common, NULL};

@@ -7,6 +7,7 @@
 #include "cli/label_change.h"
 #include "cli/mesh_effect.h"
 #include "cli/resource_kind.h"
+#include "cli/span.h"
 #include "codec/json.h"
 
 enum { LOOK_AGAIN_MS = 100 };
@@ -148,7 +149,8 @@ static enum answer wait_blocking(struct cli *c, struct api *a, const struct subj
     AUTO(strbuf) struct strbuf said = {0};
     strbuf_printf(&said, "done in %llu ms\n", (unsigned long long)progress_ms(&p));
     if (waiting > 0) {
-        return cli_fail(c, ANSWER_NO, "ambit status", "%u pods are not there yet", waiting);
+        return cli_fail(c, ANSWER_NO, "ambit status", "%u pod%s not there yet", waiting,
+                        span_plural(waiting));
     }
     term_out(&c->term, &said);
     return ANSWER_YES;

@@ -4,6 +4,7 @@
 #include "cli/node_where.h"
 #include "cli/rows.h"
 #include "cli/runtime_client.h"
+#include "cli/span.h"
 #include "codec/json.h"
 
 static const struct row_column columns[] = {{"NAMESPACE", "namespace", CELL_TEXT, false},
@@ -72,8 +73,8 @@ static enum answer run(struct cli *c)
     AUTO(json) struct json *sorted = rows_sorted(rows, order);
     struct view_filter f = view_filter_of(c);
     AUTO(json) struct json *kept = view_filtered(sorted, &f);
-    strbuf_printf(&verdict, "%zu workloads run on %u node%s", json_count(kept), asked,
-                  asked == 1 ? "" : "s");
+    strbuf_printf(&verdict, "%zu workload%s on %u node%s", json_count(kept),
+                  span_plural(json_count(kept)), asked, span_plural(asked));
     node_rows_show(c, strbuf_text(&verdict), kept, columns);
     return answer;
 }

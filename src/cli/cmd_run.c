@@ -72,6 +72,16 @@ static void say_started(struct cli *c, const struct json *answer)
     term_err(&c->term, &b);
 }
 
+/* The API's "forbidden" is an answer here: the agent was reached, and did not start it. */
+static enum answer say_refused(struct cli *c, const struct diag *why)
+{
+    AUTO(strbuf) struct strbuf fix = {0};
+    const char *help = run_spec_fix(&c->args, why->text, &fix) ? strbuf_text(&fix) : NULL;
+
+    return why->code == -ERR_DENIED ? cli_fail(c, ANSWER_NO, help, "%s", why->text)
+                                    : cli_fail_diag(c, help, why);
+}
+
 enum event { EVENT_MORE, EVENT_DONE };
 
 static enum event take(struct cli *c, const struct json *answer, bool attach, int *status)
@@ -81,7 +91,7 @@ static enum event take(struct cli *c, const struct json *answer, bool attach, in
 
     if (runtime_failure(answer, &why) < 0) {
         bool refused_signal = strcmp(event, "error") == 0 && *status >= 0;
-        *status = (int)cli_fail_diag(c, NULL, &why);
+        *status = (int)say_refused(c, &why);
         return refused_signal ? EVENT_MORE : EVENT_DONE;
     }
     if (strcmp(event, "started") == 0) {

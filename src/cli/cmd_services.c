@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 #include "cli/node_ask.h"
 #include "cli/rows.h"
+#include "cli/span.h"
 #include "cli/view.h"
 #include "codec/json.h"
 
@@ -30,7 +31,7 @@ static enum answer run(struct cli *c)
     AUTO(json) struct json *sorted = rows_sorted(rows, order);
     struct view_filter f = view_filter_of(c);
     AUTO(json) struct json *kept = view_filtered(sorted, &f);
-    strbuf_printf(&verdict, "%zu services known", json_count(kept));
+    strbuf_printf(&verdict, "%zu service%s known", json_count(kept), span_plural(json_count(kept)));
     node_rows_show(c, strbuf_text(&verdict), kept, columns);
     return answer;
 }

@@ -14,6 +14,7 @@
 #include "kube/resource.h"
 
 struct heard { /* owns what node_facts borrows */
+    struct node_facts facts;
     struct json *dump;
     struct json *open;
     struct json *agent;
@@ -78,31 +79,58 @@ static void ask_runtime(const struct node_where *n, uint64_t limit_ms, struct he
     }
 }
 
-static void ask_node(const struct node_where *n, uint64_t limit_ms, struct findings *f,
-                     struct status_counts *counts, struct json *nodes)
+static void ask_node(const struct node_where *n, uint64_t limit_ms, struct heard *h)
 {
-    struct heard h = {0};
-    bool ready = ask_proxy(n, limit_ms, &h);
+    bool ready = ask_proxy(n, limit_ms, h);
+
+    ask_runtime(n, limit_ms, h);
+    h->facts = (struct node_facts){.name = n->name,
+                                   .dump = h->dump,
+                                   .open = h->open,
+                                   .agent = h->agent,
+                                   .local = h->local,
+                                   .kept = h->kept,
+                                   .ready = h->ready,
+                                   .is_ready = ready,
+                                   .proxy_error = h->proxy_why.code ? h->proxy_why.text : NULL,
+                                   .agent_error = h->agent_why.code ? h->agent_why.text : NULL};
+}
+
+static struct json *node_json(const struct heard *h)
+{
     struct json *one = json_new_object();
 
-    ask_runtime(n, limit_ms, &h);
-    struct node_facts facts = {.name = n->name,
-                               .dump = h.dump,
-                               .open = h.open,
-                               .agent = h.agent,
-                               .local = h.local,
-                               .kept = h.kept,
-                               .ready = h.ready,
-                               .is_ready = ready,
-                               .proxy_error = h.proxy_why.code ? h.proxy_why.text : NULL,
-                               .agent_error = h.agent_why.code ? h.agent_why.text : NULL};
-    status_of_node(&facts, clock_wall_s(), f, counts);
-    json_set_str(one, "name", n->name);
-    json_set_bool(one, "ready", ready);
-    json_set(one, "proxy", json_ref(json_get(h.dump, "version")));
-    json_set(one, "agent", json_ref(h.agent));
-    json_append(nodes, one);
-    heard_fini(&h);
+    json_set_str(one, "name", h->facts.name);
+    json_set_bool(one, "ready", h->facts.is_ready);
+    json_set(one, "proxy", json_ref(json_get(h->dump, "version")));
+    json_set(one, "agent", json_ref(h->agent));
+    return one;
+}
+
+/* What all of them say, judged. A description of each, the caller's. */
+static struct json *ask_nodes(struct cli *c, const struct nodes *nodes, struct findings *f,
+                              struct status_counts *counts)
+{
+    struct heard *heard = mem_array(nodes->count, sizeof(*heard));
+    struct node_facts *facts = mem_array(nodes->count, sizeof(*facts));
+    struct json *about = json_new_array();
+    struct progress p;
+
+    progress_begin(&p, &c->term, "asking the nodes");
+    for (unsigned i = 0; i < nodes->count; i++) {
+        ask_node(&nodes->at[i], args_ms(&c->args, "timeout"), &heard[i]);
+        facts[i] = heard[i].facts;
+        json_append(about, node_json(&heard[i]));
+        progress_tick(&p);
+    }
+    progress_end(&p);
+    status_of_nodes(facts, nodes->count, clock_wall_s(), f, counts);
+    for (unsigned i = 0; i < nodes->count; i++) {
+        heard_fini(&heard[i]);
+    }
+    mem_free(facts);
+    mem_free(heard);
+    return about;
 }
 
 /* ---- asking the API */
@@ -161,10 +189,8 @@ static void show(struct cli *c, const struct findings *f, const struct status_co
 
 static enum answer run(struct cli *c)
 {
-    AUTO(json) struct json *about_nodes = json_new_array();
     AUTO(strbuf) struct strbuf note = {0};
     struct status_counts counts = {0};
-    struct progress p;
     struct diag why = {0};
     struct findings f;
     struct nodes nodes;
@@ -174,16 +200,11 @@ static enum answer run(struct cli *c)
                         why.text);
     }
     findings_init(&f);
-    progress_begin(&p, &c->term, "asking the nodes");
-    for (unsigned i = 0; i < nodes.count; i++) {
-        ask_node(&nodes.at[i], args_ms(&c->args, "timeout"), &f, &counts, about_nodes);
-        progress_tick(&p);
-    }
-    progress_end(&p);
+    struct json *about = ask_nodes(c, &nodes, &f, &counts);
     if (!args_has(&c->args, "no-api")) {
         ask_api(c, &f, &note);
     }
-    show(c, &f, &counts, MOVE(about_nodes), strbuf_text(&note));
+    show(c, &f, &counts, about, strbuf_text(&note));
     enum answer answer = findings_answer(&f, args_has(&c->args, "strict"));
     findings_fini(&f);
     nodes_fini(&nodes);

@@ -270,10 +270,9 @@ static enum answer bring_up(struct up *u)
         return a;
     }
     say(u, "OK: the mesh is up on node %s", u->config.node);
-    say(u,
-        "next: ambit apply -f - <<< '{apiVersion: v1, kind: Namespace, metadata: {name: shop}}'");
-    say(u, "      ambit label ns shop istio.io/dataplane-mode=ambient");
-    say(u, "      ambit run -n shop --sa web -- COMMAND");
+    say(u, "next: ambit label ns default istio.io/dataplane-mode=ambient");
+    say(u, "      ambit run --name web -- COMMAND");
+    say(u, "      ambit status");
     return ANSWER_YES;
 }
 

@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 #include "cli/node_ask.h"
 #include "cli/rows.h"
+#include "cli/span.h"
 #include "cli/view.h"
 #include "codec/json.h"
 
@@ -23,7 +24,8 @@ static void summarize(const struct json *rows, struct strbuf *out)
         in += slice_is(slice_of(mesh), "in");
         pending += slice_is(slice_of(mesh), "pending");
     }
-    strbuf_printf(out, "%zu workloads known, %u captured on the nodes asked", json_count(rows), in);
+    strbuf_printf(out, "%zu workload%s known, %u captured on the nodes asked", json_count(rows),
+                  span_plural(json_count(rows)), in);
     if (pending > 0) {
         strbuf_printf(out, ", %u PENDING", pending);
     }

@@ -16,37 +16,70 @@ static void set_address(struct json *row, const char *key, const struct endpoint
     json_set_str(row, key, endpoint_format(e, text));
 }
 
-static struct json *make_row(const struct tcp_socket *s, bool accepted, const char *name,
-                             const char *node)
+static void add_name(struct strbuf *out, const struct json *workload)
+{
+    strbuf_printf(out, "%s/%s", json_str_at(workload, "namespace", ""),
+                  json_str_at(workload, "name", ""));
+}
+
+static bool has_address(const struct json *workload, const char *ip)
+{
+    const struct json *ips = json_get(workload, "ips");
+
+    for (size_t i = 0; i < json_count(ips); i++) {
+        if (strcmp(json_str(json_item(ips, i), ""), ip) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "shop/cart" when it is one of these, else the address. */
+static void add_party(struct strbuf *out, const struct json *workloads, const struct endpoint *e)
+{
+    char text[ENDPOINT_TEXT];
+
+    for (size_t i = 0; i < json_count(workloads); i++) {
+        if (has_address(json_item(workloads, i), ip_format(&e->ip, text))) {
+            add_name(out, json_item(workloads, i));
+            return;
+        }
+    }
+    strbuf_puts(out, endpoint_format(e, text));
+}
+
+static struct json *make_row(const struct tcp_socket *s, bool accepted, const char *own,
+                             const char *other)
 {
     struct json *row = json_new_object();
-    const char *own = accepted ? "destination" : "source";
-    const char *other = accepted ? "source" : "destination";
 
     json_set_str(row, "secured", "PLAINTEXT");
-    json_set_str(row, "node", node);
     json_set_str(row, "direction", accepted ? "inbound" : "outbound");
-    json_set_str(row, own, name);
-    set_address(row, other, &s->remote);
+    json_set_str(row, "source", accepted ? other : own);
+    json_set_str(row, "destination", accepted ? own : other);
     set_address(row, "source_address", accepted ? &s->remote : &s->local);
     set_address(row, "destination_address", accepted ? &s->local : &s->remote);
     json_set_str(row, "note", "older than the mesh");
     return row;
 }
 
-void kept_of_sockets(const struct tcp_sockets *all, const struct json *workload, const char *node,
-                     struct json *into)
+void kept_of_sockets(const struct tcp_sockets *all, const struct json *workload,
+                     const struct json *workloads, const char *node, struct json *into)
 {
-    AUTO(strbuf) struct strbuf name = {0};
+    AUTO(strbuf) struct strbuf own = {0};
 
-    strbuf_printf(&name, "%s/%s", json_str_at(workload, "namespace", ""),
-                  json_str_at(workload, "name", ""));
+    add_name(&own, workload);
     for (unsigned i = 0; i < all->count; i++) {
         const struct tcp_socket *s = &all->at[i];
-        if (tcp_socket_is_direct(all, s)) {
-            json_append(into,
-                        make_row(s, tcp_socket_is_accepted(all, s), strbuf_text(&name), node));
+        AUTO(strbuf) struct strbuf other = {0};
+        if (!tcp_socket_is_direct(all, s)) {
+            continue;
         }
+        add_party(&other, workloads, &s->remote);
+        struct json *row =
+            make_row(s, tcp_socket_is_accepted(all, s), strbuf_text(&own), strbuf_text(&other));
+        json_set_str(row, "node", node);
+        json_append(into, row);
     }
 }
 
@@ -75,7 +108,7 @@ int kept_of_node_blocking(const struct node_where *n, const struct json *workloa
         if (r < 0) {
             return r;
         }
-        kept_of_sockets(&all, w, n->name, into);
+        kept_of_sockets(&all, w, workloads, n->name, into);
         tcp_sockets_fini(&all);
     }
     return 0;

@@ -22,6 +22,6 @@ enum answer kept_of_nodes_blocking(struct cli *c, struct json *into);
 /* The same of one node. workloads: the agent's list. */
 MUST_USE int kept_of_node_blocking(const struct node_where *n, const struct json *workloads,
                                    struct json *into, struct diag *why);
-/* Of one workload. Pure. */
-void kept_of_sockets(const struct tcp_sockets *all, const struct json *workload, const char *node,
-                     struct json *into);
+/* Of one workload; the others of its node give their names to addresses. Pure. */
+void kept_of_sockets(const struct tcp_sockets *all, const struct json *workload,
+                     const struct json *workloads, const char *node, struct json *into);

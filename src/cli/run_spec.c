@@ -135,3 +135,29 @@ int run_spec_make(const struct args *a, bool attach, struct json **out, struct d
     *out = MOVE(request);
     return 0;
 }
+
+bool run_spec_fix(const struct args *a, const char *error, struct strbuf *out)
+{
+    const char *ns = args_text(a, "namespace");
+    const char *account = args_text(a, "sa");
+    AUTO(strbuf) struct strbuf namespace_gone = {0};
+    AUTO(strbuf) struct strbuf account_gone = {0};
+
+    strbuf_printf(&namespace_gone, "namespaces \"%s\" not found", ns);
+    strbuf_printf(&account_gone, "serviceaccount \"%s\" not found", account);
+    if (strstr(error, strbuf_text(&namespace_gone))) {
+        strbuf_printf(out,
+                      "ambit apply -f - <<< '{apiVersion: v1, kind: Namespace, metadata: {name: "
+                      "%s}}'",
+                      ns);
+        return true;
+    }
+    if (strstr(error, strbuf_text(&account_gone))) {
+        strbuf_printf(out,
+                      "ambit apply -f - <<< '{apiVersion: v1, kind: ServiceAccount, metadata: "
+                      "{name: %s, namespace: %s}}'",
+                      account, ns);
+        return true;
+    }
+    return false;
+}

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "base/str.h"
 #include "cli/args.h"
 
 struct json;
@@ -13,3 +14,5 @@ extern const struct arg_option options_run_spec[];
 
 /* {"op": "run", "attach": ..., "spec": {...}}; the caller's. -ERR_SYNTAX with a sentence. */
 MUST_USE int run_spec_make(const struct args *a, bool attach, struct json **out, struct diag *why);
+/* The one command that helps against what the agent said, if there is one: true. */
+bool run_spec_fix(const struct args *a, const char *error, struct strbuf *out);

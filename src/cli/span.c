@@ -92,3 +92,8 @@ void span_bytes(uint64_t bytes, struct strbuf *out)
     }
     strbuf_printf(out, "%llu%s", (unsigned long long)(bytes / unit), names[i]);
 }
+
+const char *span_plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Points in time, spans and sizes, as people write and read them. Pure. */
+/* Points in time, spans, sizes and counts, as people write and read them. Pure. */
 #pragma once
 
 #include <stdint.h>
@@ -13,3 +13,5 @@ MUST_USE int span_time(const char *text, int64_t *out_s);
 void span_print(int64_t seconds, struct strbuf *out);
 /* Appends "999B", "1.2kB", "34MB". */
 void span_bytes(uint64_t bytes, struct strbuf *out);
+/* "" or "s". */
+const char *span_plural(uint64_t n);

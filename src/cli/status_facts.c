@@ -199,16 +199,42 @@ static void judge_certs(const struct node_facts *n, int64_t now_s, struct findin
 
 /* ---- connections */
 
-static void judge_open(const struct node_facts *n, struct json *plain, struct status_counts *counts)
+/* "namespace/name" of what the nodes have captured. */
+static struct json *captured_by(const struct node_facts *nodes, unsigned count)
+{
+    struct json *names = json_new_object();
+    AUTO(strbuf) struct strbuf key = {0};
+
+    for (unsigned i = 0; i < count; i++) {
+        struct json_iter it = {0};
+        while (json_each(json_get(nodes[i].dump, "workloadState"), &it)) {
+            strbuf_clear(&key);
+            strbuf_printf(&key, "%s/%s", json_str_at(it.value, "info.namespace", ""),
+                          json_str_at(it.value, "info.name", ""));
+            json_set_bool(names, strbuf_text(&key), true);
+        }
+    }
+    return names;
+}
+
+static bool is_counted_at_its_source(const struct json *row, const struct json *captured)
+{
+    return strcmp(json_str_at(row, "direction", ""), "inbound") == 0 &&
+           json_get(captured, json_str_at(row, "source", "")) != NULL;
+}
+
+static void judge_open(const struct node_facts *n, const struct json *captured, struct json *plain,
+                       struct status_counts *counts)
 {
     AUTO(json) struct json *rows = json_new_array();
 
     view_access(n->open, n->name, rows);
     for (size_t i = 0; i < json_count(rows); i++) {
-        if (strcmp(json_str_at(json_item(rows, i), "secured", ""), "mTLS") == 0) {
-            counts->mtls++;
+        const struct json *row = json_item(rows, i);
+        if (strcmp(json_str_at(row, "secured", ""), "mTLS") == 0) {
+            counts->mtls += !is_counted_at_its_source(row, captured);
         } else {
-            json_append(plain, json_ref(json_item(rows, i)));
+            json_append(plain, json_ref(row));
         }
     }
     for (size_t i = 0; i < json_count(n->kept); i++) {
@@ -216,18 +242,18 @@ static void judge_open(const struct node_facts *n, struct json *plain, struct st
     }
 }
 
-static void judge_connections(const struct node_facts *n, struct findings *f,
-                              struct status_counts *counts)
+static void judge_connections(const struct node_facts *n, const struct json *captured,
+                              struct findings *f, struct status_counts *counts)
 {
     AUTO(json) struct json *plain = json_new_array();
 
-    judge_open(n, plain, counts);
+    judge_open(n, captured, plain, counts);
     counts->plain += (unsigned)json_count(plain);
     if (json_count(plain) == 0) {
         return;
     }
-    struct finding *x = findings_add(f, FINDING_A501, "%zu connections of %s run in plaintext",
-                                     json_count(plain), n->name);
+    struct finding *x = findings_add(f, FINDING_A501, "%zu connection%s of %s in plaintext",
+                                     json_count(plain), span_plural(json_count(plain)), n->name);
     finding_fix(x, "ambit conns --plain --node %s", n->name);
     for (size_t i = 0; i < json_count(plain); i++) {
         const struct json *row = json_item(plain, i);
@@ -240,15 +266,15 @@ static void judge_connections(const struct node_facts *n, struct findings *f,
     }
 }
 
-void status_of_node(const struct node_facts *n, int64_t now_s, struct findings *f,
-                    struct status_counts *counts)
+static void judge_node(const struct node_facts *n, const struct json *captured, int64_t now_s,
+                       struct findings *f, struct status_counts *counts)
 {
     counts->nodes++;
     counts->nodes_answering += n->proxy_error == NULL;
     judge_proxy(n, f);
     judge_agent(n, f);
     judge_local(n, f);
-    judge_connections(n, f, counts);
+    judge_connections(n, captured, f, counts);
     if (!n->dump) {
         return;
     }
@@ -257,6 +283,16 @@ void status_of_node(const struct node_facts *n, int64_t now_s, struct findings *
     judge_policies(n, f);
     judge_names(n, f);
     judge_certs(n, now_s, f);
+}
+
+void status_of_nodes(const struct node_facts *nodes, unsigned count, int64_t now_s,
+                     struct findings *f, struct status_counts *counts)
+{
+    AUTO(json) struct json *captured = captured_by(nodes, count);
+
+    for (unsigned i = 0; i < count; i++) {
+        judge_node(&nodes[i], captured, now_s, f, counts);
+    }
 }
 
 /* ---- the API's objects */
@@ -290,11 +326,6 @@ void status_of_policies(const struct json *items, struct findings *f)
 
 /* ---- the sentence */
 
-static const char *plural(unsigned n)
-{
-    return n == 1 ? "" : "s";
-}
-
 static void say_connections(const struct status_counts *c, struct strbuf *out)
 {
     unsigned all = c->mtls + c->plain;
@@ -304,7 +335,7 @@ static void say_connections(const struct status_counts *c, struct strbuf *out)
     } else if (all == 0) {
         strbuf_puts(out, "; no open connection");
     } else {
-        strbuf_printf(out, "; %u open connection%s, %s", all, plural(all),
+        strbuf_printf(out, "; %u open connection%s, %s", all, span_plural(all),
                       all == 1 ? "mutual TLS" : "all mutual TLS");
     }
 }
@@ -315,8 +346,8 @@ void status_sentence(const struct status_counts *c, struct strbuf *out)
         strbuf_printf(out, "no node proxy answers (%u asked)", c->nodes);
         return;
     }
-    strbuf_printf(out, "%u workload%s captured on %u node%s", c->workloads, plural(c->workloads),
-                  c->nodes_answering, plural(c->nodes_answering));
+    strbuf_printf(out, "%u workload%s captured on %u node%s", c->workloads,
+                  span_plural(c->workloads), c->nodes_answering, span_plural(c->nodes_answering));
     if (c->pending > 0) {
         strbuf_printf(out, ", %u pending", c->pending);
     }

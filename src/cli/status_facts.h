@@ -35,9 +35,10 @@ struct status_counts {
     unsigned plain;
 };
 
-/* One node after the other; findings about the same thing are not repeated for each. */
-void status_of_node(const struct node_facts *n, int64_t now_s, struct findings *f,
-                    struct status_counts *counts);
+/* A protected connection between two of these nodes is counted once, where it was opened; what runs
+ * in plaintext is counted wherever it is seen. */
+void status_of_nodes(const struct node_facts *nodes, unsigned count, int64_t now_s,
+                     struct findings *f, struct status_counts *counts);
 /* Objects of the API: AuthorizationPolicies with conditions that are not good. */
 void status_of_policies(const struct json *items, struct findings *f);
 /* "3 workloads on 2 nodes are in the mesh; 14 connections, all mutual TLS". */

@@ -63,6 +63,22 @@ static int make_pod(struct api *a, const char *node, const char *name, struct di
     return make(a, &pods, pod, why);
 }
 
+/* Nobody else says of this pod that it runs. */
+static int set_running(struct api *a, const char *name, struct diag *why)
+{
+    AUTO(json) struct json *body = json_new_object();
+    AUTO(json) struct json *after = NULL;
+    struct kube_ask ask = {.verb = KUBE_MERGE_PATCH,
+                           .resource = &pods,
+                           .ns = mesh_namespace,
+                           .name = name,
+                           .sub = "status",
+                           .body = body};
+
+    json_set_str(json_make_object(body, "status"), "phase", "Running");
+    return api_call_blocking(a, &ask, &after, why);
+}
+
 static int make_token(struct api *a, const char *pod, struct json **out, struct diag *why)
 {
     AUTO(json) struct json *request = json_new_object();
@@ -110,6 +126,9 @@ int up_api_prepare_blocking(struct cli *c, const struct up_config *config, struc
     }
     if (r == 0) {
         r = make_pod(a, config->node, strbuf_text(&pod), why);
+    }
+    if (r == 0) {
+        r = set_running(a, strbuf_text(&pod), why);
     }
     return r < 0 ? r : write_token(a, config, strbuf_text(&pod), why);
 }

@@ -64,6 +64,10 @@ def test_detached_comes_back_once_it_runs(ambit, node):
 
 @pytest.mark.parametrize("answer, code, said", [
     ({"event": "failed", "code": "ERR_EXISTS", "error": "shop/cart runs already"}, 1, "shop/cart runs already"),
+    ({"event": "failed", "code": "ERR_DENIED", "error": 'API server, 403: looking up: serviceaccount "default" not found'},
+     1, "kind: ServiceAccount, metadata: {name: default, namespace: default}"),
+    ({"event": "failed", "code": "ERR_NOT_FOUND", "error": 'API server, 404: namespaces "default" not found'},
+     1, "kind: Namespace, metadata: {name: default}"),
     ({"event": "failed", "code": "ERR_UNAVAILABLE", "error": "no API"}, 3, "no API"),
     ({"event": "error", "code": "ERR_NEW", "error": "of a newer agent"}, 3, "of a newer agent"),
     ({}, 3, "the node agent went away"),
@@ -91,7 +95,7 @@ def test_ps_lists_what_every_node_runs(ambit, node):
                                    "ips": ["10.1.0.2", "fd00::2"], "serviceAccount": "cart", "command": ["nginx", "-g"]}]
     node("n2").agent.workloads = [{"namespace": "prod", "name": "db", "state": "starting", "mesh": "joining"}]
     lines = ambit("ps", code=0).out.splitlines()
-    assert lines[0] == "2 workloads run on 2 nodes"
+    assert lines[0] == "2 workloads on 2 nodes"
     assert lines[3].split()[:4] == ["prod", "db", "starting", "joining"]
     assert "10.1.0.2,fd00::2" in lines[4] and lines[4].split()[7] == "n1"
     assert "nginx,-g" in ambit("ps", "-n", "shop", "-o", "wide", code=0).out

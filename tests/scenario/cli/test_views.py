@@ -36,10 +36,10 @@ def test_connections_show_their_protection_first(ambit, node):
     node().proxy.pages["/access/open"] = [MTLS, PLAIN]
     result = ambit("conns", code=0)
     lines = result.out.splitlines()
-    assert lines[0] == "WARNING A501: 1 of 2 connections run in plaintext"
+    assert lines[0] == "WARNING A501: 1 of 2 connection ends in plaintext"
     assert [line.split()[0] for line in lines[2:]] == ["SECURED", "PLAINTEXT", "mTLS"]
     assert ambit("conns", "--plain", "-o", "json").json["items"][0]["destination"] == "192.0.2.7:443"
-    assert ambit("conns", "-d", "inbound", code=0).out.startswith("OK: 1 connections, all mutual TLS")
+    assert ambit("conns", "-d", "inbound", code=0).out.startswith("OK: 1 connection end, all mutual TLS")
     assert ambit("conns", "cart-1", "-o", "wide", code=0).out.count("spiffe://") == 1
 
 

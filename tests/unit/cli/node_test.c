@@ -143,13 +143,14 @@ TEST(kept_connections_are_rows_that_say_so)
                                socket_of("10.0.0.1:8080", "10.0.0.8:5001", 0),
                                socket_of("10.0.0.1:8080", NULL, 0)};
     struct tcp_sockets s = {all, ARRAY_LEN(all)};
-    AUTO(json) struct json *workload = json_new_object();
+    static const char list[] = "[{\"namespace\":\"shop\",\"name\":\"cart\",\"ips\":[\"10.0.0.1\"]},"
+                               "{\"namespace\":\"shop\",\"name\":\"web\",\"ips\":[\"10.0.0.8\"]}]";
+    AUTO(json) struct json *workloads = NULL;
     AUTO(json) struct json *rows = json_new_array();
     AUTO(strbuf) struct strbuf b = {0};
 
-    json_set_str(workload, "namespace", "shop");
-    json_set_str(workload, "name", "cart");
-    kept_of_sockets(&s, workload, "n1", rows);
+    CHECK_INT(json_parse(&workloads, list, strlen(list), NULL, NULL), 0);
+    kept_of_sockets(&s, json_item(workloads, 0), workloads, "n1", rows);
     json_print(rows, JSON_PRINT_SORTED, &b);
     CHECK_STR(
         strbuf_text(&b),
@@ -158,6 +159,6 @@ TEST(kept_connections_are_rows_that_say_so)
         "\"secured\":\"PLAINTEXT\",\"source\":\"shop/cart\",\"source_address\":\"10.0.0.1:4000\"},"
         "{\"destination\":\"shop/cart\",\"destination_address\":\"10.0.0.1:8080\","
         "\"direction\":\"inbound\",\"node\":\"n1\",\"note\":\"older than the mesh\","
-        "\"secured\":\"PLAINTEXT\",\"source\":\"10.0.0.8:5001\","
+        "\"secured\":\"PLAINTEXT\",\"source\":\"shop/web\","
         "\"source_address\":\"10.0.0.8:5001\"}]");
 }

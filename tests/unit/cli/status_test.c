@@ -116,7 +116,7 @@ static void judge(const struct row *r, struct findings *f, struct status_counts 
     facts.agent = parts[2];
     facts.local = parts[3];
     facts.kept = parts[4];
-    status_of_node(&facts, NOW_S, f, counts);
+    status_of_nodes(&facts, 1, NOW_S, f, counts);
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         json_unref(parts[i]);
     }
@@ -139,6 +139,31 @@ TEST(every_state_of_a_node_has_its_finding_and_its_exit_status)
         CHECK_INT(answer, rows[i].answer);
         CHECK_INT(strict, rows[i].strict);
     }
+}
+
+TEST(a_protected_connection_between_nodes_is_counted_once_and_plaintext_at_both_ends)
+{
+#define RECORD(reporter, tls)                                                                      \
+    "{\"reporter\":\"" reporter "\",\"mutual_tls\":" tls ",\"source_namespace\":\"s\","            \
+    "\"src.pod\":\"a\"}"
+    AUTO(json) struct json *dump = read_json(good); /* s/a runs on the first node */
+    AUTO(json)
+    struct json *here = read_json("[" RECORD("source", "true") "," RECORD("source", "false") "]");
+    AUTO(json)
+    struct json *there = read_json("[" RECORD("destination", "true") "," RECORD(
+        "destination",
+        "false") ","
+                 "{\"reporter\":\"destination\",\"mutual_tls\":true,\"src.pod\":\"far\"}]");
+    struct node_facts nodes[] = {{.name = "n1", .is_ready = true, .dump = dump, .open = here},
+                                 {.name = "n2", .is_ready = true, .open = there}};
+    struct status_counts counts = {0};
+    struct findings f;
+
+    findings_init(&f);
+    status_of_nodes(nodes, 2, NOW_S, &f, &counts);
+    findings_fini(&f);
+    CHECK_INT(counts.mtls, 2);
+    CHECK_INT(counts.plain, 2);
 }
 
 TEST(the_sentence_counts_and_never_claims_what_nobody_said)

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`up` to `down` with the real programs, in a network namespace of its own: the whole way of somebody who tries it."""
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+from conftest import AMBIT, Cli
+from lib import netns
+from lib.wait import until
+
+NS = f"ambit-cli-{os.getpid()}"
+MANIFEST = """
+{apiVersion: v1, kind: Namespace, metadata: {name: shop}}
+---
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: cart, namespace: shop}}
+---
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: web, namespace: shop}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {selector: {app: cart}, ports: [{port: 80, targetPort: 8080}]}
+"""
+DENY = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: not-web, namespace: shop}
+spec: {action: DENY, rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}]}
+"""
+SERVE = ["python3", "-m", "http.server", "8080", "--bind", "::", "--directory", "/usr/share/common-licenses"]
+HOLD = "import socket, time; s = socket.create_connection(('{}', {})); print('open', flush=True); time.sleep(600)"
+
+
+def run(*argv):
+    subprocess.run(argv, check=True, capture_output=True)
+
+
+class Mesh(Cli):
+    """In the namespace, but with the machine's mounts: the agent keeps namespaces as mounts."""
+
+    def argv(self, *words, run_dir=None):
+        argv = super().argv(*words, run_dir=run_dir)
+        if words[0] == "up":
+            argv[2:2] = ["--log-dir", str(self.home / "log"), "--node", "n1"]
+        return ["nsenter", f"--net={netns.path(NS)}", *argv]
+
+    def start_workload(self, name, account, *command, labels=()):
+        self("run", "-d", "-n", "shop", "--name", name, "--sa", account, *(w for l in labels for w in ("-l", l)), "--",
+             *command, code=0)
+        return next(w for w in self("ps", "-o", "json").json["items"] if w["name"] == name)
+
+    def get(self, url, account="web"):
+        """What curl says when it runs as a workload: status of HTTP, or 000."""
+        return self("run", "-q", "-n", "shop", "--sa", account, "--", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}",
+                    "--max-time", "10", url).out
+
+
+def traces(home):
+    """What a mesh may leave: files, mounts, processes, links."""
+    def line(pid):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                return f.read().decode(errors="replace")
+        return ""
+    with open("/proc/mounts", encoding="utf-8") as f:
+        mounts = [m for m in f if str(home) in m]
+    running = [line(p) for p in os.listdir("/proc") if p.isdigit()]
+    links = subprocess.run(["ip", "-n", NS, "-o", "link"], check=True, capture_output=True, text=True).stdout
+    files = sorted(str(p) for p in home.rglob("*"))
+    return {"mounts": mounts, "processes": [r for r in running if str(home) in r], "links": links, "files": files}
+
+
+@pytest.fixture
+def mesh():
+    assert os.geteuid() == 0, "network namespaces need root"
+    home = pathlib.Path(tempfile.mkdtemp(prefix="ambit-cli-"))  # short: paths of sockets have a limit
+    home.chmod(0o755)
+    run("ip", "netns", "add", NS)
+    m = Mesh(home)
+    try:
+        run("ip", "-n", NS, "link", "set", "lo", "up")
+        yield m
+    finally:
+        m("down", "--yes", "--purge", seconds=60)
+        run("ip", "netns", "del", NS)
+        shutil.rmtree(home)
+
+
+def test_from_nothing_to_mutual_tls_and_back_to_nothing(mesh):
+    before = traces(mesh.home)
+    first = mesh("up", code=0, seconds=60).out
+    assert [line.split()[0] for line in first.splitlines()[:3]] == ["ambitd", "ambit-agent", "ambit-ztunnel"]
+    assert "OK: the mesh is up on node n1" in first
+    again = mesh("up", code=0, seconds=60).out
+    assert again.count("runs already") == 3
+    assert mesh("status", "--strict", code=0).out.startswith("OK: 0 workloads captured on 1 node; no open connection")
+
+    mesh("apply", "-f", "-", text=MANIFEST, code=0)
+    cart = mesh.start_workload("cart", "cart", *SERVE, labels=["app=cart"])
+    until("it serves", lambda: mesh.get(f"http://{cart['ips'][0]}:8080/GPL-3") == "200", 20)
+    old = mesh.start_workload("old", "web", "python3", "-c", HOLD.format(cart["ips"][0], 8080))
+    until("the old connection is open", lambda: open(old["log"], encoding="ascii").read() == "open\n", 20)
+
+    out = mesh("label", "ns", "shop", "istio.io/dataplane-mode=ambient", "--wait", code=0).out
+    assert "2 running pods will be captured; existing connections stay as they are" in out and "done in" in out
+    mesh.start_workload("new", "web", "python3", "-c", HOLD.format("cart.shop", 80))
+    assert mesh.get("http://cart.shop/GPL-3") == "200"
+    ends = until("the new connection is seen", lambda: mesh("conns", "cart", "-o", "json", code=0).json["items"], 10)
+    protected = {(e["source"], e["destination"]) for e in ends if e["secured"] == "mTLS"}
+    assert ("shop/new", "shop/cart") in protected
+    plain = mesh("conns", "--plain", "-o", "json", code=0).json["items"]
+    assert {(e["source"], e["destination"], e.get("note")) for e in plain} == {("shop/old", "shop/cart", "older than the mesh")}
+    status = mesh("status", "-o", "json", code=0).json
+    assert status["counts"]["connections_plaintext"] == 2 and status["counts"]["connections_mtls"] == 1
+    assert [f["code"] for f in status["findings"]] == ["A501"]
+    mesh("status", "--strict", code=1)
+
+    mesh("apply", "-f", "-", text=DENY, code=0)
+    until("the policy denies", lambda: mesh.get("http://cart.shop/GPL-3") == "000", 20)
+    assert mesh.get("http://cart.shop/GPL-3", account="cart") == "200"
+    denied = mesh("logs", "--denied", "-o", "json", code=0).out.splitlines()
+    assert json.loads(denied[-1])["source_identity"] == "spiffe://cluster.local/ns/shop/sa/web"
+    assert mesh("certs", code=0).out.startswith("OK: 4 certificates, all valid")
+    assert "1/1" in mesh("services", "-n", "shop", code=0).out
+
+    refused = mesh("down", code=2, text="")
+    assert "running workloads will be ended" in refused.err and "shop/cart" in refused.err
+    mesh("stop", "shop/new", code=0)
+    assert "OK: nothing of the mesh runs here any more" in mesh("down", "--yes", "--purge", code=0, seconds=60).out
+    assert "nothing is up here" in mesh("down", code=0).out
+    assert traces(mesh.home) == before
+
+
+def test_a_part_that_does_not_come_up_is_shown_and_what_was_started_goes_again(mesh):
+    before = traces(mesh.home)
+    with subprocess.Popen(["nsenter", f"--net={netns.path(NS)}", "python3", "-m", "http.server", "--bind", "127.0.0.1",
+                           "15021"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as thief:
+        result = None
+        until("the port is taken", lambda: b":3AAD" in open(f"/proc/{thief.pid}/net/tcp", "rb").read(), 20)
+        result = mesh("up", code=1, seconds=60)
+        thief.kill()
+    assert "ambit-ztunnel has ended" in result.err and "the end of" in result.err
+    assert traces(mesh.home)["processes"] == before["processes"]
+    assert mesh("up", code=0, seconds=60).out.count("ready after") == 3
+
+
+def test_what_has_died_is_said_and_started_again(mesh):
+    mesh("up", code=0, seconds=60)
+    with open(mesh.home / "run" / "up.json", encoding="ascii") as f:
+        parts = json.load(f)["parts"]
+    os.kill(parts["ambit-ztunnel"]["pid"], 9)
+    until("status tells", lambda: "A101" in mesh("status", code=1).out or None, 20)
+    out = mesh("up", code=0, seconds=60).out
+    assert out.count("runs already") == 2 and "ambit-ztunnel  ready after" in out
+    assert mesh("status", code=0).out.startswith("OK")
+
+
+def test_without_root_nothing_is_started(ambit):
+    import pwd
+    nobody = pwd.getpwnam("nobody").pw_uid
+    done = subprocess.run([AMBIT, "up"], user=nobody, capture_output=True, text=True, check=False, env=ambit.env)
+    assert done.returncode == 1 and "only root" in done.stderr

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cli/args.h"
+#include "cli/node_where.h"
+#include "cli/up_plan.h"
+#include "codec/json.h"
+#include "io/file.h"
+#include "t.h"
+
+static const struct arg_option *const tables[] = {options_up, options_up_where, NULL};
+
+enum { WORDS_MAX = 8 };
+
+static int read_config(struct args *a, struct up_config *c, const char *const *words,
+                       struct diag *why)
+{
+    static char copies[WORDS_MAX][48];
+    static char *argv[WORDS_MAX];
+    int argc = 0;
+
+    for (; words[argc]; argc++) {
+        (void)snprintf(copies[argc], sizeof(copies[argc]), "%s", words[argc]);
+        argv[argc] = copies[argc];
+    }
+    int r = args_parse(a, tables, false, argc, argv, why);
+    return r < 0 ? r : up_config_read(a, c, why);
+}
+
+static bool has(const struct json *list, const char *text)
+{
+    for (size_t i = 0; i < json_count(list); i++) {
+        if (strcmp(json_str(json_item(list, i), ""), text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+TEST(the_three_programs_are_told_the_same_places)
+{
+    static const char *const words[] = {
+        "--node=n1",          "--run-dir=/r",           "--data=/d", "--programs=/p",
+        "--listen=0.0.0.0:1", "--pod-cidr=10.9.0.0/24", NULL};
+    struct args a;
+    struct up_config c;
+
+    CHECK_INT(read_config(&a, &c, words, NULL), 0);
+    AUTO(json) struct json *control = up_argv(&c, UP_CONTROL);
+    AUTO(json) struct json *agent = up_argv(&c, UP_AGENT);
+    AUTO(json) struct json *proxy = up_argv(&c, UP_PROXY);
+    AUTO(json) struct json *env = up_env(&c, UP_PROXY);
+    up_config_fini(&c);
+    CHECK_STR(json_str(json_item(control, 0), ""), "/p/ambitd");
+    CHECK(has(control, "--standalone") && has(control, "--data=/d") && has(control, "--node=n1"));
+    CHECK(has(control, "--listen=0.0.0.0:1") && has(control, "--service-cidr=10.96.0.0/16"));
+    CHECK(has(agent, "--kubeconfig=/d/nodes/n1.kubeconfig") &&
+          has(agent, "--zds-path=/r/zds.sock"));
+    CHECK(has(agent, "--pod-cidr=10.9.0.0/24") && !has(agent, "--pod-cidr=10.244.0.0/16"));
+    CHECK_INT(json_count(proxy), 1);
+    CHECK(has(env, "XDS_ADDRESS=https://127.0.0.1:1") && has(env, "INPOD_UDS=/r/zds.sock"));
+    CHECK(has(env, "CA_ROOT_CA=/d/root-cert.pem") && has(env, "AUTH_TOKEN=/r/ztunnel.token"));
+}
+
+TEST(arguments_that_no_program_would_take_are_refused)
+{
+    static const struct {
+        const char *word;
+        const char *said;
+    } rows[] = {{"--listen=here", "--listen: here is no address:port"},
+                {"--api-listen=127.0.0.1:0", "--api-listen: 127.0.0.1:0 is no address:port"},
+                {"--pod-cidr=10.0.0.0/99", "--pod-cidr: 10.0.0.0/99 is no range of addresses"},
+                {"--service-cidr=x", "--service-cidr: x is no range of addresses"},
+                {"--data=relative", "--data: write an absolute path"},
+                {"--run-dir=run", "--run-dir: write an absolute path"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *const words[] = {rows[i].word, NULL};
+        struct args a;
+        struct up_config c;
+        struct diag why = {0};
+        CHECK_INT(read_config(&a, &c, words, &why), -ERR_SYNTAX);
+        CHECK_STR(why.text, rows[i].said);
+    }
+}
+
+TEST(the_description_of_the_node_is_one_that_every_command_reads)
+{
+    static const char *const words[] = {"--node=n1", "--run-dir=/r", NULL};
+    struct args a;
+    struct up_config c;
+    struct node_where n;
+    AUTO(strbuf) struct strbuf text = {0};
+
+    CHECK_INT(read_config(&a, &c, words, NULL), 0);
+    AUTO(json) struct json *j = up_node_file(&c);
+    up_config_fini(&c);
+    json_print(j, 0, &text);
+    CHECK_INT(node_where_read(text.p, text.len, "x", "/other", &n, NULL), 0);
+    CHECK_STR(n.name, "n1");
+    CHECK_STR(n.runtime, "/r/runtime.sock");
+    node_where_fini(&n);
+}
+
+/* ---- processes */
+
+static char folder[] = "/tmp/ambit-up-XXXXXX";
+
+static bool make_folder(void)
+{
+    return strchr(folder, 'X') == NULL || mkdtemp(folder) != NULL;
+}
+
+static struct json *command(const char *a, const char *b, const char *c)
+{
+    struct json *list = json_new_array();
+    const char *const words[] = {a, b, c};
+
+    for (size_t i = 0; i < ARRAY_LEN(words) && words[i]; i++) {
+        json_append_str(list, words[i]);
+    }
+    return list;
+}
+
+TEST(a_daemon_is_found_again_and_ended)
+{
+    AUTO(json) struct json *argv = command("/bin/sh", "-c", "echo $X; exec sleep 100");
+    AUTO(json) struct json *env = command("X=hello", "PATH=/usr/bin:/bin", NULL);
+    AUTO(text) char *log = NULL;
+    struct daemon d;
+
+    CHECK(make_folder());
+    log = up_path(folder, "one", ".log");
+    CHECK_INT(daemon_start_blocking(argv, env, log, &d, NULL), 0);
+    CHECK(daemon_is_alive(&d));
+    CHECK_INT(getsid(d.pid), d.pid);
+    struct daemon other = {d.pid, d.start_time + 1}; /* the pid is used again */
+    CHECK(!daemon_is_alive(&other));
+    CHECK_INT(daemon_stop_blocking(&other, 1000, NULL), 0);
+    CHECK(daemon_is_alive(&d));
+    bool heard = false;
+    while (!heard) { /* the test's own deadline ends this */
+        AUTO(text) char *said = NULL;
+        heard = file_read_blocking(log, &said, NULL, NULL) == 0 && strcmp(said, "hello\n") == 0;
+    }
+    CHECK_INT(daemon_stop_blocking(&d, 10000, NULL), 0);
+    CHECK(!daemon_is_alive(&d));
+    CHECK_INT(daemon_stop_blocking(&d, 1000, NULL), 0);
+}
+
+TEST(a_daemon_that_does_not_want_to_end_is_killed)
+{
+    AUTO(json)
+    struct json *argv =
+        command("/bin/sh", "-c", "trap '' TERM; echo ready; while :; do sleep 100; done");
+    AUTO(json) struct json *env = command("PATH=/usr/bin:/bin", NULL, NULL);
+    AUTO(text) char *log = NULL;
+    struct daemon d;
+    bool ready = false;
+
+    CHECK(make_folder());
+    log = up_path(folder, "two", ".log");
+    CHECK_INT(daemon_start_blocking(argv, env, log, &d, NULL), 0);
+    while (!ready) { /* the test's own deadline ends this */
+        AUTO(text) char *said = NULL;
+        ready = file_read_blocking(log, &said, NULL, NULL) == 0 && strcmp(said, "ready\n") == 0;
+    }
+    CHECK_INT(daemon_stop_blocking(&d, 50, NULL), 1);
+    CHECK(!daemon_is_alive(&d));
+    (void)kill(-d.pid, SIGKILL); /* its sleep */
+}
+
+TEST(a_program_that_is_not_there_is_said_at_once)
+{
+    AUTO(json) struct json *argv = command("/nonexistent/program", NULL, NULL);
+    AUTO(json) struct json *env = json_new_array();
+    AUTO(text) char *log = NULL;
+    struct daemon d;
+    struct diag why = {0};
+    int before = test_fd_count();
+
+    CHECK(make_folder());
+    log = up_path(folder, "three", ".log");
+    CHECK_INT(daemon_start_blocking(argv, env, log, &d, &why), -ENOENT);
+    CHECK(strstr(why.text, "/nonexistent/program"));
+    CHECK_INT(test_fd_count(), before);
+}
+
+TEST(what_was_started_is_remembered)
+{
+    AUTO(json) struct json *state = json_new_object();
+    AUTO(json) struct json *back = NULL;
+    struct daemon d = {12, 345678901234};
+    struct diag why = {0};
+
+    CHECK(make_folder());
+    CHECK_INT(up_state_load_blocking("/nonexistent", &back, &why), -ENOENT);
+    json_set_int(state, "version", UP_STATE_VERSION);
+    up_state_set_daemon(state, UP_AGENT, &d);
+    CHECK_INT(up_state_save_blocking(folder, state, NULL), 0);
+    CHECK_INT(up_state_load_blocking(folder, &back, NULL), 0);
+    struct daemon same = up_state_daemon(back, UP_AGENT);
+    CHECK_INT(same.pid, d.pid);
+    CHECK_INT(same.start_time, d.start_time);
+    CHECK_INT(up_state_daemon(back, UP_PROXY).pid, 0);
+    json_set_int(state, "version", UP_STATE_VERSION + 1);
+    CHECK_INT(up_state_save_blocking(folder, state, NULL), 0);
+    struct json *none = NULL;
+    CHECK_INT(up_state_load_blocking(folder, &none, &why), -ERR_VERSION);
+}
+
+/* The last one: takes the folder away. */
+TEST(traces_of_these_tests_are_removed)
+{
+    static const char *const files[] = {"one.log", "two.log", "three.log", "up.json"};
+
+    CHECK(make_folder());
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        AUTO(text) char *path = up_path(folder, files[i], "");
+        CHECK_INT(unlink(path), 0);
+    }
+    CHECK_INT(rmdir(folder), 0);
+}
