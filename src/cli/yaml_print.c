@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "codec/json.h"
+#include "codec/utf8.h"
 
 enum { PLAIN_MAX = 200 };
 
@@ -39,14 +40,50 @@ static bool is_plain(const char *s)
     return true;
 }
 
+static unsigned code_point(const char *s, size_t len)
+{
+    static const unsigned char masks[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+    unsigned c = (unsigned char)s[0] & masks[len];
+
+    for (size_t i = 1; i < len; i++) {
+        c = c << 6 | ((unsigned char)s[i] & 0x3f);
+    }
+    return c;
+}
+
+/* JSON lets these stand in a text as they are. YAML does not, or takes them for line ends (YAML 1.1
+ * 5.1, 5.4). */
+static bool must_be_escaped(unsigned c)
+{
+    return (c >= 0x7f && c <= 0x9f) || c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe ||
+           c == 0xffff;
+}
+
+static void put_quoted(const char *s, struct strbuf *out)
+{
+    AUTO(json) struct json *j = json_new_str(s);
+    AUTO(strbuf) struct strbuf quoted = {0};
+
+    json_print(j, 0, &quoted);
+    for (size_t i = 0; i < quoted.len;) {
+        size_t len = utf8_char_len(quoted.p + i, quoted.len - i);
+        unsigned c = code_point(quoted.p + i, len);
+        if (must_be_escaped(c)) {
+            strbuf_printf(out, "\\u%04x", c);
+        } else {
+            strbuf_add(out, quoted.p + i, len);
+        }
+        i += len;
+    }
+}
+
 static void put_text(const char *s, struct strbuf *out)
 {
     if (is_plain(s)) {
         strbuf_puts(out, s);
-        return;
+    } else {
+        put_quoted(s, out);
     }
-    AUTO(json) struct json *j = json_new_str(s);
-    json_print(j, 0, out); /* JSON's quoting is YAML's */
 }
 
 static bool is_empty_or_scalar(const struct json *j)

@@ -145,6 +145,7 @@ TEST(yaml_reads_as_the_value_it_was_printed_from)
         "x\",\"u\":\"\\u00e4\\u2028\",\"t\":true,\"r\":1.5}",
         "[\"null\",null,\"1e3\",\".5\",\"=\",\"<<\",\"*a\",\"&b\",\"!c\"]",
         "\"plain\"",
+        "[\"\\u007f \\u0085 \\u009f \\ufeff \\u2028\\u2029 \\ud83d\\ude00\",\"\x7f\"]",
     };
 
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
