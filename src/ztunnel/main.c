@@ -13,12 +13,12 @@
 
 static struct log_scope scope = LOG_SCOPE("ztunnel");
 
-static const char usage[] =
-    "ambit-ztunnel: the node proxy of the mesh\n"
-    "\n"
-    "usage: ambit-ztunnel [proxy]   run, configured by the environment variables of Istio's ztunnel\n"
-    "       ambit-ztunnel version   print the version\n"
-    "       ambit-ztunnel help      print this\n";
+static const char usage[] = "ambit-ztunnel: the node proxy of the mesh\n"
+                            "\n"
+                            "usage: ambit-ztunnel [proxy]   run, configured by the environment "
+                            "variables of Istio's ztunnel\n"
+                            "       ambit-ztunnel version   print the version\n"
+                            "       ambit-ztunnel help      print this\n";
 
 /* A page fault costs as much as ten system calls: freed memory of the data path stays with us. */
 static void tune_malloc(void)
