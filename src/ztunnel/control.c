@@ -107,8 +107,9 @@ static void enter(struct control *c, enum control_step next)
         if (c->zds) {
             zds_client_stop(c->zds);
         }
-        pods_drain(c->pods, c->config->drain_ms);
-        timer_set(&c->limit, &c->task, c->config->drain_ms + FORCED_END_MS);
+        /* Who gives up does not wait for connections, only for its pods to be taken down. */
+        pods_drain(c->pods, c->exit_status ? 0 : c->config->drain_ms);
+        timer_set(&c->limit, &c->task, (c->exit_status ? 0 : c->config->drain_ms) + FORCED_END_MS);
         break;
     case CONTROL_DONE:
         loop_stop(c->loop);
@@ -166,7 +167,7 @@ static void step_run(struct control *c)
     }
     if (zds_client_is_broken(c->zds)) {
         c->exit_status = 1;
-        enter(c, CONTROL_DONE);
+        enter(c, CONTROL_DRAIN);
         return;
     }
     if (zds_client_is_synced(c->zds) && pods_counts(c->pods).pending == 0) {
