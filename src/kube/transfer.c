@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/bytes.h"
 #include "base/mem.h"
@@ -218,8 +219,17 @@ static void set_limits(struct transfer *t, const struct transfer_request *rq)
     (void)curl_easy_setopt(t->easy, CURLOPT_TCP_KEEPINTVL, 10L);
 }
 
+/* libcurl's own sockets would be inherited by every program that is started. */
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *at)
+{
+    (void)arg; /* all are alike */
+    (void)purpose;
+    return socket(at->family, at->socktype | SOCK_CLOEXEC, at->protocol);
+}
+
 static void set_callbacks(struct transfer *t)
 {
+    (void)curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     (void)curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
     (void)curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->error);
     (void)curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_write);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "apiserver/store.h"
 #include "base/mem.h"
@@ -124,6 +126,39 @@ TEST(every_verb_reaches_the_server_and_comes_back)
     CHECK_INT(deleted, 0);
     CHECK_INT(gone, -ERR_NOT_FOUND);
     CHECK_STR(why.text, "API server, 404: configmaps \"one\" not found");
+}
+
+/* Network sockets that a program we start would inherit. */
+static unsigned inheritable_sockets(void)
+{
+    unsigned n = 0;
+
+    for (int fd = 0; fd < 256; fd++) {
+        struct sockaddr_storage at;
+        socklen_t len = sizeof(at);
+        int flags = fcntl(fd, F_GETFD);
+        bool is_network = flags >= 0 && getsockname(fd, (struct sockaddr *)&at, &len) == 0 &&
+                          (at.ss_family == AF_INET || at.ss_family == AF_INET6);
+        n += is_network && !(flags & FD_CLOEXEC);
+    }
+    return n;
+}
+
+TEST(connections_are_not_inherited_by_programs_that_are_started)
+{
+    struct rig g;
+    struct kube_answer a = {0};
+    struct diag why = {0};
+    struct kube_ask ask_of = {.verb = KUBE_GET, .resource = &rig_namespaces, .name = "default"};
+    unsigned before = inheritable_sockets();
+
+    rig_start(&g);
+    int r = ask(&g, &ask_of, &a, &why);
+    unsigned after = inheritable_sockets();
+    kube_answer_fini(&a);
+    rig_stop(&g);
+    CHECK(r == 0 || r == -ERR_NOT_FOUND); /* it has been asked */
+    CHECK_INT(after, before);
 }
 
 TEST(a_server_that_is_not_there_is_an_error_not_a_hang)
