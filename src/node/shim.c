@@ -355,17 +355,20 @@ static int start(const char *dir, struct diag *why)
 int shim_main(const char *dir)
 {
     struct diag why = {0};
-    char said[32];
+    char said[sizeof(why.text) + 64];
     sigset_t all;
 
     (void)sigfillset(&all);
     if (sigprocmask(SIG_BLOCK, &all, NULL) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ||
-        fcntl(SHIM_STATUS_FD, F_SETFD, FD_CLOEXEC) < 0) {
+        fcntl(SHIM_STATUS_FD, F_SETFD, FD_CLOEXEC) < 0 ||
+        close_range(SHIM_STATUS_FD + 1, UINT_MAX, 0) < 0) { /* whatever the agent has is not ours */
         return EXIT_FAILURE;
     }
     pid_t command = start(dir, &why);
     if (command < 0) {
-        report(why.text);
+        (void)snprintf(said, sizeof(said), "%s: %s", why.text,
+                       err_text(command)); /* cut at worst */
+        report(said);
         return EXIT_FAILURE;
     }
     (void)snprintf(said, sizeof(said), "ok %d", (int)command); /* fits */

@@ -326,6 +326,25 @@ TEST(a_command_runs_as_nobody_in_a_network_of_its_own_and_leaves_nothing)
     CHECK(strstr(out, "default via 169.254.1.1 dev eth0"));
 }
 
+/* A library of the agent's may forget to mark a descriptor. */
+TEST(a_command_has_no_descriptor_of_the_agent)
+{
+    struct rig g;
+    int forgotten = dup(STDERR_FILENO);
+    rig_start(&g, "");
+    struct client c = client_open(&g);
+    client_send_attached(&c, RUN("true", "[\"sh\",\"-c\",\"echo fd:; ls /proc/$$/fd\"]"));
+    bool exited = await(&g, &c, "\"exited\"");
+    AUTO(text) char *out = read_all(c.out);
+    client_close(&c);
+    rig_stop(&g);
+    close(forgotten);
+    CHECK(forgotten > STDERR_FILENO);
+    CHECK(exited);
+    CHECK(strstr(out, "fd:\n0\n1\n2\n"));
+    CHECK(!strpbrk(strstr(out, "fd:\n") + 4, "3456789"));
+}
+
 /* No server is there: only a captured connection is accepted. */
 TEST(a_labelled_command_is_captured_from_its_first_instruction)
 {
@@ -499,7 +518,7 @@ TEST(what_cannot_start_is_said_and_leaves_nothing)
         const char *line;
         const char *said;
     } cases[] = {
-        {RUN("false", "[\"/no/such/program\"]"), "start /no/such/program"},
+        {RUN("false", "[\"/no/such/program\"]"), "start /no/such/program: No such file"},
         {RUN("false", "[]"), "command: nothing to run"},
         {RUN("false", "\"ls\""), "command: a list of texts is needed"},
         {"{\"op\":\"run\",\"spec\":{\"namespace\":\"shop\",\"name\":\"../"
