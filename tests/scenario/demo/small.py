@@ -111,7 +111,8 @@ class SmallMesh:
         until(f"all pods are {state}", lambda: self.states() == {state}, seconds)
         if state == "in":
             for node, proxy in self.town.proxies.items():
-                until(f"node {node} has heard that all pods are in the mesh", lambda p=proxy: self._all_tunnelled(p))
+                until(f"node {node} has heard that all pods are in the mesh", lambda p=proxy: self._all_tunnelled(p),
+                      20)  # proxies wait longer after each loss of the control plane
 
     @staticmethod
     def _all_tunnelled(proxy):

@@ -10,7 +10,7 @@ from demo.small import NAMESPACE, deny
 from lib.wait import Stopwatch, until
 
 FLIPS = int(os.environ.get("AMBIT_FLIPS", "10"))
-PER_SECOND, HELD = 50, 20
+PER_SECOND, HELD, MANY = 50, 20, 800
 
 
 def unharmed(load, held):
@@ -74,6 +74,27 @@ def test_a_killed_node_proxy_is_ready_again_within_a_second_and_nothing_is_in_th
         assert watch.seconds < 1.0 or proxy.sanitized, watch.seconds
         until("connections work again", lambda: mesh.connects("client", b"marker-after"), 5)
         assert [wire.count(m) for m in (b"marker-before", b"marker-meanwhile", b"marker-after")] == [0, 0, 0]
+
+
+def test_a_label_that_changes_while_the_control_plane_comes_back_is_seen(mesh):
+    """What happened between the agents' last look and their next one is told at once, not with the next change."""
+    for _ in range(3):
+        mesh.leave()
+        mesh.town.control.process.kill()
+        mesh.town.restart_dead()
+        mesh.join()
+
+
+def test_new_connections_do_not_meet_those_that_stay_as_they_were(mesh):
+    """Proxied ones come from addresses whose owners have connections of their own: their ports must not be the same."""
+    tunnelled = mesh.hold(MANY)
+    mesh.leave()
+    until("the pods leave", lambda: mesh.states() <= {"out", "leaving"})
+    plain = mesh.hold(MANY)
+    mesh.join()
+    again = mesh.hold(MANY)
+    for held in (tunnelled, plain, again):
+        assert held.ping() == {"ok": MANY, "failed": 0}
 
 
 def test_label_flips_under_load_cut_no_connection(mesh):
