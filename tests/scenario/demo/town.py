@@ -152,10 +152,13 @@ class Town:
         return [p.process for p in found if p and p.process]
 
     def restart_dead(self):
-        """Starts again what was killed, and waits until all is ready."""
+        """Starts again what was killed, and waits until all is ready. What ended by itself is a failure."""
         parts = [self.control, *self.agents.values(), *self.proxies.values()]
         for part in parts:
             if not part.process.alive:
+                code = part.process.child.returncode
+                check(code == -signal.SIGKILL, f"{part.process.name} has ended by itself, status {code}: "
+                                               f"{part.process.text()[-3000:]}")
                 part.start()
         for part in parts:
             part.wait_ready()
