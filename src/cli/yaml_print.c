@@ -7,7 +7,7 @@
 #include "codec/json.h"
 #include "codec/utf8.h"
 
-enum { PLAIN_MAX = 200 };
+enum { PLAIN_MAX = 200, KEY_LINE_MAX = 1000 };
 
 /* Words that YAML 1.1 takes for something else than text. */
 static bool is_word_of_yaml(const char *s)
@@ -86,6 +86,23 @@ static void put_text(const char *s, struct strbuf *out)
     }
 }
 
+/* A key that stands before its colon on one line has at most 1,024 characters (YAML 1.1 7.3.3); a
+ * longer one is announced by "? ". */
+static void put_key(const char *s, unsigned indent, struct strbuf *out)
+{
+    AUTO(strbuf) struct strbuf key = {0};
+
+    put_text(s, &key);
+    if (key.len > KEY_LINE_MAX) {
+        strbuf_puts(out, "? ");
+        strbuf_add(out, key.p, key.len);
+        strbuf_printf(out, "\n%*s:", (int)indent, "");
+        return;
+    }
+    strbuf_add(out, key.p, key.len);
+    strbuf_putc(out, ':');
+}
+
 static bool is_empty_or_scalar(const struct json *j)
 {
     return json_count(j) == 0;
@@ -111,8 +128,7 @@ static void put_object(const struct json *j, unsigned indent, bool in_line, stru
     while (json_each(j, &it)) {
         strbuf_printf(out, "%*s", in_line ? 0 : (int)indent, "");
         in_line = false;
-        put_text(it.key, out);
-        strbuf_putc(out, ':');
+        put_key(it.key, indent, out);
         if (is_empty_or_scalar(it.value)) {
             strbuf_putc(out, ' ');
             put_scalar(it.value, out);

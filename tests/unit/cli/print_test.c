@@ -159,6 +159,23 @@ TEST(yaml_reads_as_the_value_it_was_printed_from)
     }
 }
 
+TEST(yaml_with_a_key_longer_than_a_line_may_be_reads_as_it_was_printed)
+{
+    AUTO(strbuf) struct strbuf text = {0};
+    AUTO(strbuf) struct strbuf b = {0};
+    AUTO(json) struct json *back = NULL;
+
+    strbuf_puts(&text, "[{\"");
+    for (unsigned i = 0; i < 1100; i++) {
+        strbuf_putc(&text, 'k');
+    }
+    strbuf_puts(&text, "\":{\"a\":[1,{}]},\"z\":2}]");
+    AUTO(json) struct json *j = read_json(strbuf_text(&text));
+    yaml_print(j, &b);
+    CHECK_INT(yaml_parse_all(&back, b.p, b.len, NULL), 0);
+    CHECK(json_same(json_item(back, 0), j));
+}
+
 TEST(yaml_looks_as_people_write_it)
 {
     AUTO(json)
