@@ -8,6 +8,7 @@ import fnmatch
 import os
 import stat
 import subprocess
+import time
 
 ROOTS = {"/etc": 4, "/run": 4, "/var": 3, "/tmp": 1, "/dev/shm": 2, "/root": 1, "/home": 2, "/usr/local": 2, "/opt": 2,
          "/srv": 2, "/mnt": 1, "/": 1}
@@ -26,6 +27,19 @@ def take():
     found["processes"] = descendants(os.getpid())
     found["files"] = {entry for root, depth in ROOTS.items() for entry in _files(root, depth)}
     return found
+
+
+def lasting_differences(before, seconds=5):
+    """(inventory, differences): what of a first look is still so after that time. Others on the machine come and go
+    with files of their own in /tmp; what we leave behind stays."""
+    after = take()
+    found = set(differences(before, after))
+    end = time.monotonic() + seconds
+    while found and time.monotonic() < end:
+        time.sleep(0.5)
+        after = take()
+        found &= set(differences(before, after))
+    return after, sorted(found)
 
 
 def differences(before, after):

@@ -447,8 +447,7 @@ def tell(report, town, before, keep):
             town.down()
 
     def same():
-        after = inventory.take()
-        found = inventory.differences(before, after)
+        after, found = inventory.lasting_differences(before)
         check(not found, "\n".join(found[:20]))
         return f"as before: {inventory.size(after)}"
     report.step("namespaces, rules, processes and files are what they were before", same)
