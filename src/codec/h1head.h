@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP/1.1 on the wire, strictly (RFC 9112): the head of a request, how its body is framed, and
- * chunks. Bytes in, borrowed slices out; no allocation, no I/O. Whatever two parsers might read in two
+ * HTTP/1.1 on the wire, strictly (RFC 9112): the head of a request or response, how its body is
+ * framed, and chunks. Bytes in, borrowed slices out; no allocation, no I/O. Whatever two parsers might read in two
  * ways is an error here: bare CR or LF, folded lines, blanks around names, two lengths, a length and
  * a transfer coding, signs and overlong numbers, codings other than "chunked".
  */
@@ -22,10 +22,14 @@ struct h1_field {
     struct slice value;
 };
 
+/* Field names with an underscore: programs behind a CGI-like gateway read "_" as "-". */
+enum h1_underscore { H1_UNDERSCORE_ALLOW, H1_UNDERSCORE_REJECT, H1_UNDERSCORE_DROP };
+
 struct h1_head {
-    struct slice method;
+    struct slice method; /* of a request */
     struct slice target;
-    unsigned minor; /* of HTTP/1.x: 0 or 1 */
+    unsigned status; /* of a response: 100 to 599 */
+    unsigned minor;  /* of HTTP/1.x: 0 or 1 */
     unsigned count;
     struct h1_field fields[H1_FIELDS_MAX];
 };

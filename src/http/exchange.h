@@ -9,6 +9,12 @@
  * with exchange_head. An exchange outlives its connection: when that is gone, every call answers the
  * error, until the owner closes the exchange. The loop's thread only.
  *
+ * Interim responses (1xx): a server sends them with exchange_send before the final head. A client sees
+ * them when it has set wants_interim. Upgrades: MESSAGE_PROTOCOL of the request's head names the
+ * protocol ("websocket", nothing else so far); after a head with status 101 was sent, or received by a
+ * client that had asked for it, the stream carries that protocol's bytes, both ways, and stream_shut is
+ * a half-close. HTTP/2 looks the same (RFC 8441): its 200 is our 101.
+ *
  * Closing with 0 before both halves have ended, or with any error, cuts the exchange: RST_STREAM on
  * HTTP/2, the end of the connection on HTTP/1.1. A response that was sent in full is left alone; what
  * the client still uploads is discarded within limits.
@@ -30,21 +36,44 @@ struct exchange_ops {
     struct stream *(*transport)(struct exchange *x);
 };
 
+enum exchange_version { EXCHANGE_HTTP10, EXCHANGE_HTTP11, EXCHANGE_HTTP2 };
+
+/* How far a client's request has come; what it still is after a failure decides about another try. */
+enum exchange_reach {
+    EXCHANGE_UNSENT,    /* no server has acted on it: it never left, or was refused unprocessed */
+    EXCHANGE_SENT,      /* a server may have acted on it; not a byte of a response has come */
+    EXCHANGE_ANSWERING, /* there were bytes of a response */
+};
+
+enum { EXCHANGE_INTERIM_MAX = 10 }; /* 1xx responses to one request */
+
 struct exchange {
     struct stream s;
     const struct exchange_ops *ops;
     struct message in; /* a server's: complete; a client's: once exchange_head answered 0 */
     struct message in_trailers; /* complete once reading has answered 0; may be empty */
     uint32_t reset_code; /* HTTP/2 error code the peer gave, when a call answers -ERR_H2_RESET */
+    enum exchange_version version; /* of the connection; a server's: the request's */
+    enum exchange_reach reach;     /* a client's */
+    bool reused; /* a client's: an HTTP/1.1 connection that had carried a request before; when it
+                    fails with EXCHANGE_SENT, the server has most likely closed it unseen */
+    bool wants_interim;    /* a client's; its owner sets it before the first exchange_head */
+    bool expects_continue; /* a server's: the client awaits a 100 before it sends its body */
+    bool
+        in_over; /* the peer's half has ended and all of it was read; at the head: it has no body */
 };
 
-/* (*) 0 once `in` is complete. Interim responses (1xx) are skipped. */
+/* (*) 0 once `in` is complete. Interim responses are skipped, or with wants_interim: 1, `in` is one,
+ * and the next call goes on to what follows. 101 is no interim response: it is final. */
 static inline MUST_USE int exchange_head(struct exchange *x)
 {
     return x->ops->head(x);
 }
 
-/* A server's response head, once. A content-length field fixes the length of the body (writing more
+/* A server's response head, once; before it up to EXCHANGE_INTERIM_MAX interim ones (status 1xx but
+ * 101), which are dropped where the client cannot take them: HTTP/1.0, or a 100 it does not expect. With
+ * expects_continue the first read sends a 100, unless the options say that the owner does it
+ * (continue_by_owner): then `in` also keeps the expect field, for a proxy to pass on. A content-length field fixes the length of the body (writing more
  * or less is an error); without one HTTP/1.1 sends chunks. Connection-level fields (connection,
  * transfer-encoding, keep-alive, upgrade) are this layer's business: naming them is -ERR_SYNTAX.
  * 0 or a final error, never -EAGAIN. */
@@ -54,7 +83,7 @@ static inline MUST_USE int exchange_send(struct exchange *x, const struct messag
 }
 
 /* (*) Ends our half like stream_shut, with trailers. On HTTP/1.1 they are sent only when the body is
- * chunked and the client said `te: trailers`, else dropped. */
+ * chunked and (in a response) the client said `te: trailers`, else dropped. */
 static inline MUST_USE int exchange_finish(struct exchange *x, const struct message *trailers)
 {
     return x->ops->finish(x, trailers);

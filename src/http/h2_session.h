@@ -13,6 +13,7 @@
  */
 #pragma once
 
+#include "codec/h1head.h"
 #include "http/exchange.h"
 #include "io/loop.h"
 #include "io/stream.h"
@@ -32,6 +33,11 @@ struct h2_options {             /* a zero is the default */
     uint32_t tokens;            /* burst of frames that bring nothing forward: 200 */
     uint32_t tokens_per_s;      /* how fast they come back: 20 */
     uint64_t body_bytes;        /* server: largest request body, 0 = not limited */
+    uint32_t fields;            /* in a head: 100, at most MESSAGE_FIELDS_MAX */
+    uint32_t value_bytes;       /* one field value: 32 KiB */
+    enum h1_underscore names;   /* field names with an underscore */
+    bool continue_by_owner;     /* server: see exchange.h */
+    bool websocket;             /* server: extended CONNECT is offered (RFC 8441), for WebSocket */
 };
 
 enum h2_token {                     /* what cost a token, for metrics and tests */

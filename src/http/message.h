@@ -24,6 +24,7 @@ enum message_part {
     MESSAGE_SCHEME,    /* "http" or "https" */
     MESSAGE_AUTHORITY, /* :authority, or the Host field of HTTP/1.1 */
     MESSAGE_PATH,      /* path and query as sent: begins with '/', or is "*"; empty for CONNECT */
+    MESSAGE_PROTOCOL,  /* what the connection is to become: the upgrade token, or :protocol */
     MESSAGE_PARTS
 };
 
