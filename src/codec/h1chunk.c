@@ -28,11 +28,58 @@ static int end_line(struct h1_chunk *c, struct diag *why)
         return FAIL(why, -ERR_TOO_LARGE, "chunk framing outweighs the data");
     }
     c->step = c->left > 0 ? H1_CHUNK_DATA : H1_CHUNK_TRAILERS;
+    c->ext = H1_EXT_NONE;
     c->digits = 0;
     c->line = 0;
-    c->extension = false;
     c->cr = false;
     return 0;
+}
+
+/* chunk-ext = *( ";" name [ "=" ( token / quoted-string ) ] ), no blanks outside of quotes (RFC 9112
+ * 7.1.1 less its "bad" white space). None has a meaning to us; their syntax is checked because another
+ * parser that takes less care may see a line end in them. */
+static bool ext_char(struct h1_chunk *c, char ch)
+{
+    bool token = h1_is_token((struct slice){&ch, 1});
+
+    switch (c->ext) {
+    case H1_EXT_QUOTED:
+        c->ext = ch == '"' ? H1_EXT_SHUT : ch == '\\' ? H1_EXT_ESCAPED : H1_EXT_QUOTED;
+        return h1_is_value((struct slice){&ch, 1});
+    case H1_EXT_ESCAPED:
+        c->ext = H1_EXT_QUOTED;
+        return h1_is_value((struct slice){&ch, 1});
+    case H1_EXT_NAME:
+    case H1_EXT_VALUE:
+        if (token) {
+            c->at_ext++;
+            return true;
+        }
+        if (c->ext == H1_EXT_VALUE && c->at_ext == 0 && ch == '"') {
+            c->ext = H1_EXT_QUOTED;
+            return true;
+        }
+        if (c->ext == H1_EXT_NAME && c->at_ext > 0 && ch == '=') {
+            c->ext = H1_EXT_VALUE;
+            c->at_ext = 0;
+            return true;
+        }
+        break;
+    case H1_EXT_SHUT:
+    case H1_EXT_NONE:
+        c->at_ext = 1;
+        break;
+    }
+    bool next = ch == ';' && c->at_ext > 0;
+    c->ext = H1_EXT_NAME;
+    c->at_ext = 0;
+    return next;
+}
+
+static bool may_end(const struct h1_chunk *c)
+{
+    return c->ext == H1_EXT_NONE || c->ext == H1_EXT_SHUT ||
+           ((c->ext == H1_EXT_NAME || c->ext == H1_EXT_VALUE) && c->at_ext > 0);
 }
 
 static int size_digit(struct h1_chunk *c, char ch, struct diag *why)
@@ -56,31 +103,25 @@ static int line_char(struct h1_chunk *c, char ch, struct diag *why)
     if (c->line > H1_CHUNK_LINE_MAX || (c->digits == 0 && hex_digit(ch) < 0)) {
         return FAIL(why, -ERR_SYNTAX, "bad chunk line");
     }
-    if (ch == '\r') {
+    if (ch == '\r' && may_end(c)) {
         c->cr = true;
         return 0;
     }
-    if (c->extension) {
-        unsigned char u = (unsigned char)ch;
-        return u < 0x20 || u == 0x7f ? FAIL(why, -ERR_SYNTAX, "bad chunk extension") : 0;
-    }
-    if (ch == ';') {
-        c->extension = true; /* RFC 9112 7.1.1: unknown ones are ignored, and we know none */
-        return 0;
+    if (ch == ';' || c->ext != H1_EXT_NONE) {
+        if (c->extended++ == H1_CHUNK_EXTENSIONS_MAX) {
+            return FAIL(why, -ERR_TOO_LARGE, "too much in chunk extensions");
+        }
+        return ext_char(c, ch) ? 0 : FAIL(why, -ERR_SYNTAX, "bad chunk extension");
     }
     return size_digit(c, ch, why);
 }
 
-static size_t take_data(struct h1_chunk *c, const char *p, size_t len, struct slice *out)
+void h1_chunk_skip(struct h1_chunk *c, size_t len)
 {
-    size_t n = (size_t)MIN_OF(c->left, (uint64_t)len);
-
-    *out = (struct slice){p, n};
-    c->left -= n;
+    c->left -= len;
     if (c->left == 0) {
         c->step = H1_CHUNK_DATA_CR;
     }
-    return n;
 }
 
 static int expect_char(struct h1_chunk *c, char ch, char want, enum h1_chunk_step next,
@@ -110,16 +151,11 @@ static int frame_char(struct h1_chunk *c, char ch, struct diag *why)
     return 0;
 }
 
-ssize_t h1_chunk_feed(struct h1_chunk *c, const char *p, size_t len, struct slice *out,
-                      struct diag *why)
+ssize_t h1_chunk_frame(struct h1_chunk *c, const char *p, size_t len, struct diag *why)
 {
     size_t used = 0;
 
-    *out = (struct slice){p, 0};
-    while (used < len && c->step != H1_CHUNK_TRAILERS) {
-        if (c->step == H1_CHUNK_DATA) {
-            return (ssize_t)(used + take_data(c, p + used, len - used, out));
-        }
+    while (used < len && c->step != H1_CHUNK_DATA && c->step != H1_CHUNK_TRAILERS) {
         int r = frame_char(c, p[used], why);
         if (r < 0) {
             return r;
@@ -127,4 +163,19 @@ ssize_t h1_chunk_feed(struct h1_chunk *c, const char *p, size_t len, struct slic
         used++;
     }
     return (ssize_t)used;
+}
+
+ssize_t h1_chunk_feed(struct h1_chunk *c, const char *p, size_t len, struct slice *out,
+                      struct diag *why)
+{
+    ssize_t used = h1_chunk_frame(c, p, len, why);
+
+    *out = (struct slice){p, 0};
+    if (used < 0 || c->step != H1_CHUNK_DATA) {
+        return used;
+    }
+    size_t n = (size_t)MIN_OF(c->left, (uint64_t)(len - (size_t)used));
+    *out = (struct slice){p + used, n};
+    h1_chunk_skip(c, n);
+    return used + (ssize_t)n;
 }

@@ -15,7 +15,15 @@
 #include "base/err.h"
 #include "base/str.h"
 
-enum { H1_FIELDS_MAX = 128, H1_CHUNK_OVERHEAD_MAX = 16 << 10, H1_CHUNK_LINE_MAX = 256 };
+enum {
+    H1_FIELDS_MAX = 128,
+    H1_METHOD_MAX = 32,
+    H1_CHUNK_OVERHEAD_MAX = 16 << 10,
+    H1_CHUNK_LINE_MAX = 256,
+    H1_CHUNK_EXTENSIONS_MAX = 4 << 10, /* octets of them in one body */
+    H1_TRAILERS_BYTES_MAX = 8 << 10,
+    H1_TRAILERS_MAX = 32
+};
 
 struct h1_field {
     struct slice name; /* as sent */
@@ -42,22 +50,45 @@ size_t h1_section_end(const char *p, size_t len, size_t *seen);
 /* p to p + len is a whole head, empty line included. -ERR_SYNTAX, -ERR_VERSION (not HTTP/1.x),
  * -ERR_TOO_LARGE (too many fields). */
 MUST_USE int h1_head_parse(const char *p, size_t len, struct h1_head *out, struct diag *why);
-/* Field lines and the empty line only, as trailers are; method and target are left empty. */
+/* The same of a response. */
+MUST_USE int h1_response_parse(const char *p, size_t len, struct h1_head *out, struct diag *why);
+/* Field lines and the empty line only, as trailers are; the rest of out is left empty. */
 MUST_USE int h1_fields_parse(const char *p, size_t len, struct h1_head *out, struct diag *why);
+
+/* RFC 9110 5.6.2 and 5.5: what a name or method, and what a value may consist of. */
+bool h1_is_token(struct slice s);
+bool h1_is_value(struct slice s);
+/* A path with its query: visible ASCII without '#', which no client sends and some servers cut at. */
+bool h1_is_target(struct slice s);
+/* host [":" port], not empty, without user information (RFC 9110 4.2, RFC 3986 3.2). */
+bool h1_is_host(struct slice s);
 
 /* What the head says about the rest of the message and of the connection. */
 struct h1_framing {
-    struct slice authority; /* from an absolute target or Host */
-    struct slice path;      /* origin form or "*" */
+    struct slice authority; /* of a request: from an absolute target or Host */
+    struct slice path;      /* of a request: origin form or "*" */
+    struct slice upgrade;   /* the protocol asked for or agreed to: "websocket", or empty */
     uint64_t length;        /* of the body; 0 when chunked */
     bool chunked;
-    bool close; /* the connection ends after the response */
+    bool to_close; /* of a response: the end of the connection ends the body */
+    bool close;    /* the connection ends after the response */
     bool expects_continue;
-    bool takes_trailers; /* te: trailers */
+    bool expects_unknown; /* something else: 417 */
+    bool takes_trailers;  /* te: trailers */
+    bool nominates;       /* Connection names fields of this message: h1_is_nominated */
 };
 
-/* -ERR_SYNTAX, -ERR_UNSUPPORTED (a transfer coding or an expectation that is not known). */
+/* -ERR_SYNTAX, -ERR_UNSUPPORTED (a transfer coding that is not known). */
 MUST_USE int h1_framing_of(const struct h1_head *h, struct h1_framing *out, struct diag *why);
+/* The same of a response, to a request whose method was HEAD or not. */
+MUST_USE int h1_response_framing(const struct h1_head *h, bool to_head, struct h1_framing *out,
+                                 struct diag *why);
+/* The field is the connection's business, not the message's (RFC 9110 7.6.1). */
+bool h1_is_hop_field(struct slice name);
+/* The head's Connection fields name it. */
+bool h1_is_nominated(const struct h1_head *h, struct slice name);
+/* A trailer that would change framing, routing or authentication after the fact (RFC 9110 6.5.1). */
+bool h1_is_bad_trailer(struct slice name);
 
 /* A decoder of a chunked body. Zero it to begin. */
 enum h1_chunk_step {
@@ -68,13 +99,24 @@ enum h1_chunk_step {
     H1_CHUNK_TRAILERS /* the last chunk was seen; a field section follows (h1_section_end) */
 };
 
+enum h1_chunk_ext {
+    H1_EXT_NONE,
+    H1_EXT_NAME,
+    H1_EXT_VALUE,
+    H1_EXT_QUOTED,
+    H1_EXT_ESCAPED,
+    H1_EXT_SHUT
+};
+
 struct h1_chunk {
     enum h1_chunk_step step;
+    enum h1_chunk_ext ext; /* where in an extension of the current line we are */
     uint64_t left;
     uint32_t overhead; /* octets that were no data, less what the data has earned */
+    uint32_t extended; /* octets of extensions so far */
     unsigned digits;
-    unsigned line; /* octets of the current line */
-    bool extension;
+    unsigned line;   /* octets of the current line */
+    unsigned at_ext; /* of the current name or value */
     bool cr;
 };
 
@@ -83,3 +125,7 @@ struct h1_chunk {
  * and at the trailers. */
 MUST_USE ssize_t h1_chunk_feed(struct h1_chunk *c, const char *p, size_t len, struct slice *out,
                                struct diag *why);
+/* The same in two steps, for data that is used where it lies: uses up framing until data (step
+ * H1_CHUNK_DATA, left octets of it) or the trailers; then how much of the data was used. */
+MUST_USE ssize_t h1_chunk_frame(struct h1_chunk *c, const char *p, size_t len, struct diag *why);
+void h1_chunk_skip(struct h1_chunk *c, size_t len);

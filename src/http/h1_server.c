@@ -7,13 +7,21 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "http/h1_int.h"
-#include "http/linger.h"
 #include "http/status.h"
 
-enum { DISCARD_MAX = 256 << 10, INPUT_SLACK = 4096, READ_AHEAD_BYTES = 4096, FILLS_A_RUN = 16 };
+enum { DISCARD_MAX = 64 << 10 };
+
+struct h1_server {
+    struct h1_conn c;
+    uint32_t served;
+    bool blank; /* the empty line that may precede a request was there */
+};
 
 static const struct h1_limits defaults = {
+    .line_bytes = 16 << 10,
     .head_bytes = 32 << 10,
+    .fields = 100,
+    .value_bytes = 32 << 10,
     .body_bytes = 16 << 20,
     .output_bytes = 64 << 10,
     .header_ms = 10000,
@@ -22,6 +30,11 @@ static const struct h1_limits defaults = {
     .write_stall_ms = 30000,
     .requests = 10000,
 };
+
+static struct h1_server *of(struct h1_conn *c)
+{
+    return container_of(c, struct h1_server, c);
+}
 
 static void pick(uint32_t *limit, uint32_t fallback)
 {
@@ -32,7 +45,10 @@ static struct h1_limits limits_of(const struct h1_limits *given)
 {
     struct h1_limits l = given ? *given : defaults;
 
+    pick(&l.line_bytes, defaults.line_bytes);
     pick(&l.head_bytes, defaults.head_bytes);
+    pick(&l.fields, defaults.fields);
+    pick(&l.value_bytes, defaults.value_bytes);
     pick(&l.output_bytes, defaults.output_bytes);
     pick(&l.header_ms, defaults.header_ms);
     pick(&l.idle_ms, defaults.idle_ms);
@@ -44,100 +60,23 @@ static struct h1_limits limits_of(const struct h1_limits *given)
     return l;
 }
 
-static uint64_t now(const struct h1_server *s)
-{
-    return loop_now_ms(s->task.loop);
-}
-
-static void rearm(struct h1_server *s)
-{
-    uint64_t due = UINT64_MAX;
-    const uint64_t all[] = {s->head_due, s->read_due, s->write_due};
-
-    for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
-        due = all[i] > 0 ? MIN_OF(due, all[i]) : due;
-    }
-    if (due == UINT64_MAX) {
-        timer_clear(&s->timer);
-    } else {
-        timer_set(&s->timer, &s->task, due > now(s) ? due - now(s) : 0);
-    }
-}
-
-static void set_due(struct h1_server *s, uint64_t *due, uint32_t in_ms)
-{
-    *due = in_ms > 0 ? now(s) + in_ms : 0;
-    rearm(s);
-}
-
-static void wake_exchange(struct h1_server *s)
-{
-    if (s->step == H1_BUSY) {
-        stream_wake(&s->x->x.s);
-    }
-}
-
-/* The connection is gone for its exchange: an owner that still holds it learns why. */
-static void orphan(struct h1_server *s, int why)
-{
-    struct h1_exchange *x = s->x;
-
-    s->x = NULL;
-    if (!x) {
-        return;
-    }
-    x->server = NULL;
-    x->failure = why < 0 ? why : -ECONNRESET;
-    if (s->step == H1_BUSY) {
-        x->x.s.diag = s->diag;
-        stream_wake(&x->x.s);
-    } else {
-        h1_exchange_free(x);
-    }
-}
-
-/* The only way to H1_OVER. why < 0 cuts the connection; with 0 what is in out still leaves. */
-static void end(struct h1_server *s, int why, int result)
-{
-    struct stream *below = MOVE(s->below);
-
-    orphan(s, result);
-    s->step = H1_OVER;
-    s->result = result;
-    timer_clear(&s->timer);
-    stream_own(below, NULL);
-    if (why < 0) {
-        stream_close(below, why);
-    } else {
-        linger_start(s->task.loop, below, &s->out);
-    }
-    bytes_fini(&s->in);
-    bytes_fini(&s->out);
-    if (s->owner) {
-        task_wake(s->owner, WAKE_CHILD);
-    }
-}
-
-static void cut(struct h1_server *s, int why)
-{
-    end(s, surely_negative(why), surely_negative(why));
-}
-
 /* A request that is not handed out: says the status and ends the connection in order. */
-static void refuse(struct h1_server *s, unsigned status)
+static void refuse(struct h1_conn *c, unsigned status)
 {
-    char text[160];
+    char text[200];
     char date[HTTP_DATE_TEXT];
 
     http_date(clock_wall_s(), date);
     int n = snprintf(text, sizeof(text),
-                     "HTTP/1.1 %u %s\r\ncontent-length: 0\r\nconnection: close\r\ndate: %s\r\n\r\n",
-                     status, http_reason(status), date);
-    if (bytes_add(&s->out, text, (size_t)n) < 0) {
-        cut(s, -ERR_LIMIT);
+                     "HTTP/1.1 %u %s\r\ncontent-length: 0\r\n%sconnection: close%s\r\n"
+                     "date: %s\r\n\r\n",
+                     status, http_reason(status), status == 426 ? "upgrade: HTTP/1.1\r\n" : "",
+                     status == 426 ? ", upgrade" : "", date);
+    if (bytes_add(&c->out, text, (size_t)n) < 0) {
+        h1_cut(c, -ERR_LIMIT);
         return;
     }
-    end(s, 0, s->diag.code < 0 ? s->diag.code : -ERR_HTTP_STATUS);
+    h1_end(c, 0, c->diag.code < 0 ? c->diag.code : -ERR_HTTP_STATUS);
 }
 
 static unsigned status_for(int why)
@@ -154,289 +93,282 @@ static unsigned status_for(int why)
     }
 }
 
-int h1_fill(struct h1_server *s)
+static void await_head(struct h1_conn *c)
 {
-    size_t want = MIN_OF((size_t)H1_FILL_BYTES, bytes_room(&s->in));
-    uint8_t *room = want > 0 ? bytes_reserve(&s->in, want) : NULL;
-
-    if (!room) {
-        return FAIL(&s->diag, -ERR_LIMIT, "no memory for input");
-    }
-    ssize_t n = stream_read(s->below, room, want);
-    if (n <= 0) {
-        bytes_shrink(&s->in);
-        s->ended |= n == 0;
-        return (int)n;
-    }
-    bytes_commit(&s->in, (size_t)n);
-    return 1;
-}
-
-void h1_kick(struct h1_server *s)
-{
-    if (s->write_due == 0 && s->out.len > 0) {
-        set_due(s, &s->write_due, s->limits.write_stall_ms);
-    }
-    task_wake_late(&s->task, WAKE_IO);
-}
-
-void h1_await_body(struct h1_server *s, bool waits)
-{
-    if (waits != (s->read_due > 0)) {
-        set_due(s, &s->read_due, waits ? s->limits.body_stall_ms : 0);
-    }
-}
-
-/* Everything that waits, as far as the transport takes it. 0 when all of it has left. */
-static int send_out(struct h1_server *s)
-{
-    while (s->out.len > 0) {
-        ssize_t n = stream_write(s->below, bytes_peek(&s->out), s->out.len);
-        if (n < 0) {
-            return (int)n;
-        }
-        bytes_skip(&s->out, (size_t)n);
-        set_due(s, &s->write_due, s->limits.write_stall_ms);
-    }
-    bytes_shrink(&s->out);
-    int r = stream_flush(s->below);
-    if (r == 0 && s->write_due > 0) {
-        set_due(s, &s->write_due, 0);
-    }
-    return r;
-}
-
-static void await_head(struct h1_server *s)
-{
-    s->step = H1_HEAD;
-    s->seen = 0;
-    s->blank = false;
-    s->read_due = 0;
-    set_due(s, &s->head_due, s->in.len > 0 ? s->limits.header_ms : s->limits.idle_ms);
-    task_wake(&s->task, WAKE_IO); /* the next request may be in the buffer already */
+    c->step = H1_HEAD;
+    c->seen = 0;
+    of(c)->blank = false;
+    c->read_due = 0;
+    h1_set_due(c, &c->head_due, c->in.len > 0 ? c->limits.header_ms : c->limits.idle_ms);
+    task_wake(&c->task, WAKE_IO); /* the next request may be in the buffer already */
 }
 
 /* A robust server ignores one empty line before a request (RFC 9112 2.2). */
-static void skip_empty_line(struct h1_server *s)
+static void skip_empty_line(struct h1_conn *c)
 {
-    const char *p = (const char *)bytes_peek(&s->in);
+    const char *p = (const char *)bytes_peek(&c->in);
 
-    if (!s->blank && s->seen == 0 && s->in.len >= 2 && p[0] == '\r' && p[1] == '\n') {
-        s->blank = true;
-        bytes_skip(&s->in, 2);
+    if (!of(c)->blank && c->seen == 0 && c->in.len >= 2 && p[0] == '\r' && p[1] == '\n') {
+        of(c)->blank = true;
+        bytes_skip(&c->in, 2);
     }
 }
 
 /* What cannot be part of any request is refused before the rest has come: other protocols. */
-static bool is_hopeless(const struct h1_server *s)
+static bool is_hopeless(const struct h1_conn *c)
 {
-    const char *p = (const char *)bytes_peek(&s->in);
+    const char *p = (const char *)bytes_peek(&c->in);
 
-    return s->in.len > 0 && ((unsigned char)p[0] <= 0x20 || (unsigned char)p[0] >= 0x7f) &&
+    return c->in.len > 0 && ((unsigned char)p[0] <= 0x20 || (unsigned char)p[0] >= 0x7f) &&
            p[0] != '\r';
 }
 
-static int parse(struct h1_server *s, size_t len, struct h1_exchange **out)
+static void fill_exchange(struct h1_exchange *x, const struct h1_head *h,
+                          const struct h1_framing *f)
 {
-    struct h1_head head;
-    struct h1_framing framing;
-    int r = h1_head_parse((const char *)bytes_peek(&s->in), len, &head, &s->diag);
+    struct message *in = &x->x.in;
 
-    r = r < 0 ? r : h1_framing_of(&head, &framing, &s->diag);
-    if (r < 0) {
-        return r;
+    x->in_left = f->length;
+    x->in = f->chunked ? H1_IN_CHUNKED : H1_IN_COUNTED;
+    if (!f->chunked && f->length == 0) {
+        h1_in_ended(x);
     }
-    *out = h1_exchange_new(s, &head, &framing);
-    if (!*out) {
-        return FAIL(&s->diag, -ERR_TOO_LARGE, "request head is too large");
+    x->x.version = h->minor == 1 ? EXCHANGE_HTTP11 : EXCHANGE_HTTP10;
+    x->owes_continue = f->expects_continue && x->in != H1_IN_ENDED;
+    x->x.expects_continue = x->owes_continue;
+    x->takes_trailers = f->takes_trailers;
+    x->to_head = slice_is(h->method, "HEAD");
+    message_set(in, MESSAGE_METHOD, h->method);
+    message_set(in, MESSAGE_SCHEME, slice_of(x->conn->limits.secure ? "https" : "http"));
+    message_set(in, MESSAGE_AUTHORITY, f->authority);
+    message_set(in, MESSAGE_PATH, f->path);
+    if (f->upgrade.len > 0 && x->conn->limits.websocket && slice_is(h->method, "GET")) {
+        x->upgrade = f->upgrade;
+        message_set(in, MESSAGE_PROTOCOL, f->upgrade);
     }
-    s->last |= framing.close || ++s->served >= s->limits.requests;
+    h1_take_fields(x, h, f);
+}
+
+/* What is well formed and still not for a handler: a status, or 0. */
+static unsigned objection(struct h1_conn *c, const struct h1_head *h, const struct h1_framing *f)
+{
+    if (h->minor == 0 && c->limits.refuse_http10) {
+        (void)FAIL(&c->diag, -ERR_VERSION, "HTTP/1.0");
+        return 426;
+    }
+    if (slice_is(h->method, "CONNECT") || slice_is(h->method, "TRACE")) {
+        (void)FAIL(&c->diag, -ERR_UNSUPPORTED, "method CONNECT or TRACE");
+        return 405;
+    }
+    if (f->expects_unknown && h->minor == 1) {
+        (void)FAIL(&c->diag, -ERR_UNSUPPORTED, "expectation other than 100-continue");
+        return 417;
+    }
+    if (!f->chunked && f->length > c->limits.body_bytes) {
+        (void)FAIL(&c->diag, -ERR_TOO_LARGE, "request body is too large");
+        return 413;
+    }
     return 0;
 }
 
-/* The head is whole: len octets. */
-static void take_request(struct h1_server *s, size_t len)
+/* The head is whole: len octets. The status of its refusal, or 0. */
+static unsigned parse(struct h1_conn *c, size_t len)
 {
-    int r = parse(s, len, &s->x);
+    struct h1_head head;
+    struct h1_framing framing;
+    int r = h1_head_parse((const char *)bytes_peek(&c->in), len, &head, &c->diag);
 
+    r = r < 0 ? r : h1_check_limits(c, &head);
+    r = r < 0 ? r : h1_framing_of(&head, &framing, &c->diag);
     if (r < 0) {
-        refuse(s, status_for(r));
-        return;
+        return status_for(r);
     }
-    bytes_skip(&s->in, len);
-    set_due(s, &s->head_due, 0);
-    if (message_is_method(&s->x->x.in, "CONNECT")) {
-        (void)FAIL(&s->diag, -ERR_UNSUPPORTED, "CONNECT");
-        refuse(s, 405);
-    } else if (s->x->in == H1_IN_COUNTED && s->x->in_left > s->limits.body_bytes) {
-        (void)FAIL(&s->diag, -ERR_TOO_LARGE, "request body is too large");
-        refuse(s, 413);
-    } else {
-        s->step = H1_READY;
-        if (s->owner) {
-            task_wake(s->owner, WAKE_CHILD);
-        }
+    unsigned status = objection(c, &head, &framing);
+    if (status > 0) {
+        return status;
     }
+    c->x = h1_exchange_new(c);
+    fill_exchange(c->x, &head, &framing);
+    if (!message_is_whole(&c->x->x.in)) {
+        h1_exchange_free(MOVE(c->x));
+        return status_for(FAIL(&c->diag, -ERR_TOO_LARGE, "request head is too large"));
+    }
+    c->last |= framing.close || ++of(c)->served >= c->limits.requests;
+    return 0;
 }
 
-/* -EAGAIN, or 0 when the step has changed. */
-static int step_head(struct h1_server *s)
+static void take_request(struct h1_conn *c, size_t len)
 {
-    if (s->last && s->in.len == 0) {
-        end(s, 0, 0);
+    unsigned status = parse(c, len);
+
+    if (status > 0) {
+        refuse(c, status);
+        return;
+    }
+    bytes_skip(&c->in, len);
+    h1_set_due(c, &c->head_due, 0);
+    c->step = H1_READY;
+    h1_wake_owner(c);
+}
+
+/* 0, or the status of a head that is not worth waiting for. */
+static unsigned hopeless_status(struct h1_conn *c, size_t len)
+{
+    if (is_hopeless(c)) {
+        (void)FAIL(&c->diag, -ERR_SYNTAX, "no proper request head");
+        return 400;
+    }
+    if (h1_line_is_too_long(c)) {
+        (void)FAIL(&c->diag, -ERR_TOO_LARGE, "request line is too long");
+        return 414;
+    }
+    if (len > c->limits.head_bytes || (len == 0 && c->in.len > c->limits.head_bytes)) {
+        (void)FAIL(&c->diag, -ERR_TOO_LARGE, "request head is too large");
+        return 431;
+    }
+    return 0;
+}
+
+static int step_head(struct h1_conn *c)
+{
+    if (c->last && c->in.len == 0) {
+        h1_end(c, 0, 0);
         return 0;
     }
-    skip_empty_line(s);
+    skip_empty_line(c);
     size_t len =
-        s->in.len > 0 ? h1_section_end((const char *)bytes_peek(&s->in), s->in.len, &s->seen) : 0;
-    if (len > 0 && len <= s->limits.head_bytes) {
-        take_request(s, len);
+        c->in.len > 0 ? h1_section_end((const char *)bytes_peek(&c->in), c->in.len, &c->seen) : 0;
+    unsigned status = hopeless_status(c, len);
+    if (status > 0) {
+        refuse(c, status);
         return 0;
     }
-    if (len > 0 || s->in.len > s->limits.head_bytes || is_hopeless(s)) {
-        bool large = len > 0 || s->in.len > s->limits.head_bytes;
-        (void)FAIL(&s->diag, large ? -ERR_TOO_LARGE : -ERR_SYNTAX, "no proper request head");
-        refuse(s, large ? 431 : 400);
+    if (len > 0) {
+        take_request(c, len);
         return 0;
     }
-    bool first = s->in.len == 0;
-    int r = h1_fill(s);
+    bool first = c->in.len == 0;
+    int r = h1_fill(c);
     if (r == 0) {
-        end(s, 0, s->in.len > 0 ? FAIL(&s->diag, -ERR_TRUNCATED, "end inside a request head") : 0);
+        h1_end(c, 0,
+               c->in.len > 0 ? FAIL(&c->diag, -ERR_TRUNCATED, "end inside a request head") : 0);
     } else if (r > 0 && first) {
-        set_due(s, &s->head_due, s->limits.header_ms);
+        h1_set_due(c, &c->head_due, c->limits.header_ms);
     }
     return r < 0 ? r : 0;
 }
 
 /* Notices that a client has gone, and reads a little of what it may have pipelined. */
-static int watch_client(struct h1_server *s)
+static int watch_client(struct h1_conn *c)
 {
-    struct h1_exchange *x = s->x;
+    struct h1_exchange *x = c->x;
     int r = -EAGAIN;
 
-    if (x->in == H1_IN_ENDED && !s->ended && s->in.len < READ_AHEAD_BYTES) {
-        r = h1_fill(s);
+    if (x->in == H1_IN_ENDED && !c->ended && c->in.len < H1_READ_AHEAD) {
+        r = h1_fill(c);
     }
-    if (r == 0 && (x->out == H1_OUT_CHUNKED || x->out == H1_OUT_TO_CLOSE)) {
-        return FAIL(&s->diag, -ECONNRESET, "the client left a response that has no end of its own");
+    if (r == 0 && (x->out == H1_OUT_CHUNKED || x->out == H1_OUT_TO_CLOSE) && x->upgrade.len == 0) {
+        return FAIL(&c->diag, -ECONNRESET, "the client left a response that has no end of its own");
     }
     return r < 0 ? r : 0;
 }
 
-static int step_busy(struct h1_server *s)
+static int step_busy(struct h1_conn *c)
 {
-    int r = watch_client(s);
+    int r = watch_client(c);
 
-    wake_exchange(s);
-    return r < 0 ? r : s->ended ? -EAGAIN : 0;
+    h1_wake_exchange(c);
+    return r < 0 ? r : c->ended ? -EAGAIN : 0;
 }
 
-static int step_discard(struct h1_server *s)
+static int step_discard(struct h1_conn *c)
 {
-    char waste[4096];
-    ssize_t n = h1_body_take(s->x, waste, sizeof(waste));
+    struct iovec v;
+    int n = h1_body_peek(c->x, &v, 1);
 
-    if (n > 0 && s->x->in_taken <= DISCARD_MAX) {
-        return 0;
+    if (n > 0) {
+        h1_body_skip(c->x, v.iov_len);
+        n = c->x->in_taken > DISCARD_MAX ? -ERR_TOO_LARGE : c->x->in == H1_IN_ENDED ? 0 : 1;
     }
-    n = n > 0 ? -ERR_TOO_LARGE : n;
     if (n == 0) {
-        h1_exchange_closed(s, s->x);
-    } else if (n != -EAGAIN) {
-        end(s, 0, (int)n);
+        h1_server_closed(c, c->x);
+    } else if (n < 0 && n != -EAGAIN) {
+        h1_end(c, 0, n);
     }
-    return n == 0 ? 0 : -EAGAIN;
+    return n == -EAGAIN ? -EAGAIN : 0;
 }
 
-static int step(struct h1_server *s)
+static int step(struct h1_conn *c)
 {
-    switch (s->step) {
+    switch (c->step) {
     case H1_HEAD:
-        return step_head(s);
-    case H1_READY:
-        return -EAGAIN;
+        return step_head(c);
     case H1_BUSY:
-        return step_busy(s);
+        return step_busy(c);
     case H1_DISCARD:
-        return step_discard(s);
+        return step_discard(c);
+    case H1_READY:
+    case H1_IDLE:
     case H1_OVER:
         break;
     }
     return -EAGAIN;
 }
 
-static bool is_past(const struct h1_server *s, uint64_t due)
+static void check_deadlines(struct h1_conn *c)
 {
-    return due > 0 && now(s) >= due;
-}
-
-static void check_deadlines(struct h1_server *s)
-{
-    if (is_past(s, s->write_due)) {
-        cut(s, FAIL(&s->diag, -ERR_DEADLINE, "the client takes no response bytes"));
-    } else if (is_past(s, s->head_due) && s->in.len == 0) {
-        end(s, 0, 0);
-    } else if (is_past(s, s->head_due)) {
-        (void)FAIL(&s->diag, -ERR_DEADLINE, "request head took too long");
-        refuse(s, 408);
-    } else if (is_past(s, s->read_due) && s->step == H1_DISCARD) {
-        end(s, 0, FAIL(&s->diag, -ERR_DEADLINE, "request body stalled"));
-    } else if (is_past(s, s->read_due)) {
-        s->x->in_failure = FAIL(&s->x->x.s.diag, -ERR_DEADLINE, "request body stalled");
-        set_due(s, &s->read_due, 0);
-        wake_exchange(s);
+    if (h1_is_past(c, c->write_due)) {
+        h1_cut(c, FAIL(&c->diag, -ERR_DEADLINE, "the client takes no response bytes"));
+    } else if (h1_is_past(c, c->head_due) && c->in.len == 0) {
+        h1_end(c, 0, 0);
+    } else if (h1_is_past(c, c->head_due)) {
+        (void)FAIL(&c->diag, -ERR_DEADLINE, "request head took too long");
+        refuse(c, 408);
+    } else if (h1_is_past(c, c->read_due) && c->step == H1_DISCARD) {
+        h1_end(c, 0, FAIL(&c->diag, -ERR_DEADLINE, "request body stalled"));
+    } else if (h1_is_past(c, c->read_due)) {
+        c->x->in_failure = FAIL(&c->x->x.s.diag, -ERR_DEADLINE, "request body stalled");
+        c->last = true;
+        c->read_due = 0;
+        h1_wake_exchange(c);
     }
 }
 
 static void run(struct task *t, unsigned why)
 {
-    struct h1_server *s = container_of(t, struct h1_server, task);
-    int r = 0;
+    struct h1_conn *c = container_of(t, struct h1_conn, task);
 
-    (void)why; /* every wake is a hint */
-    if (s->step != H1_OVER && timer_is_due(&s->timer)) {
-        check_deadlines(s);
-    }
-    for (int i = 0; s->step != H1_OVER && r == 0; i++) {
-        r = i < FILLS_A_RUN ? step(s) : -EAGAIN;
-        if (i == FILLS_A_RUN) {
-            task_wake(t, WAKE_IO);
+    if (c->step != H1_OVER && h1_timer_fired(c)) {
+        check_deadlines(c);
+        if (c->step != H1_OVER) {
+            h1_rearm(c);
         }
     }
-    if (s->step != H1_OVER && (r == 0 || r == -EAGAIN)) {
-        r = send_out(s);
-    }
-    if (s->step != H1_OVER && r < 0 && r != -EAGAIN) {
-        if (s->below->diag.code == r) {
-            s->diag = s->below->diag;
-        }
-        cut(s, r);
-    }
+    h1_steps(c, why, step);
 }
 
-void h1_exchange_closed(struct h1_server *s, struct h1_exchange *x)
+void h1_server_closed(struct h1_conn *c, struct h1_exchange *x)
 {
     if (x->out != H1_OUT_ENDED) {
         h1_exchange_free(x);
-        s->x = NULL;
-        cut(s, FAIL(&s->diag, -ERR_CANCELLED, "the response was given up"));
+        c->x = NULL;
+        h1_cut(c, FAIL(&c->diag, -ERR_CANCELLED, "the response was given up"));
         return;
     }
-    if (x->in != H1_IN_ENDED && !x->owes_continue && !s->ended) {
-        s->step = H1_DISCARD;
+    if (x->in != H1_IN_ENDED && !x->owes_continue && !c->ended && x->upgrade.len == 0) {
+        c->step = H1_DISCARD;
         x->in_taken = 0;
-        set_due(s, &s->read_due, s->limits.body_stall_ms);
-        task_wake(&s->task, WAKE_IO);
+        h1_set_due(c, &c->read_due, c->limits.body_stall_ms);
+        task_wake(&c->task, WAKE_IO);
         return;
     }
-    s->last |= x->in != H1_IN_ENDED || (s->ended && s->in.len == 0);
+    c->last |= x->in != H1_IN_ENDED || (c->ended && c->in.len == 0);
     h1_exchange_free(x);
-    s->x = NULL;
-    if (s->last) {
-        end(s, 0, 0);
+    c->x = NULL;
+    if (c->last) {
+        h1_end(c, 0, 0);
     } else {
-        await_head(s);
+        await_head(c);
     }
 }
 
@@ -445,40 +377,37 @@ struct h1_server *h1_server_new(struct loop *l, struct stream *take_below,
 {
     struct h1_server *s = mem_new(struct h1_server);
 
-    task_init(&s->task, l, "h1 server", run);
-    s->below = take_below;
-    s->owner = owner;
-    s->limits = limits_of(limits);
-    bytes_init(&s->in, s->limits.head_bytes + INPUT_SLACK);
-    bytes_init(&s->out, s->limits.output_bytes + MESSAGE_BYTES_MAX);
-    stream_own(take_below, &s->task);
-    await_head(s);
+    s->c.limits = limits_of(limits);
+    h1_conn_init(&s->c, l, "h1 server", run, take_below, owner);
+    await_head(&s->c);
     return s;
 }
 
 int h1_server_next(struct h1_server *s, struct exchange **out)
 {
-    if (s->step == H1_OVER) {
-        return s->result;
+    struct h1_conn *c = &s->c;
+
+    if (c->step == H1_OVER) {
+        return c->result;
     }
-    if (s->step != H1_READY) {
+    if (c->step != H1_READY) {
         return -EAGAIN;
     }
-    s->step = H1_BUSY;
-    *out = &s->x->x;
-    task_wake(&s->task, WAKE_IO); /* from now on somebody has to notice when the client goes */
+    c->step = H1_BUSY;
+    *out = &c->x->x;
+    task_wake(&c->task, WAKE_IO); /* from now on somebody has to notice when the client goes */
     return 1;
 }
 
 const struct diag *h1_server_diag(const struct h1_server *s)
 {
-    return &s->diag;
+    return &s->c.diag;
 }
 
 void h1_server_drain(struct h1_server *s)
 {
-    s->last = true;
-    task_wake(&s->task, WAKE_DRAIN);
+    s->c.last = true;
+    task_wake(&s->c.task, WAKE_DRAIN);
 }
 
 void h1_server_free(struct h1_server *s)
@@ -486,12 +415,12 @@ void h1_server_free(struct h1_server *s)
     if (!s) {
         return;
     }
-    s->owner = NULL;
-    if (s->step == H1_HEAD) {
-        end(s, 0, -ERR_CANCELLED);
-    } else if (s->step != H1_OVER) {
-        cut(s, FAIL(&s->diag, -ERR_CANCELLED, "the server is gone"));
+    s->c.owner = NULL;
+    if (s->c.step == H1_HEAD) {
+        h1_end(&s->c, 0, -ERR_CANCELLED);
+    } else if (s->c.step != H1_OVER) {
+        h1_cut(&s->c, FAIL(&s->c.diag, -ERR_CANCELLED, "the server is gone"));
     }
-    task_fini(&s->task);
+    task_fini(&s->c.task);
     mem_free(s);
 }

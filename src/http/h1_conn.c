@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/mem.h"
+#include "base/num.h"
+#include "http/h1_int.h"
+#include "http/linger.h"
+
+enum {
+    FILL_MIN = 16 << 10,
+    FILL_MAX = 64 << 10,
+    INPUT_SLACK = 4096,
+    STEPS_A_RUN = 16,
+};
+
+void h1_conn_init(struct h1_conn *c, struct loop *l, const char *name, task_fn *run,
+                  struct stream *take_below, struct task *owner)
+{
+    task_init(&c->task, l, name, run);
+    c->below = take_below;
+    c->owner = owner;
+    c->fill = FILL_MIN;
+    bytes_init(&c->in, MAX_OF(c->limits.head_bytes + INPUT_SLACK, (uint32_t)FILL_MAX));
+    bytes_init(&c->out, c->limits.output_bytes + MESSAGE_BYTES_MAX);
+    stream_own(take_below, &c->task);
+}
+
+static uint64_t now(const struct h1_conn *c)
+{
+    return loop_now_ms(c->task.loop);
+}
+
+/* The timer may fire too early and is then set again: most deadlines are replaced long before they
+ * come, and need not touch it. */
+void h1_rearm(struct h1_conn *c)
+{
+    const uint64_t all[] = {c->head_due, c->read_due, c->write_due};
+    uint64_t due = UINT64_MAX;
+
+    for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
+        due = all[i] > 0 ? MIN_OF(due, all[i]) : due;
+    }
+    if (due == UINT64_MAX || (c->armed_ms > 0 && c->armed_ms <= due)) {
+        return;
+    }
+    c->armed_ms = due;
+    timer_set(&c->timer, &c->task, due > now(c) ? due - now(c) : 0);
+}
+
+void h1_set_due(struct h1_conn *c, uint64_t *due, uint32_t in_ms)
+{
+    *due = in_ms > 0 ? now(c) + in_ms : 0;
+    h1_rearm(c);
+}
+
+bool h1_timer_fired(struct h1_conn *c)
+{
+    bool fired = timer_is_due(&c->timer);
+
+    if (fired) {
+        timer_clear(&c->timer);
+        c->armed_ms = 0;
+    }
+    return fired;
+}
+
+bool h1_is_past(const struct h1_conn *c, uint64_t due)
+{
+    return due > 0 && now(c) >= due;
+}
+
+void h1_wake_owner(struct h1_conn *c)
+{
+    if (c->owner) {
+        task_wake(c->owner, WAKE_CHILD);
+    }
+}
+
+void h1_wake_exchange(struct h1_conn *c)
+{
+    if (c->step == H1_BUSY && (c->x->in_waits || c->x->out_waits)) {
+        stream_wake(&c->x->x.s);
+    }
+}
+
+/* The connection is gone for its exchange: an owner that still holds it learns why. */
+static void orphan(struct h1_conn *c, int why)
+{
+    struct h1_exchange *x = c->x;
+
+    c->x = NULL;
+    if (!x) {
+        return;
+    }
+    x->conn = NULL;
+    x->failure = why < 0 ? why : -ECONNRESET;
+    if (c->step == H1_BUSY) {
+        x->x.s.diag = c->diag;
+        stream_wake(&x->x.s);
+    } else {
+        h1_exchange_free(x);
+    }
+}
+
+void h1_end(struct h1_conn *c, int why, int result)
+{
+    struct stream *below = MOVE(c->below);
+
+    orphan(c, result);
+    c->step = H1_OVER;
+    c->result = result;
+    timer_clear(&c->timer);
+    stream_own(below, NULL);
+    if (why < 0) {
+        stream_close(below, why);
+    } else {
+        linger_start(c->task.loop, below, &c->out);
+    }
+    bytes_fini(&c->in);
+    bytes_fini(&c->out);
+    h1_wake_owner(c);
+}
+
+void h1_cut(struct h1_conn *c, int why)
+{
+    h1_end(c, surely_negative(why), surely_negative(why));
+}
+
+int h1_fill(struct h1_conn *c)
+{
+    size_t want = MIN_OF((size_t)c->fill, bytes_room(&c->in));
+    uint8_t *room = want > 0 ? bytes_reserve(&c->in, want) : NULL;
+
+    if (!room) {
+        return FAIL(&c->diag, -ERR_LIMIT, "no memory for input");
+    }
+    ssize_t n = stream_read(c->below, room, want);
+    if (n <= 0) {
+        c->ended |= n == 0;
+        return (int)n;
+    }
+    bytes_commit(&c->in, (size_t)n);
+    if ((size_t)n == c->fill) {
+        c->fill = MIN_OF(c->fill * 2, (uint32_t)FILL_MAX);
+    } else if ((size_t)n < c->fill / 4) {
+        c->fill = MAX_OF(c->fill / 2, (uint32_t)FILL_MIN);
+    }
+    return 1;
+}
+
+void h1_kick(struct h1_conn *c)
+{
+    if (c->write_due == 0 && c->out.len > 0) {
+        h1_set_due(c, &c->write_due, c->limits.write_stall_ms);
+    }
+    task_wake_late(&c->task, WAKE_CHILD);
+}
+
+void h1_await_body(struct h1_conn *c, bool waits)
+{
+    if (waits != (c->read_due > 0)) {
+        h1_set_due(c, &c->read_due, waits ? c->limits.body_stall_ms : 0);
+    }
+}
+
+static int write_out(struct h1_conn *c)
+{
+    while (c->out.len > 0) {
+        ssize_t n = stream_write(c->below, bytes_peek(&c->out), c->out.len);
+        if (n < 0) {
+            return (int)n;
+        }
+        bytes_skip(&c->out, (size_t)n);
+        c->sent += (uint64_t)n;
+        h1_set_due(c, &c->write_due, c->limits.write_stall_ms);
+    }
+    return 0;
+}
+
+int h1_send_out(struct h1_conn *c)
+{
+    bool had = c->out.len > 0 || c->touched;
+    int r = write_out(c);
+
+    if (r == 0 && had) {
+        r = stream_flush(c->below);
+    }
+    c->touched = had && r == -EAGAIN;
+    c->refused = c->out.len > 0;
+    if (r == 0 && c->ending) {
+        r = stream_shut(c->below);
+        c->ending = r == -EAGAIN;
+    }
+    if (r == 0) {
+        c->write_due = 0;
+    }
+    if (had && !c->refused) {
+        h1_wake_exchange(c);
+    }
+    return r;
+}
+
+/* The transport's failure, or ours: the connection ends with it. */
+static void fail(struct h1_conn *c, int r)
+{
+    if (c->below->diag.code == r) {
+        c->diag = c->below->diag;
+    } else if (c->diag.code != r) {
+        (void)diag_note(&c->diag, r, "%s", err_text(r));
+    }
+    h1_cut(c, r);
+}
+
+void h1_steps(struct h1_conn *c, unsigned why, int (*step)(struct h1_conn *c))
+{
+    /* What an exchange has put out only needs to be sent. */
+    int r = why == WAKE_CHILD && c->step == H1_BUSY ? -EAGAIN : 0;
+
+    for (int i = 0; c->step != H1_OVER && r == 0; i++) {
+        r = i < STEPS_A_RUN ? step(c) : -EAGAIN;
+        if (i == STEPS_A_RUN) {
+            task_wake(&c->task, WAKE_IO);
+        }
+    }
+    if (c->step != H1_OVER && (r == 0 || r == -EAGAIN)) {
+        r = h1_send_out(c);
+    }
+    if (c->step == H1_OVER) {
+        return;
+    }
+    if (r < 0 && r != -EAGAIN) {
+        fail(c, r);
+        return;
+    }
+    if (c->step != H1_BUSY && c->in.len == 0 && c->out.len == 0) {
+        bytes_shrink(&c->in);
+        bytes_shrink(&c->out);
+    }
+}
+
+bool h1_line_is_too_long(const struct h1_conn *c)
+{
+    return c->in.len > c->limits.line_bytes &&
+           !memchr(bytes_peek(&c->in), '\n', c->limits.line_bytes);
+}
+
+int h1_check_limits(struct h1_conn *c, const struct h1_head *h)
+{
+    if (h->count > c->limits.fields) {
+        return FAIL(&c->diag, -ERR_TOO_LARGE, "more than %u fields", c->limits.fields);
+    }
+    for (unsigned i = 0; i < h->count; i++) {
+        const struct h1_field *f = &h->fields[i];
+        if (f->value.len > c->limits.value_bytes) {
+            return FAIL(&c->diag, -ERR_TOO_LARGE, "the value of %.*s is too large",
+                        (int)MIN_OF(f->name.len, (size_t)40), f->name.p);
+        }
+        if (c->limits.names == H1_UNDERSCORE_REJECT && memchr(f->name.p, '_', f->name.len)) {
+            return FAIL(&c->diag, -ERR_SYNTAX, "a field name with an underscore");
+        }
+    }
+    return 0;
+}
