@@ -50,7 +50,8 @@ static void set_pseudo(struct message *m, struct slice name, struct slice value)
     static const char *const names[MESSAGE_PARTS] = {[MESSAGE_METHOD] = ":method",
                                                      [MESSAGE_SCHEME] = ":scheme",
                                                      [MESSAGE_AUTHORITY] = ":authority",
-                                                     [MESSAGE_PATH] = ":path"};
+                                                     [MESSAGE_PATH] = ":path",
+                                                     [MESSAGE_PROTOCOL] = ":protocol"};
     uint32_t status = 0;
 
     for (unsigned i = 0; i < MESSAGE_PARTS; i++) {
