@@ -168,12 +168,19 @@ static int peek_some(struct h1_exchange *x, struct iovec *out, int max)
     return 0;
 }
 
-/* Whether a call has got somewhere; a failure stays. */
+/* Whether a call has got somewhere; a failure stays, and says what it was. */
 static ssize_t judged(struct h1_exchange *x, ssize_t n)
 {
-    if (n < 0 && n != -EAGAIN && x->in_failure == 0) {
+    const struct diag *below = &x->conn->below->diag;
+
+    if (n < 0 && n != -EAGAIN) {
         x->in_failure = (int)n;
         x->conn->last = true;
+        if (x->x.s.diag.code != n && below->code == n) {
+            x->x.s.diag = *below;
+        } else if (x->x.s.diag.code != n) {
+            (void)diag_note(&x->x.s.diag, (int)n, "body: %s", err_text((int)n));
+        }
     }
     h1_await_body(x->conn, n == -EAGAIN);
     return n;

@@ -1,0 +1,862 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/h1_client.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/num.h"
+#include "caller.h"
+#include "handler.h"
+#include "http/h1_server.h"
+#include "mempipe.h"
+#include "stream_battery.h"
+#include "t.h"
+#include "wire.h"
+
+/* Our client before a server that is a script. */
+struct rig {
+    struct loop *loop;
+    struct wire server;
+    struct h1_client *client;
+    struct caller call;
+    struct mempipe_fault fault;
+};
+
+static void rig_start_with(struct rig *g, const char *script, size_t pipe, int fail_at,
+                           const struct h1_limits *limits)
+{
+    struct stream *ends[2];
+
+    *g = (struct rig){.fault = {.countdown = fail_at, .code = -EIO}};
+    g->loop = loop_new(NULL);
+    mempipe_pair(ends, pipe, &g->fault);
+    g->client = h1_client_new(g->loop, ends[1], limits, NULL);
+    wire_start(&g->server, g->loop, ends[0], "", 0);
+    g->server.script = script;
+}
+
+static void rig_start(struct rig *g, const char *script)
+{
+    rig_start_with(g, script, 4096, -1, NULL);
+}
+
+static bool rig_stop(struct rig *g)
+{
+    caller_stop(&g->call, -ERR_CANCELLED);
+    h1_client_free(g->client);
+    bool settled = settle(g->loop);
+    if (g->server.s) {
+        wire_stop(&g->server, 0);
+    }
+    settled = settle(g->loop) && settled;
+    loop_advance(g->loop, 60000); /* whatever lingers gives up */
+    settled = settle(g->loop) && settled;
+    loop_free(g->loop);
+    return settled && mempipe_live() == 0;
+}
+
+static void ask_with(struct rig *g, const struct message *head, const char *body)
+{
+    struct exchange *x = h1_client_request(g->client, head, body == NULL);
+
+    caller_start(&g->call, g->loop, x, body, body ? strlen(body) : 0);
+}
+
+static void ask(struct rig *g, const char *method, const char *path, const char *body)
+{
+    AUTO(message) struct message head = {0};
+
+    message_request(&head, method, "http", "a.example:80", path);
+    ask_with(g, &head, body);
+}
+
+/* The request leaves, then the whole script comes, and the server's end if it is to. */
+static bool answer_and(struct rig *g, bool shut)
+{
+    bool settled = settle(g->loop);
+    const char *script = g->server.script;
+
+    g->server.shut_after = shut;
+    wire_send(&g->server, script, strlen(script));
+    return settle(g->loop) && settled;
+}
+
+static bool answer(struct rig *g)
+{
+    return answer_and(g, false);
+}
+
+static bool has_field(struct exchange *x, const char *name, const char *value)
+{
+    struct slice v;
+
+    return message_find(&x->in, name, &v) && slice_is(v, value);
+}
+
+TEST(a_request_is_written_plainly_and_its_response_read)
+{
+    struct rig g;
+
+    rig_start(&g, "HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 3\r\n\r\nabc");
+    CHECK_INT(h1_client_state(g.client), 0);
+    ask(&g, "GET", "/x?y", NULL);
+    CHECK_INT(h1_client_state(g.client), -EAGAIN);
+    CHECK(settle(g.loop));
+    CHECK_STR(wire_text(&g.server), "GET /x?y HTTP/1.1\r\nhost: a.example:80\r\n\r\n");
+    CHECK(answer(&g));
+    CHECK_INT(g.call.result, 1);
+    CHECK_INT(g.call.x->in.status, 200);
+    CHECK(has_field(g.call.x, "x-a", "b"));
+    CHECK(caller_got(&g.call, "abc"));
+    CHECK(g.call.x->in_over);
+    caller_stop(&g.call, 0);
+    CHECK_INT(h1_client_state(g.client), 0);
+    CHECK(rig_stop(&g));
+}
+
+TEST(a_body_is_counted_or_chunked_as_the_head_says)
+{
+    struct rig g;
+    AUTO(message) struct message head = {0};
+    AUTO(message) struct message trailers = {0};
+
+    rig_start(&g, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    ask(&g, "POST", "/", "hello");
+    CHECK(settle(g.loop));
+    CHECK_STR(wire_text(&g.server), "POST / HTTP/1.1\r\nhost: a.example:80\r\n"
+                                    "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    CHECK(answer(&g));
+    CHECK_INT(g.call.result, 1);
+    caller_stop(&g.call, 0);
+    message_request(&head, "PUT", "http", "a", "/");
+    message_puts(&head, "content-length", "5");
+    ask_with(&g, &head, "world");
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.server, "PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nworld"));
+    CHECK(g.call.x->reused);
+    CHECK(answer(&g));
+    caller_stop(&g.call, 0);
+    ask(&g, "POST", "/none", NULL);
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.server,
+                   "POST /none HTTP/1.1\r\nhost: a.example:80\r\ncontent-length: 0\r\n\r\n"));
+    CHECK(rig_stop(&g));
+}
+
+/* What the server says, and what comes of it. */
+struct row {
+    const char *response;
+    int result; /* 1: complete */
+    unsigned status;
+    const char *body;
+    bool stays; /* the connection is good for another request */
+    const char *method;
+};
+
+#define OK "HTTP/1.1 200 OK\r\n"
+
+static const struct row rows[] = {
+    /* framing (RFC 9112 6.3) */
+    {OK "Content-Length: 2\r\n\r\nab", 1, 200, "ab", true, "GET"},
+    {OK "Content-Length: 0\r\n\r\n", 1, 200, "", true, "GET"},
+    {OK "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n", 1, 200, "ab", true, "GET"},
+    {OK "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nx: y\r\n\r\n", 1, 200, "ab", true,
+     "GET"},
+    {OK "\r\nab", 1, 200, "ab", false, "GET"},
+    {OK "Connection: close\r\nContent-Length: 2\r\n\r\nab", 1, 200, "ab", false, "GET"},
+    {"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nab", 1, 200, "ab", false, "GET"},
+    {"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", 1, 200, "", true, "GET"},
+    {OK "Content-Length: 5\r\n\r\n", 1, 200, "", true, "HEAD"},
+    {OK "Transfer-Encoding: chunked\r\n\r\n", 1, 200, "", true, "HEAD"},
+    {OK "\r\n", 1, 200, "", true, "HEAD"},
+    {"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", 1, 204, "", true, "GET"},
+    {"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", 1, 204, "", true, "GET"},
+    {"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", 1, 304, "", true, "GET"},
+    {"HTTP/1.1 100 Continue\r\n\r\n" OK "Content-Length: 1\r\n\r\na", 1, 200, "a", true, "GET"},
+    {"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" OK "Content-Length: 1\r\n\r\na", 1, 200, "a",
+     true, "GET"},
+    /* two readings */
+    {OK "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", -ERR_SYNTAX},
+    {OK "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n", -ERR_SYNTAX},
+    {OK "Content-Length: 2\r\nContent-Length: 3\r\n\r\n", -ERR_SYNTAX},
+    {OK "Content-Length: 2\r\nContent-Length: 2\r\n\r\n", -ERR_SYNTAX},
+    {OK "Content-Length: 2, 2\r\n\r\n", -ERR_SYNTAX},
+    {OK "Content-Length: +2\r\n\r\n", -ERR_SYNTAX},
+    {OK "Content-Length: 9223372036854775808\r\n\r\n", -ERR_SYNTAX},
+    {OK "Transfer-Encoding: gzip, chunked\r\n\r\n", -ERR_UNSUPPORTED},
+    {OK "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", -ERR_SYNTAX},
+    {OK "Transfer-Encoding: identity\r\n\r\n", -ERR_UNSUPPORTED},
+    {OK "Transfer-Encoding : chunked\r\n\r\n", -ERR_SYNTAX},
+    {"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", -ERR_SYNTAX},
+    /* lines */
+    {"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", -ERR_SYNTAX},
+    {"HTTP/1.1 20 OK\r\n\r\n", -ERR_SYNTAX},
+    {"HTTP/1.1 2000 OK\r\n\r\n", -ERR_SYNTAX},
+    {"HTTP/1.1 099 OK\r\n\r\n", -ERR_SYNTAX},
+    {"HTTP/1.1 600 OK\r\n\r\n", -ERR_SYNTAX},
+    {"HTTP/1.1  200 OK\r\n\r\n", -ERR_SYNTAX},
+    {"HTTP/1.2 200 OK\r\n\r\n", -ERR_VERSION},
+    {"HTTP/2.0 200 OK\r\n\r\n", -ERR_VERSION},
+    {"http/1.1 200 OK\r\n\r\n", -ERR_SYNTAX},
+    {"ICY 200 OK\r\n\r\n", -ERR_SYNTAX},
+    {"\r\n" OK "\r\n", -ERR_SYNTAX},
+    {OK "x: a\r\n b\r\n\r\n", -ERR_SYNTAX},
+    {OK "x: a\rb\r\n\r\n", -ERR_SYNTAX},
+    {OK "x: a\nb: c\r\n\r\n", -ERR_SYNTAX},
+    {"HTTP/1.1 200 O\x01K\r\n\r\n", -ERR_SYNTAX},
+    {OK ": a\r\n\r\n", -ERR_SYNTAX},
+    {OK "x y: a\r\n\r\n", -ERR_SYNTAX},
+    /* bodies */
+    {OK "Content-Length: 5\r\n\r\nab", -ERR_TRUNCATED},
+    {OK "Transfer-Encoding: chunked\r\n\r\n5\r\nab", -ERR_TRUNCATED},
+    {OK "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n", -ERR_TRUNCATED},
+    {OK "Transfer-Encoding: chunked\r\n\r\n2 \r\nab\r\n0\r\n\r\n", -ERR_SYNTAX},
+    {OK "Transfer-Encoding: chunked\r\n\r\n2\nab\r\n0\r\n\r\n", -ERR_SYNTAX},
+    {OK "Transfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n0\r\n\r\n", -ERR_SYNTAX},
+    {OK "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nx : y\r\n\r\n", -ERR_SYNTAX},
+    /* ends and protocols */
+    {"", -ECONNRESET},
+    {"HTTP/1.1 200 OK\r\nContent-Le", -ERR_TRUNCATED},
+    {"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+     "Sec-WebSocket-Accept: x\r\n\r\n",
+     -ERR_SYNTAX},
+    {"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+     -ERR_SYNTAX},
+    {"HTTP/1.1 101 Switching Protocols\r\n\r\n", -ERR_SYNTAX},
+};
+
+static bool check_row(const struct row *row, size_t piece)
+{
+    struct rig g;
+
+    rig_start(&g, row->response);
+    ask(&g, row->method ? row->method : "GET", "/", NULL);
+    bool fine = settle(g.loop);
+    g.server.piece = piece;
+    /* The ends of bodies without one, and of what is cut short, come with the connection's. */
+    fine = answer_and(&g, !row->stays) && fine && g.call.result == row->result;
+    if (fine && row->result == 1) {
+        fine = g.call.x->in.status == row->status && caller_got(&g.call, row->body);
+    }
+    caller_stop(&g.call, 0);
+    fine = fine && settle(g.loop) && (h1_client_state(g.client) == 0) == row->stays;
+    return rig_stop(&g) && fine;
+}
+
+TEST(every_response_of_the_table_is_read_one_way_or_is_an_error)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        for (size_t piece = 0; piece < 4; piece += 1 + piece) {
+            if (!check_row(&rows[i], piece)) {
+                printf("# row %u, in pieces of %zu: %s\n", i, piece, rows[i].response);
+                CHECK(false);
+            }
+        }
+    }
+}
+
+TEST(fields_of_the_connection_do_not_reach_the_caller)
+{
+    struct rig g;
+
+    rig_start(&g, OK "Connection: x-secret, keep-alive\r\nX-Secret: 1\r\nX-Open: 2\r\n"
+                     "Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nUpgrade: h2c\r\n"
+                     "Content-Length: 003\r\n\r\nabc");
+    ask(&g, "GET", "/", NULL);
+    CHECK(answer(&g));
+    CHECK_INT(g.call.result, 1);
+    CHECK_INT(g.call.x->in.count, 2);
+    CHECK(has_field(g.call.x, "x-open", "2"));
+    CHECK(has_field(g.call.x, "content-length", "3"));
+    CHECK(rig_stop(&g));
+}
+
+TEST(a_response_that_nominates_its_framing_is_an_error)
+{
+    struct rig g;
+
+    rig_start(&g, OK "Connection: content-length\r\nContent-Length: 1\r\n\r\na");
+    ask(&g, "GET", "/", NULL);
+    CHECK(answer(&g));
+    CHECK_INT(g.call.result, -ERR_SYNTAX);
+    CHECK(rig_stop(&g));
+}
+
+TEST(trailers_arrive_without_those_that_must_not)
+{
+    struct rig g;
+
+    rig_start(&g, OK "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nGrpc-Status: 0\r\n"
+                     "Content-Length: 7\r\nHost: b\r\nSet-Cookie: c\r\n\r\n");
+    ask(&g, "GET", "/", NULL);
+    CHECK(answer(&g));
+    CHECK_INT(g.call.result, 1);
+    CHECK_INT(g.call.x->in_trailers.count, 1);
+    CHECK_INT(message_find_next(&g.call.x->in_trailers, "grpc-status", 0), 0);
+    CHECK(rig_stop(&g));
+}
+
+TEST(interim_responses_are_shown_to_who_wants_them)
+{
+    static const char script[] = "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"
+                                 "HTTP/1.1 100 Continue\r\n\r\n" OK "Content-Length: 0\r\n\r\n";
+    AUTO(message) struct message head = {0};
+    struct rig g;
+
+    rig_start(&g, script);
+    message_request(&head, "GET", "http", "a", "/");
+    struct exchange *x = h1_client_request(g.client, &head, true);
+    x->wants_interim = true;
+    CHECK_INT(exchange_head(x), -EAGAIN);
+    CHECK(answer(&g));
+    CHECK_INT(exchange_head(x), 1);
+    CHECK_INT(x->in.status, 103);
+    CHECK(has_field(x, "link", "a"));
+    CHECK_INT(exchange_head(x), 1);
+    CHECK_INT(x->in.status, 100);
+    CHECK_INT(x->in.count, 0);
+    CHECK_INT(exchange_head(x), 0);
+    CHECK_INT(x->in.status, 200);
+    exchange_close(x, 0);
+    CHECK_INT(h1_client_state(g.client), 0);
+    CHECK(rig_stop(&g));
+}
+
+TEST(interim_responses_without_end_are_an_error)
+{
+    AUTO(strbuf) struct strbuf b = {0};
+    struct rig g;
+
+    for (int i = 0; i < EXCHANGE_INTERIM_MAX + 1; i++) {
+        strbuf_puts(&b, "HTTP/1.1 103 Early Hints\r\n\r\n");
+    }
+    strbuf_puts(&b, OK "Content-Length: 0\r\n\r\n");
+    rig_start(&g, b.p);
+    ask(&g, "GET", "/", NULL);
+    CHECK(answer(&g));
+    CHECK_INT(g.call.result, -ERR_LIMIT);
+    caller_stop(&g.call, 0);
+    strbuf_clear(&b);
+    CHECK(rig_stop(&g));
+}
+
+TEST(how_far_a_request_came_is_known_when_it_fails)
+{
+    static const struct {
+        const char *script;
+        int fail_at; /* of the client's stream calls */
+        enum exchange_reach reach;
+    } table[] = {
+        {"", 1, EXCHANGE_UNSENT}, /* 0 is the look whether the server is still there */
+        {"", -1, EXCHANGE_SENT},
+        {"H", -1, EXCHANGE_ANSWERING},
+    };
+    struct rig g;
+
+    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+        rig_start_with(&g, table[i].script, 4096, table[i].fail_at, NULL);
+        CHECK(settle(g.loop));
+        ask(&g, "GET", "/", NULL);
+        CHECK(answer_and(&g, true));
+        CHECK(g.call.result < 0);
+        if (g.call.x->reach != table[i].reach) {
+            printf("# row %u\n", i);
+        }
+        CHECK_INT(g.call.x->reach, table[i].reach);
+        CHECK(!g.call.x->reused);
+        CHECK(rig_stop(&g));
+    }
+}
+
+TEST(a_kept_connection_that_the_server_closed_says_so)
+{
+    struct rig g;
+
+    rig_start(&g, OK "Content-Length: 0\r\n\r\n");
+    ask(&g, "GET", "/", NULL);
+    CHECK(answer(&g));
+    caller_stop(&g.call, 0);
+    CHECK_INT(h1_client_state(g.client), 0);
+    /* The request and the server's end cross. */
+    ask(&g, "GET", "/", NULL);
+    CHECK_INT(stream_shut(g.server.s), 0);
+    CHECK(settle(g.loop));
+    CHECK_INT(g.call.result, -ECONNRESET);
+    CHECK(g.call.x->reused);
+    CHECK_INT(g.call.x->reach, EXCHANGE_SENT);
+    CHECK(rig_stop(&g));
+}
+
+TEST(an_idle_connection_notices_its_end_and_unasked_bytes)
+{
+    struct rig g;
+
+    rig_start(&g, "");
+    CHECK(settle(g.loop));
+    CHECK_INT(stream_shut(g.server.s), 0);
+    CHECK(settle(g.loop));
+    CHECK_INT(h1_client_state(g.client), -ECONNRESET);
+    CHECK(rig_stop(&g));
+    rig_start(&g, OK "Content-Length: 0\r\n\r\n" OK "Content-Length: 0\r\n\r\n");
+    ask(&g, "GET", "/", NULL);
+    CHECK(answer(&g));
+    CHECK_INT(g.call.result, 1);
+    caller_stop(&g.call, 0);
+    CHECK(settle(g.loop));
+    CHECK_INT(h1_client_state(g.client), -ERR_SYNTAX);
+    CHECK(rig_stop(&g));
+}
+
+TEST(an_early_answer_is_heard_though_the_server_reads_no_more)
+{
+    AUTO(strbuf) struct strbuf body = {0};
+    struct rig g;
+
+    for (int i = 0; i < 100000; i++) {
+        strbuf_putc(&body, 'x');
+    }
+    rig_start(&g, "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 2\r\n\r\nno");
+    g.server.read_at_most = 10;
+    ask(&g, "POST", "/", body.p);
+    CHECK(answer(&g));
+    wire_stop(&g.server, 0);
+    CHECK(settle(g.loop));
+    CHECK_INT(g.call.result, 1);
+    CHECK_INT(g.call.x->in.status, 413);
+    CHECK(caller_got(&g.call, "no"));
+    caller_stop(&g.call, 0);
+    CHECK(h1_client_state(g.client) < 0 && h1_client_state(g.client) != -EAGAIN);
+    CHECK(rig_stop(&g));
+}
+
+TEST(what_cannot_be_sent_is_refused_and_the_connection_stays)
+{
+    static const struct {
+        const char *method, *authority, *path, *name, *value;
+    } table[] = {
+        {"GET", "a", "/", "x", "a\r\nb: c"},
+        {"GET", "a", "/", "x", "a\nb"},
+        {"GET", "a", "/", "x\r\n", "a"},
+        {"GET", "a", "/", "x y", "a"},
+        {"GET", "a", "/", "", "a"},
+        {"GET", "a", "/", "connection", "x"},
+        {"GET", "a", "/", "transfer-encoding", "chunked"},
+        {"GET", "a", "/", "host", "b"},
+        {"GET", "a", "/", "x", " edged"},
+        {"GET ", "a", "/", NULL, NULL},
+        {"GET / HTTP/1.1\r\n\r\nGET", "a", "/", NULL, NULL},
+        {"CONNECT", "a:1", "/", NULL, NULL},
+        {"GET", "a", "/ HTTP/1.1\r\nx: y", NULL, NULL},
+        {"GET", "a", "/#f", NULL, NULL},
+        {"GET", "a", "x", NULL, NULL},
+        {"GET", "a", "", NULL, NULL},
+        {"GET", "a", "*", NULL, NULL},
+        {"GET", "a\r\nx: y", "/", NULL, NULL},
+        {"GET", "u@a", "/", NULL, NULL},
+        {"GET", "", "/", NULL, NULL},
+        {"POST", "a", "/", "content-length", "x"},
+        {"POST", "a", "/", "content-length", "5"}, /* and no body */
+    };
+    struct rig g;
+
+    rig_start(&g, "");
+    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+        AUTO(message) struct message head = {0};
+        message_request(&head, table[i].method, "http", table[i].authority, table[i].path);
+        if (table[i].name) {
+            message_puts(&head, table[i].name, table[i].value);
+        }
+        ask_with(&g, &head, NULL);
+        CHECK(settle(g.loop));
+        if (g.call.result != -ERR_SYNTAX) {
+            printf("# row %u\n", i);
+        }
+        CHECK_INT(g.call.result, -ERR_SYNTAX);
+        CHECK_INT(g.call.x->reach, EXCHANGE_UNSENT);
+        caller_stop(&g.call, 0);
+        CHECK_INT(h1_client_state(g.client), 0);
+    }
+    CHECK_STR(wire_text(&g.server), "");
+    CHECK(rig_stop(&g));
+}
+
+TEST(a_second_request_at_once_is_refused)
+{
+    AUTO(message) struct message head = {0};
+    struct rig g;
+
+    rig_start(&g, OK "Content-Length: 0\r\n\r\n");
+    ask(&g, "GET", "/", NULL);
+    message_request(&head, "GET", "http", "a", "/");
+    struct exchange *x = h1_client_request(g.client, &head, true);
+    CHECK_INT(exchange_head(x), -ERR_LIMIT);
+    exchange_close(x, 0);
+    CHECK(answer(&g));
+    CHECK_INT(g.call.result, 1);
+    CHECK(rig_stop(&g));
+}
+
+TEST(limits_on_the_response_head_are_kept)
+{
+    struct h1_limits limits = {
+        .line_bytes = 100, .head_bytes = 600, .fields = 3, .value_bytes = 200};
+    struct strbuf b[4] = {{0}, {0}, {0}, {0}};
+    struct rig g;
+
+    for (int i = 0; i < 4; i++) {
+        strbuf_puts(&b[i], i == 0 ? "HTTP/1.1 200 " : OK "a: ");
+        for (int n = 0; n < 250; n++) {
+            strbuf_puts(&b[i], i == 3 ? "xxx" : i == 2 && n < 4 ? "1\r\nx: " : "x");
+        }
+        strbuf_puts(&b[i], "\r\n\r\n");
+        rig_start_with(&g, b[i].p, 4096, -1, &limits);
+        ask(&g, "GET", "/", NULL);
+        CHECK(answer(&g));
+        CHECK_INT(g.call.result, -ERR_TOO_LARGE);
+        CHECK(rig_stop(&g));
+        strbuf_fini(&b[i]);
+    }
+}
+
+TEST(each_wait_for_the_server_has_its_deadline)
+{
+    struct h1_limits limits = {.idle_ms = 5000, .body_stall_ms = 7000};
+    struct rig g;
+
+    rig_start_with(&g, "HTTP/1.1 200 OK\r\n", 4096, -1, &limits);
+    ask(&g, "GET", "/", NULL);
+    CHECK(answer(&g));
+    loop_advance(g.loop, 9900);
+    CHECK(settle(g.loop));
+    CHECK_INT(g.call.result, 0);
+    loop_advance(g.loop, 200);
+    CHECK(settle(g.loop));
+    CHECK_INT(g.call.result, -ERR_DEADLINE);
+    CHECK(rig_stop(&g));
+    rig_start_with(&g, OK "Content-Length: 5\r\n\r\nab", 4096, -1, &limits);
+    ask(&g, "GET", "/", NULL);
+    CHECK(answer(&g));
+    loop_advance(g.loop, 6900);
+    CHECK(settle(g.loop));
+    CHECK_INT(g.call.result, 0);
+    loop_advance(g.loop, 200);
+    CHECK(settle(g.loop));
+    CHECK_INT(g.call.result, -ERR_DEADLINE);
+    CHECK(rig_stop(&g));
+    rig_start_with(&g, "", 4096, -1, &limits);
+    loop_advance(g.loop, 5100);
+    CHECK(settle(g.loop));
+    CHECK_INT(h1_client_state(g.client), -ECONNRESET);
+    CHECK(rig_stop(&g));
+}
+
+TEST(a_websocket_is_bytes_both_ways_after_101)
+{
+    AUTO(message) struct message head = {0};
+    struct rig g;
+    char got[16];
+
+    rig_start(&g, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+                  "Upgrade: WebSocket\r\nSec-WebSocket-Accept: x\r\n\r\nfrom server");
+    message_request(&head, "GET", "http", "a", "/chat");
+    message_set(&head, MESSAGE_PROTOCOL, slice_of("websocket"));
+    message_puts(&head, "sec-websocket-key", "k");
+    struct exchange *x = h1_client_request(g.client, &head, true);
+    CHECK_INT(exchange_head(x), -EAGAIN);
+    CHECK(settle(g.loop));
+    CHECK_STR(wire_text(&g.server), "GET /chat HTTP/1.1\r\nhost: a\r\nsec-websocket-key: k\r\n"
+                                    "upgrade: websocket\r\nconnection: upgrade\r\n\r\n");
+    CHECK(answer(&g));
+    CHECK_INT(exchange_head(x), 0);
+    CHECK_INT(x->in.status, 101);
+    CHECK_INT(stream_read(&x->s, got, sizeof(got)), 11);
+    CHECK(memcmp(got, "from server", 11) == 0);
+    CHECK_INT(stream_write(&x->s, "from client", 11), 11);
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.server, "\r\n\r\nfrom client"));
+    CHECK_INT(stream_shut(&x->s), 0);
+    CHECK(settle(g.loop));
+    CHECK(g.server.ended);
+    CHECK_INT(stream_shut(g.server.s), 0);
+    CHECK(settle(g.loop));
+    CHECK_INT(stream_read(&x->s, got, sizeof(got)), 0);
+    exchange_close(x, 0);
+    CHECK_INT(h1_client_state(g.client), -ECONNRESET);
+    CHECK(rig_stop(&g));
+}
+
+TEST(a_101_that_is_not_for_us_is_an_error)
+{
+    static const char *const scripts[] = {
+        "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nSec-WebSocket-Accept: x\r\n\r\n",
+        "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n",
+        "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n",
+    };
+    struct rig g;
+
+    for (unsigned i = 0; i < ARRAY_LEN(scripts); i++) {
+        AUTO(message) struct message head = {0};
+        rig_start(&g, scripts[i]);
+        message_request(&head, "GET", "http", "a", "/chat");
+        message_set(&head, MESSAGE_PROTOCOL, slice_of("websocket"));
+        ask_with(&g, &head, NULL);
+        CHECK(answer(&g));
+        CHECK_INT(g.call.result, -ERR_SYNTAX);
+        CHECK(rig_stop(&g));
+    }
+}
+
+/* Our client and our server, back to back. */
+struct pair {
+    struct loop *loop;
+    struct h1_client *client;
+    struct h1_server *server;
+    struct handler app;
+    struct caller call;
+    struct mempipe_fault fault;
+};
+
+static int next(void *server, struct exchange **out)
+{
+    return h1_server_next(server, out);
+}
+
+static void pair_start(struct pair *g, size_t pipe, int fail_at, bool lending)
+{
+    struct stream *ends[2];
+
+    *g = (struct pair){.fault = {.countdown = fail_at, .code = -EIO}};
+    g->loop = loop_new(NULL);
+    (lending ? mempipe_pair_lending : mempipe_pair)(ends, pipe, &g->fault);
+    handler_start(&g->app, g->loop);
+    g->client = h1_client_new(g->loop, ends[1], NULL, NULL);
+    g->server = h1_server_new(g->loop, ends[0], NULL, &g->app.task);
+    handler_serve(&g->app, next, g->server);
+}
+
+static bool pair_stop(struct pair *g)
+{
+    caller_stop(&g->call, 0);
+    h1_client_free(g->client);
+    bool settled = settle(g->loop);
+    handler_stop(&g->app);
+    h1_server_free(g->server);
+    settled = settle(g->loop) && settled;
+    loop_advance(g->loop, 60000);
+    settled = settle(g->loop) && settled;
+    loop_free(g->loop);
+    return settled && mempipe_live() == 0;
+}
+
+static const struct {
+    const char *method, *path, *body, *answer;
+} talk[] = {
+    {"GET", "/echo?1", NULL, "GET /echo?1 "},
+    {"POST", "/echo", "some body", "POST /echo some body"},
+    {"GET", "/stream", NULL, "onetwothree"},
+    {"HEAD", "/big", NULL, ""},
+    {"GET", "/none", NULL, ""},
+    {"PUT", "/echo", "", "PUT /echo "},
+    {"POST", "/early", "unread", ""},
+};
+
+/* True: every exchange that did not fail was answered right. */
+static bool pair_talk(struct pair *g, unsigned *done)
+{
+    bool right = true;
+
+    *done = 0;
+    for (unsigned i = 0; i < ARRAY_LEN(talk); i++) {
+        AUTO(message) struct message head = {0};
+        const char *body = talk[i].body;
+        message_request(&head, talk[i].method, "http", "a", talk[i].path);
+        message_puts(&head, "te", "trailers");
+        struct exchange *x = h1_client_request(g->client, &head, body == NULL);
+        caller_start(&g->call, g->loop, x, body, body ? strlen(body) : 0);
+        right = settle(g->loop) && right;
+        loop_advance(g->loop, 31000); /* whoever waits for nothing is told */
+        right = settle(g->loop) && right;
+        if (g->call.result == 1) {
+            /* A server that is short of memory says so. */
+            bool refused = g->call.x->in.status >= 400;
+            right = right && (refused || caller_got(&g->call, talk[i].answer));
+            *done += !refused;
+        } else if (g->call.result == 0) {
+            right = false; /* a wake was lost, or a deadline is missing */
+        }
+        caller_stop(&g->call, g->call.result == 1 ? 0 : -ERR_CANCELLED);
+        right = settle(g->loop) && right;
+    }
+    return right;
+}
+
+TEST(client_and_server_understand_each_other_through_any_pipe)
+{
+    struct pair g;
+    unsigned done;
+
+    for (int lending = 0; lending < 2; lending++) {
+        for (size_t pipe = 1; pipe < 100000; pipe = pipe * 5 + 1) {
+            pair_start(&g, pipe, -1, lending);
+            bool right = pair_talk(&g, &done);
+            CHECK(pair_stop(&g));
+            CHECK(right);
+            CHECK_INT(done, ARRAY_LEN(talk));
+        }
+    }
+}
+
+TEST(trailers_pass_both_ways)
+{
+    AUTO(message) struct message head = {0};
+    AUTO(message) struct message trailers = {0};
+    struct pair g;
+    struct slice sum;
+
+    pair_start(&g, 4096, -1, false);
+    message_request(&head, "POST", "http", "a", "/echo");
+    struct exchange *x = h1_client_request(g.client, &head, false);
+    CHECK_INT(stream_write(&x->s, "abc", 3), 3);
+    message_puts(&trailers, "x-sum", "294");
+    message_puts(&trailers, "content-length", "9"); /* not sent */
+    CHECK_INT(exchange_finish(x, &trailers), 0);
+    caller_start(&g.call, g.loop, x, NULL, 0);
+    CHECK(settle(g.loop));
+    CHECK_INT(g.call.result, 1);
+    CHECK(caller_got(&g.call, "POST /echo abc sum=294"));
+    caller_stop(&g.call, 0);
+    message_clear(&head);
+    message_request(&head, "GET", "http", "a", "/stream");
+    message_puts(&head, "te", "trailers");
+    caller_start(&g.call, g.loop, h1_client_request(g.client, &head, true), NULL, 0);
+    CHECK(settle(g.loop));
+    CHECK(message_find(&g.call.x->in_trailers, "x-sum", &sum) && slice_is(sum, "11"));
+    CHECK(pair_stop(&g));
+}
+
+TEST(a_fault_at_any_stream_call_of_the_client_fails_its_exchange)
+{
+    struct pair g;
+    unsigned done;
+
+    for (int lending = 0; lending < 2; lending++) {
+        pair_start(&g, 60, -1, lending);
+        CHECK(pair_talk(&g, &done));
+        int calls = g.fault.calls;
+        CHECK(pair_stop(&g));
+        CHECK(calls > 50);
+        for (int at = 0; at < calls; at++) {
+            pair_start(&g, 60, at, lending);
+            bool right = pair_talk(&g, &done);
+            CHECK(pair_stop(&g));
+            if (!right) {
+                printf("# call %d of %d\n", at, calls);
+            }
+            CHECK(right);
+        }
+        printf("# %d fault points\n", calls);
+    }
+}
+
+TEST(short_memory_at_any_point_fails_an_exchange_not_the_process)
+{
+    struct pair g;
+    unsigned done;
+
+    (void)mem_fault_set(-1);
+    pair_start(&g, 60, -1, false);
+    CHECK(pair_talk(&g, &done));
+    unsigned tries = mem_fault_set(-1);
+    CHECK(pair_stop(&g));
+    CHECK(tries > 10);
+    for (unsigned at = 0; at < tries; at++) {
+        (void)mem_fault_set((int)at);
+        pair_start(&g, 60, -1, false);
+        bool right = pair_talk(&g, &done);
+        (void)mem_fault_set(-1);
+        CHECK(pair_stop(&g));
+        if (!right) {
+            printf("# allocation %u of %u\n", at, tries);
+        }
+        CHECK(right);
+    }
+    printf("# %u allocations failed\n", tries);
+}
+
+/* An exchange is a stream like any other: chunked bodies, and an upgraded connection. */
+
+struct pair_kit {
+    bool upgraded;
+    bool lending;
+    struct h1_client *client;
+    struct h1_server *server;
+    struct task task;
+};
+
+static void nothing(struct task *t, unsigned why)
+{
+    (void)t;
+    (void)why;
+}
+
+static int make_pair(void *arg, struct loop *l, struct stream *out[2])
+{
+    AUTO(message) struct message head = {0};
+    struct pair_kit *k = arg;
+    const struct h1_limits limits = {.body_bytes = H1_BODY_UNLIMITED, .websocket = true};
+    struct stream *ends[2];
+    struct exchange *accepted = NULL;
+
+    (k->lending ? mempipe_pair_lending : mempipe_pair)(ends, 40000, NULL);
+    task_init(&k->task, l, "kit", nothing);
+    k->client = h1_client_new(l, ends[0], NULL, NULL);
+    k->server = h1_server_new(l, ends[1], &limits, &k->task);
+    message_request(&head, k->upgraded ? "GET" : "POST", "http", "a", "/");
+    if (k->upgraded) {
+        message_set(&head, MESSAGE_PROTOCOL, slice_of("websocket"));
+    }
+    struct exchange *x = h1_client_request(k->client, &head, k->upgraded);
+    (void)settle(l);
+    if (h1_server_next(k->server, &accepted) != 1) {
+        exchange_close(x, -ERR_CANCELLED);
+        return -EIO;
+    }
+    message_clear(&head);
+    head.status = k->upgraded ? 101 : 200;
+    if (k->upgraded) {
+        message_puts(&head, "sec-websocket-accept", "x");
+    }
+    int r = exchange_send(accepted, &head);
+    out[0] = &x->s;
+    out[1] = &accepted->s;
+    (void)settle(l);
+    return r < 0 ? r : exchange_head(x);
+}
+
+static void drop_pair(void *arg, struct loop *l)
+{
+    struct pair_kit *k = arg;
+
+    h1_client_free(k->client);
+    h1_server_free(k->server);
+    task_fini(&k->task);
+    (void)settle(l);
+    loop_advance(l, 60000);
+    (void)settle(l);
+}
+
+static struct pair_kit chunked_pair = {.upgraded = false};
+static struct pair_kit lent_pair = {.upgraded = false, .lending = true};
+static struct pair_kit upgraded_pair = {.upgraded = true, .lending = true};
+#define KIT(kit_arg)                                                                               \
+    {                                                                                              \
+        .pair = make_pair, .done = drop_pair, .live = mempipe_live, .arg = (kit_arg),              \
+        .has = BATTERY_RESET, .patience_ms = 10, .window_max = 600 << 10                           \
+    }
+static const struct battery_kit chunked = KIT(&chunked_pair);
+static const struct battery_kit lent = KIT(&lent_pair);
+static const struct battery_kit upgraded = KIT(&upgraded_pair);
+STREAM_BATTERY(h1_chunked, &chunked)
+STREAM_BATTERY(h1_lent, &lent)
+STREAM_BATTERY(h1_upgraded, &upgraded)
