@@ -82,13 +82,28 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
     if (!x) {
         return 0;
     }
-    struct message *m = x->recv == H2_RECV_HEAD ? &x->x.in : &x->x.in_trailers;
+    struct message *m = x->recv != H2_RECV_HEAD ? &x->x.in_trailers
+                        : s->role == H2_CLIENT  ? &x->head
+                                                : &x->x.in;
     if (name_len > 0 && name[0] == ':') {
         set_pseudo(m, n, v);
-    } else {
+    } else if (m != &x->x.in_trailers || h2_may_trail(x, n)) {
         message_add(m, n, v);
     }
     return 0;
+}
+
+/* nghttp2 would drop a field with a bad name or value and go on; to us the message is malformed. */
+static int on_invalid_header(nghttp2_session *ng, const nghttp2_frame *frame, nghttp2_rcbuf *name,
+                             nghttp2_rcbuf *value, uint8_t flags, void *user)
+{
+    (void)ng;
+    (void)frame;
+    (void)name;
+    (void)value;
+    (void)flags;
+    (void)user;
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
 /* A request that no handler sees: our answer, and no interest in the rest. */
@@ -107,37 +122,57 @@ static void answer(struct h2_exchange *x, const char *status)
     }
 }
 
-static void adopt_host(struct message *m)
+static void request_complete(struct h2_session *s, struct h2_exchange *x, bool end)
 {
-    struct slice host;
+    unsigned status = h2_request_check(x, end);
+    char text[4] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10),
+                    (char)('0' + status % 10), 0};
 
-    if (message_get(m, MESSAGE_AUTHORITY).len == 0 && message_find(m, "host", &host)) {
-        message_set(m, MESSAGE_AUTHORITY, host);
-    }
-}
-
-static void request_complete(struct h2_session *s, struct h2_exchange *x)
-{
-    if (!message_is_whole(&x->x.in)) {
-        answer(x, "431");
-    } else if (message_is_method(&x->x.in, "CONNECT")) {
-        answer(x, "405");
-    } else {
-        adopt_host(&x->x.in);
-        list_append(&s->ready, &x->in_ready);
-        h2_set_due(s, &s->idle_due, 0);
-        h2_wake_owner(s);
-    }
-}
-
-static void response_head(struct h2_exchange *x)
-{
-    if (x->x.in.status < 200) {
-        message_clear(&x->x.in); /* interim: the response is still to come */
+    if (status > 0) {
+        answer(x, text);
         return;
     }
-    x->recv = H2_RECV_BODY;
+    list_append(&s->ready, &x->in_ready);
+    h2_set_due(s, &s->idle_due, 0);
+    h2_wake_owner(s);
+}
+
+/* An interim response: shown to who wants it, or forgotten. */
+static void interim_head(struct h2_session *s, struct h2_exchange *x)
+{
+    if (++x->interims > EXCHANGE_INTERIM_MAX) {
+        x->failure =
+            FAIL(&x->x.s.diag, -ERR_LIMIT, "more than %d interim responses", EXCHANGE_INTERIM_MAX);
+        refuse_stream(s, x->id, NGHTTP2_ENHANCE_YOUR_CALM);
+    } else if (x->x.wants_interim) {
+        if (!x->interim) {
+            x->interim = mem_array(EXCHANGE_INTERIM_MAX, sizeof(*x->interim));
+        }
+        message_take(&x->interim[x->interim_count++], &x->head);
+    }
+    message_clear(&x->head);
     h2_wake(x);
+}
+
+static void response_head(struct h2_session *s, struct h2_exchange *x)
+{
+    x->x.reach = EXCHANGE_ANSWERING;
+    if (!message_is_whole(&x->head) || x->head.count > s->o.fields) {
+        refuse_stream(s, x->id, NGHTTP2_ENHANCE_YOUR_CALM);
+    } else if (x->head.status < 200) {
+        interim_head(s, x);
+    } else {
+        x->recv = H2_RECV_BODY;
+        x->arrived = true;
+        h2_wake(x);
+    }
+}
+
+static void check_trailers(struct h2_session *s, const struct h2_exchange *x)
+{
+    if (!message_is_whole(&x->x.in_trailers) || x->x.in_trailers.count > H1_TRAILERS_MAX) {
+        refuse_stream(s, x->id, NGHTTP2_ENHANCE_YOUR_CALM);
+    }
 }
 
 static void on_headers(struct h2_session *s, struct h2_exchange *x, bool end)
@@ -145,18 +180,17 @@ static void on_headers(struct h2_session *s, struct h2_exchange *x, bool end)
     bool first = x->recv == H2_RECV_HEAD;
 
     if (first && s->role == H2_CLIENT) {
-        response_head(x);
+        response_head(s, x);
     } else if (first) {
         x->recv = H2_RECV_BODY;
     }
     if (end) {
-        x->recv = H2_RECV_ENDED;
-        h2_wake(x);
+        h2_in_ended(x);
     }
     if (first && s->role == H2_SERVER) {
-        request_complete(s, x);
-    } else if (!message_is_whole(first ? &x->x.in : &x->x.in_trailers)) {
-        refuse_stream(s, x->id, NGHTTP2_ENHANCE_YOUR_CALM);
+        request_complete(s, x, end);
+    } else if (!first) {
+        check_trailers(s, x);
     }
 }
 
@@ -189,8 +223,7 @@ static void on_data(struct h2_session *s, struct h2_exchange *x, const nghttp2_f
 {
     if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
         if (x) {
-            x->recv = H2_RECV_ENDED;
-            h2_wake(x);
+            h2_in_ended(x);
         }
     } else if (frame->hd.length == frame->data.padlen) {
         h2_budget_spend(s, H2_TOKEN_EMPTY);
@@ -315,6 +348,9 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
     if (!x) {
         return 0;
     }
+    if (code == NGHTTP2_REFUSED_STREAM && x->x.reach == EXCHANGE_SENT) {
+        x->x.reach = EXCHANGE_UNSENT; /* RFC 9113 8.7: the server has not acted on it */
+    }
     bool whole = x->recv == H2_RECV_ENDED && x->send == H2_SEND_ENDED;
     int why = x->failure;
     if (why == 0 && (!whole || code != NGHTTP2_NO_ERROR)) {
@@ -366,6 +402,9 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
         goaway_sent(s, frame->goaway.error_code);
     } else if (frame->hd.type == NGHTTP2_DATA) {
         h2_budget_earn(s, frame->hd.length > 0 ? FRAMES_A_DATA : 0);
+    }
+    if (x && frame->hd.type == NGHTTP2_HEADERS && x->x.reach == EXCHANGE_UNSENT) {
+        x->x.reach = EXCHANGE_SENT;
     }
     if (x && frame->hd.flags & NGHTTP2_FLAG_END_STREAM &&
         (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS)) {
@@ -457,6 +496,7 @@ static int set_callbacks(nghttp2_session_callbacks **out)
     if (r == 0) {
         nghttp2_session_callbacks_set_on_begin_headers_callback(*out, on_begin_headers);
         nghttp2_session_callbacks_set_on_header_callback(*out, on_header);
+        nghttp2_session_callbacks_set_on_invalid_header_callback2(*out, on_invalid_header);
         nghttp2_session_callbacks_set_on_frame_recv_callback(*out, on_frame_recv);
         nghttp2_session_callbacks_set_on_begin_frame_callback(*out, on_begin_frame);
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(*out, on_data_chunk);

@@ -26,6 +26,13 @@ void h2_wake(struct h2_exchange *x)
     stream_wake(&x->x.s);
 }
 
+void h2_in_ended(struct h2_exchange *x)
+{
+    x->recv = H2_RECV_ENDED;
+    x->x.in_over = x->in.len == 0;
+    h2_wake(x);
+}
+
 static void kick(struct h2_exchange *x)
 {
     if (list_is_empty(&x->in_kicked)) {
@@ -136,15 +143,23 @@ static bool ends_with_head(const struct h2_exchange *x)
     return x->send == H2_SEND_ENDING && x->out.len == 0 && x->trailers.count == 0;
 }
 
+static nghttp2_nv status_nv(unsigned status, char text[static 4])
+{
+    text[0] = (char)('0' + status / 100 % 10);
+    text[1] = (char)('0' + status / 10 % 10);
+    text[2] = (char)('0' + status % 10);
+    text[3] = '\0';
+    return nv_of(slice_of(":status"), (struct slice){text, 3}, 0);
+}
+
 static int submit_head(struct h2_exchange *x)
 {
     nghttp2_data_provider body = {.read_callback = h2_on_body_wanted};
     nghttp2_nv nv[NV_MAX];
-    char status[4] = {(char)('0' + x->head.status / 100 % 10),
-                      (char)('0' + x->head.status / 10 % 10), (char)('0' + x->head.status % 10), 0};
+    char status[4];
     size_t n = 1;
 
-    nv[0] = nv_of(slice_of(":status"), slice_of(status), 0);
+    nv[0] = status_nv(x->head.status, status);
     int r = put_fields(&x->x.s.diag, &x->head, nv, &n);
     if (r == 0 && nghttp2_submit_response(x->session->ng, x->id, nv, n,
                                           ends_with_head(x) ? NULL : &body) < 0) {
@@ -163,7 +178,7 @@ static void reset(struct h2_exchange *x, uint32_t code)
 
 void h2_exchange_submit(struct h2_exchange *x)
 {
-    bool queued = x->head.status > 0;
+    bool queued = x->session->role == H2_SERVER && x->head.status > 0;
     int r = 0;
 
     if (queued) {
@@ -189,6 +204,9 @@ int h2_exchange_request(struct h2_exchange *x, const struct message *head, bool 
 
     if (r < 0) {
         return r;
+    }
+    if (message_get(head, MESSAGE_PROTOCOL).len > 0) {
+        return FAIL(&x->x.s.diag, -ERR_UNSUPPORTED, "a change of protocol needs HTTP/1.1");
     }
     x->send = end ? H2_SEND_ENDING : H2_SEND_BODY;
     x->id = nghttp2_submit_request(x->session->ng, NULL, nv, n, end ? NULL : &body, x);
@@ -232,8 +250,56 @@ static void x_skip(struct stream *s, size_t n)
     bytes_skip(&x->in, n);
     if (x->in.len == 0) {
         bytes_shrink(&x->in);
+        x->x.in_over = x->recv == H2_RECV_ENDED;
     }
     give_credit(x, n);
+}
+
+static int submit_interim(struct h2_exchange *x, const struct message *m)
+{
+    nghttp2_nv nv[NV_MAX];
+    char status[4];
+    size_t n = 1;
+
+    nv[0] = status_nv(m->status, status);
+    int r = put_fields(&x->x.s.diag, m, nv, &n);
+    if (r == 0 &&
+        nghttp2_submit_headers(x->session->ng, NGHTTP2_FLAG_NONE, x->id, NULL, nv, n, NULL) < 0) {
+        r = FAIL(&x->x.s.diag, -ENOMEM, "no memory for a response");
+    }
+    x->owes_continue &= m->status != 100;
+    x->interims++;
+    h2_kick(x->session);
+    return r;
+}
+
+static int send_interim(struct h2_exchange *x, const struct message *m)
+{
+    if (x->interims == EXCHANGE_INTERIM_MAX) {
+        return FAIL(&x->x.s.diag, -ERR_LIMIT, "too many interim responses");
+    }
+    return m->status == 100 && !x->owes_continue ? 0 : submit_interim(x, m);
+}
+
+/* The client waits for permission to send its body: reading it is the permission. */
+static int give_continue(struct h2_exchange *x)
+{
+    AUTO(message) struct message m = {.status = 100};
+
+    if (!x->owes_continue || !x->session || x->session->o.continue_by_owner ||
+        x->send != H2_SEND_HEAD || x->taken > 0) {
+        return 0;
+    }
+    return submit_interim(x, &m);
+}
+
+/* Nothing is there: what a reader is told. */
+static int wait_for_body(struct h2_exchange *x)
+{
+    int r = nothing_to_read(x);
+    int c = r == -EAGAIN ? give_continue(x) : 0;
+
+    return c < 0 ? c : r;
 }
 
 static ssize_t x_read(struct stream *s, void *into, size_t room)
@@ -242,7 +308,7 @@ static ssize_t x_read(struct stream *s, void *into, size_t room)
     size_t n = MIN_OF(room, x->in.len);
 
     if (n == 0) {
-        return nothing_to_read(x);
+        return wait_for_body(x);
     }
     memcpy(into, bytes_peek(&x->in), n);
     x_skip(s, n);
@@ -255,7 +321,7 @@ static int x_peek(struct stream *s, struct iovec *out, int max)
 
     (void)max; /* one piece is all there ever is */
     if (x->in.len == 0) {
-        return nothing_to_read(x);
+        return wait_for_body(x);
     }
     out[0] = (struct iovec){x->in.p + x->in.head, x->in.len};
     return 1;
@@ -294,6 +360,23 @@ static ssize_t x_write(struct stream *s, const void *from, size_t len)
     x->out_left -= x->counted ? n : 0;
     kick(x);
     return (ssize_t)n;
+}
+
+static ssize_t x_writev(struct stream *s, const struct iovec *from, int count)
+{
+    size_t taken = 0;
+
+    for (int i = 0; i < count; i++) {
+        ssize_t n = from[i].iov_len > 0 ? x_write(s, from[i].iov_base, from[i].iov_len) : 0;
+        if (n < 0) {
+            return taken > 0 && n == -EAGAIN ? (ssize_t)taken : n;
+        }
+        taken += (size_t)n;
+        if ((size_t)n < from[i].iov_len) {
+            break;
+        }
+    }
+    return (ssize_t)taken;
 }
 
 static int x_flush(struct stream *s)
@@ -338,13 +421,22 @@ static int x_shut(struct stream *s)
     return x_finish(&of(s)->x, NULL);
 }
 
+/* What was agreed to over extended CONNECT needs no proof of having been read (RFC 8441 5). */
+static bool is_left_out(const struct message *m, struct slice name)
+{
+    return (m->status == 101 && slice_is(name, "sec-websocket-accept")) ||
+           (m->status == 204 && slice_is(name, "content-length"));
+}
+
 static int copy_head(struct message *to, const struct message *from)
 {
     message_clear(to);
-    to->status = from->status;
+    to->status = from->status == 101 ? 200 : from->status;
     for (unsigned i = 0; i < from->count; i++) {
         struct message_field f = message_field(from, i);
-        message_add(to, f.name, f.value);
+        if (!is_left_out(from, f.name)) {
+            message_add(to, f.name, f.value);
+        }
     }
     return message_is_whole(from) && message_is_whole(to) ? 0 : -ERR_TOO_LARGE;
 }
@@ -373,9 +465,16 @@ static int x_send(struct exchange *e, const struct message *m)
     if (!x->session || x->failure < 0) {
         return cannot_send(x);
     }
-    if (x->session->role != H2_SERVER || x->send != H2_SEND_HEAD || m->status < 200 ||
-        m->status > 599) {
+    if (x->session->role != H2_SERVER || x->send != H2_SEND_HEAD || m->status < 100 ||
+        m->status > 599 || (m->status == 101 && !x->upgrade)) {
         return FAIL(&e->s.diag, -EINVAL, "not the time for a head with status %u", m->status);
+    }
+    if (m->status < 200 && m->status != 101) {
+        return send_interim(x, m);
+    }
+    if (x->upgrade && m->status >= 200 && m->status <= 299) {
+        return FAIL(&e->s.diag, -ERR_HTTP_STATUS,
+                    "status %u without a change of protocol would read as one", m->status);
     }
     int r = put_fields(&e->s.diag, m, nv, &n);
     r = r < 0 ? r : promise_length(x, m);
@@ -391,10 +490,27 @@ static int x_send(struct exchange *e, const struct message *m)
     return 0;
 }
 
+/* 1: `in` is the next interim response. */
+static int show_interim(struct h2_exchange *x)
+{
+    message_take(&x->x.in, &x->interim[0]);
+    x->interim_count--;
+    memmove(x->interim, x->interim + 1, x->interim_count * sizeof(*x->interim));
+    x->interim[x->interim_count] = (struct message){.limit = x->x.in.limit};
+    return 1;
+}
+
 static int x_head(struct exchange *e)
 {
     struct h2_exchange *x = of_x(e);
 
+    if (x->interim_count > 0) {
+        return show_interim(x);
+    }
+    if (x->arrived) {
+        message_take(&x->x.in, &x->head);
+        x->arrived = false;
+    }
     if (x->recv != H2_RECV_HEAD) {
         return 0;
     }
@@ -482,6 +598,7 @@ static const struct stream_ops stream_ops = {
     .flush = x_flush,
     .shut = x_shut,
     .close = x_close,
+    .writev = x_writev,
     .peek = x_peek,
     .skip = x_skip,
 };
@@ -500,6 +617,7 @@ struct h2_exchange *h2_exchange_new(struct h2_session *s, enum h2_holder holder)
 
     x->x.s.ops = &stream_ops;
     x->x.ops = &exchange_ops;
+    x->x.version = EXCHANGE_HTTP2;
     x->session = s;
     x->holder = holder;
     list_init(&x->in_ready);
@@ -511,7 +629,9 @@ struct h2_exchange *h2_exchange_new(struct h2_session *s, enum h2_holder holder)
     bytes_init(&x->in, MAX_OF(s->o.stream_window, (uint32_t)NGHTTP2_INITIAL_WINDOW_SIZE));
     bytes_init(&x->out, s->o.send_buffer_bytes);
     message_init(&x->x.in, s->o.header_list_bytes);
-    message_init(&x->x.in_trailers, s->o.header_list_bytes);
+    message_init(&x->x.in_trailers,
+                 MIN_OF(s->o.header_list_bytes, (uint32_t)H1_TRAILERS_BYTES_MAX));
+    message_init(&x->head, s->o.header_list_bytes);
     message_init(&x->trailers, TRAILERS_BYTES_MAX);
     return x;
 }
@@ -537,6 +657,10 @@ void h2_exchange_free(struct h2_exchange *x)
     message_fini(&x->x.in_trailers);
     message_fini(&x->head);
     message_fini(&x->trailers);
+    for (unsigned i = 0; i < x->interim_count; i++) {
+        message_fini(&x->interim[i]);
+    }
+    mem_free(x->interim);
     mem_free(x);
 }
 

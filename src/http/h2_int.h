@@ -89,7 +89,10 @@ struct h2_exchange {
     struct list in_given;
     struct bytes in;
     struct bytes out;
-    struct message head;     /* to be sent, while H2_SEND_QUEUED */
+    struct message head;     /* server: to be sent, while H2_SEND_QUEUED; client: arriving */
+    struct message *interim; /* client: those that wait to be seen, oldest first */
+    unsigned interim_count;
+    unsigned interims;       /* all there were, of either direction */
     struct message trailers; /* to be sent at the end */
     uint64_t taken;          /* body octets received */
     uint32_t skipped;        /* of them: after the answer, when nobody wanted them any more */
@@ -100,6 +103,9 @@ struct h2_exchange {
     bool deferred; /* nghttp2 waits until there is something to send */
     bool refused;  /* answered by us: what still comes is of no interest */
     bool counted;  /* out_left means something */
+    bool arrived;  /* client: head is the final one and waits to be seen */
+    bool upgrade;  /* server: extended CONNECT for WebSocket */
+    bool owes_continue;
 };
 
 /* h2_session.c */
@@ -119,8 +125,15 @@ void h2_exchange_submit(struct h2_exchange *x);
 /* Client: makes the stream. */
 int h2_exchange_request(struct h2_exchange *x, const struct message *head, bool end);
 void h2_wake(struct h2_exchange *x);
+void h2_in_ended(struct h2_exchange *x);
 ssize_t h2_on_body_wanted(nghttp2_session *ng, int32_t id, uint8_t *into, size_t room,
                           uint32_t *flags, nghttp2_data_source *source, void *user);
+
+/* h2_request.c: what HTTP/2 itself lets pass is looked at again, as HTTP/1.1 would. 0: it may be
+ * handed out; else the status of its refusal. */
+unsigned h2_request_check(struct h2_exchange *x, bool end);
+/* The field may be taken into the trailers that arrive. */
+bool h2_may_trail(const struct h2_exchange *x, struct slice name);
 
 /* h2_events.c */
 int h2_events_new(struct h2_session *s); /* makes s->ng: 0 or -ENOMEM */

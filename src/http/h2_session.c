@@ -28,6 +28,8 @@ static const struct h2_options defaults = {
     .write_stall_ms = 30000,
     .tokens = 200,
     .tokens_per_s = 20,
+    .fields = 100,
+    .value_bytes = 32 << 10,
 };
 
 static void pick(uint32_t *value, uint32_t fallback)
@@ -50,6 +52,8 @@ static struct h2_options options_of(const struct h2_options *given)
     pick(&o.write_stall_ms, defaults.write_stall_ms);
     pick(&o.tokens, defaults.tokens);
     pick(&o.tokens_per_s, defaults.tokens_per_s);
+    pick(&o.fields, defaults.fields);
+    pick(&o.value_bytes, defaults.value_bytes);
     o.header_list_bytes = MIN_OF(o.header_list_bytes, (uint32_t)MESSAGE_BYTES_MAX);
     return o;
 }
@@ -454,6 +458,7 @@ static int say_hello(struct h2_session *s)
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, o->stream_window},
         {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, o->frame_bytes},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, o->header_list_bytes},
+        {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1}, /* the last: left away if it is not wanted */
     };
     nghttp2_settings_entry client[] = {
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
@@ -461,8 +466,9 @@ static int say_hello(struct h2_session *s)
         {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, o->frame_bytes},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, o->header_list_bytes},
     };
-    int r = nghttp2_submit_settings(s->ng, NGHTTP2_FLAG_NONE,
-                                    s->role == H2_SERVER ? server : client, ARRAY_LEN(server));
+    bool serves = s->role == H2_SERVER;
+    int r = nghttp2_submit_settings(s->ng, NGHTTP2_FLAG_NONE, serves ? server : client,
+                                    serves && o->websocket ? ARRAY_LEN(server) : ARRAY_LEN(client));
 
     return r < 0 ? r
                  : nghttp2_session_set_local_window_size(s->ng, NGHTTP2_FLAG_NONE, 0,

@@ -146,6 +146,15 @@ void message_request(struct message *m, const char *method, const char *scheme,
     message_set(m, MESSAGE_PATH, slice_of(path));
 }
 
+void message_take(struct message *to, struct message *from)
+{
+    uint32_t limit = from->limit;
+
+    message_fini(to);
+    *to = *from;
+    message_init(from, limit);
+}
+
 static struct slice text_of(const struct message *m, struct message_span span)
 {
     return (struct slice){m->text ? m->text + span.at : "", span.len};
@@ -161,6 +170,24 @@ struct message_field message_field(const struct message *m, unsigned i)
     const struct message_span *f = &m->fields[2 * (size_t)i];
 
     return (struct message_field){.name = text_of(m, f[0]), .value = text_of(m, f[1])};
+}
+
+unsigned message_remove(struct message *m, const char *name)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < m->count; i++) {
+        struct message_field f = message_field(m, i);
+        if (slice_is(f.name, name)) {
+            m->cost -= (uint32_t)(f.name.len + f.value.len) + MESSAGE_FIELD_COST;
+            continue;
+        }
+        memmove(&m->fields[2 * kept], &m->fields[2 * i], 2 * sizeof(*m->fields));
+        kept++;
+    }
+    unsigned removed = m->count - kept;
+    m->count = kept;
+    return removed;
 }
 
 int message_find_next(const struct message *m, const char *name, unsigned from)

@@ -73,6 +73,11 @@ void message_put_u64(struct message *m, const char *name, uint64_t value);
 void message_request(struct message *m, const char *method, const char *scheme,
                      const char *authority, const char *path);
 
+/* Removes the fields of that (lower-case) name: how many there were. */
+unsigned message_remove(struct message *m, const char *name);
+/* What is in from moves to *to, whose contents go; from is empty afterwards and keeps its limit. */
+void message_take(struct message *to, struct message *from);
+
 /* Nothing was dropped. */
 static inline bool message_is_whole(const struct message *m)
 {
