@@ -32,15 +32,15 @@ enum {
     /* Queued beyond this: channels wait; answers beyond it: we read no more. */
     TUNNEL_OUT_SOFT = 64 << 10,
     TUNNEL_OUT_HARD = 1 << 20,      /* what one read and one batch can add is far less */
-    TUNNEL_READ_BUDGET = 256 << 10, /* bytes read in one run */
+    TUNNEL_READ_BUDGET = 512 << 10, /* bytes read in one run */
     TUNNEL_OPENING_MS = 30000,      /* backstop: the secure stream has deadlines of its own */
     TUNNEL_HEAD_MAX = 15 << 10,     /* a CONNECT that we send fits one frame of any peer */
     TUNNEL_SERVER_LIST = 65536,     /* header lists we take (contract 2.3) */
     TUNNEL_CLIENT_LIST = 16384,
     TUNNEL_RECENT = 64,      /* streams we reset, whose late frames are no offence */
     TUNNEL_HOARD = 64 << 10, /* a stream that keeps less is never reset for want of memory */
-    TUNNEL_PIECES = 32,
-    TUNNEL_BATCH = 256 << 10,
+    TUNNEL_PIECES = 64,
+    TUNNEL_BATCH = 512 << 10,
     TUNNEL_SMALL = 2 << 10,       /* frames up to this wait for the end of the turn */
     TUNNEL_DIRECT_MIN = 16 << 10, /* more than this is lent out of the secure stream's memory */
 };

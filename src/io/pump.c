@@ -7,7 +7,7 @@
 #include "io/splice_int.h"
 #include "io/tcp_stream.h"
 
-enum { PIECES = 32 };
+enum { PIECES = 64 };
 enum {
     COPY_BATCH_MAX = 128 << 10
 }; /* read once, written once: larger ones leave the cache between */

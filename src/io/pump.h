@@ -13,7 +13,7 @@
 enum pump_step { PUMP_COPY, PUMP_FLUSH, PUMP_SHUT, PUMP_DONE };
 enum pump_result { PUMP_BLOCKED, PUMP_AGAIN, PUMP_FINISHED }; /* or a negative error */
 
-enum { PUMP_BATCH_MIN = 16 << 10, PUMP_BATCH_MAX = 256 << 10 };
+enum { PUMP_BATCH_MIN = 16 << 10, PUMP_BATCH_MAX = 512 << 10 };
 
 struct splice_pipe;
 

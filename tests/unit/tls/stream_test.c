@@ -347,7 +347,7 @@ TEST(keys_are_updated_every_few_records_in_both_directions)
     struct rig g;
 
     rig_start(&g, 30000, &options, NULL);
-    g.e[0].to_send = g.e[1].to_send = 2000000;
+    g.e[0].to_send = g.e[1].to_send = 9 * TLS_BATCH_RECORDS * RECORD_PLAIN_MAX;
     CHECK(rig_settle(&g));
     CHECK(all_arrived(&g));
     for (int i = 0; i < 2; i++) {
