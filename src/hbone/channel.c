@@ -36,6 +36,7 @@ void channel_free(struct channel *ch)
     rx_queue_clear(&ch->rx);
     dial_free(ch->dial);
     mem_free(ch->baggage);
+    stream_fini(&ch->s);
     mem_free(ch);
 }
 
@@ -85,8 +86,8 @@ void channel_over(struct channel *ch, int r)
 {
     struct hbone_request *request = ch->request;
 
-    if (r < 0 && ch->s.diag.code != r) {
-        (void)diag_note(&ch->s.diag, r, "%s", err_text(r)); /* the code is known */
+    if (r < 0 && stream_diag(&ch->s)->code != r) {
+        (void)diag_note(stream_why(&ch->s), r, "%s", err_text(r)); /* the code is known */
     }
     ch->failure = r;
     ch->step = CHANNEL_OVER;
@@ -110,7 +111,7 @@ void channel_reset(struct channel *ch, enum reset_code code, int r, const char *
     struct tunnel *t = ch->tunnel;
     uint32_t id = ch->id;
 
-    (void)diag_note(&ch->s.diag, r, "%s", what); /* the code is known */
+    (void)diag_note(stream_why(&ch->s), r, "%s", what); /* the code is known */
     channel_over(ch, r);
     if (tunnel_is_alive(t)) {
         tunnel_refuse(t, id, code);
@@ -204,7 +205,7 @@ static void channel_skip(struct stream *s, size_t len)
 static int may_write(struct channel *ch)
 {
     if (ch->local_ended) {
-        return FAIL(&ch->s.diag, -EPIPE, "write after the end");
+        return FAIL(stream_why(&ch->s), -EPIPE, "write after the end");
     }
     if (ch->step == CHANNEL_OVER) {
         return ch->failure;

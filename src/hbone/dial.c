@@ -53,7 +53,7 @@ void dial_free(struct hbone_dial *d)
 void dial_fail(struct channel *ch, int r, const char *what)
 {
     ch->step = CHANNEL_OVER;
-    ch->failure = FAIL(&ch->s.diag, r, "%s", what);
+    ch->failure = FAIL(stream_why(&ch->s), r, "%s", what);
     channel_wake_reader(ch);
     channel_wake_writer(ch);
 }
@@ -112,7 +112,7 @@ static void status_refused(struct channel *ch, unsigned status)
     struct tunnel *t = ch->tunnel;
 
     ch->remote_ended = false; /* a refusal is no end of data */
-    (void)diag_note(&ch->s.diag, -ERR_HTTP_STATUS, "http status: %u %s", status,
+    (void)diag_note(stream_why(&ch->s), -ERR_HTTP_STATUS, "http status: %u %s", status,
                     http_reason(status)); /* the code is known */
     tunnel_put(t, frame_put_reset(&t->out, ch->id, RESET_CANCEL));
     tunnel_remember(t, ch->id);
@@ -149,7 +149,7 @@ void dial_refused(struct channel *ch, int r, const char *what)
 
     if (ch->step != CHANNEL_ASKED || !d->pool || d->pool->draining ||
         ++d->attempts >= DIAL_ATTEMPTS_MAX) {
-        (void)diag_note(&ch->s.diag, r, "%s", what); /* the code is known */
+        (void)diag_note(stream_why(&ch->s), r, "%s", what); /* the code is known */
         channel_over(ch, r);
         return;
     }

@@ -30,7 +30,7 @@ static void put_channel(struct bytes *out, int *r, const struct channel *ch)
     blob_put_u32(out, r, ch->owed);
     blob_put_u64(out, r, (uint64_t)ch->body_left);
     blob_put_u32(out, r, (uint32_t)ch->failure);
-    blob_put_text(out, r, ch->s.diag.text);
+    blob_put_text(out, r, stream_diag(&ch->s)->text);
     blob_put_u32(out, r, ch->remote_ended);
     blob_put_u32(out, r, ch->local_ended);
     blob_put_u32(out, r, ch->released);
@@ -102,7 +102,8 @@ static int get_channel(struct blob *b, struct channel *ch)
     ch->failure = (int)blob_get_u32(b);
     AUTO(text) char *why = blob_get_text(b);
     if (ch->failure < 0) {
-        (void)diag_note(&ch->s.diag, ch->failure, "%s", why ? why : ""); /* the code is known */
+        (void)diag_note(stream_why(&ch->s), ch->failure, "%s",
+                        why ? why : ""); /* the code is known */
     }
     ch->remote_ended = blob_get_bool(b);
     ch->local_ended = blob_get_bool(b);

@@ -84,7 +84,7 @@ static void drop_channels(struct tunnel *t)
     map_for_each (node, &t->streams) {
         struct channel *ch = container_of(node, struct channel, in_tunnel);
 
-        ch->s.diag = t->diag;
+        stream_note(&ch->s, &t->diag);
         channel_over(ch, t->failure < 0 ? t->failure : -ERR_TRUNCATED);
     }
 }
@@ -108,8 +108,8 @@ void tunnel_lost(struct tunnel *t, int r)
     if (r == -ERR_TRUNCATED && t->streams.count == 0) {
         r = 0; /* nothing was cut off: many peers end an idle tunnel without ceremony */
     }
-    if (r < 0 && t->diag.code != r && t->below->diag.code == r) {
-        t->diag = t->below->diag;
+    if (r < 0 && t->diag.code != r && stream_diag(t->below)->code == r) {
+        t->diag = *stream_diag(t->below);
     }
     note_failure(t, r, err_text(r));
     stream_close(t->below, r);

@@ -362,7 +362,7 @@ static void on_stream_reset(struct tunnel *t, const struct frame *f)
         dial_refused(ch, -ERR_H2_RESET, "the peer has no room for more streams");
         return;
     }
-    (void)diag_note(&ch->s.diag, -ERR_H2_RESET, "the peer reset the stream: %s",
+    (void)diag_note(stream_why(&ch->s), -ERR_H2_RESET, "the peer reset the stream: %s",
                     reset_code_name(f->value)); /* the code is known */
     ch->released = ch->remote_ended;
     channel_over(ch, -ERR_H2_RESET);

@@ -15,14 +15,15 @@ int exchange_read_whole(struct exchange *x, struct bytes *into)
         size_t room = MIN_OF(bytes_room(into), (size_t)READ_STEP);
         uint8_t *to = room > 0 ? bytes_reserve(into, room) : (uint8_t *)&spare;
         if (!to) {
-            return FAIL(&x->s.diag, -ERR_LIMIT, "no memory for a body");
+            return FAIL(stream_why(&x->s), -ERR_LIMIT, "no memory for a body");
         }
         ssize_t n = stream_read(&x->s, to, room > 0 ? room : 1);
         if (n <= 0) {
             return (int)n;
         }
         if (room == 0) {
-            return FAIL(&x->s.diag, -ERR_TOO_LARGE, "body is larger than %zu bytes", into->limit);
+            return FAIL(stream_why(&x->s), -ERR_TOO_LARGE, "body is larger than %zu bytes",
+                        into->limit);
         }
         bytes_commit(into, (size_t)n);
     }

@@ -12,7 +12,7 @@ void h1_in_ended(struct h1_exchange *x)
 
 static int truncated(struct h1_exchange *x)
 {
-    return FAIL(&x->x.s.diag, -ERR_TRUNCATED, "the connection ended inside the body");
+    return FAIL(stream_why(&x->x.s), -ERR_TRUNCATED, "the connection ended inside the body");
 }
 
 /* The peer has ended its half: 0 where that is how a body ends. */
@@ -33,7 +33,7 @@ static int add_trailers(struct h1_exchange *x, const struct h1_head *h)
     enum h1_underscore names = x->conn->limits.names;
 
     if (h->count > H1_TRAILERS_MAX) {
-        return FAIL(&x->x.s.diag, -ERR_TOO_LARGE, "more than %d trailers", H1_TRAILERS_MAX);
+        return FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "more than %d trailers", H1_TRAILERS_MAX);
     }
     for (unsigned i = 0; i < h->count; i++) {
         const struct h1_field *f = &h->fields[i];
@@ -44,7 +44,7 @@ static int add_trailers(struct h1_exchange *x, const struct h1_head *h)
     }
     return message_is_whole(&x->x.in_trailers)
                ? 0
-               : FAIL(&x->x.s.diag, -ERR_TOO_LARGE, "trailers are too large");
+               : FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "trailers are too large");
 }
 
 /* 0: they are there; 1: look again; -EAGAIN. */
@@ -56,15 +56,15 @@ static int take_trailers(struct h1_exchange *x)
     struct h1_head head;
 
     if (len == 0 && in->len > H1_TRAILERS_BYTES_MAX) {
-        return FAIL(&x->x.s.diag, -ERR_TOO_LARGE, "trailers are too large");
+        return FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "trailers are too large");
     }
     if (len == 0) {
         int r = h1_fill(x->conn);
         return r == 0 ? ended_below(x) : r;
     }
     int r = len > H1_TRAILERS_BYTES_MAX
-                ? FAIL(&x->x.s.diag, -ERR_TOO_LARGE, "trailers are too large")
-                : h1_fields_parse(p, len, &head, &x->x.s.diag);
+                ? FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "trailers are too large")
+                : h1_fields_parse(p, len, &head, stream_why(&x->x.s));
     r = r < 0 ? r : add_trailers(x, &head);
     if (r == 0) {
         bytes_skip(in, len);
@@ -105,7 +105,7 @@ static int window(struct h1_exchange *x, struct iovec *out, int max)
 /* Framing octets up to data. 1: look again (or data follows), or an error. */
 static int pass_framing(struct h1_exchange *x, const struct iovec *v)
 {
-    ssize_t n = h1_chunk_frame(&x->chunk, v->iov_base, v->iov_len, &x->x.s.diag);
+    ssize_t n = h1_chunk_frame(&x->chunk, v->iov_base, v->iov_len, stream_why(&x->x.s));
 
     if (n < 0) {
         return (int)n;
@@ -171,15 +171,15 @@ static int peek_some(struct h1_exchange *x, struct iovec *out, int max)
 /* Whether a call has got somewhere; a failure stays, and says what it was. */
 static ssize_t judged(struct h1_exchange *x, ssize_t n)
 {
-    const struct diag *below = &x->conn->below->diag;
+    const struct diag *below = stream_diag(x->conn->below);
 
     if (n < 0 && n != -EAGAIN) {
         x->in_failure = (int)n;
         x->conn->last = true;
-        if (x->x.s.diag.code != n && below->code == n) {
-            x->x.s.diag = *below;
-        } else if (x->x.s.diag.code != n) {
-            (void)diag_note(&x->x.s.diag, (int)n, "body: %s", err_text((int)n));
+        if (stream_diag(&x->x.s)->code != n && below->code == n) {
+            stream_note(&x->x.s, below);
+        } else if (stream_diag(&x->x.s)->code != n) {
+            (void)diag_note(stream_why(&x->x.s), (int)n, "body: %s", err_text((int)n));
         }
     }
     h1_await_body(x->conn, n == -EAGAIN);
@@ -188,7 +188,7 @@ static ssize_t judged(struct h1_exchange *x, ssize_t n)
 
 static int too_large(struct h1_exchange *x)
 {
-    return FAIL(&x->x.s.diag, -ERR_TOO_LARGE, "request body is too large");
+    return FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "request body is too large");
 }
 
 int h1_body_peek(struct h1_exchange *x, struct iovec *out, int max)

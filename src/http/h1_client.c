@@ -51,9 +51,10 @@ static int broken(struct h1_exchange *x, int r)
     x->in_failure = r;
     x->conn->last = true;
     h1_set_due(x->conn, &x->conn->head_due, 0);
-    if (x->x.s.diag.code != r) {
-        x->x.s.diag = x->conn->diag.code == r ? x->conn->diag : x->conn->below->diag;
-        x->x.s.diag.code = r;
+    if (stream_diag(&x->x.s)->code != r) {
+        stream_note(&x->x.s,
+                    x->conn->diag.code == r ? &x->conn->diag : stream_diag(x->conn->below));
+        stream_why(&x->x.s)->code = r;
     }
     return r;
 }
@@ -232,7 +233,7 @@ static void check_deadlines(struct h1_conn *c)
     } else if (h1_is_past(c, c->head_due)) {
         h1_cut(c, FAIL(&c->diag, r, "the response's head took too long"));
     } else if (h1_is_past(c, c->read_due)) {
-        c->x->in_failure = FAIL(&c->x->x.s.diag, r, "the response's body stalled");
+        c->x->in_failure = FAIL(stream_why(&c->x->x.s), r, "the response's body stalled");
         c->last = true;
         c->read_due = 0;
         h1_wake_exchange(c);
@@ -328,8 +329,9 @@ static int begin(struct h1_client *s, struct h1_exchange *x, const struct messag
     int r = h1_client_state(s);
 
     if (r < 0) {
-        x->x.s.diag = s->c.diag;
-        return r == -EAGAIN ? FAIL(&x->x.s.diag, -ERR_LIMIT, "another request is under way") : r;
+        stream_note(&x->x.s, &s->c.diag);
+        return r == -EAGAIN ? FAIL(stream_why(&x->x.s), -ERR_LIMIT, "another request is under way")
+                            : r;
     }
     return h1_send_request(x, head, end);
 }

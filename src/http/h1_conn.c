@@ -93,7 +93,7 @@ static void orphan(struct h1_conn *c, int why)
     x->conn = NULL;
     x->failure = why < 0 ? why : -ECONNRESET;
     if (c->step == H1_BUSY) {
-        x->x.s.diag = c->diag;
+        stream_note(&x->x.s, &c->diag);
         stream_wake(&x->x.s);
     } else {
         h1_exchange_free(x);
@@ -201,8 +201,8 @@ int h1_send_out(struct h1_conn *c)
 /* The transport's failure, or ours: the connection ends with it. */
 static void fail(struct h1_conn *c, int r)
 {
-    if (c->below->diag.code == r) {
-        c->diag = c->below->diag;
+    if (stream_diag(c->below)->code == r) {
+        c->diag = *stream_diag(c->below);
     } else if (c->diag.code != r) {
         (void)diag_note(&c->diag, r, "%s", err_text(r));
     }

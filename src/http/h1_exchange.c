@@ -43,7 +43,7 @@ static int before_reading(struct h1_exchange *x)
     }
     if (x->in == H1_IN_HEAD) {
         int r = h1_client_head(x);
-        return r < 0 ? r : r == 0 ? 1 : FAIL(&x->x.s.diag, -EINVAL, "not the time to read");
+        return r < 0 ? r : r == 0 ? 1 : FAIL(stream_why(&x->x.s), -EINVAL, "not the time to read");
     }
     int r = give_continue(x);
     return r < 0 ? r : 1;
@@ -208,6 +208,7 @@ struct h1_exchange *h1_exchange_new(struct h1_conn *c)
 
 void h1_exchange_free(struct h1_exchange *x)
 {
+    stream_fini(&x->x.s);
     message_fini(&x->x.in);
     message_fini(&x->x.in_trailers);
     mem_free(x);

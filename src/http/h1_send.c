@@ -36,12 +36,12 @@ static int put_field(struct h1_exchange *x, struct message_field f, struct bytes
     uint8_t *p;
 
     if (h1_is_hop_field(f.name) || !is_clean(f)) {
-        return FAIL(&x->x.s.diag, -ERR_SYNTAX, "field that cannot be sent: %.*s",
+        return FAIL(stream_why(&x->x.s), -ERR_SYNTAX, "field that cannot be sent: %.*s",
                     (int)MIN_OF(f.name.len, (size_t)40), f.name.p);
     }
     p = bytes_reserve(out, len);
     if (!p) {
-        return FAIL(&x->x.s.diag, -ERR_TOO_LARGE, "head is too large");
+        return FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "head is too large");
     }
     memcpy(p, f.name.p, f.name.len);
     memcpy(p + f.name.len, ": ", 2);
@@ -73,7 +73,7 @@ static int put_text(struct h1_exchange *x, struct bytes *out, struct slice text)
 {
     return bytes_add(out, text.p, text.len) == 0
                ? 0
-               : FAIL(&x->x.s.diag, -ERR_TOO_LARGE, "head is too large");
+               : FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "head is too large");
 }
 
 /* A head that could not be written in full leaves no trace. */
@@ -98,7 +98,7 @@ static int given_length(struct h1_exchange *x, const struct message *m, bool *ha
     text = message_field(m, (unsigned)at).value;
     if (num_parse_u64(text.p, text.len, INT64_MAX, &x->out_left) < 0 ||
         message_find_next(m, "content-length", (unsigned)at + 1) >= 0) {
-        return FAIL(&x->x.s.diag, -ERR_SYNTAX, "content-length is not one number");
+        return FAIL(stream_why(&x->x.s), -ERR_SYNTAX, "content-length is not one number");
     }
     return 0;
 }
@@ -185,7 +185,7 @@ static int send_interim(struct h1_exchange *x, const struct message *m)
     size_t before = out->len;
 
     if (x->interims == EXCHANGE_INTERIM_MAX) {
-        return FAIL(&x->x.s.diag, -ERR_LIMIT, "too many interim responses");
+        return FAIL(stream_why(&x->x.s), -ERR_LIMIT, "too many interim responses");
     }
     if (x->x.version == EXCHANGE_HTTP10 || (m->status == 100 && !x->owes_continue)) {
         return 0;
@@ -208,7 +208,8 @@ static int send_switch(struct h1_exchange *x, const struct message *m)
     size_t before = out->len;
 
     if (x->upgrade.len == 0) {
-        return FAIL(&x->x.s.diag, -EINVAL, "status 101 for a request that asks for no protocol");
+        return FAIL(stream_why(&x->x.s), -EINVAL,
+                    "status 101 for a request that asks for no protocol");
     }
     int r = put_status_line(x, m->status, out);
     r = r < 0 ? r : put_fields(x, m, out);
@@ -228,10 +229,11 @@ static int send_switch(struct h1_exchange *x, const struct message *m)
 int h1_send_head(struct h1_exchange *x, const struct message *m)
 {
     if (x->conn->client || x->out != H1_OUT_HEAD || m->status < 100 || m->status > 599) {
-        return FAIL(&x->x.s.diag, -EINVAL, "not the time for a head with status %u", m->status);
+        return FAIL(stream_why(&x->x.s), -EINVAL, "not the time for a head with status %u",
+                    m->status);
     }
     if (!message_is_whole(m)) {
-        return FAIL(&x->x.s.diag, -ERR_TOO_LARGE, "response head is too large");
+        return FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "response head is too large");
     }
     return m->status >= 200   ? send_final(x, m)
            : m->status == 101 ? send_switch(x, m)
@@ -247,20 +249,21 @@ static int check_request(struct h1_exchange *x, const struct message *m)
     bool rooted = path.len > 0 && path.p[0] == '/';
 
     if (!message_is_whole(m)) {
-        return FAIL(&x->x.s.diag, -ERR_TOO_LARGE, "request head is too large");
+        return FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "request head is too large");
     }
     if (!h1_is_token(method) || method.len > H1_METHOD_MAX || slice_is(method, "CONNECT")) {
-        return FAIL(&x->x.s.diag, -ERR_SYNTAX, "method that cannot be sent");
+        return FAIL(stream_why(&x->x.s), -ERR_SYNTAX, "method that cannot be sent");
     }
     if (!h1_is_target(path) || !(rooted || (slice_is(path, "*") && slice_is(method, "OPTIONS")))) {
-        return FAIL(&x->x.s.diag, -ERR_SYNTAX, "path that cannot be sent");
+        return FAIL(stream_why(&x->x.s), -ERR_SYNTAX, "path that cannot be sent");
     }
     if (!h1_is_host(message_get(m, MESSAGE_AUTHORITY)) || message_find_next(m, "host", 0) >= 0) {
-        return FAIL(&x->x.s.diag, -ERR_SYNTAX, "authority that cannot be sent");
+        return FAIL(stream_why(&x->x.s), -ERR_SYNTAX, "authority that cannot be sent");
     }
     struct slice protocol = message_get(m, MESSAGE_PROTOCOL);
     if (protocol.len > 0 && !slice_is(protocol, "websocket")) {
-        return FAIL(&x->x.s.diag, -ERR_UNSUPPORTED, "upgrade to another protocol than websocket");
+        return FAIL(stream_why(&x->x.s), -ERR_UNSUPPORTED,
+                    "upgrade to another protocol than websocket");
     }
     return 0;
 }
@@ -293,10 +296,10 @@ static int request_framing(struct h1_exchange *x, const struct message *m, bool 
         return r;
     }
     if (end && counted && x->out_left > 0) {
-        return FAIL(&x->x.s.diag, -ERR_SYNTAX, "a content-length and no body");
+        return FAIL(stream_why(&x->x.s), -ERR_SYNTAX, "a content-length and no body");
     }
     if (x->upgrade.len > 0 && (counted || !end)) {
-        return FAIL(&x->x.s.diag, -ERR_SYNTAX, "a body before the change of protocol");
+        return FAIL(stream_why(&x->x.s), -ERR_SYNTAX, "a body before the change of protocol");
     }
     *field = end && !counted && wants_length(m) ? "content-length: 0\r\n"
              : !end && !counted                 ? "transfer-encoding: chunked\r\n"
@@ -493,7 +496,7 @@ static ssize_t put_body(struct h1_exchange *x, const struct iovec *from, int cou
         r = buffer_all(x, v, pieces, n);
     }
     if (r < 0) {
-        return FAIL(&x->x.s.diag, (int)r, "cannot send a body: %s", err_text((int)r));
+        return FAIL(stream_why(&x->x.s), (int)r, "cannot send a body: %s", err_text((int)r));
     }
     x->out_left -= x->out == H1_OUT_COUNTED ? n : 0;
     h1_kick(c);
@@ -509,7 +512,7 @@ ssize_t h1_send_body(struct h1_exchange *x, const struct iovec *from, int count)
         return (ssize_t)len;
     case H1_OUT_COUNTED:
         if (len > x->out_left) {
-            return FAIL(&x->x.s.diag, -ERR_TOO_LARGE, "more body than content-length said");
+            return FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "more body than content-length said");
         }
         return put_body(x, from, count);
     case H1_OUT_CHUNKED:
@@ -519,7 +522,7 @@ ssize_t h1_send_body(struct h1_exchange *x, const struct iovec *from, int count)
     case H1_OUT_ENDED:
         break;
     }
-    return FAIL(&x->x.s.diag, -EINVAL, "not the time for a body");
+    return FAIL(stream_why(&x->x.s), -EINVAL, "not the time for a body");
 }
 
 static int end_chunks(struct h1_exchange *x, const struct message *trailers)
@@ -534,7 +537,7 @@ static int end_chunks(struct h1_exchange *x, const struct message *trailers)
         }
     }
     if (r == 0 && out->len - before > H1_TRAILERS_BYTES_MAX) {
-        r = FAIL(&x->x.s.diag, -ERR_TOO_LARGE, "trailers are too large");
+        r = FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "trailers are too large");
     }
     r = r < 0 ? r : put_text(x, out, slice_of("\r\n"));
     return undo(out, before, r);
@@ -545,7 +548,7 @@ int h1_send_end(struct h1_exchange *x, const struct message *trailers)
     int r = 0;
 
     if (x->out == H1_OUT_HEAD || (x->out == H1_OUT_COUNTED && x->out_left > 0)) {
-        return FAIL(&x->x.s.diag, -EINVAL, "the message is not complete");
+        return FAIL(stream_why(&x->x.s), -EINVAL, "the message is not complete");
     }
     if (x->out == H1_OUT_CHUNKED) {
         r = end_chunks(x, trailers);

@@ -327,7 +327,7 @@ static void check_deadlines(struct h1_conn *c)
     } else if (h1_is_past(c, c->read_due) && c->step == H1_DISCARD) {
         h1_end(c, 0, FAIL(&c->diag, -ERR_DEADLINE, "request body stalled"));
     } else if (h1_is_past(c, c->read_due)) {
-        c->x->in_failure = FAIL(&c->x->x.s.diag, -ERR_DEADLINE, "request body stalled");
+        c->x->in_failure = FAIL(stream_why(&c->x->x.s), -ERR_DEADLINE, "request body stalled");
         c->last = true;
         c->read_due = 0;
         h1_wake_exchange(c);

@@ -141,8 +141,8 @@ static void request_complete(struct h2_session *s, struct h2_exchange *x, bool e
 static void interim_head(struct h2_session *s, struct h2_exchange *x)
 {
     if (++x->interims > EXCHANGE_INTERIM_MAX) {
-        x->failure =
-            FAIL(&x->x.s.diag, -ERR_LIMIT, "more than %d interim responses", EXCHANGE_INTERIM_MAX);
+        x->failure = FAIL(stream_why(&x->x.s), -ERR_LIMIT, "more than %d interim responses",
+                          EXCHANGE_INTERIM_MAX);
         refuse_stream(s, x->id, NGHTTP2_ENHANCE_YOUR_CALM);
     } else if (x->x.wants_interim) {
         if (!x->interim) {
@@ -263,7 +263,7 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
         h2_budget_spend(s, H2_TOKEN_RESET);
         if (x) {
             x->x.reset_code = frame->rst_stream.error_code;
-            x->failure = FAIL(&x->x.s.diag, -ERR_H2_RESET, "the peer reset the stream: %s",
+            x->failure = FAIL(stream_why(&x->x.s), -ERR_H2_RESET, "the peer reset the stream: %s",
                               nghttp2_http2_strerror(frame->rst_stream.error_code));
         }
         break;
@@ -323,10 +323,10 @@ static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const u
         x->taken += len;
         if (s->o.body_bytes > 0 && x->taken > s->o.body_bytes) {
             /* Without credit the peer stops; the handler may still answer. */
-            x->in_failure = FAIL(&x->x.s.diag, -ERR_TOO_LARGE, "request body is too large");
+            x->in_failure = FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "request body is too large");
             h2_wake(x);
         } else if (bytes_add(&x->in, p, len) < 0) {
-            x->failure = FAIL(&x->x.s.diag, -ERR_LIMIT, "no memory for a body");
+            x->failure = FAIL(stream_why(&x->x.s), -ERR_LIMIT, "no memory for a body");
             refuse_stream(s, id, NGHTTP2_INTERNAL_ERROR);
         } else {
             s->stats.buffered += len;
@@ -356,7 +356,7 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
     if (why == 0 && (!whole || code != NGHTTP2_NO_ERROR)) {
         bool refused = code == NGHTTP2_REFUSED_STREAM;
         x->x.reset_code = code;
-        why = FAIL(&x->x.s.diag,
+        why = FAIL(stream_why(&x->x.s),
                    s->peer_leaves && refused ? -ERR_H2_GOAWAY
                    : refused                 ? -ERR_H2_RESET
                                              : -ERR_H2_PROTOCOL,
@@ -432,7 +432,7 @@ static int on_frame_not_send(nghttp2_session *ng, const nghttp2_frame *frame, in
     list_for_each_safe (n, &s->streams) {
         struct h2_exchange *x = container_of(n, struct h2_exchange, in_streams);
         if (x->id == frame->hd.stream_id) {
-            h2_exchange_orphan(x, FAIL(&x->x.s.diag,
+            h2_exchange_orphan(x, FAIL(stream_why(&x->x.s),
                                        s->peer_leaves ? -ERR_H2_GOAWAY : -ERR_UNAVAILABLE,
                                        "no stream: %s", nghttp2_strerror(code)));
         }

@@ -127,7 +127,8 @@ ssize_t h2_on_body_wanted(nghttp2_session *ng, int32_t id, uint8_t *into, size_t
     }
     if (x->out.len == 0 && x->send == H2_SEND_ENDING) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
-        if (x->trailers.count > 0 && put_fields(&x->x.s.diag, &x->trailers, nv, &count) == 0) {
+        if (x->trailers.count > 0 &&
+            put_fields(stream_why(&x->x.s), &x->trailers, nv, &count) == 0) {
             *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
             if (nghttp2_submit_trailer(ng, id, nv, count) < 0) {
                 return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -160,10 +161,10 @@ static int submit_head(struct h2_exchange *x)
     size_t n = 1;
 
     nv[0] = status_nv(x->head.status, status);
-    int r = put_fields(&x->x.s.diag, &x->head, nv, &n);
+    int r = put_fields(stream_why(&x->x.s), &x->head, nv, &n);
     if (r == 0 && nghttp2_submit_response(x->session->ng, x->id, nv, n,
                                           ends_with_head(x) ? NULL : &body) < 0) {
-        r = FAIL(&x->x.s.diag, -ENOMEM, "no memory for a response");
+        r = FAIL(stream_why(&x->x.s), -ENOMEM, "no memory for a response");
     }
     message_fini(&x->head);
     return r;
@@ -200,17 +201,19 @@ int h2_exchange_request(struct h2_exchange *x, const struct message *head, bool 
     nghttp2_data_provider body = {.read_callback = h2_on_body_wanted};
     nghttp2_nv nv[NV_MAX];
     size_t n = put_parts(head, nv);
-    int r = put_fields(&x->x.s.diag, head, nv, &n);
+    int r = put_fields(stream_why(&x->x.s), head, nv, &n);
 
     if (r < 0) {
         return r;
     }
     if (message_get(head, MESSAGE_PROTOCOL).len > 0) {
-        return FAIL(&x->x.s.diag, -ERR_UNSUPPORTED, "a change of protocol needs HTTP/1.1");
+        return FAIL(stream_why(&x->x.s), -ERR_UNSUPPORTED, "a change of protocol needs HTTP/1.1");
     }
     x->send = end ? H2_SEND_ENDING : H2_SEND_BODY;
     x->id = nghttp2_submit_request(x->session->ng, NULL, nv, n, end ? NULL : &body, x);
-    return x->id > 0 ? 0 : FAIL(&x->x.s.diag, -ERR_LIMIT, "no stream: %s", nghttp2_strerror(x->id));
+    return x->id > 0
+               ? 0
+               : FAIL(stream_why(&x->x.s), -ERR_LIMIT, "no stream: %s", nghttp2_strerror(x->id));
 }
 
 /* The body that comes */
@@ -262,10 +265,10 @@ static int submit_interim(struct h2_exchange *x, const struct message *m)
     size_t n = 1;
 
     nv[0] = status_nv(m->status, status);
-    int r = put_fields(&x->x.s.diag, m, nv, &n);
+    int r = put_fields(stream_why(&x->x.s), m, nv, &n);
     if (r == 0 &&
         nghttp2_submit_headers(x->session->ng, NGHTTP2_FLAG_NONE, x->id, NULL, nv, n, NULL) < 0) {
-        r = FAIL(&x->x.s.diag, -ENOMEM, "no memory for a response");
+        r = FAIL(stream_why(&x->x.s), -ENOMEM, "no memory for a response");
     }
     x->owes_continue &= m->status != 100;
     x->interims++;
@@ -276,7 +279,7 @@ static int submit_interim(struct h2_exchange *x, const struct message *m)
 static int send_interim(struct h2_exchange *x, const struct message *m)
 {
     if (x->interims == EXCHANGE_INTERIM_MAX) {
-        return FAIL(&x->x.s.diag, -ERR_LIMIT, "too many interim responses");
+        return FAIL(stream_why(&x->x.s), -ERR_LIMIT, "too many interim responses");
     }
     return m->status == 100 && !x->owes_continue ? 0 : submit_interim(x, m);
 }
@@ -342,20 +345,20 @@ static ssize_t x_write(struct stream *s, const void *from, size_t len)
         return cannot_send(x);
     }
     if (x->send != H2_SEND_BODY && x->send != H2_SEND_QUEUED) {
-        return FAIL(&s->diag, -EINVAL, "not the time for a body");
+        return FAIL(stream_why(s), -EINVAL, "not the time for a body");
     }
     if (message_is_method(&x->x.in, "HEAD")) {
         return (ssize_t)len;
     }
     if (x->counted && len > x->out_left) {
-        return FAIL(&s->diag, -ERR_TOO_LARGE, "more body than content-length said");
+        return FAIL(stream_why(s), -ERR_TOO_LARGE, "more body than content-length said");
     }
     size_t n = MIN_OF(len, bytes_room(&x->out));
     if (n == 0) {
         return -EAGAIN;
     }
     if (bytes_add(&x->out, from, n) < 0) {
-        return FAIL(&s->diag, -ERR_LIMIT, "no memory for a body");
+        return FAIL(stream_why(s), -ERR_LIMIT, "no memory for a body");
     }
     x->out_left -= x->counted ? n : 0;
     kick(x);
@@ -402,14 +405,14 @@ static int x_finish(struct exchange *e, const struct message *trailers)
         return cannot_send(x);
     }
     if (x->send == H2_SEND_HEAD || (x->counted && x->out_left > 0)) {
-        return FAIL(&e->s.diag, -EINVAL, "the response is not complete");
+        return FAIL(stream_why(&e->s), -EINVAL, "the response is not complete");
     }
     for (unsigned i = 0; trailers && i < trailers->count; i++) {
         struct message_field f = message_field(trailers, i);
         message_add(&x->trailers, f.name, f.value);
     }
     if (!message_is_whole(&x->trailers) || (trailers && !message_is_whole(trailers))) {
-        return FAIL(&e->s.diag, -ERR_TOO_LARGE, "trailers are too large");
+        return FAIL(stream_why(&e->s), -ERR_TOO_LARGE, "trailers are too large");
     }
     x->send = H2_SEND_ENDING;
     kick(x);
@@ -450,7 +453,7 @@ static int promise_length(struct h2_exchange *x, const struct message *m)
         return 0;
     }
     if (num_parse_u64(length.p, length.len, INT64_MAX, &x->out_left) < 0) {
-        return FAIL(&x->x.s.diag, -ERR_SYNTAX, "content-length is not a number");
+        return FAIL(stream_why(&x->x.s), -ERR_SYNTAX, "content-length is not a number");
     }
     x->counted = !message_is_method(&x->x.in, "HEAD") && m->status != 204 && m->status != 304;
     return 0;
@@ -467,19 +470,20 @@ static int x_send(struct exchange *e, const struct message *m)
     }
     if (x->session->role != H2_SERVER || x->send != H2_SEND_HEAD || m->status < 100 ||
         m->status > 599 || (m->status == 101 && !x->upgrade)) {
-        return FAIL(&e->s.diag, -EINVAL, "not the time for a head with status %u", m->status);
+        return FAIL(stream_why(&e->s), -EINVAL, "not the time for a head with status %u",
+                    m->status);
     }
     if (m->status < 200 && m->status != 101) {
         return send_interim(x, m);
     }
     if (x->upgrade && m->status >= 200 && m->status <= 299) {
-        return FAIL(&e->s.diag, -ERR_HTTP_STATUS,
+        return FAIL(stream_why(&e->s), -ERR_HTTP_STATUS,
                     "status %u without a change of protocol would read as one", m->status);
     }
-    int r = put_fields(&e->s.diag, m, nv, &n);
+    int r = put_fields(stream_why(&e->s), m, nv, &n);
     r = r < 0 ? r : promise_length(x, m);
     if (r == 0 && copy_head(&x->head, m) < 0) {
-        r = FAIL(&e->s.diag, -ERR_TOO_LARGE, "response head is too large");
+        r = FAIL(stream_why(&e->s), -ERR_TOO_LARGE, "response head is too large");
     }
     if (r < 0) {
         message_fini(&x->head);
@@ -653,6 +657,7 @@ void h2_exchange_free(struct h2_exchange *x)
     detach(x);
     bytes_fini(&x->in);
     bytes_fini(&x->out);
+    stream_fini(&x->x.s);
     message_fini(&x->x.in);
     message_fini(&x->x.in_trailers);
     message_fini(&x->head);

@@ -113,7 +113,7 @@ static void orphan_all(struct h2_session *s, int why)
         struct h2_exchange *x = container_of(n, struct h2_exchange, in_streams);
         int r = x->failure < 0 ? x->failure : why < 0 ? why : -ECONNRESET;
         if (x->failure == 0) {
-            x->x.s.diag = s->diag;
+            stream_note(&x->x.s, &s->diag);
         }
         h2_exchange_orphan(x, r);
     }
@@ -168,8 +168,8 @@ static void end_with(struct h2_session *s, int why, uint32_t code)
 
 static void transport_failed(struct h2_session *s, int why)
 {
-    if (s->below->diag.code == why) {
-        s->diag = s->below->diag;
+    if (stream_diag(s->below)->code == why) {
+        s->diag = *stream_diag(s->below);
     } else {
         (void)diag_note(&s->diag, why, "transport of HTTP/2: %s", err_text(why));
     }
@@ -560,8 +560,8 @@ struct exchange *h2_session_request(struct h2_session *s, const struct message *
     struct h2_exchange *x = h2_exchange_new(s, H2_HELD_OWNER);
 
     if (r < 0) {
-        x->x.s.diag = s->diag;
-        r = r == -EAGAIN ? FAIL(&x->x.s.diag, -ERR_LIMIT, "too many streams at once") : r;
+        stream_note(&x->x.s, &s->diag);
+        r = r == -EAGAIN ? FAIL(stream_why(&x->x.s), -ERR_LIMIT, "too many streams at once") : r;
     } else {
         r = h2_exchange_request(x, head, end);
     }

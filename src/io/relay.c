@@ -20,7 +20,7 @@ struct relay {
 
 static const struct diag *diag_of(const struct relay *r, int result)
 {
-    return r->near->diag.code == result ? &r->near->diag : &r->far->diag;
+    return stream_diag(r->near)->code == result ? stream_diag(r->near) : stream_diag(r->far);
 }
 
 static void finish(struct relay *r, int result)

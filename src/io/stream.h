@@ -7,7 +7,7 @@
  * The contract of every call marked (*):
  *   - it never blocks and never calls the owner back;
  *   - -EAGAIN promises one task_wake(owner, WAKE_IO) once the call is worth repeating;
- *   - any other negative value is final for that half, and s->diag says more.
+ *   - any other negative value is final for that half, and stream_diag(s) says more.
  * Refusal is the flow control: a reader that does not read leaves the peer without credit. A write
  * that was refused has set what was accepted before moving by itself; only a partly filled sink needs
  * a flush. Whoever becomes the owner tries first: wakes owed to an earlier owner are not passed on.
@@ -49,7 +49,7 @@ struct stream_ops {
 struct stream {
     const struct stream_ops *ops;
     struct task *owner; /* NULL: wakes are dropped; set by stream_own */
-    struct diag diag;   /* says more after a final error */
+    struct diag *said;  /* NULL: nothing; see stream_diag */
 };
 
 static inline void stream_own(struct stream *s, struct task *owner)
@@ -119,7 +119,15 @@ static inline void stream_commit(struct stream *s, size_t len)
     s->ops->commit(s, len);
 }
 
-/* For implementations. */
+/* Says more after a final error; of code 0 before. Never NULL; good until the next call on s. */
+const struct diag *stream_diag(const struct stream *s);
+
+/* For implementations. The text exists once there is one, because most streams never fail and there
+ * are many of them. Where failing is rare, note in a diag of one's own first. */
+struct diag *stream_why(struct stream *s);
+void stream_note(struct stream *s, const struct diag *why);
+/* Before the memory of s goes. */
+void stream_fini(struct stream *s);
 static inline void stream_wake(struct stream *s)
 {
     if (s->owner) {

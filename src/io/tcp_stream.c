@@ -16,16 +16,20 @@ enum tcp_step {
     TCP_FAILED      /* never opened: every call answers failure */
 };
 
-struct tcp_stream {
-    struct stream s;
+struct tcp_dial { /* what an open socket needs no more */
     struct loop *loop;
     struct sock_ask *ask; /* NULL unless asking */
-    struct fd_watch watch;
     struct timer limit;   /* armed while connecting, if there is somebody to wake */
     uint64_t deadline_ms; /* of connecting, on the loop's clock */
     struct endpoint to;
-    int failure; /* the first one; 0 so far */
-    enum tcp_step step;
+};
+
+struct tcp_stream {
+    struct stream s;
+    struct tcp_dial *dial; /* NULL unless asking or connecting */
+    struct fd_watch watch;
+    int failure;  /* the first one; 0 so far */
+    uint8_t step; /* enum tcp_step */
 };
 
 static struct tcp_stream *of(struct stream *s)
@@ -33,11 +37,20 @@ static struct tcp_stream *of(struct stream *s)
     return container_of(s, struct tcp_stream, s);
 }
 
+static void drop_dial(struct tcp_stream *c)
+{
+    if (c->dial) {
+        timer_clear(&c->dial->limit);
+        sock_ask_free(c->dial->ask);
+        mem_free(MOVE(c->dial));
+    }
+}
+
 static void enter(struct tcp_stream *c, enum tcp_step next)
 {
     c->step = next;
     if (next == TCP_OPEN || next == TCP_FAILED) {
-        timer_clear(&c->limit);
+        drop_dial(c);
     }
 }
 
@@ -45,24 +58,25 @@ static int fail_connect(struct tcp_stream *c, int r)
 {
     char to[ENDPOINT_TEXT];
 
+    c->failure = FAIL(stream_why(&c->s), r, "connect to %s: %s", endpoint_format(&c->dial->to, to),
+                      err_text(r));
     enter(c, TCP_FAILED);
-    c->failure = FAIL(&c->s.diag, r, "connect to %s: %s", endpoint_format(&c->to, to), err_text(r));
     return c->failure;
 }
 
 static bool is_late(const struct tcp_stream *c)
 {
-    return loop_now_ms(c->loop) >= c->deadline_ms;
+    return loop_now_ms(c->dial->loop) >= c->dial->deadline_ms;
 }
 
 /* c owns fd from here on. */
-static int start_watch(struct tcp_stream *c, int fd)
+static int start_watch(struct tcp_stream *c, struct loop *l, int fd)
 {
-    int r = fd_watch_start(&c->watch, c->loop, c->s.owner, fd);
+    int r = fd_watch_start(&c->watch, l, c->s.owner, fd);
 
     if (r < 0) {
         enter(c, TCP_FAILED);
-        c->failure = FAIL(&c->s.diag, r, "watch a socket: %s", err_text(r));
+        c->failure = FAIL(stream_why(&c->s), r, "watch a socket: %s", err_text(r));
     }
     return r;
 }
@@ -70,8 +84,8 @@ static int start_watch(struct tcp_stream *c, int fd)
 static int start_connect(struct tcp_stream *c, int fd)
 {
     struct sockaddr_storage ss;
-    socklen_t len = endpoint_to_sockaddr(&c->to, &ss);
-    int r = start_watch(c, fd);
+    socklen_t len = endpoint_to_sockaddr(&c->dial->to, &ss);
+    int r = start_watch(c, c->dial->loop, fd);
 
     if (r < 0) {
         return r;
@@ -89,16 +103,18 @@ static int start_connect(struct tcp_stream *c, int fd)
 
 static int step_asking(struct tcp_stream *c)
 {
-    int fd = sock_ask_take(c->ask, &c->s.diag);
+    struct diag why;
+    int fd = sock_ask_take(c->dial->ask, &why);
 
     if (fd == -EAGAIN) {
         return is_late(c) ? fail_connect(c, -ERR_DEADLINE) : fd;
     }
-    sock_ask_free(MOVE(c->ask));
+    sock_ask_free(MOVE(c->dial->ask));
     if (fd >= 0) {
         return start_connect(c, fd);
     }
-    enter(c, TCP_FAILED); /* diag tells what could not be made */
+    enter(c, TCP_FAILED);
+    stream_note(&c->s, &why); /* what could not be made */
     c->failure = fd;
     return fd;
 }
@@ -118,7 +134,7 @@ static int step_connecting(struct tcp_stream *c)
 
 static int step(struct tcp_stream *c)
 {
-    switch (c->step) {
+    switch ((enum tcp_step)c->step) {
     case TCP_ASKING:
         return step_asking(c);
     case TCP_CONNECTING:
@@ -151,7 +167,7 @@ static int call_failed(struct tcp_stream *c, unsigned what, const char *verb)
         return r;
     }
     c->failure = c->failure < 0 ? c->failure : r;
-    return FAIL(&c->s.diag, r, "%s: %s", verb, err_text(r));
+    return FAIL(stream_why(&c->s), r, "%s: %s", verb, err_text(r));
 }
 
 /* Less than asked for: the next call would answer EAGAIN, and an edge comes when that changes. Not so
@@ -293,28 +309,32 @@ static void tcp_close(struct stream *s, int why)
     struct tcp_stream *c = of(s);
     struct linger hard = {.l_onoff = 1, .l_linger = 0};
 
-    timer_clear(&c->limit);
+    drop_dial(c);
     fd_watch_stop(&c->watch);
     if (why < 0) {
         (void)setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)); /* best effort */
     }
     sock_close(&c->watch.fd);
-    sock_ask_free(c->ask);
+    stream_fini(&c->s);
     mem_free(c);
 }
 
 static void tcp_owned(struct stream *s)
 {
     struct tcp_stream *c = of(s);
+    struct tcp_dial *d = c->dial;
 
     c->watch.task = s->owner;
-    timer_clear(&c->limit);
-    if (c->ask) {
-        sock_ask_own(c->ask, s->owner);
+    if (!d) {
+        return;
     }
-    if ((c->step == TCP_ASKING || c->step == TCP_CONNECTING) && s->owner) {
-        uint64_t now = loop_now_ms(c->loop);
-        timer_set(&c->limit, s->owner, c->deadline_ms > now ? c->deadline_ms - now : 0);
+    timer_clear(&d->limit);
+    if (d->ask) {
+        sock_ask_own(d->ask, s->owner);
+    }
+    if (s->owner) {
+        uint64_t now = loop_now_ms(d->loop);
+        timer_set(&d->limit, s->owner, d->deadline_ms > now ? d->deadline_ms - now : 0);
     }
 }
 
@@ -330,44 +350,51 @@ static const struct stream_ops tcp_ops = {
     .writev = tcp_writev,
 };
 
-static struct tcp_stream *make(struct loop *l)
+static struct tcp_stream *make(void)
 {
     struct tcp_stream *c = mem_new(struct tcp_stream);
 
     c->s.ops = &tcp_ops;
-    c->loop = l;
     c->watch.fd = -1;
+    return c;
+}
+
+/* The timer comes with the owner. */
+static struct tcp_stream *make_dial(struct loop *l, const struct endpoint *to, uint64_t limit_ms)
+{
+    struct tcp_stream *c = make();
+
+    c->dial = mem_new(struct tcp_dial);
+    c->dial->loop = l;
+    c->dial->to = *to;
+    c->dial->deadline_ms = loop_now_ms(l) + limit_ms;
     return c;
 }
 
 struct stream *tcp_stream_new(struct loop *l, int take_fd)
 {
-    struct tcp_stream *c = make(l);
+    struct tcp_stream *c = make();
 
     c->step = TCP_OPEN;
-    (void)start_watch(c, take_fd); /* told by the first call */
+    (void)start_watch(c, l, take_fd); /* told by the first call */
     return &c->s;
 }
 
 struct stream *tcp_stream_connect(struct loop *l, int take_fd, const struct endpoint *to,
                                   uint64_t limit_ms)
 {
-    struct tcp_stream *c = make(l);
+    struct tcp_stream *c = make_dial(l, to, limit_ms);
 
-    c->to = *to;
-    c->deadline_ms = loop_now_ms(l) + limit_ms; /* the timer comes with the owner */
-    (void)start_connect(c, take_fd);            /* told by the first call */
+    (void)start_connect(c, take_fd); /* told by the first call */
     return &c->s;
 }
 
 struct stream *tcp_stream_dial(struct loop *l, struct sock_ask *take_ask, const struct endpoint *to,
                                uint64_t limit_ms)
 {
-    struct tcp_stream *c = make(l);
+    struct tcp_stream *c = make_dial(l, to, limit_ms);
 
-    c->to = *to;
-    c->deadline_ms = loop_now_ms(l) + limit_ms;
-    c->ask = take_ask;
+    c->dial->ask = take_ask;
     c->step = TCP_ASKING;
     (void)settle(c); /* an answer that is there already starts the connection now */
     return &c->s;
@@ -388,10 +415,11 @@ int tcp_stream_take_fd(struct stream *s)
     struct tcp_stream *c = of(s);
     int fd = c->watch.fd;
 
-    timer_clear(&c->limit);
+    drop_dial(c);
     fd_watch_stop(&c->watch);
+    stream_fini(&c->s);
     mem_free(c);
     return fd;
 }
 _Static_assert(offsetof(struct tcp_stream, s) == 0, "tcp_stream_fd reads through the stream");
-_Static_assert(sizeof(struct tcp_stream) <= 320, "per-connection memory is a budget");
+_Static_assert(sizeof(struct tcp_stream) <= 72, "per-connection memory is a budget");

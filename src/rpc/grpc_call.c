@@ -120,7 +120,7 @@ static int fail_below(struct grpc_call *c, int r)
     if (r == -EAGAIN) {
         return r;
     }
-    return fail(c, r, c->x->s.diag.code == r ? c->x->s.diag.text : err_text(r));
+    return fail(c, r, stream_diag(&c->x->s)->code == r ? stream_diag(&c->x->s)->text : err_text(r));
 }
 
 static int fail_status(struct grpc_call *c)
@@ -361,7 +361,8 @@ static int send_error(struct grpc_call *c, int r)
 {
     if (r < 0 && r != -EAGAIN && c->recv != GRPC_RECV_FAILED) {
         (void)diag_note(&c->diag, r, "%s",
-                        c->x->s.diag.code == r ? c->x->s.diag.text : err_text(r));
+                        stream_diag(&c->x->s)->code == r ? stream_diag(&c->x->s)->text
+                                                         : err_text(r));
         grpc_status_set(&c->status, grpc_code_of_error(r, c->x->reset_code),
                         slice_of(c->diag.text));
     }

@@ -237,7 +237,7 @@ static int secured(struct uplink *c)
         r = -EAGAIN;
     }
     if (r < 0 && r != -EAGAIN) {
-        c->why = c->tls->diag;
+        c->why = *stream_diag(c->tls);
         c->why.code = r;
         stream_close(c->tls, r);
         c->tls = NULL;

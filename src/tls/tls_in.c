@@ -69,8 +69,8 @@ int tls_in_evict(struct tls_stream *t)
         struct tls_kept *k = kept_new(plain, raw);
         if (!k) {
             let_go(in);
-            return tls_fail(t, FAIL(&t->s.diag, -ENOMEM, "keep %zu received bytes", plain + raw),
-                            NULL);
+            return tls_fail(
+                t, FAIL(stream_why(&t->s), -ENOMEM, "keep %zu received bytes", plain + raw), NULL);
         }
         uint8_t *at = k->data;
         for (unsigned i = in->piece_at; i < in->piece_end; i++) {
@@ -130,14 +130,15 @@ static void open_batch(struct tls_stream *t)
     struct tls_in *in = &t->l->in;
     struct record_run run = {.iov = in->piece, .iov_max = TLS_IN_PIECES};
 
-    int r =
-        record_open(t->record, in->buf + in->raw_at, in->raw_end - in->raw_at, &run, &t->s.diag);
+    struct diag why = {.code = 0};
+    int r = record_open(t->record, in->buf + in->raw_at, in->raw_end - in->raw_at, &run, &why);
     in->piece_at = 0;
     in->piece_end = (unsigned)run.iov_len;
     in->raw_at += run.used;
     t->in_ended = t->in_ended || run.end == RECORD_CLOSED;
     if (r < 0) {
         in->raw_at = in->raw_end;
+        stream_note(&t->s, &why);
         (void)refuse(t, r); /* told behind the pieces */
     }
 }
@@ -171,9 +172,9 @@ static int end_of_input(struct tls_stream *t, ssize_t n)
         return tls_blocked(t);
     }
     if (n == 0) {
-        t->in_error = FAIL(&t->s.diag, -ERR_TRUNCATED, "peer closed without close_notify");
+        t->in_error = FAIL(stream_why(&t->s), -ERR_TRUNCATED, "peer closed without close_notify");
     } else {
-        t->s.diag = t->below->diag;
+        stream_note(&t->s, stream_diag(t->below));
         t->in_error = (int)n;
     }
     return t->in_error;

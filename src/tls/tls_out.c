@@ -43,9 +43,9 @@ bool tls_out_pending(const struct tls_stream *t)
     return is_holder(t) || t->wire || t->dirty || (t->record && record_wants_control(t->record));
 }
 
-static int lost(struct tls_stream *t, int r)
+static int lost(struct tls_stream *t, int r, const struct diag *why)
 {
-    return tls_fail(t, r, NULL);
+    return tls_fail(t, r, why);
 }
 
 int tls_out_keep(struct tls_stream *t, const uint8_t *from, size_t len)
@@ -55,7 +55,7 @@ int tls_out_keep(struct tls_stream *t, const uint8_t *from, size_t len)
     }
     struct tls_wire *w = mem_try(sizeof(*w) + len, sizeof(*w) + TLS_OUT_BYTES);
     if (!w) {
-        return lost(t, FAIL(&t->s.diag, -ENOMEM, "keep %zu bytes to send", len));
+        return lost(t, FAIL(stream_why(&t->s), -ENOMEM, "keep %zu bytes to send", len), NULL);
     }
     *w = (struct tls_wire){.end = len};
     memcpy(w->data, from, len);
@@ -79,11 +79,12 @@ static int seal(struct tls_stream *t)
     struct tls_out *out = &t->l->out;
     uint8_t control[RECORD_CONTROL_MAX];
 
-    ssize_t n = record_control(t->record, control, &t->s.diag);
-    int r = n < 0 ? (int)n : record_seal(t->record, slots(out), out->filled, &t->s.diag);
+    struct diag why = {.code = 0};
+    ssize_t n = record_control(t->record, control, &why);
+    int r = n < 0 ? (int)n : record_seal(t->record, slots(out), out->filled, &why);
     if (r < 0) {
         let_go(out);
-        return lost(t, r);
+        return lost(t, r, &why);
     }
     memcpy(slots(out) - n, control, (size_t)n);
     out->at = (size_t)(RECORD_CONTROL_MAX - n);
@@ -94,7 +95,7 @@ static int seal(struct tls_stream *t)
 
 static int half_lost(struct tls_stream *t, int r)
 {
-    t->s.diag = t->below->diag;
+    stream_note(&t->s, stream_diag(t->below));
     t->out_error = r;
     tls_out_drop(t);
     return r;
@@ -159,9 +160,10 @@ static int send_record(struct tls_stream *t, const uint8_t *from, size_t len)
 static int send_control(struct tls_stream *t)
 {
     uint8_t control[RECORD_CONTROL_MAX];
-    ssize_t n = record_control(t->record, control, &t->s.diag);
+    struct diag why = {.code = 0};
+    ssize_t n = record_control(t->record, control, &why);
 
-    return n < 0 ? lost(t, (int)n) : send_record(t, control, (size_t)n);
+    return n < 0 ? lost(t, (int)n, &why) : send_record(t, control, (size_t)n);
 }
 
 /* 0 once everything sealed, and what the record layer itself has to say, was taken by below. */
@@ -201,8 +203,12 @@ int tls_out_alert(struct tls_stream *t, enum tls_alert alert)
     if (r < 0) {
         return r;
     }
-    ssize_t n = record_alert(t->record, alert, record, &t->s.diag);
+    struct diag why = {.code = 0};
+    ssize_t n = record_alert(t->record, alert, record, &why);
     t->end = TLS_END_NOTIFIED;
+    if (n < 0) {
+        stream_note(&t->s, &why);
+    }
     return n < 0 ? (int)n : send_record(t, record, (size_t)n);
 }
 
@@ -284,7 +290,7 @@ int tls_out_reserve(struct tls_stream *t, struct iovec *into, int max, size_t wa
 void tls_out_commit(struct tls_stream *t, size_t len)
 {
     if (!is_filling(t)) {
-        (void)lost(t, FAIL(&t->s.diag, -EIO, "fill room that was lent and is gone"));
+        (void)lost(t, FAIL(stream_why(&t->s), -EIO, "fill room that was lent and is gone"), NULL);
         return;
     }
     t->l->out.filled += len;

@@ -162,7 +162,7 @@ static int submit(struct tls_stream *t)
     }
     if (r < 0) {
         t->l->stats.refused++;
-        return give_up(t, FAIL(&t->s.diag, r, "too many TLS handshakes"), NULL);
+        return give_up(t, FAIL(stream_why(&t->s), r, "too many TLS handshakes"), NULL);
     }
     k->begun = true;
     tls_enter(t, TLS_WORK);
@@ -195,7 +195,8 @@ static int read_some(struct tls_stream *t)
     uint8_t *room = bytes_reserve(&k->in, READ_BYTES);
 
     if (!room) {
-        return give_up(t, FAIL(&t->s.diag, -ERR_TOO_LARGE, "TLS handshake is too long"), NULL);
+        return give_up(t, FAIL(stream_why(&t->s), -ERR_TOO_LARGE, "TLS handshake is too long"),
+                       NULL);
     }
     ssize_t n = stream_read(t->below, room, READ_BYTES);
     if (n > 0) {
@@ -206,10 +207,11 @@ static int read_some(struct tls_stream *t)
         return -EAGAIN;
     }
     if (n == 0) {
-        return give_up(t, FAIL(&t->s.diag, -ERR_TRUNCATED, "peer closed during the TLS handshake"),
-                       NULL);
+        return give_up(
+            t, FAIL(stream_why(&t->s), -ERR_TRUNCATED, "peer closed during the TLS handshake"),
+            NULL);
     }
-    return give_up(t, (int)n, &t->below->diag);
+    return give_up(t, (int)n, stream_diag(t->below));
 }
 
 static int step_read(struct tls_stream *t)
@@ -236,7 +238,8 @@ static int become_open(struct tls_stream *t)
     struct slice left = {(const char *)bytes_peek(&k->in), k->in.len};
 
     if (tls_in_keep(t, (struct slice){NULL, 0}, left) < 0) {
-        return give_up(t, FAIL(&t->s.diag, -ENOMEM, "keep %zu received bytes", left.len), NULL);
+        return give_up(t, FAIL(stream_why(&t->s), -ENOMEM, "keep %zu received bytes", left.len),
+                       NULL);
     }
     t->record = MOVE(k->record);
     t->peer = k->peer;
@@ -275,7 +278,7 @@ static int step_send(struct tls_stream *t)
             bool ours = k->state == HANDSHAKE_FAILED && n != -EAGAIN;
             return ours           ? after_send(t)
                    : n == -EAGAIN ? -EAGAIN
-                                  : give_up(t, (int)n, &t->below->diag);
+                                  : give_up(t, (int)n, stream_diag(t->below));
         }
         bytes_skip(&k->out, (size_t)n);
     }
@@ -283,7 +286,8 @@ static int step_send(struct tls_stream *t)
     if (r == -EAGAIN) {
         return r;
     }
-    return r < 0 && k->state != HANDSHAKE_FAILED ? give_up(t, r, &t->below->diag) : after_send(t);
+    return r < 0 && k->state != HANDSHAKE_FAILED ? give_up(t, r, stream_diag(t->below))
+                                                 : after_send(t);
 }
 
 static int step(struct tls_stream *t)
@@ -308,7 +312,8 @@ void tls_shake_run(struct tls_stream *t)
     int r = 0;
 
     if (timer_is_due(&t->deadline)) {
-        (void)give_up(t, FAIL(&t->s.diag, -ERR_DEADLINE, "TLS handshake took too long"), NULL);
+        (void)give_up(t, FAIL(stream_why(&t->s), -ERR_DEADLINE, "TLS handshake took too long"),
+                      NULL);
         return;
     }
     while (r == 0 && t->shake) {
@@ -330,12 +335,13 @@ void tls_shake_start(struct tls_stream *t, const struct handshake_spec *spec, ui
     int r = lane_enter(t->l, lane, &k->lane);
     if (r < 0) {
         t->l->stats.refused++;
-        (void)give_up(t, FAIL(&t->s.diag, r, "too many TLS handshakes"), NULL);
+        (void)give_up(t, FAIL(stream_why(&t->s), r, "too many TLS handshakes"), NULL);
         return;
     }
-    r = handshake_new(&k->handshake, t->l->ctx, spec, &t->s.diag);
+    struct diag why = {.code = 0};
+    r = handshake_new(&k->handshake, t->l->ctx, spec, &why);
     if (r < 0) {
-        (void)give_up(t, r, NULL);
+        (void)give_up(t, r, &why);
         return;
     }
     timer_set(&t->deadline, &t->task, t->l->options.handshake_ms);

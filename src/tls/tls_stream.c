@@ -41,7 +41,7 @@ void tls_enter(struct tls_stream *t, enum tls_step next)
 int tls_fail(struct tls_stream *t, int r, const struct diag *why)
 {
     if (why) {
-        t->s.diag = *why;
+        stream_note(&t->s, why);
     }
     t->in_error = t->in_error ? t->in_error : r;
     t->out_error = t->out_error ? t->out_error : r;
@@ -116,7 +116,8 @@ static int may_write(struct tls_stream *t)
 {
     int r = tls_ready(t, t->out_error);
 
-    return r == 0 && t->end != TLS_END_NONE ? FAIL(&t->s.diag, -EPIPE, "write after shut") : r;
+    return r == 0 && t->end != TLS_END_NONE ? FAIL(stream_why(&t->s), -EPIPE, "write after shut")
+                                            : r;
 }
 
 static int tls_reserve(struct stream *s, struct iovec *out, int max, size_t want)
@@ -227,6 +228,7 @@ void tls_stream_free(struct tls_stream *t)
     list_remove(&t->in_lingering);
     timer_clear(&t->deadline);
     task_fini(&t->task);
+    stream_fini(&t->s);
     mem_free(t);
 }
 

@@ -7,24 +7,25 @@ static ssize_t failed_read(struct stream *s, void *into, size_t room)
 {
     (void)into;
     (void)room;
-    return s->diag.code;
+    return stream_diag(s)->code;
 }
 
 static ssize_t failed_write(struct stream *s, const void *from, size_t len)
 {
     (void)from;
     (void)len;
-    return s->diag.code;
+    return stream_diag(s)->code;
 }
 
 static int failed_call(struct stream *s)
 {
-    return s->diag.code;
+    return stream_diag(s)->code;
 }
 
 static void failed_close(struct stream *s, int why)
 {
     (void)why;
+    stream_fini(s);
     mem_free(s);
 }
 
@@ -42,6 +43,7 @@ struct stream *failed_stream_new(int code, const char *text)
     struct stream *s = mem_new(struct stream);
 
     s->ops = &failed_ops;
-    (void)diag_note(&s->diag, surely_negative(code), "%s", text); /* noted for the caller to find */
+    (void)diag_note(stream_why(s), surely_negative(code), "%s",
+                    text); /* noted for the caller to find */
     return s;
 }

@@ -271,7 +271,7 @@ static int step_connect(struct inbound_conn *i)
         return r;
     }
     if (r < 0) {
-        refuse_late(i, 503, r, &i->far->diag);
+        refuse_late(i, 503, r, stream_diag(i->far));
         return 1;
     }
     i->near = i->front->accept(i);
@@ -288,7 +288,7 @@ static int step_preface(struct inbound_conn *i)
             return -EAGAIN;
         }
         if (n < 0) {
-            finish_access(i, (int)n, &i->far->diag);
+            finish_access(i, (int)n, stream_diag(i->far));
             inbound_free(i);
             return 1;
         }

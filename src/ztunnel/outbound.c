@@ -411,7 +411,7 @@ static int step_dial(struct outbound *o)
         return r;
     }
     if (r < 0) {
-        finish_access(o, r, &o->far->diag);
+        finish_access(o, r, stream_diag(o->far));
         outbound_free(o);
         return 1;
     }

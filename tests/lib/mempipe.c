@@ -39,7 +39,7 @@ static int maybe_fail(struct end *e)
     }
     e->fault->calls++;
     if (e->fault->countdown >= 0 && e->fault->countdown-- == 0) {
-        return FAIL(&e->s.diag, e->fault->code, "injected");
+        return FAIL(stream_why(&e->s), e->fault->code, "injected");
     }
     return 0;
 }
@@ -75,7 +75,7 @@ static int may_read(struct end *e)
         return r;
     }
     if (e->aborted) {
-        return FAIL(&e->s.diag, -ECONNRESET, "the other end was aborted");
+        return FAIL(stream_why(&e->s), -ECONNRESET, "the other end was aborted");
     }
     if (e->shown > 0) {
         return 1;
@@ -114,7 +114,8 @@ static ssize_t may_write(struct end *e)
         return r;
     }
     if (!e->peer || e->aborted) {
-        return FAIL(&e->s.diag, e->aborted ? -ECONNRESET : -EPIPE, "the other end is closed");
+        return FAIL(stream_why(&e->s), e->aborted ? -ECONNRESET : -EPIPE,
+                    "the other end is closed");
     }
     if (e->peer->capacity == e->peer->len) {
         show(e->peer); /* a full pipe flushes itself, like a full send buffer */
@@ -253,6 +254,7 @@ static void end_close(struct stream *s, int why)
         nudge(e->peer);
     }
     mem_free(e->inbox);
+    stream_fini(&e->s);
     mem_free(e);
     live--;
 }

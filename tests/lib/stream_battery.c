@@ -661,7 +661,7 @@ static void abort_with(struct test *t, const struct battery_kit *kit, size_t unr
             ssize_t n = stream_read(g.a[1].s, chunk, 10);
             EXPECT(n < 0 && n != -EAGAIN);
         }
-        EXPECT(g.a[1].s->diag.text[0] != '\0');
+        EXPECT(stream_diag(g.a[1].s)->text[0] != '\0');
     }
     rig_stop(t, &g);
 }

@@ -302,7 +302,7 @@ static void report(const struct session *p)
 
     tls_stream_stats(p->s, &stats);
     printf("{\"result\": \"%s\"", p->result < 0 ? err_name(p->result) : "ok");
-    put_json("text", p->result < 0 ? p->s->diag.text : "");
+    put_json("text", p->result < 0 ? stream_diag(p->s)->text : "");
     put_json("identity", peer ? peer->identity : NULL);
     put_json("alpn", peer ? peer->alpn : NULL);
     put_json("suite", peer ? peer->suite : NULL);

@@ -35,6 +35,7 @@ static int none_flush(struct stream *s)
 static void none_close(struct stream *s, int why)
 {
     (void)why;
+    stream_fini(s);
     mem_free(s);
 }
 

@@ -76,7 +76,7 @@ static void relay_over(void *arg, int result, struct relay_stats stats, const st
 
 static void app_over(struct app *a, int r)
 {
-    say_end("app", r, 0, a->echo.moved, &a->s->diag);
+    say_end("app", r, 0, a->echo.moved, stream_diag(a->s));
     task_fini(&a->task);
     stream_close(a->s, r);
     pump_fini(&a->echo);

@@ -242,7 +242,7 @@ TEST(a_dial_that_waits_too_long_or_is_closed_takes_its_ask_back)
     (void)loop_turn(l, 0);
     CHECK_INT(o.why, WAKE_TIMER);
     CHECK_INT(stream_flush(s), -ERR_DEADLINE);
-    CHECK_STR(s->diag.text, "connect to 0.0.0.0:1: deadline passed");
+    CHECK_STR(stream_diag(s)->text, "connect to 0.0.0.0:1: deadline passed");
     stream_close(s, 0);
     CHECK_INT(late.cancelled, 1);
     s = tcp_stream_dial(l, sock_ask_new(&late.f, NULL, &dial, NULL), &at, 50);

@@ -79,7 +79,7 @@ TEST(a_refused_connection_fails_every_call_with_the_same_reason)
     CHECK_INT(stream_read(s, buf, 4), -ECONNREFUSED);
     (void)snprintf(want, sizeof(want), "connect to %s: Connection refused",
                    endpoint_format(&at, text));
-    CHECK_STR(s->diag.text, want);
+    CHECK_STR(stream_diag(s)->text, want);
     stream_close(s, 0);
     task_fini(&o.task);
 }
@@ -120,7 +120,7 @@ TEST(a_connection_that_nobody_answers_fails_at_its_deadline)
     CHECK_INT(first.why, 0);
     CHECK(second.why & WAKE_TIMER);
     CHECK_INT(stream_flush(s), -ERR_DEADLINE);
-    CHECK_STR(s->diag.text, "connect to 127.0.0.1:9: deadline passed");
+    CHECK_STR(stream_diag(s)->text, "connect to 127.0.0.1:9: deadline passed");
     stream_close(s, -ECANCELED);
     task_fini(&first.task);
     task_fini(&second.task);
@@ -223,6 +223,6 @@ TEST(a_descriptor_that_cannot_be_watched_is_a_failed_stream)
     struct stream *s = tcp_stream_new(l, -1);
 
     CHECK_INT(stream_flush(s), -EBADF);
-    CHECK_STR(s->diag.text, "watch a socket: Bad file descriptor");
+    CHECK_STR(stream_diag(s)->text, "watch a socket: Bad file descriptor");
     stream_close(s, 0);
 }

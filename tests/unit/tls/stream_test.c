@@ -626,7 +626,7 @@ TEST(a_silent_peer_runs_into_the_deadline)
         loop_advance(g.l, 1001);
         CHECK(half_settle(&g));
         CHECK_INT(g.e[0].error, -ERR_DEADLINE);
-        CHECK_STR(g.e[0].s->diag.text, "TLS handshake took too long");
+        CHECK_STR(stream_diag(g.e[0].s)->text, "TLS handshake took too long");
         stream_close(peer, 0);
         rig_stop(&g);
     }
@@ -984,7 +984,7 @@ TEST(a_forged_record_ends_the_session_and_the_peer_is_told)
     }
     CHECK_INT(g.e[0].error, -ERR_TLS_RECORD);
     CHECK_INT(g.e[1].error, -ERR_TLS_ALERT);
-    CHECK_STR(g.e[1].s->diag.text, "peer sent TLS alert 20 (bad record mac)");
+    CHECK_STR(stream_diag(g.e[1].s)->text, "peer sent TLS alert 20 (bad record mac)");
     rig_stop(&g);
 }
 
