@@ -18,6 +18,7 @@
 
 enum outbound_step {
     OUT_SELF,       /* the control plane does not know this pod yet */
+    OUT_NAME,       /* the destination is known by name only, the name is being looked up */
     OUT_CREDENTIAL, /* a tunnel is wanted, the certificate is on its way */
     OUT_DIAL,       /* the far leg is being opened */
     OUT_RELAY       /* the relay has both legs */
@@ -25,9 +26,10 @@ enum outbound_step {
 
 struct outbound {
     struct task task;
-    struct timer limit; /* of the step; OUT_DIAL has its limits in the layers below */
+    struct timer limit; /* of the step; OUT_NAME and OUT_DIAL have limits in the layers below */
     struct pod_conn conn;
     struct pod_wait wait;
+    struct host_wait name_wait;
     struct pod *pod;
     enum outbound_step step;
     const struct workload *self; /* counted, from OUT_CREDENTIAL on */
@@ -54,6 +56,7 @@ struct outbound {
 static void enter(struct outbound *o, enum outbound_step next)
 {
     static const uint64_t limit_ms[] = {[OUT_SELF] = SELF_WAIT_MS,
+                                        [OUT_NAME] = 0,
                                         [OUT_CREDENTIAL] = CREDENTIAL_WAIT_MS,
                                         [OUT_DIAL] = 0,
                                         [OUT_RELAY] = 0};
@@ -78,6 +81,7 @@ static void outbound_free(struct outbound *o)
 {
     stats_sockets(o->pod->plane->shard, true, -1);
     pod_wait_stop(&o->wait);
+    host_wait_stop(&o->name_wait);
     pod_conn_stop(o->pod, &o->conn);
     timer_clear(&o->limit);
     task_fini(&o->task);
@@ -329,6 +333,36 @@ static int start_dial(struct outbound *o)
 
 /* ---- steps: 0 to go on, -EAGAIN to wait, 1 when o is gone or the relay has it */
 
+/* The route is complete. */
+static int go(struct outbound *o)
+{
+    o->to = o->route->tcp;
+    if (is_hbone(o->kind)) {
+        enter(o, OUT_CREDENTIAL);
+        return 0;
+    }
+    return start_dial(o);
+}
+
+static int step_name(struct outbound *o)
+{
+    const struct ip *at = NULL;
+    struct diag why = {.code = 0};
+    int n = host_names_find(o->pod->plane->hosts, o->route->resolve, &o->name_wait, &o->task, &at,
+                            &why);
+
+    if (n == -EAGAIN) {
+        return n;
+    }
+    if (n < 0) {
+        refuse(o, why.text);
+        return 1;
+    }
+    route_resolved(o->route, host_names_pick(at, n, o->route->resolve_family,
+                                             rand_seq_next(&o->pod->plane->random)));
+    return go(o);
+}
+
 static int decide(struct outbound *o)
 {
     const struct config *c = o->pod->plane->config;
@@ -343,21 +377,17 @@ static int decide(struct outbound *o)
     o->route = mem_new(struct route);
     route_decide(o->route, plane_world(o->pod->plane), &q);
     o->kind = o->route->kind;
-    o->to = o->route->tcp;
     o->routed = true;
     if (o->kind == ROUTE_DENY) {
         refuse(o, o->route->detail.text);
         return 1;
     }
     if (o->route->resolve) {
-        refuse(o, "workloads known by hostname only are not supported");
-        return 1;
-    }
-    if (is_hbone(o->kind)) {
-        enter(o, OUT_CREDENTIAL);
+        stats_on_demand_dns(o->pod->plane->shard, o->self, o->route->resolve);
+        enter(o, OUT_NAME);
         return 0;
     }
-    return start_dial(o);
+    return go(o);
 }
 
 static int step_self(struct outbound *o)
@@ -424,6 +454,8 @@ static int step(struct outbound *o)
     switch (o->step) {
     case OUT_SELF:
         return step_self(o);
+    case OUT_NAME:
+        return step_name(o);
     case OUT_CREDENTIAL:
         return step_credential(o);
     case OUT_DIAL:

@@ -26,6 +26,21 @@ static struct hbone_limits limits_of(const struct config *c)
                                  .idle_ms = c->pool_idle_ms};
 }
 
+/* Asked from this process' own namespace (contract 3.2.4). */
+static bool start_host_names(struct plane *p, const struct resolv_conf *conf, struct diag *why)
+{
+    AUTO(strbuf) struct strbuf servers = {0};
+    char text[ENDPOINT_TEXT];
+
+    for (unsigned i = 0; i < conf->server_count; i++) {
+        strbuf_printf(&servers, "%s%s", i > 0 ? "," : "", endpoint_format(&conf->servers[i], text));
+    }
+    struct resolver_options o = {.servers = strbuf_text(&servers)};
+    p->resolver = resolver_new(p->loop, &o, why);
+    p->hosts = p->resolver ? host_names_new(p->loop, p->resolver) : NULL;
+    return p->hosts != NULL;
+}
+
 int plane_new(struct plane **out, const struct plane_options *o, struct diag *why)
 {
     AUTO(plane) struct plane *p = mem_new(struct plane);
@@ -54,6 +69,9 @@ int plane_new(struct plane **out, const struct plane_options *o, struct diag *wh
     if (!p->names) {
         return surely_negative(why->code);
     }
+    if (!start_host_names(p, o->resolv, why)) {
+        return surely_negative(why->code);
+    }
     p->adopt.turn = adopt;
     loop_hook_start(p->loop, &p->adopt);
     *out = MOVE(p);
@@ -67,6 +85,8 @@ void plane_free(struct plane *p)
     }
     loop_hook_stop(&p->adopt);
     loop_end_orphans(p->loop);
+    host_names_free(p->hosts);
+    resolver_free(p->resolver);
     dns_upstream_free(p->names);
     sock_factory_free(p->sockets);
     hbone_loop_free(p->hbone);

@@ -11,6 +11,7 @@
 #include "ca/cert_manager.h"
 #include "hbone/hbone_loop.h"
 #include "io/dns_upstream.h"
+#include "io/host_names.h"
 #include "io/jobs.h"
 #include "io/loop.h"
 #include "io/resolv_conf.h"
@@ -32,6 +33,8 @@ struct plane {
     struct recorder *recorder;
     struct metrics_shard *shard;
     struct dns_upstream *names; /* the host's name servers; NULL: none are known */
+    struct resolver *resolver;  /* of hosts */
+    struct host_names *hosts;   /* workloads that are known by name only */
     struct snap_slot *worlds;
     struct loop_hook adopt;
     struct budget budget; /* this loop's share of the memory for received bytes */

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "obs/access.h"
 #include "xds/resource.h"
+#include "ztunnel/labels.h"
 
 /* ---- families */
 
@@ -87,8 +88,27 @@ static const char *const socket_labels[] = {"reporter"};
 static const struct metric_set socket_set = {
     .families = socket_families, .family_count = 1, .labels = socket_labels, .label_count = 1};
 
+static const struct metric_family name_families[] = {
+    {.name = "istio_on_demand_dns",
+     .help = "The total number of requests that used on-demand DNS (unstable).",
+     .type = METRIC_COUNTER}};
+static const char *const name_labels[] = {"source_workload",
+                                          "source_canonical_service",
+                                          "source_canonical_revision",
+                                          "source_workload_namespace",
+                                          "source_principal",
+                                          "source_app",
+                                          "source_version",
+                                          "source_cluster",
+                                          "hostname"};
+static const struct metric_set name_set = {.families = name_families,
+                                           .family_count = 1,
+                                           .labels = name_labels,
+                                           .label_count = ARRAY_LEN(name_labels),
+                                           .series_max = 1024};
+
 static const struct metric_set *const sets[] = {&access_metrics, &build_set,  &end_set, &xds_set,
-                                                &dns_set,        &socket_set, &pod_set};
+                                                &dns_set,        &socket_set, &pod_set, &name_set};
 
 /* ---- counting */
 
@@ -193,6 +213,24 @@ void stats_dns(struct metrics_shard *shard, const struct dns_counted *c)
     } else {
         series_add(x, c->what, 1);
     }
+}
+
+void stats_on_demand_dns(struct metrics_shard *shard, const struct workload *client,
+                         const char *hostname)
+{
+    struct access_side s = {.pod = NULL};
+
+    side_from_workload(&s, client);
+    struct slice labels[] = {or_unknown(s.workload),
+                             or_unknown(s.canonical_service),
+                             or_unknown(s.canonical_revision),
+                             or_unknown(s.namespace_),
+                             or_unknown(client->identity->uri),
+                             or_unknown(s.app ? s.app : s.canonical_service),
+                             or_unknown(s.version ? s.version : s.canonical_revision),
+                             or_unknown(s.cluster),
+                             slice_of(hostname)};
+    series_add(metrics_series(shard, &name_set, labels), 0, 1);
 }
 
 void stats_sockets(struct metrics_shard *shard, bool outbound, int by)

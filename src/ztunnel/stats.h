@@ -26,6 +26,11 @@ struct dns_counted {
 /* On the shard's own loop. */
 void stats_dns(struct metrics_shard *shard, const struct dns_counted *c);
 
+/* A name of a workload that is known by nothing else was needed (contract 3.2.4), kept answers
+ * included. On the shard's own loop. */
+void stats_on_demand_dns(struct metrics_shard *shard, const struct workload *client,
+                         const char *hostname);
+
 /* Sockets accepted and not closed yet: by is 1 or -1. */
 void stats_sockets(struct metrics_shard *shard, bool outbound, int by);
 

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/host_names.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "fake_dns.h"
+#include "t.h"
+
+struct asker {
+    struct task task;
+    struct host_wait wait;
+    unsigned wakes;
+};
+
+struct rig {
+    struct loop *loop;
+    struct fake_dns dns;
+    struct resolver *resolver;
+    struct host_names *names;
+    struct asker a;
+    struct asker b;
+};
+
+static void run(struct task *t, unsigned why)
+{
+    (void)why;
+    container_of(t, struct asker, task)->wakes++;
+}
+
+static void rig_start(struct rig *g, enum fake_dns_way way)
+{
+    char at[ENDPOINT_TEXT];
+
+    *g = (struct rig){.loop = loop_new(NULL)};
+    fake_dns_start(&g->dns, g->loop, way);
+    g->resolver =
+        resolver_new(g->loop,
+                     &(struct resolver_options){
+                         .servers = endpoint_format(&g->dns.at, at), .try_ms = 50, .tries = 1},
+                     NULL);
+    g->names = host_names_new(g->loop, g->resolver);
+    task_init(&g->a.task, g->loop, "a", run);
+    task_init(&g->b.task, g->loop, "b", run);
+}
+
+static void rig_stop(struct rig *g)
+{
+    host_wait_stop(&g->a.wait);
+    host_wait_stop(&g->b.wait);
+    host_names_free(g->names);
+    resolver_free(g->resolver);
+    fake_dns_stop(&g->dns);
+    task_fini(&g->a.task);
+    task_fini(&g->b.task);
+    loop_free(g->loop);
+}
+
+static int find(struct rig *g, struct asker *who, const char *name, const struct ip **out)
+{
+    struct diag why = {.code = 0};
+
+    return host_names_find(g->names, name, &who->wait, &who->task, out, &why);
+}
+
+static int await(struct rig *g, struct asker *who, const char *name, const struct ip **out)
+{
+    int n = find(g, who, name, out);
+
+    for (int i = 0; i < 1000 && n == -EAGAIN; i++) {
+        unsigned before = who->wakes;
+        (void)loop_turn(g->loop, 10);
+        n = who->wakes > before ? find(g, who, name, out) : n;
+    }
+    return n;
+}
+
+TEST(one_question_serves_all_who_wait)
+{
+    struct rig g;
+    const struct ip *at = NULL;
+
+    rig_start(&g, FAKE_DNS_ANSWERS);
+    CHECK_INT(find(&g, &g.a, "db.example", &at), -EAGAIN);
+    CHECK_INT(find(&g, &g.b, "db.example", &at), -EAGAIN);
+    CHECK_INT(await(&g, &g.a, "db.example", &at), 2);
+    CHECK(g.b.wakes > 0);
+    CHECK_INT(find(&g, &g.b, "db.example", &at), 2);
+    CHECK_INT(host_names_stats(g.names).asked, 1);
+    rig_stop(&g);
+}
+
+TEST(an_answer_is_kept_for_its_ttl_and_no_longer)
+{
+    struct rig g;
+    const struct ip *at = NULL;
+
+    rig_start(&g, FAKE_DNS_ANSWERS); /* says 77 s */
+    CHECK_INT(await(&g, &g.a, "db.example", &at), 2);
+    loop_advance(g.loop, 76000);
+    (void)loop_turn(g.loop, 0);
+    CHECK_INT(find(&g, &g.a, "db.example", &at), 2);
+    loop_advance(g.loop, 2000);
+    (void)loop_turn(g.loop, 0);
+    CHECK_INT(find(&g, &g.a, "db.example", &at), -EAGAIN);
+    CHECK_INT(host_names_stats(g.names).asked, 2);
+    rig_stop(&g);
+}
+
+TEST(a_failure_is_kept_for_a_second)
+{
+    struct rig g;
+    const struct ip *at = NULL;
+
+    rig_start(&g, FAKE_DNS_RCODE);
+    g.dns.rcode = 3;
+    CHECK_INT(await(&g, &g.a, "nx.example", &at), -ERR_NOT_FOUND);
+    CHECK_INT(find(&g, &g.b, "nx.example", &at), -ERR_NOT_FOUND);
+    CHECK_INT(host_names_stats(g.names).asked, 1);
+    loop_advance(g.loop, HOST_NAMES_FAILURE_MS);
+    (void)loop_turn(g.loop, 0);
+    CHECK_INT(find(&g, &g.b, "nx.example", &at), -EAGAIN);
+    rig_stop(&g);
+}
+
+TEST(who_stops_waiting_is_not_woken)
+{
+    struct rig g;
+    const struct ip *at = NULL;
+
+    rig_start(&g, FAKE_DNS_ANSWERS);
+    CHECK_INT(find(&g, &g.a, "db.example", &at), -EAGAIN);
+    host_wait_stop(&g.a.wait);
+    CHECK_INT(await(&g, &g.b, "db.example", &at), 2);
+    CHECK_INT(g.a.wakes, 0);
+    rig_stop(&g);
+}
+
+TEST(names_have_a_limit_and_the_oldest_goes_first)
+{
+    struct rig g;
+    const struct ip *at = NULL;
+    char name[32];
+
+    rig_start(&g, FAKE_DNS_SILENT);
+    for (unsigned i = 0; i < HOST_NAMES_MAX; i++) {
+        (void)snprintf(name, sizeof(name), "n%u.example", i);
+        CHECK_INT(find(&g, &g.a, name, &at), -EAGAIN);
+    }
+    CHECK_INT(find(&g, &g.b, "one.more", &at), -ERR_LIMIT);
+    CHECK_INT(await(&g, &g.a, "n1023.example", &at), -ERR_DEADLINE);
+    CHECK_INT(find(&g, &g.b, "one.more", &at), -EAGAIN);
+    CHECK_INT(host_names_stats(g.names).names, HOST_NAMES_MAX);
+    rig_stop(&g);
+}
+
+TEST(the_preferred_family_comes_first_any_other_will_do)
+{
+    const struct ip at[] = {{.family = IP_V6, .bytes = {1}},
+                            {.family = IP_V4, .bytes = {2}},
+                            {.family = IP_V4, .bytes = {3}}};
+
+    CHECK_INT(host_names_pick(at, 3, IP_V4, 0)->bytes[0], 2);
+    CHECK_INT(host_names_pick(at, 3, IP_V4, 1)->bytes[0], 3);
+    CHECK_INT(host_names_pick(at, 3, IP_V6, 1)->bytes[0], 1);
+    CHECK_INT(host_names_pick(at, 1, IP_V4, 7)->bytes[0], 1);
+}
