@@ -27,14 +27,16 @@
 #include "t.h"
 
 /* The runtime starts its own program as the shim: that is this one. Otherwise the test gets a node of
- * its own: network and mounts. */
+ * its own: network and mounts. Its files are in a file system that goes with it, so that nothing is
+ * left behind even where a test fails or is killed. */
 __attribute__((constructor)) static void early(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "shim") == 0) {
         _exit(shim_main(argv[2]));
     }
     if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0 ||
-        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("tmpfs", "/mnt", "tmpfs", 0, "mode=0755") < 0) {
         printf("Bail out! no namespaces\n");
         exit(1);
     }
@@ -98,7 +100,7 @@ static void agent_stop(struct rig *g)
 
 static void rig_start(struct rig *g, const char *mode)
 {
-    *g = (struct rig){.dir = "/tmp/node-run-XXXXXX"};
+    *g = (struct rig){.dir = "/mnt/node-run-XXXXXX"};
     g->loop = loop_new(NULL);
     g->jobs = jobs_new(2, 64, 64, NULL);
     if (!g->loop || !g->jobs || !mkdtemp(g->dir)) {
