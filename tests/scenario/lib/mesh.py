@@ -134,6 +134,12 @@ class Mesh:
         return sorted((row[2], row[3]) for row in netns.tcp_sockets(self.ns(name))
                       if row[1] == port and row[4] == netns.ESTABLISHED)
 
+    def descriptors(self, node):
+        """Those of a node's proxy that are not the socket of a tunnel in use or in the pool."""
+        tunnels = [row for name in self.CAPTURED if int(name[1]) == node for row in netns.tcp_sockets(self.ns(name))
+                   if 15008 in (row[1], row[3]) and row[4] == netns.ESTABLISHED]
+        return self.ztunnels[node].open_fds() - len(tunnels)
+
 
 class Solo:
     """Node 3 with a proxy, an agent and a control plane of its own, for one test. p31 is `alpha`, p32 `beta`, both

@@ -26,9 +26,6 @@ def run(mesh, folder, count, lanes=40):
     assert got["failed"] == 0 and got["ok"] == count, got
 
 
-TUNNELS = 8  # that a burst may leave in the pool
-
-
 def quiet(mesh):
     """No connection is left in either proxy."""
     return all(not s["connections"][way] for node in (1, 2)
@@ -38,11 +35,11 @@ def quiet(mesh):
 def test_ten_thousand_connections_leave_nothing_behind(mesh, tmp_path):
     run(mesh, tmp_path, 2000)
     wait.until("all have ended", lambda: quiet(mesh))
-    before = {n: (mesh[n].open_fds(), mesh[n].private_kib()) for n in (1, 2)}
+    before = {n: (mesh.descriptors(n), mesh[n].private_kib()) for n in (1, 2)}
     run(mesh, tmp_path, 10_000)
     wait.until("all have ended", lambda: quiet(mesh))
     for node, (fds, kib) in before.items():
-        wait.until(f"node {node} has no more than {fds} descriptors", lambda n=node, f=fds: mesh[n].open_fds() <= f + TUNNELS)
+        wait.until(f"node {node} has {fds} descriptors", lambda n=node, f=fds: mesh.descriptors(n) == f)
         wait.until(f"memory of node {node} is as before", lambda n=node, k=kib: mesh[n].private_kib() <= k + 256)
 
 
