@@ -15,9 +15,17 @@
 #include "node/rules_set.h"
 
 /* fwmark_accept: sockets that the application accepts from the proxy inherit its mark.
+ * fwmark_reflect: what the kernel answers without a socket, as where nobody listens, carries it too:
+ * the proxy learns of the refusal at once instead of waiting for its deadline.
  * migrate_req: connections waiting at a listener that closes move to its sibling, so that a new
  * generation of the proxy takes over without a reset. */
-static const char *const sysctls[] = {"ipv4/tcp_fwmark_accept", "ipv4/tcp_migrate_req"};
+static const struct {
+    enum ip_family family;
+    const char *key;
+} sysctls[] = {{IP_V4, "ipv4/tcp_fwmark_accept"},
+               {IP_V4, "ipv4/tcp_migrate_req"},
+               {IP_V4, "ipv4/fwmark_reflect"},
+               {IP_V6, "ipv6/fwmark_reflect"}};
 
 static const enum ip_family families[] = {IP_V4, IP_V6};
 
@@ -82,13 +90,14 @@ static int ensure_routing(struct diag *why)
 
 static int set_sysctls(const char *value, struct diag *why)
 {
-    for (size_t i = 0; i < ARRAY_LEN(sysctls); i++) {
-        int r = sysctl_set_blocking(sysctls[i], value, why);
-        if (r < 0) {
-            return r;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < ARRAY_LEN(sysctls); i++) {
+        if (sysctls[i].family == IP_V4 || access("/proc/sys/net/ipv6", F_OK) == 0) {
+            r = sysctl_set_blocking(sysctls[i].key, value, why);
         }
     }
-    return 0;
+    return r;
 }
 
 static int commit(struct nl_batch *b, const char *what, struct diag *why)

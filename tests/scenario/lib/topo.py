@@ -142,7 +142,8 @@ class Topology:
     def capture(self, name, rules="contract"):
         """Puts the redirection into a pod, as a node agent would: `contract` or `tproxy`."""
         ns = self.ns(name)
-        netns.sysctl(ns, net__ipv4__tcp_fwmark_accept=1, net__ipv4__tcp_migrate_req=1)
+        netns.sysctl(ns, net__ipv4__tcp_fwmark_accept=1, net__ipv4__tcp_migrate_req=1, net__ipv4__fwmark_reflect=1,
+                     net__ipv6__fwmark_reflect=1)
         netns.run(["ip", "netns", "exec", ns, "nft", "-f", str(RULES / f"{rules}.nft")])
         netns.batch(ns, ["rule add fwmark 0x111/0xfff pref 32764 lookup 100", "route replace local default dev lo table 100",
                          "-6 rule add fwmark 0x111/0xfff pref 32764 lookup 100",

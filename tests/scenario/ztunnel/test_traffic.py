@@ -202,16 +202,20 @@ def test_five_hundred_parallel_connections_are_all_served(mesh, tmp_path):
 
 # ---- failures
 
-def test_a_port_where_nothing_listens_fails_at_once_and_is_logged_on_both_sides(mesh):
+@pytest.mark.parametrize("pod", [1, 3], ids=["contract", "other-rules"])
+def test_a_port_where_nothing_listens_fails_at_once_and_is_logged_on_both_sides(mesh, pod):
+    server = topo.pod4(2, pod)
     since = {n: mesh[n].mark() for n in (1, 2)}
-    assert client.is_cut(client.outcome(mesh.ns("p11"), SERVER4, 9999))
-    (source,) = mesh[1].wait_access(since[1], dst_hbone_addr=f"{SERVER4}:9999")
-    (target,) = mesh[2].wait_access(since[2], dst_hbone_addr=f"{SERVER4}:9999")
+    watch = wait.Stopwatch()
+    assert client.is_cut(client.outcome(mesh.ns("p11"), server, 9999))
+    assert watch.seconds < 2 * wait.SCALE
+    (source,) = mesh[1].wait_access(since[1], dst_hbone_addr=f"{server}:9999")
+    (target,) = mesh[2].wait_access(since[2], dst_hbone_addr=f"{server}:9999")
     assert source[0] == target[0] == "error"
     assert source[2]["error"] == "http status: 503 Service Unavailable"
     assert "Connection refused" in target[2]["error"]
     wait.until("the failure is counted", lambda: mesh[1].metric(
-        "istio_tcp_connections_failed_total", response_flags="CONNECT", destination_workload="web-1-app") >= 1)
+        "istio_tcp_connections_failed_total", response_flags="CONNECT", destination_workload=f"{'web' if pod == 1 else 'cart'}-1-app") >= 1)
 
 
 def test_a_service_without_endpoints_fails_early(mesh):

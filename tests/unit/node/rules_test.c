@@ -221,6 +221,19 @@ static bool live_talk(struct live l)
            podnet_talk(l.out_app, l.out_node) && podnet_talk(l.out_node, l.out_app);
 }
 
+/* The refusal of a port where nobody listens has no socket that could have inherited a mark. */
+TEST(the_applications_refusal_finds_its_way_back_to_the_proxy)
+{
+    AUTO(podnet) struct podnet n = podnet_make();
+
+    CHECK_INT(install(n, &usual), 0);
+    for (size_t i = 0; i < ARRAY_LEN(families); i++) {
+        struct endpoint from = at(podnet_node_ip(families[i]), 0);
+        struct endpoint to = at(podnet_pod_ip(families[i]), APP_PORT);
+        CHECK_INT(podnet_connect(n.pod, ROLE_PROXY, &from, to), -ECONNREFUSED);
+    }
+}
+
 TEST(connections_that_exist_when_a_pod_joins_and_leaves_live_on)
 {
     for (size_t i = 0; i < ARRAY_LEN(families); i++) {
@@ -437,7 +450,8 @@ TEST(removal_leaves_the_namespace_as_it_was)
     AUTO(podnet) struct podnet n = podnet_make();
     static const char look[] = "nft list ruleset; ip rule; ip -6 rule; ip route show table all |"
                                " sort; ip -6 route show table all | sort;"
-                               " sysctl net.ipv4.tcp_fwmark_accept net.ipv4.tcp_migrate_req";
+                               " sysctl net.ipv4.tcp_fwmark_accept net.ipv4.tcp_migrate_req"
+                               " net.ipv4.fwmark_reflect net.ipv6.fwmark_reflect";
     AUTO(text) char *before = podnet_run(n.pod, look);
 
     CHECK_INT(install(n, &usual), 0);
