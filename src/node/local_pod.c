@@ -745,6 +745,11 @@ const struct local_record *local_pod_record(const struct local_pod *p)
     return &p->record;
 }
 
+bool local_pod_is_stuck(const struct local_pod *p)
+{
+    return p->step == AGAIN;
+}
+
 bool local_pod_has_started(const struct local_pod *p)
 {
     return p->has_started;

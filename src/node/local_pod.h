@@ -49,6 +49,8 @@ MUST_USE int local_pod_signal(struct local_pod *p, int signal);
 
 enum local_state local_pod_state(const struct local_pod *p);
 const struct local_record *local_pod_record(const struct local_pod *p);
+/* Its traces could not be removed; that is tried again. */
+bool local_pod_is_stuck(const struct local_pod *p);
 /* The command has run, and may still. */
 bool local_pod_has_started(const struct local_pod *p);
 /* How the command ended last; NULL if it has not. */

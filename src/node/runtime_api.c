@@ -407,13 +407,19 @@ static void on_started(struct client *c)
     }
 }
 
-static void on_gone(struct client *c)
+/* It is gone, or what is left of it has to wait, as when the API is away: nobody waits with it. */
+static void on_over(struct client *c)
 {
     const char *text;
     int failure = local_pod_failure(c->pod, &text);
 
     if (c->step != STOP && failure < 0) {
         say_failure(c, "failed", failure, text);
+    } else if (c->step == STOP && local_pod_is_stuck(c->pod)) {
+        say_failure(
+            c, "error", -ERR_UNAVAILABLE,
+            "it has ended; its Pod object or files cannot be removed yet, the agent goes on "
+            "trying");
     } else {
         say_end(c, c->step == STOP ? "stopped" : "exited", c->pod);
     }
@@ -431,8 +437,8 @@ void runtime_api_changed(struct runtime_api *a, const struct local_pod *p)
         if (c->step == START && local_pod_has_started(p)) {
             on_started(c);
         }
-        if (c->pod && local_pod_state(p) == LOCAL_GONE) {
-            on_gone(c);
+        if (c->pod && (local_pod_state(p) == LOCAL_GONE || local_pod_is_stuck(p))) {
+            on_over(c);
         }
         task_wake(&c->task, WAKE_CHILD);
     }

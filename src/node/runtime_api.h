@@ -8,11 +8,13 @@
  *          or {"event": "failed", "code": "ERR_EXISTS", "error": "..."}
  *       With attach, the line comes with three descriptors (SCM_RIGHTS: standard input, output,
  *       error); the client stays, may send {"op": "signal", "signal": 2} lines, and gets
- *       -> {"event": "exited", "code": 0, "signal": 0} when the command and all its traces are gone.
+ *       -> {"event": "exited", "code": 0, "signal": 0} when the command and all its traces are gone
+ *          (or have to wait, as when the API is away; the agent goes on trying).
  *       A client that goes away before that ends its command.
  *   {"op": "ps"}      -> {"event": "list", "workloads": [...]}
  *   {"op": "stop", "namespace": "shop", "name": "cart"}
- *       -> {"event": "stopped", "code": 143, "signal": 15} when all its traces are gone
+ *       -> {"event": "stopped", "code": 143, "signal": 15} when all its traces are gone;
+ *          an error if they have to wait
  *   {"op": "signal", "namespace": "shop", "name": "cart", "signal": 1} -> {"event": "signalled"}
  *   {"op": "status"}  -> {"event": "status", "ready": true, "proxies": 1, "pods": 3, ...}
  *

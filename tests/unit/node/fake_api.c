@@ -78,7 +78,7 @@ static struct pod_write *begin(struct fake_api *a, struct task *t, bool *out_fai
     struct pod_write *w = mem_new(struct pod_write);
 
     w->task = t;
-    *out_fails = a->requests++ == a->fail_at;
+    *out_fails = a->requests++ == a->fail_at || a->is_away;
     w->result = *out_fails ? -ERR_UNAVAILABLE : 0;
     return w;
 }

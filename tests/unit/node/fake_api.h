@@ -13,6 +13,7 @@ struct fake_api {
     unsigned uids;
     int requests;
     int fail_at;   /* -1: none */
+    bool is_away;  /* all fail */
     char mode[16]; /* of every namespace */
 };
 

@@ -627,6 +627,45 @@ TEST(whatever_request_to_the_api_fails_once_nothing_is_left_behind)
     }
 }
 
+/* What is left is removed when it can be; clients are not kept waiting for that. */
+TEST(clients_are_told_at_once_while_the_api_is_away)
+{
+    static const char stop[] = "{\"op\":\"stop\",\"namespace\":\"shop\",\"name\":\"cart\"}\n";
+    struct rig g;
+
+    rig_start(&g, "");
+    g.api.is_away = true;
+    struct client c = client_open(&g);
+    client_send(&c, RUN("false", "[\"true\"]"));
+    bool failed = await(&g, &c, "\"failed\"");
+    client_close(&c);
+    g.api.is_away = false;
+    while (runtime_find(g.runtime, "shop", "cart")) {
+        turn(&g);
+    }
+    c = client_open(&g);
+    client_send_attached(&c, RUN("true", "[\"sleep\",\"1000\"]"));
+    bool started = await(&g, &c, "\"started\"");
+    g.api.is_away = true;
+    struct client other = client_open(&g);
+    client_send(&other, stop);
+    bool refused = await(&g, &other, "cannot be removed yet");
+    bool exited = await(&g, &c, "\"exited\"") && strstr(c.said, "143");
+    client_close(&other);
+    client_close(&c);
+    g.api.is_away = false;
+    while (runtime_find(g.runtime, "shop", "cart")) {
+        turn(&g);
+    }
+    bool clean = nothing_is_left(&g);
+    rig_stop(&g);
+    CHECK(failed);
+    CHECK(started);
+    CHECK(refused);
+    CHECK(exited);
+    CHECK(clean);
+}
+
 TEST(a_request_without_an_end_is_cut_off)
 {
     struct rig g;
