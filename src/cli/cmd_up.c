@@ -206,7 +206,9 @@ static void roll_back(struct up *u)
 
 static int make_folder(const char *path, mode_t mode, struct diag *why)
 {
-    return mkdir(path, mode) < 0 && errno != EEXIST ? FAIL(why, neg_errno(), "make %s", path) : 0;
+    return mkdir(path, mode) < 0 && errno != EEXIST
+               ? FAIL(why, neg_errno(), "make %s: %s", path, err_text(neg_errno()))
+               : 0;
 }
 
 static int make_folders(const struct up_config *c, struct diag *why)

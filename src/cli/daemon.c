@@ -133,7 +133,9 @@ int daemon_start_blocking(const struct json *argv, const struct json *env, const
 {
     int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     int log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-    int r = null_fd < 0 || log_fd < 0 ? FAIL(why, neg_errno(), "open %s", log) : 0;
+    int r = null_fd < 0 || log_fd < 0
+                ? FAIL(why, neg_errno(), "open %s: %s", log, err_text(neg_errno()))
+                : 0;
 
     if (r == 0) {
         AUTO(mem) void *words = words_of(argv);

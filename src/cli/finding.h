@@ -16,7 +16,8 @@ struct json;
 /* Exit statuses. "Cannot tell" is never 0. */
 enum answer { ANSWER_YES = 0, ANSWER_NO = 1, ANSWER_USAGE = 2, ANSWER_UNKNOWN = 3 };
 
-enum level { LEVEL_OK, LEVEL_WARN, LEVEL_BAD, LEVEL_UNKNOWN };
+/* The worst of a command's findings is its verdict: a known problem outweighs what is not known. */
+enum level { LEVEL_OK, LEVEL_WARN, LEVEL_UNKNOWN, LEVEL_BAD };
 
 /* code, level, title, explanation */
 #define FINDING_TABLE(X)                                                                           \

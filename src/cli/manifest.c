@@ -118,7 +118,7 @@ static int load_folder_blocking(const char *path, struct json *into, struct diag
 {
     struct dirent **files = NULL;
     int count = scandir(path, &files, is_manifest, alphasort);
-    int r = count < 0 ? FAIL(why, neg_errno(), "read %s", path) : 0;
+    int r = count < 0 ? FAIL(why, neg_errno(), "read %s: %s", path, err_text(neg_errno())) : 0;
 
     for (int i = 0; i < count; i++) {
         AUTO(strbuf) struct strbuf file = {0};

@@ -130,7 +130,7 @@ static int load_all_blocking(const char *run_dir, struct nodes *out, struct diag
     strbuf_printf(&dir, "%s/nodes", run_dir);
     int count = scandir(strbuf_text(&dir), &files, is_description, alphasort);
     if (count < 0 && errno != ENOENT && errno != ENOTDIR) {
-        return FAIL(why, neg_errno(), "read %s", strbuf_text(&dir));
+        return FAIL(why, neg_errno(), "read %s: %s", strbuf_text(&dir), err_text(neg_errno()));
     }
     for (int i = 0; i < count; i++) {
         if (r == 0 && out->count == NODES_MAX) {

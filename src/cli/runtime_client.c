@@ -11,6 +11,8 @@
 #include "codec/json.h"
 #include "io/unix_sock.h"
 
+enum { SEND_MS = 10000 };
+
 int runtime_open(struct runtime_client *c, const char *path, struct diag *why)
 {
     int fd = unix_connect(path, UNIX_STREAM, why);
@@ -68,8 +70,10 @@ int runtime_send_blocking(struct runtime_client *c, struct json *take_request, c
         ssize_t n = send_piece(c->fd, line.p + sent, line.len - sent, sent == 0 ? fds : NULL);
         if (n > 0) {
             sent += (size_t)n;
-        } else if (errno != EAGAIN || poll(&p, 1, -1) < 0) {
-            return FAIL(why, neg_errno(), "ask the node agent");
+        } else if (errno != EAGAIN) {
+            return FAIL(why, neg_errno(), "ask the node agent: %s", err_text(neg_errno()));
+        } else if (poll(&p, 1, SEND_MS) <= 0) {
+            return FAIL(why, -ERR_DEADLINE, "the node agent does not take the request");
         }
     }
     return 0;

@@ -94,7 +94,7 @@ int unix_connect(const char *path, enum unix_kind kind, struct diag *why)
     int r = fill(&at, path);
 
     r = r < 0 ? r : connect_to(&at, kind);
-    return r < 0 ? FAIL(why, r, "connect to %s", path) : r;
+    return r < 0 ? FAIL(why, r, "connect to %s: %s", path, err_text(r)) : r;
 }
 
 int unix_peer(int fd, struct unix_peer *out)

@@ -133,10 +133,13 @@ TEST(every_state_of_a_node_has_its_finding_and_its_exit_status)
         list_codes(&f, &codes);
         enum answer answer = findings_answer(&f, false);
         enum answer strict = findings_answer(&f, true);
+        const char *verdict = findings_verdict(&f);
         findings_fini(&f);
         (void)printf("# %s\n", rows[i].what);
         CHECK_STR(strbuf_text(&codes), rows[i].codes);
         CHECK_INT(answer, rows[i].answer);
+        CHECK((strcmp(verdict, "problem") == 0) == (answer == ANSWER_NO));
+        CHECK((strcmp(verdict, "unknown") == 0) == (answer == ANSWER_UNKNOWN));
         CHECK_INT(strict, rows[i].strict);
     }
 }
