@@ -23,7 +23,6 @@ struct channel *channel_new(struct hbone_loop *home, struct budget *budget)
     struct channel *ch = mem_new(struct channel);
 
     ch->s.ops = &channel_ops;
-    ch->home = home;
     ch->body_left = -1;
     list_init(&ch->in_list);
     rx_queue_init(&ch->rx, &home->chunks, budget);
@@ -35,7 +34,6 @@ void channel_free(struct channel *ch)
     assert(!ch->tunnel);
     rx_queue_clear(&ch->rx);
     dial_free(ch->dial);
-    mem_free(ch->baggage);
     stream_fini(&ch->s);
     mem_free(ch);
 }
@@ -84,7 +82,7 @@ void channel_detach(struct channel *ch)
 
 void channel_over(struct channel *ch, int r)
 {
-    struct hbone_request *request = ch->request;
+    struct hbone_request *request = ch->step == CHANNEL_REQUEST ? MOVE(ch->request) : NULL;
 
     if (r < 0 && stream_diag(&ch->s)->code != r) {
         (void)diag_note(stream_why(&ch->s), r, "%s", err_text(r)); /* the code is known */
@@ -225,7 +223,8 @@ static int channel_reserve(struct stream *s, struct iovec *out, int max, size_t 
     struct channel *ch = channel_of(s);
 
     if (is_spillway(ch)) {
-        out[0] = (struct iovec){hbone_loop_slab(ch->home), MIN_OF(want, (size_t)TUNNEL_BATCH)};
+        out[0] =
+            (struct iovec){hbone_loop_slab(channel_home(ch)), MIN_OF(want, (size_t)TUNNEL_BATCH)};
         return 1;
     }
     int r = may_write(ch);
@@ -375,3 +374,4 @@ static const struct stream_ops channel_ops = {
     .reserve = channel_reserve,
     .commit = channel_commit,
 };
+_Static_assert(sizeof(struct channel) <= 152, "per-connection memory is a budget");

@@ -22,10 +22,10 @@ struct channel {
     struct map_node in_tunnel;
     struct list in_list; /* asked or blocked of its tunnel, or waiting of its route */
     struct rx_queue rx;
-    struct hbone_dial *dial;       /* of a dial until its 200; NULL otherwise */
-    char *baggage;                 /* of the 200; NULL: none */
-    struct hbone_request *request; /* while step is CHANNEL_REQUEST */
-    struct hbone_loop *home;
+    union {
+        struct hbone_dial *dial; /* of a dial until its 200 is of no interest any more, or NULL */
+        struct hbone_request *request; /* while step is CHANNEL_REQUEST */
+    };
     int64_t body_left; /* of a request with content-length; -1: any */
     uint32_t id;
     int32_t send_window;
@@ -59,6 +59,11 @@ struct hbone_loop {
     uint8_t *slab; /* TUNNEL_BATCH bytes for DATA that the secure stream does not lend room for */
     struct lent lent;
 };
+
+static inline struct hbone_loop *channel_home(const struct channel *ch)
+{
+    return container_of(ch->rx.pool, struct hbone_loop, chunks);
+}
 
 /* Never NULL: TUNNEL_BATCH bytes to use within one run. */
 uint8_t *hbone_loop_slab(struct hbone_loop *home);

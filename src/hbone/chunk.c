@@ -208,7 +208,7 @@ void rx_queue_init(struct rx_queue *q, struct chunk_pool *pool, struct budget *b
 static void charge(struct rx_queue *q, struct piece *s, size_t len)
 {
     s->charged += (uint32_t)len;
-    q->charged += len;
+    q->charged += (uint32_t)len;
     budget_charge(q->budget, len);
 }
 
@@ -291,7 +291,7 @@ static int add_copy(struct rx_queue *q, const uint8_t *from, size_t len)
 static int count_added(struct rx_queue *q, int r, size_t len)
 {
     if (r == 0) {
-        q->bytes += len;
+        q->bytes += (uint32_t)len;
         q->pool->queued_bytes += len;
     }
     return r;
@@ -325,7 +325,7 @@ int rx_queue_peek(const struct rx_queue *q, struct iovec *out, int max)
 void rx_queue_skip(struct rx_queue *q, size_t len)
 {
     assert(len <= q->bytes);
-    q->bytes -= len;
+    q->bytes -= (uint32_t)len;
     q->pool->queued_bytes -= len;
     while (len > 0) {
         struct piece *s = container_of(q->pieces.next, struct piece, in_queue);

@@ -51,8 +51,8 @@ struct rx_queue {
     struct chunk_pool *pool;
     struct budget *budget; /* may be NULL */
     struct list pieces;
-    size_t bytes;   /* payload */
-    size_t charged; /* memory, as the budget sees it */
+    uint32_t bytes;   /* payload: at most a stream's window */
+    uint32_t charged; /* memory, as the budget sees it */
 };
 
 void rx_queue_init(struct rx_queue *q, struct chunk_pool *pool, struct budget *budget);

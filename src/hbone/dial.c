@@ -46,6 +46,7 @@ void dial_free(struct hbone_dial *d)
 {
     if (d) {
         mem_free(d->text);
+        mem_free(d->baggage);
         mem_free(d);
     }
 }
@@ -133,10 +134,10 @@ void dial_answered(struct channel *ch, const struct headers *headers)
     }
     headers_head(headers, &headers->text, &head);
     if (head.baggage.p) {
-        ch->baggage = mem_dup(head.baggage.p, head.baggage.len);
+        d->baggage = mem_dup(head.baggage.p, head.baggage.len);
+    } else {
+        dial_free(MOVE(ch->dial));
     }
-    ch->dial = NULL;
-    dial_free(d);
     ch->opened = true;
     ch->step = CHANNEL_OPEN;
     channel_wake_reader(ch);
@@ -153,7 +154,7 @@ void dial_refused(struct channel *ch, int r, const char *what)
         channel_over(ch, r);
         return;
     }
-    ch->home->stats.retries++;
+    channel_home(ch)->stats.retries++;
     channel_detach(ch);
     ch->step = CHANNEL_QUEUED;
     pool_queue(d->pool, ch);
@@ -194,7 +195,9 @@ static const struct channel *dialled(const struct stream *s)
 
 struct slice hbone_dial_baggage(const struct stream *s)
 {
-    return slice_of(dialled(s)->baggage);
+    const struct channel *ch = dialled(s);
+
+    return slice_of(ch->dial ? ch->dial->baggage : NULL);
 }
 
 struct stream *hbone_dial_below(const struct stream *s)
@@ -216,6 +219,5 @@ void hbone_dial_settle(struct stream *s)
     struct channel *ch = channel_of(s);
 
     assert(ch->opened);
-    mem_free(ch->baggage);
-    ch->baggage = NULL;
+    dial_free(MOVE(ch->dial));
 }

@@ -3,36 +3,76 @@
 
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "base/num.h"
 #include "io/splice_int.h"
 #include "io/tcp_stream.h"
 
-enum { PIECES = 64 };
+enum { PIECES = 64, KIB_BITS = 10, MIB_BITS = 20 };
 enum {
     COPY_BATCH_MAX = 128 << 10
 }; /* read once, written once: larger ones leave the cache between */
 
+static uint32_t want(const struct pump *p)
+{
+    return (uint32_t)p->want_kib << KIB_BITS;
+}
+
+static void want_set(struct pump *p, uint32_t bytes)
+{
+    p->want_kib = (uint16_t)(bytes >> KIB_BITS);
+}
+
+/* The mark from which on to splice, so much having been moved. */
+static uint32_t splice_mib(uint64_t moved)
+{
+    uint64_t mib = (moved + SPLICE_AFTER_BYTES + (1u << MIB_BITS) - 1) >> MIB_BITS;
+
+    return (uint32_t)MIN_OF(mib, (uint64_t)UINT32_MAX);
+}
+
 void pump_init(struct pump *p, struct stream *src, struct stream *dst)
 {
-    *p = (struct pump){.src = src, .dst = dst, .want = PUMP_BATCH_MIN, .step = PUMP_COPY};
-    p->splice_at = stream_is_tcp(src) && stream_is_tcp(dst) ? SPLICE_AFTER_BYTES : UINT64_MAX;
-    bytes_init(&p->stuck, PUMP_BATCH_MAX);
+    *p = (struct pump){.src = src, .dst = dst, .step = PUMP_COPY};
+    want_set(p, PUMP_BATCH_MIN);
+    p->splice_at_mib = stream_is_tcp(src) && stream_is_tcp(dst) ? splice_mib(0) : UINT32_MAX;
 }
 
 void pump_fini(struct pump *p)
 {
-    bytes_fini(&p->stuck);
-    splice_pipe_put(p->pipe);
-    p->pipe = NULL;
+    if (p->held) {
+        bytes_fini(&p->held->stuck);
+        splice_pipe_put(p->held->pipe);
+        mem_free(MOVE(p->held));
+    }
+}
+
+static struct pump_held *hold(struct pump *p)
+{
+    if (!p->held) {
+        p->held = mem_new(struct pump_held);
+        bytes_init(&p->held->stuck, PUMP_BATCH_MAX);
+    }
+    return p->held;
+}
+
+static bool has_stuck(const struct pump *p)
+{
+    return p->held && p->held->stuck.len > 0;
+}
+
+static struct splice_pipe *pipe_of(const struct pump *p)
+{
+    return p->held ? p->held->pipe : NULL;
 }
 
 /* A full batch asks for more next time, a thin one for less. */
 static void adapt(struct pump *p, size_t got, uint32_t most)
 {
-    if (got >= p->want) {
-        p->want = MIN_OF(p->want * 2, most);
-    } else if (got < p->want / 8) {
-        p->want = MAX_OF(p->want / 2, (uint32_t)PUMP_BATCH_MIN);
+    if (got >= want(p)) {
+        want_set(p, MIN_OF(want(p) * 2, most));
+    } else if (got < want(p) / 8) {
+        want_set(p, MAX_OF(want(p) / 2, (uint32_t)PUMP_BATCH_MIN));
     }
 }
 
@@ -73,7 +113,7 @@ static int copy_lent(struct pump *p)
 static int copy_reserved(struct pump *p)
 {
     struct iovec v[PIECES];
-    int count = stream_reserve(p->dst, v, PIECES, p->want);
+    int count = stream_reserve(p->dst, v, PIECES, want(p));
 
     if (count < 0) {
         return count;
@@ -92,13 +132,13 @@ static int copy_reserved(struct pump *p)
 /* Keeps what the sink refused. Memory that is short here is the connection's end, not the process'. */
 static int keep(struct pump *p, const uint8_t *from, size_t len)
 {
-    return len > 0 ? bytes_add(&p->stuck, from, len) : 0;
+    return len > 0 ? bytes_add(&hold(p)->stuck, from, len) : 0;
 }
 
 static int copy_scratch(struct pump *p, struct loop *l)
 {
     uint8_t *scratch = loop_scratch(l);
-    ssize_t got = stream_read(p->src, scratch, p->want);
+    ssize_t got = stream_read(p->src, scratch, want(p));
 
     if (got <= 0) {
         return got == 0 ? source_ended(p) : (int)got;
@@ -116,41 +156,39 @@ static int copy_scratch(struct pump *p, struct loop *l)
 
 static int write_stuck(struct pump *p)
 {
-    ssize_t n = stream_write(p->dst, bytes_peek(&p->stuck), p->stuck.len);
+    struct bytes *stuck = &p->held->stuck;
+    ssize_t n = stream_write(p->dst, bytes_peek(stuck), stuck->len);
 
     if (n < 0) {
         return (int)n;
     }
-    bytes_skip(&p->stuck, (size_t)n);
-    bytes_shrink(&p->stuck);
+    bytes_skip(stuck, (size_t)n);
     p->moved += (uint64_t)n;
+    if (stuck->len == 0) {
+        pump_fini(p);
+    }
     return 0;
-}
-
-static void drop_pipe(struct pump *p)
-{
-    splice_pipe_put(p->pipe);
-    p->pipe = NULL;
 }
 
 /* Not worth it, or not to be had: copy for a while. */
 static void splice_later(struct pump *p)
 {
-    p->splice_at = p->moved + SPLICE_AFTER_BYTES;
+    p->splice_at_mib = splice_mib(p->moved);
     p->thin = 0;
-    p->want = PUMP_BATCH_MIN;
+    want_set(p, PUMP_BATCH_MIN);
 }
 
 static int splice_out(struct pump *p)
 {
-    ssize_t n = tcp_stream_splice_out(p->dst, p->pipe);
+    struct splice_pipe *pipe = pipe_of(p);
+    ssize_t n = tcp_stream_splice_out(p->dst, pipe);
 
     if (n < 0) {
         return (int)n;
     }
     p->moved += (uint64_t)n;
-    if (p->pipe->len == 0) {
-        drop_pipe(p);
+    if (pipe->len == 0) {
+        pump_fini(p);
         if (p->thin >= SPLICE_THIN_MAX) {
             splice_later(p);
         }
@@ -160,52 +198,56 @@ static int splice_out(struct pump *p)
 
 static int splice_in(struct pump *p, struct loop *l)
 {
-    p->pipe = splice_pipe_get(l);
-    if (!p->pipe) {
+    struct splice_pipe *pipe = splice_pipe_get(l);
+
+    if (!pipe) {
         splice_later(p);
         return 0;
     }
-    ssize_t n = tcp_stream_splice_in(p->src, p->pipe);
+    ssize_t n = tcp_stream_splice_in(p->src, pipe);
     if (n <= 0) {
-        drop_pipe(p);
+        splice_pipe_put(pipe);
         return n == 0 ? source_ended(p) : (int)n;
     }
+    hold(p)->pipe = pipe;
     p->thin = n < SPLICE_THIN_BYTES ? (uint8_t)(p->thin + 1) : 0;
     return 0;
 }
 
 int pump_gather(struct pump *p)
 {
-    uint8_t *to = p->pipe ? bytes_reserve(&p->stuck, p->pipe->len) : NULL;
+    struct splice_pipe *pipe = pipe_of(p);
+    uint8_t *to = pipe ? bytes_reserve(&p->held->stuck, pipe->len) : NULL;
 
-    if (!p->pipe) {
+    if (!pipe) {
         return 0;
     }
-    while (to && p->pipe->len > 0) {
-        ssize_t n = read(p->pipe->read_end, to, p->pipe->len);
+    while (to && pipe->len > 0) {
+        ssize_t n = read(pipe->read_end, to, pipe->len);
         if (n <= 0) {
             return n < 0 ? neg_errno() : -EIO;
         }
-        bytes_commit(&p->stuck, (size_t)n);
-        p->pipe->len -= (size_t)n;
+        bytes_commit(&p->held->stuck, (size_t)n);
+        pipe->len -= (size_t)n;
         to += n;
     }
     if (!to) {
         return -ERR_TOO_LARGE;
     }
-    drop_pipe(p);
+    splice_pipe_put(pipe);
+    p->held->pipe = NULL;
     return 0;
 }
 
 static int copy_once(struct pump *p, struct loop *l)
 {
-    if (p->stuck.len > 0) {
+    if (has_stuck(p)) {
         return write_stuck(p);
     }
-    if (p->pipe) {
+    if (pipe_of(p)) {
         return splice_out(p);
     }
-    if (p->moved >= p->splice_at && p->want >= SPLICE_WANT_BYTES) {
+    if (p->moved >> MIB_BITS >= p->splice_at_mib && want(p) >= SPLICE_WANT_BYTES) {
         return splice_in(p, l);
     }
     if (p->src->ops->peek) {
@@ -219,7 +261,7 @@ static int copy(struct pump *p, struct loop *l)
 {
     int r = copy_once(p, l);
 
-    if (r == -EAGAIN && p->stuck.len == 0) {
+    if (r == -EAGAIN && !has_stuck(p)) {
         int f = stream_flush(p->dst);
         return f < 0 && f != -EAGAIN ? f : r;
     }
@@ -230,7 +272,7 @@ static int step(struct pump *p, struct loop *l)
 {
     int r = 0;
 
-    switch (p->step) {
+    switch ((enum pump_step)p->step) {
     case PUMP_COPY:
         return copy(p, l);
     case PUMP_FLUSH:

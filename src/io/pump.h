@@ -17,16 +17,20 @@ enum { PUMP_BATCH_MIN = 16 << 10, PUMP_BATCH_MAX = 512 << 10 };
 
 struct splice_pipe;
 
-struct pump {
-    struct stream *src;       /* borrowed */
-    struct stream *dst;       /* borrowed */
-    uint64_t moved;           /* bytes the sink accepted */
-    struct bytes stuck;       /* read, refused by the sink, at most PUMP_BATCH_MAX */
+struct pump_held {            /* read, refused by the sink */
+    struct bytes stuck;       /* at most PUMP_BATCH_MAX */
     struct splice_pipe *pipe; /* NULL unless bytes are in it; see pump_gather */
-    uint64_t splice_at;       /* moved: when splicing is tried next */
-    uint32_t want;            /* bytes to ask for at once; follows what comes */
-    uint8_t thin;             /* spliced batches in a row that were not worth it */
-    enum pump_step step;
+};
+
+struct pump {
+    struct stream *src;     /* borrowed */
+    struct stream *dst;     /* borrowed */
+    uint64_t moved;         /* bytes the sink accepted */
+    struct pump_held *held; /* NULL: nothing, as always when idle */
+    uint32_t splice_at_mib; /* moved: when splicing is tried next; UINT32_MAX: never */
+    uint16_t want_kib;      /* to ask for at once; follows what comes */
+    uint8_t thin;           /* spliced batches in a row that were not worth it */
+    uint8_t step;           /* enum pump_step */
 };
 
 void pump_init(struct pump *p, struct stream *src, struct stream *dst);

@@ -9,9 +9,7 @@ enum { TURN_BUDGET = 512 << 10 };
 
 struct relay {
     struct task task;
-    struct stream *near;
-    struct stream *far;
-    struct pump out;
+    struct pump out; /* near to far; both streams are the relay's */
     struct pump in;
     relay_done_fn *done;
     void *arg;
@@ -20,7 +18,9 @@ struct relay {
 
 static const struct diag *diag_of(const struct relay *r, int result)
 {
-    return stream_diag(r->near)->code == result ? stream_diag(r->near) : stream_diag(r->far);
+    const struct diag *near = stream_diag(r->out.src);
+
+    return near->code == result ? near : stream_diag(r->out.dst);
 }
 
 static void finish(struct relay *r, int result)
@@ -36,8 +36,8 @@ static void finish(struct relay *r, int result)
         (void)diag_note(&diag, result, "%s", err_text(result));
     }
     task_fini(&r->task);
-    stream_close(r->near, result);
-    stream_close(r->far, result);
+    stream_close(r->out.src, result);
+    stream_close(r->out.dst, result);
     pump_fini(&r->out);
     pump_fini(&r->in);
     mem_free(r);
@@ -66,8 +66,6 @@ static struct relay *make(struct loop *l, struct stream *near, struct stream *fa
     struct relay *r = mem_new(struct relay);
 
     task_init(&r->task, l, "relay", run);
-    r->near = near;
-    r->far = far;
     r->done = done;
     r->arg = arg;
     stream_own(near, &r->task);
@@ -92,19 +90,19 @@ struct relay *relay_assemble(struct loop *l, const struct relay_parts *parts, re
     struct relay *r = make(l, parts->near, parts->far, done, arg);
 
     r->out = parts->out;
-    r->out.src = r->near;
-    r->out.dst = r->far;
+    r->out.src = parts->near;
+    r->out.dst = parts->far;
     r->in = parts->in;
-    r->in.src = r->far;
-    r->in.dst = r->near;
+    r->in.src = parts->far;
+    r->in.dst = parts->near;
     return r;
 }
 
 void relay_take_apart(struct relay *r, struct relay_parts *out)
 {
-    *out = (struct relay_parts){.near = r->near, .far = r->far, .out = r->out, .in = r->in};
-    stream_own(r->near, NULL);
-    stream_own(r->far, NULL);
+    *out = (struct relay_parts){.near = r->out.src, .far = r->out.dst, .out = r->out, .in = r->in};
+    stream_own(out->near, NULL);
+    stream_own(out->far, NULL);
     task_fini(&r->task);
     mem_free(r);
 }
@@ -119,4 +117,4 @@ struct relay_stats relay_stats(const struct relay *r)
 {
     return (struct relay_stats){.sent = r->out.moved, .received = r->in.moved};
 }
-_Static_assert(sizeof(struct relay) <= 352, "per-connection memory is a budget");
+_Static_assert(sizeof(struct relay) <= 152, "per-connection memory is a budget");

@@ -118,7 +118,7 @@ static const char *reporter_name(enum access_reporter r)
     return r == ACCESS_SOURCE ? "source" : "destination";
 }
 
-static struct series *series_of(const struct access *a, struct metrics_shard *shard,
+static struct series *series_of(const struct access_facts *a, struct metrics_shard *shard,
                                 enum access_flag flag)
 {
     struct slice v[L_COUNT];
@@ -199,7 +199,7 @@ static void member(struct strbuf *out, const char *key, const char *value)
     log_json_string(out, or_unknown(value));
 }
 
-static void edge_key(struct strbuf *out, const struct access *a)
+static void edge_key(struct strbuf *out, const struct access_facts *a)
 {
     member(out, "source_namespace", a->src.namespace_);
     member(out, "source_workload", a->src.workload);
@@ -221,7 +221,7 @@ static struct edge *edge_find(struct recorder *r, const char *key, uint64_t hash
     return NULL;
 }
 
-static struct edge *edge_of(struct recorder *r, const struct access *a)
+static struct edge *edge_of(struct recorder *r, const struct access_facts *a)
 {
     static const char overflow[] =
         "\"source_workload\":\"overflow\",\"destination_workload\":\"overflow\"";
@@ -244,6 +244,23 @@ static struct edge *edge_of(struct recorder *r, const struct access *a)
 
 /* ---- the line */
 
+struct ended { /* a record, as everything that is written of it needs it */
+    struct access_facts facts;
+    enum access_flag flag;
+    const char *error; /* NULL: none */
+    uint64_t to_server;
+    uint64_t to_client;
+    uint64_t duration_us;
+};
+
+static struct access_facts facts_of(const struct access *a)
+{
+    struct access_facts f = {.service = NULL};
+
+    a->tell(a, &f);
+    return f;
+}
+
 struct fields {
     struct log_field at[FIELDS_MAX];
     unsigned count;
@@ -261,7 +278,7 @@ static void put_text(struct fields *f, const char *key, const char *text)
     }
 }
 
-static void put_source(struct fields *f, const struct access *a)
+static void put_source(struct fields *f, const struct access_facts *a)
 {
     put_text(f, "src.workload", a->src.pod && *a->src.pod ? a->src.pod : a->src.canonical_service);
     put_text(f, "src.namespace", a->src.namespace_);
@@ -269,7 +286,7 @@ static void put_source(struct fields *f, const struct access *a)
     put_text(f, "src.cluster", a->src.cluster);
 }
 
-static void put_destination(struct fields *f, const struct access *a)
+static void put_destination(struct fields *f, const struct access_facts *a)
 {
     if (a->hbone_addr && *a->hbone_addr) {
         put(f, F_STR("dst.hbone_addr", a->hbone_addr));
@@ -286,31 +303,33 @@ static const char *direction_name(enum access_reporter r)
     return r == ACCESS_SOURCE ? "outbound" : "inbound";
 }
 
-static void write_line(const struct access *a, uint64_t duration_us, const char *error)
+static void write_line(const struct ended *e)
 {
+    const struct access_facts *a = &e->facts;
     struct fields f = {.count = 0};
     char src[ENDPOINT_TEXT];
     char dst[ENDPOINT_TEXT];
     char duration[32];
     bool out = a->reporter == ACCESS_SOURCE;
 
-    (void)snprintf(duration, sizeof(duration), "%llums", (unsigned long long)(duration_us / 1000));
+    (void)snprintf(duration, sizeof(duration), "%llums",
+                   (unsigned long long)(e->duration_us / 1000));
     put(&f, F_STR("src.addr", endpoint_format(&a->src_addr, src)));
     put_source(&f, a);
     put(&f, F_STR("dst.addr", endpoint_format(&a->dst_addr, dst)));
     put_destination(&f, a);
     put(&f, F_QUOTED("direction", direction_name(a->reporter)));
-    put(&f, F_U64("bytes_sent", out ? a->to_server : a->to_client));
-    put(&f, F_U64("bytes_recv", out ? a->to_client : a->to_server));
+    put(&f, F_U64("bytes_sent", out ? e->to_server : e->to_client));
+    put(&f, F_U64("bytes_recv", out ? e->to_client : e->to_server));
     put(&f, F_QUOTED("duration", duration));
-    put_text(&f, "error", error);
-    enum log_level level = error ? LOG_ERROR : LOG_INFO;
+    put_text(&f, "error", e->error);
+    enum log_level level = e->error ? LOG_ERROR : LOG_INFO;
     if (log_is_on(&scope, level)) {
         log_emit(&scope, level, "connection complete", f.at, f.count);
     }
 }
 
-static void write_opened(const struct access *a)
+static void write_opened(const struct access_facts *a)
 {
     struct fields f = {.count = 0};
     char src[ENDPOINT_TEXT];
@@ -329,9 +348,9 @@ static void write_opened(const struct access *a)
 
 /* ---- the ring */
 
-static void remember(struct recorder *r, const struct access *a, enum access_flag flag,
-                     uint64_t duration_us, const char *error)
+static void remember(struct recorder *r, const struct ended *e)
 {
+    const struct access_facts *a = &e->facts;
     struct strbuf out = {0};
     char text[ENDPOINT_TEXT];
     char when[CLOCK_TEXT];
@@ -345,12 +364,12 @@ static void remember(struct recorder *r, const struct access *a, enum access_fla
     member(&out, "dst.pod", a->dst.pod);
     member(&out, "src.identity", a->src.identity);
     member(&out, "dst.identity", a->dst.identity);
-    member(&out, "flags", access_flag_text(flag));
+    member(&out, "flags", access_flag_text(e->flag));
     strbuf_printf(&out, ",\"to_server\":%llu,\"to_client\":%llu,\"duration_us\":%llu",
-                  (unsigned long long)a->to_server, (unsigned long long)a->to_client,
-                  (unsigned long long)duration_us);
-    if (error) {
-        member(&out, "error", error);
+                  (unsigned long long)e->to_server, (unsigned long long)e->to_client,
+                  (unsigned long long)e->duration_us);
+    if (e->error) {
+        member(&out, "error", e->error);
     }
     mem_free(r->recent[r->recent_at]);
     r->recent[r->recent_at] = strbuf_take(&out);
@@ -359,16 +378,18 @@ static void remember(struct recorder *r, const struct access *a, enum access_fla
 
 /* ---- life */
 
-void access_open(struct access *a, struct recorder *recorder)
+void access_open(struct access *a, struct recorder *recorder, access_tell_fn *tell)
 {
     a->recorder = recorder;
+    a->tell = tell;
     a->opened_ns = clock_mono_ns();
-    a->bytes = series_of(a, recorder->shard, ACCESS_OK);
+    struct access_facts f = facts_of(a);
+    a->bytes = series_of(&f, recorder->shard, ACCESS_OK);
     series_add(a->bytes, OPENED, 1);
     series_add(a->bytes, RECEIVED, 0);
     series_add(a->bytes, SENT, 0);
     list_append(&recorder->open, &a->in_open);
-    write_opened(a);
+    write_opened(&f);
 }
 
 void access_bytes(struct access *a, uint64_t to_server, uint64_t to_client)
@@ -382,6 +403,26 @@ void access_bytes(struct access *a, uint64_t to_server, uint64_t to_client)
     series_add(a->bytes, SENT, to_client);
 }
 
+void access_moved(struct access *a, uint64_t to_server, uint64_t to_client)
+{
+    access_bytes(a, to_server - a->to_server, to_client - a->to_client);
+}
+
+static void count_ended(struct recorder *r, const struct ended *x, struct series *closing)
+{
+    struct edge *e = edge_of(r, &x->facts);
+
+    series_add(closing, CLOSED, 1);
+    if (x->flag != ACCESS_OK) {
+        series_add(closing, FAILED, 1);
+    }
+    e->connections++;
+    e->by_flag[x->flag]++;
+    e->sent += x->to_server;
+    e->received += x->to_client;
+    e->duration_us += x->duration_us;
+}
+
 void access_end(struct access *a, enum access_flag flag, const char *error)
 {
     struct recorder *r = a->recorder;
@@ -389,21 +430,15 @@ void access_end(struct access *a, enum access_flag flag, const char *error)
     if (!r) {
         return;
     }
-    uint64_t us = (clock_mono_ns() - a->opened_ns) / 1000;
-    struct series *closing = flag == ACCESS_OK ? a->bytes : series_of(a, r->shard, flag);
-    struct edge *e = edge_of(r, a);
-
-    series_add(closing, CLOSED, 1);
-    if (flag != ACCESS_OK) {
-        series_add(closing, FAILED, 1);
-    }
-    e->connections++;
-    e->by_flag[flag]++;
-    e->sent += a->to_server;
-    e->received += a->to_client;
-    e->duration_us += us;
-    remember(r, a, flag, us, error);
-    write_line(a, us, error);
+    struct ended e = {.facts = facts_of(a),
+                      .flag = flag,
+                      .error = error,
+                      .to_server = a->to_server,
+                      .to_client = a->to_client,
+                      .duration_us = (clock_mono_ns() - a->opened_ns) / 1000};
+    count_ended(r, &e, flag == ACCESS_OK ? a->bytes : series_of(&e.facts, r->shard, flag));
+    remember(r, &e);
+    write_line(&e);
     list_remove(&a->in_open);
     a->recorder = NULL;
 }
@@ -446,14 +481,15 @@ void recorder_write_open(const struct recorder *r, struct strbuf *out)
 
     for (struct list *n = head->next; n != head; n = n->next) {
         const struct access *a = container_of(n, struct access, in_open);
+        struct access_facts f = facts_of(a);
         AUTO(strbuf) struct strbuf one = {0};
-        edge_key(&one, a);
-        member(&one, "src.addr", endpoint_format(&a->src_addr, text));
-        member(&one, "dst.addr", endpoint_format(&a->dst_addr, text));
-        member(&one, "src.pod", a->src.pod);
-        member(&one, "dst.pod", a->dst.pod);
-        member(&one, "src.identity", a->src.identity);
-        member(&one, "dst.identity", a->dst.identity);
+        edge_key(&one, &f);
+        member(&one, "src.addr", endpoint_format(&f.src_addr, text));
+        member(&one, "dst.addr", endpoint_format(&f.dst_addr, text));
+        member(&one, "src.pod", f.src.pod);
+        member(&one, "dst.pod", f.dst.pod);
+        member(&one, "src.identity", f.src.identity);
+        member(&one, "dst.identity", f.dst.identity);
         strbuf_printf(out, "%s{%s,\"to_server\":%llu,\"to_client\":%llu,\"age_ms\":%llu}",
                       n == head->next ? "" : ",", strbuf_text(&one),
                       (unsigned long long)a->to_server, (unsigned long long)a->to_client,

@@ -2,8 +2,9 @@
 /*
  * The access record of one connection (contract 9.2-9.4): the only source of the access log line, of
  * the TCP metrics, of the recent-records ring and of the per-edge aggregates, so that they cannot
- * disagree. Embedded in the connection it describes; its text is borrowed, from access_open until
- * access_end returns.
+ * disagree. Embedded in the connection it describes, which has a struct for it that is as small as an
+ * idle connection needs: who and where is asked of the connection whenever something is written, and
+ * must be the same from access_open until access_end returns.
  *
  * A recorder is one loop's: its metric shard, its ring, its edges. Nothing here crosses threads but
  * the metric sums; others ask for ring and edges through obs/gather.h.
@@ -47,8 +48,7 @@ struct access_side { /* NULL or "": unknown. Borrowed. */
 
 struct recorder;
 
-struct access {
-    /* filled by the owner before access_open */
+struct access_facts { /* zeroed before they are asked for; texts are borrowed */
     enum access_reporter reporter;
     bool mutual_tls;
     bool located; /* a workload object is known: the four locality labels are printed */
@@ -60,8 +60,17 @@ struct access {
     const char *service; /* host name; NULL: none */
     const char *service_namespace;
     const char *service_name;
+};
+
+struct access;
+
+/* A question: changes nothing, calls nobody. */
+typedef void access_tell_fn(const struct access *a, struct access_facts *out);
+
+struct access {
     /* private to obs/ */
     struct recorder *recorder; /* NULL: not open */
+    access_tell_fn *tell;
     struct series *bytes;
     uint64_t opened_ns;
     uint64_t to_server;
@@ -83,9 +92,11 @@ AUTO_DEFINE(recorder, struct recorder *, recorder_free);
 extern const struct metric_set access_metrics;
 
 /* After the decision, before connecting: counts "opened", makes the byte counters appear. */
-void access_open(struct access *r, struct recorder *recorder);
+void access_open(struct access *r, struct recorder *recorder, access_tell_fn *tell);
 /* What moved since the last call. */
 void access_bytes(struct access *r, uint64_t to_server, uint64_t to_client);
+/* The same, by what has moved since access_open. */
+void access_moved(struct access *r, uint64_t to_server, uint64_t to_client);
 /* Once: log line, closed and failed counters, ring, edges. error NULL: none; it sets the level of the
  * line, flag only the labels. A record that is not open is left alone. */
 void access_end(struct access *r, enum access_flag flag, const char *error);

@@ -15,30 +15,48 @@ static void enter(struct inbound_conn *i, enum inbound_step next)
     static const uint64_t limit_ms[] = {[IN_SELF] = SELF_WAIT_MS,
                                         [IN_POLICY] = POLICY_HOLD_MS,
                                         [IN_CONNECT] = 0, /* the stream's own */
-                                        [IN_PREFACE] = CONNECT_MS,
-                                        [IN_RELAY] = 0};
+                                        [IN_PREFACE] = CONNECT_MS};
+    struct inbound_opening *x = i->opening;
 
-    i->step = next;
-    timer_clear(&i->limit);
+    x->step = next;
+    timer_clear(&x->limit);
     if (limit_ms[next] > 0) {
-        timer_set(&i->limit, &i->task, limit_ms[next]);
+        timer_set(&x->limit, &x->task, limit_ms[next]);
+    }
+}
+
+static void opening_free(struct inbound_opening *x)
+{
+    if (x) {
+        pod_wait_stop(&x->wait);
+        timer_clear(&x->limit);
+        task_fini(&x->task);
+        stream_close(x->near, -ERR_CANCELLED);
+        stream_close(x->far, -ERR_CANCELLED);
+        bytes_fini(&x->preface);
+        mem_free(x);
+    }
+}
+
+static void drop_baggage(struct inbound_conn *i)
+{
+    if (i->baggage) {
+        baggage_side_fini(i->baggage);
+        mem_free(MOVE(i->baggage));
     }
 }
 
 static void inbound_free(struct inbound_conn *i)
 {
-    pod_wait_stop(&i->wait);
     pod_conn_stop(i->pod, &i->conn);
-    timer_clear(&i->limit);
-    task_fini(&i->task);
-    stream_close(i->near, -ERR_CANCELLED);
-    stream_close(i->far, -ERR_CANCELLED);
-    service_unref(i->plan.service);
+    opening_free(i->opening);
+    service_unref(i->service);
     workload_unref(i->self);
     workload_unref(i->source);
     identity_unref(i->peer);
-    baggage_side_fini(&i->baggage);
-    bytes_fini(&i->preface);
+    drop_baggage(i);
+    mem_free(i->hbone_addr);
+    mem_free(i->forwarded_host);
     i->front->free(i); /* frees i too */
 }
 
@@ -58,7 +76,7 @@ static const struct service *service_by_port(const struct inbound_conn *i, const
     for (unsigned s = 0; s < i->self->service_count; s++) {
         const struct workload_service *m = &i->self->services[s];
         for (unsigned k = 0; k < m->port_count; k++) {
-            if (m->ports[k].target_port == i->plan.rbac_dst.port) {
+            if (m->ports[k].target_port == i->rbac_dst.port) {
                 return world_service(w, m->key);
             }
         }
@@ -70,7 +88,7 @@ static const struct service *service_by_host(const struct inbound_conn *i, const
 {
     for (unsigned s = 0; s < i->self->service_count; s++) {
         const char *slash = strchr(i->self->services[s].key, '/');
-        if (slash && slice_is(i->forwarded_host, slash + 1)) {
+        if (slash && strcmp(i->forwarded_host, slash + 1) == 0) {
             return world_service(w, i->self->services[s].key);
         }
     }
@@ -79,16 +97,14 @@ static const struct service *service_by_host(const struct inbound_conn *i, const
 
 static const struct service *service_of(const struct inbound_conn *i, const struct world *w)
 {
-    if (i->plan.service) {
-        return i->plan.service;
-    }
-    const struct service *s = i->forwarded_host.len > 0 ? service_by_host(i, w) : NULL;
+    const struct service *s = i->forwarded_host ? service_by_host(i, w) : NULL;
+
     return s ? s : service_by_port(i, w);
 }
 
-static void access_fill(struct inbound_conn *i)
+/* Who takes part, for the record. */
+static void learn_parties(struct inbound_conn *i)
 {
-    struct access *r = &i->access;
     const struct world *w = plane_world(i->pod->plane);
 
     if (i->trust_source_ip) {
@@ -96,26 +112,35 @@ static void access_fill(struct inbound_conn *i)
             workload_ref(world_workload_at(w, i->pod->plane->config->network, &i->client.ip));
     }
     if (i->source) {
-        baggage_side_fini(&i->baggage); /* what it says is not asked for */
+        drop_baggage(i); /* what it says is not asked for */
     }
-    i->plan.service = i->plan.service ? i->plan.service : service_ref(service_of(i, w));
-    r->reporter = ACCESS_DESTINATION;
-    r->mutual_tls = i->peer != NULL;
-    r->located = true;
-    r->src_addr = i->client;
-    r->dst_addr = i->door;
-    r->hbone_addr = i->hbone_addr;
-    baggage_side_fill(&i->baggage, &r->src);
-    side_from_workload(&r->src, i->source);
-    side_from_workload(&r->dst, i->self);
-    r->src.identity = i->peer ? i->peer->uri : NULL;
-    r->src.principal = r->src.identity;
-    r->dst.identity = i->peer ? i->self->identity->uri : NULL;
-    r->dst.principal = i->self->identity->uri;
-    if (i->plan.service) {
-        r->service = i->plan.service->hostname;
-        r->service_namespace = i->plan.service->ns;
-        r->service_name = i->plan.service->name;
+    i->service = i->service ? i->service : service_ref(service_of(i, w));
+}
+
+static void tell(const struct access *a, struct access_facts *out)
+{
+    const struct inbound_conn *i =
+        container_of((struct access *)(uintptr_t)a, struct inbound_conn, access);
+
+    out->reporter = ACCESS_DESTINATION;
+    out->mutual_tls = i->peer != NULL;
+    out->located = true;
+    out->src_addr = i->client;
+    out->dst_addr = i->door;
+    out->hbone_addr = i->hbone_addr;
+    if (i->baggage) {
+        baggage_side_fill(i->baggage, &out->src);
+    }
+    side_from_workload(&out->src, i->source);
+    side_from_workload(&out->dst, i->self);
+    out->src.identity = i->peer ? i->peer->uri : NULL;
+    out->src.principal = out->src.identity;
+    out->dst.identity = i->peer ? i->self->identity->uri : NULL;
+    out->dst.principal = i->self->identity->uri;
+    if (i->service) {
+        out->service = i->service->hostname;
+        out->service_namespace = i->service->ns;
+        out->service_name = i->service->name;
     }
 }
 
@@ -156,10 +181,10 @@ static struct rbac_verdict judge(struct inbound_conn *i)
     const struct world *w = plane_world(i->pod->plane);
     /* The workload as it is now, so that a changed list of policies counts at once. */
     const struct workload *self = i->pod->self ? i->pod->self : i->self;
-    struct rbac_verdict v = rbac_decide(w, self, &i->facts);
+    struct rbac_conn facts = {.src = i->client, .dst = i->rbac_dst, .peer = i->peer};
+    struct rbac_verdict v = rbac_decide(w, self, &facts);
     char text[RBAC_TEXT];
 
-    i->policy_generation = world_policy_generation(w);
     log_at(&scope, i->pod->plane->config->policy_info_logging ? LOG_INFO : LOG_DEBUG,
            v.outcome == RBAC_ALLOW ? "allow" : "deny", F_STR("policy", rbac_verdict_text(&v, text)),
            F_STR("dst", self->name), F_STR("src", i->peer ? i->peer->uri : "-"));
@@ -184,7 +209,7 @@ static void relayed(void *arg, int result, struct relay_stats stats, const struc
 {
     struct inbound_conn *i = arg;
 
-    access_bytes(&i->access, stats.sent - i->counted.sent, stats.received - i->counted.received);
+    access_moved(&i->access, stats.sent, stats.received);
     finish_access(i, result, diag);
     i->relay = NULL;
     inbound_free(i);
@@ -192,39 +217,47 @@ static void relayed(void *arg, int result, struct relay_stats stats, const struc
 
 static int start_connect(struct inbound_conn *i)
 {
-    const struct endpoint *to = &i->plan.connect;
+    struct inbound_opening *x = i->opening;
+    const struct endpoint *to = &i->connect;
     /* A pod that calls itself keeps its own address anyway (contract 3.1). */
-    bool keep = i->plan.keep_source && !ip_equal(&i->client.ip, &to->ip) &&
+    bool keep = x->plan.keep_source && !ip_equal(&i->client.ip, &to->ip) &&
                 i->client.ip.family == to->ip.family;
     struct sock_ask *ask =
         pod_ask_connect(i->pod, (enum ip_family)to->ip.family, keep ? &i->client.ip : NULL, NULL);
 
-    i->far = tcp_stream_dial(i->task.loop, ask, to, CONNECT_MS);
-    stream_own(i->far, &i->task);
+    x->far = tcp_stream_dial(x->task.loop, ask, to, CONNECT_MS);
+    stream_own(x->far, &x->task);
     enter(i, IN_CONNECT);
     return 0;
 }
 
 static void start_relay(struct inbound_conn *i)
 {
-    enter(i, IN_RELAY);
-    i->relay = relay_new(i->task.loop, i->near, i->far, relayed, i);
-    i->near = NULL;
-    i->far = NULL;
+    struct inbound_opening *x = i->opening;
+
+    i->relay = relay_new(x->task.loop, x->near, x->far, relayed, i);
+    x->near = NULL;
+    x->far = NULL;
+    i->opening = NULL;
+    opening_free(x);
 }
 
 /* ---- steps: 0 to go on, -EAGAIN to wait, 1 when i is gone or the relay has it */
 
 static int decide(struct inbound_conn *i)
 {
-    i->front->plan(i, &i->plan);
-    if (i->plan.status != 200) {
-        refuse_early(i, i->plan.status, i->plan.detail);
+    struct inbound_plan *plan = &i->opening->plan;
+
+    i->front->plan(i, plan);
+    i->service = plan->service;
+    i->rbac_dst = plan->rbac_dst;
+    i->connect = plan->connect;
+    if (plan->status != 200) {
+        refuse_early(i, plan->status, plan->detail);
         return 1;
     }
-    i->facts = (struct rbac_conn){.src = i->client, .dst = i->plan.rbac_dst, .peer = i->peer};
-    access_fill(i);
-    access_open(&i->access, i->pod->plane->recorder);
+    learn_parties(i);
+    access_open(&i->access, i->pod->plane->recorder, tell);
     enter(i, IN_POLICY);
     return 0;
 }
@@ -234,17 +267,17 @@ static int step_self(struct inbound_conn *i)
     const struct workload *self = pod_self(i->pod);
     char text[256];
 
-    if (!self && timer_is_due(&i->limit)) {
+    if (!self && timer_is_due(&i->opening->limit)) {
         (void)snprintf(text, sizeof(text), "unknown destination: workload %.40s/%.60s is not known",
                        i->pod->info.ns, i->pod->info.name);
         refuse_early(i, 503, text);
         return 1;
     }
     if (!self) {
-        pod_wait_start(i->pod, &i->wait, &i->task);
+        pod_wait_start(i->pod, &i->opening->wait, &i->opening->task);
         return -EAGAIN;
     }
-    pod_wait_stop(&i->wait);
+    pod_wait_stop(&i->opening->wait);
     i->self = workload_ref(self);
     return decide(i);
 }
@@ -256,7 +289,7 @@ static int step_policy(struct inbound_conn *i)
     if (v.outcome == RBAC_ALLOW) {
         return start_connect(i);
     }
-    if (v.outcome == RBAC_HOLD && !timer_is_due(&i->limit)) {
+    if (v.outcome == RBAC_HOLD && !timer_is_due(&i->opening->limit)) {
         return -EAGAIN; /* woken when the world changes */
     }
     deny(i, &v);
@@ -265,34 +298,37 @@ static int step_policy(struct inbound_conn *i)
 
 static int step_connect(struct inbound_conn *i)
 {
-    int r = stream_flush(i->far);
+    struct inbound_opening *x = i->opening;
+    int r = stream_flush(x->far);
 
     if (r == -EAGAIN) {
         return r;
     }
     if (r < 0) {
-        refuse_late(i, 503, r, stream_diag(i->far));
+        refuse_late(i, 503, r, stream_diag(x->far));
         return 1;
     }
-    i->near = i->front->accept(i);
-    stream_own(i->near, &i->task);
+    x->near = i->front->accept(i);
+    stream_own(x->near, &x->task);
     enter(i, IN_PREFACE);
     return 0;
 }
 
 static int step_preface(struct inbound_conn *i)
 {
-    while (i->preface.len > 0) {
-        ssize_t n = stream_write(i->far, bytes_peek(&i->preface), i->preface.len);
-        if (n == -EAGAIN && !timer_is_due(&i->limit)) {
+    struct inbound_opening *x = i->opening;
+
+    while (x->preface.len > 0) {
+        ssize_t n = stream_write(x->far, bytes_peek(&x->preface), x->preface.len);
+        if (n == -EAGAIN && !timer_is_due(&x->limit)) {
             return -EAGAIN;
         }
         if (n < 0) {
-            finish_access(i, (int)n, stream_diag(i->far));
+            finish_access(i, (int)n, stream_diag(x->far));
             inbound_free(i);
             return 1;
         }
-        bytes_skip(&i->preface, (size_t)n);
+        bytes_skip(&x->preface, (size_t)n);
     }
     start_relay(i);
     return 1;
@@ -300,7 +336,7 @@ static int step_preface(struct inbound_conn *i)
 
 static int step(struct inbound_conn *i)
 {
-    switch (i->step) {
+    switch (i->opening->step) {
     case IN_SELF:
         return step_self(i);
     case IN_POLICY:
@@ -309,27 +345,26 @@ static int step(struct inbound_conn *i)
         return step_connect(i);
     case IN_PREFACE:
         return step_preface(i);
-    case IN_RELAY:
-        break;
     }
     return -EAGAIN;
 }
 
 static void aborted(struct inbound_conn *i)
 {
-    struct diag d = {.code = i->abort};
+    int why = i->opening->abort;
+    struct diag d = {.code = why};
 
-    (void)diag_note(&d, i->abort, "%s", err_text(i->abort)); /* noted for the record */
-    finish_access(i, i->abort, &d);
+    (void)diag_note(&d, why, "%s", err_text(why)); /* noted for the record */
+    finish_access(i, why, &d);
     inbound_free(i);
 }
 
 static void run(struct task *t, unsigned why)
 {
-    struct inbound_conn *i = container_of(t, struct inbound_conn, task);
+    struct inbound_conn *i = container_of(t, struct inbound_opening, task)->conn;
 
     (void)why; /* every wake is a hint */
-    if (i->abort < 0 && i->step != IN_RELAY) {
+    if (i->opening->abort < 0) {
         aborted(i);
         return;
     }
@@ -348,11 +383,11 @@ static void conn_abort(struct pod_conn *c, int why)
 {
     struct inbound_conn *i = of(c);
 
-    i->abort = why;
     if (i->relay) {
         relay_abort(i->relay, why);
     } else {
-        task_wake(&i->task, WAKE_DRAIN);
+        i->opening->abort = why;
+        task_wake(&i->opening->task, WAKE_DRAIN);
     }
 }
 
@@ -362,8 +397,8 @@ static void conn_reconsider(struct pod_conn *c)
 {
     struct inbound_conn *i = of(c);
 
-    if (i->step == IN_SELF || i->step == IN_POLICY) {
-        task_wake(&i->task, WAKE_CONFIG);
+    if (i->opening && i->opening->step <= IN_POLICY) {
+        task_wake(&i->opening->task, WAKE_CONFIG);
         return;
     }
     struct rbac_verdict v = judge(i);
@@ -383,8 +418,7 @@ static void conn_account(struct pod_conn *c)
 
     if (i->relay) {
         struct relay_stats now = relay_stats(i->relay);
-        access_bytes(&i->access, now.sent - i->counted.sent, now.received - i->counted.received);
-        i->counted = now;
+        access_moved(&i->access, now.sent, now.received);
     }
 }
 
@@ -395,13 +429,13 @@ static void conn_describe(struct pod_conn *c, struct strbuf *out)
     char dst[ENDPOINT_TEXT];
 
     strbuf_printf(out, "{\"src\":\"%s\",\"originalDst\":", endpoint_format(&i->client, src));
-    if (i->forwarded_host.len > 0) {
-        log_json_string(out, i->forwarded_host);
+    if (i->forwarded_host) {
+        log_json_string(out, slice_of(i->forwarded_host));
     } else {
         strbuf_puts(out, "null");
     }
     strbuf_printf(out, ",\"actualDst\":\"%s\",\"protocol\":\"%s\"}",
-                  endpoint_format(&i->plan.connect, dst), i->front->protocol);
+                  endpoint_format(&i->connect, dst), i->front->protocol);
 }
 
 static const struct pod_conn_ops inbound_ops = {
@@ -415,11 +449,15 @@ static const struct pod_conn_ops inbound_ops = {
 
 void inbound_start(struct inbound_conn *i, struct pod *p, const struct inbound_front *front)
 {
-    task_init(&i->task, p->plane->loop, "inbound", run);
+    struct inbound_opening *x = mem_new(struct inbound_opening);
+
+    task_init(&x->task, p->plane->loop, "inbound", run);
+    x->conn = i;
+    bytes_init(&x->preface, 4096);
+    i->opening = x;
     i->pod = p;
     i->front = front;
-    bytes_init(&i->preface, 4096);
     pod_conn_start(p, &i->conn, &inbound_ops);
     enter(i, IN_SELF);
-    task_wake(&i->task, WAKE_START);
+    task_wake(&x->task, WAKE_START);
 }

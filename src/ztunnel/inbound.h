@@ -36,38 +36,42 @@ enum inbound_step {
     IN_SELF,    /* the control plane does not know this pod yet */
     IN_POLICY,  /* a policy is named and not known: held */
     IN_CONNECT, /* to the application */
-    IN_PREFACE, /* bytes that come before the client's (PROXY header) */
-    IN_RELAY    /* the relay has both legs */
+    IN_PREFACE  /* bytes that come before the client's (PROXY header) */
 };
 
-struct inbound_conn { /* embedded first in a front's own struct */
+struct inbound_opening { /* what a connection needs no more once it is open */
     struct task task;
     struct timer limit; /* of the step */
-    struct pod_conn conn;
     struct pod_wait wait;
-    struct pod *pod;
-    const struct inbound_front *front;
+    struct inbound_conn *conn;
     enum inbound_step step;
-    const struct workload *self; /* counted */
     struct inbound_plan plan;
-    struct rbac_conn facts;
-    uint64_t policy_generation;    /* of the last verdict */
-    const struct workload *source; /* counted; NULL: not known */
-    const struct identity *peer;   /* counted; NULL: plaintext */
-    struct baggage_side baggage;
-    const char *hbone_addr;      /* the front's, for the record; NULL without tunnel */
-    struct slice forwarded_host; /* the front's */
-    struct endpoint client;      /* TCP peer */
-    struct endpoint door;        /* where it came in, for the record */
-    bool trust_source_ip;        /* the source may be looked up by its address */
     struct bytes preface;
     struct stream *near;
     struct stream *far;
-    struct relay *relay;
-    struct relay_stats counted;
-    struct access access;
     int abort;
 };
 
-/* The front has filled client, door, peer and the optional fields above. */
+struct inbound_conn { /* embedded first in a front's own struct */
+    struct pod_conn conn;
+    struct access access;
+    struct pod *pod;
+    const struct inbound_front *front;
+    struct inbound_opening *opening; /* NULL once the relay has both legs */
+    struct relay *relay;             /* NULL before */
+    const struct workload *self;     /* counted */
+    const struct workload *source;   /* counted; NULL: not known */
+    const struct service *service;   /* counted; NULL: none */
+    const struct identity *peer;     /* counted; NULL: plaintext */
+    struct baggage_side *baggage;    /* NULL: nothing is known or asked of it */
+    char *hbone_addr;                /* for the record; NULL without tunnel */
+    char *forwarded_host;            /* NULL: none */
+    struct endpoint client;          /* TCP peer */
+    struct endpoint door;            /* where it came in, for the record */
+    struct endpoint rbac_dst;        /* of the plan */
+    struct endpoint connect;         /* of the plan */
+    bool trust_source_ip;            /* the source may be looked up by its address */
+};
+
+/* The front has filled client, door, peer and the optional fields above; its texts are i's from here. */
 void inbound_start(struct inbound_conn *i, struct pod *p, const struct inbound_front *front);

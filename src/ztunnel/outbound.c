@@ -20,74 +20,78 @@ enum outbound_step {
     OUT_SELF,       /* the control plane does not know this pod yet */
     OUT_NAME,       /* the destination is known by name only, the name is being looked up */
     OUT_CREDENTIAL, /* a tunnel is wanted, the certificate is on its way */
-    OUT_DIAL,       /* the far leg is being opened */
-    OUT_RELAY       /* the relay has both legs */
+    OUT_DIAL        /* the far leg is being opened */
+};
+
+struct outbound;
+
+struct opening { /* what a connection needs no more once it is open */
+    struct task task;
+    struct timer limit; /* of the step; OUT_NAME and OUT_DIAL have limits in the layers below */
+    struct pod_wait wait;
+    struct host_wait name_wait;
+    struct outbound *outbound;
+    enum outbound_step step;
+    struct route route; /* from OUT_CREDENTIAL on; next and service are the connection's */
+    struct stream *near;
+    struct stream *far;
+    bool far_is_tunnel; /* far answers what is asked of dialled streams */
+    int abort;
 };
 
 struct outbound {
-    struct task task;
-    struct timer limit; /* of the step; OUT_NAME and OUT_DIAL have limits in the layers below */
     struct pod_conn conn;
-    struct pod_wait wait;
-    struct host_wait name_wait;
+    struct access access;
     struct pod *pod;
-    enum outbound_step step;
+    struct opening *opening;     /* NULL once the relay has both legs */
+    struct relay *relay;         /* NULL before */
     const struct workload *self; /* counted, from OUT_CREDENTIAL on */
-    struct route
-        *route;  /* decided when self is known; NULL before, and once the relay has the legs */
-    bool routed; /* the next two are those of the decision */
-    enum route_kind kind;
+    /* Of the route, from the decision on. */
+    const struct workload *next;   /* counted; NULL: not known */
+    const struct service *service; /* counted; NULL: none */
+    char *authority;               /* NULL without a tunnel */
     struct endpoint to;
-    /* What the record borrows of a route that is gone; each may be NULL. */
-    char *authority;
-    const struct workload *next;   /* counted */
-    const struct service *service; /* counted */
-    bool far_is_tunnel;            /* far answers what is asked of dialled streams */
     struct endpoint peer;
     struct endpoint original;
-    struct stream *near; /* NULL once the relay has it */
-    struct stream *far;
-    struct relay *relay;
-    struct relay_stats counted; /* bytes the record knows already */
-    struct access access;
-    int abort;
+    uint8_t kind; /* enum route_kind */
+    bool routed;  /* to and kind are those of the decision */
 };
+_Static_assert(sizeof(struct outbound) <= 216, "per-connection memory is a budget");
 
 static void enter(struct outbound *o, enum outbound_step next)
 {
     static const uint64_t limit_ms[] = {[OUT_SELF] = SELF_WAIT_MS,
                                         [OUT_NAME] = 0,
                                         [OUT_CREDENTIAL] = CREDENTIAL_WAIT_MS,
-                                        [OUT_DIAL] = 0,
-                                        [OUT_RELAY] = 0};
+                                        [OUT_DIAL] = 0};
+    struct opening *x = o->opening;
 
-    o->step = next;
-    timer_clear(&o->limit);
+    x->step = next;
+    timer_clear(&x->limit);
     if (limit_ms[next] > 0) {
-        timer_set(&o->limit, &o->task, limit_ms[next]);
+        timer_set(&x->limit, &x->task, limit_ms[next]);
     }
 }
 
-static void drop_route(struct outbound *o)
+static void opening_free(struct opening *x)
 {
-    if (o->route) {
-        route_fini(o->route);
-        mem_free(o->route);
-        o->route = NULL;
+    if (x) {
+        pod_wait_stop(&x->wait);
+        host_wait_stop(&x->name_wait);
+        timer_clear(&x->limit);
+        task_fini(&x->task);
+        stream_close(x->near, -ERR_CANCELLED);
+        stream_close(x->far, -ERR_CANCELLED);
+        route_fini(&x->route);
+        mem_free(x);
     }
 }
 
 static void outbound_free(struct outbound *o)
 {
     stats_sockets(o->pod->plane->shard, true, -1);
-    pod_wait_stop(&o->wait);
-    host_wait_stop(&o->name_wait);
     pod_conn_stop(o->pod, &o->conn);
-    timer_clear(&o->limit);
-    task_fini(&o->task);
-    stream_close(o->near, -ERR_CANCELLED);
-    stream_close(o->far, -ERR_CANCELLED);
-    drop_route(o);
+    opening_free(o->opening);
     workload_unref(o->self);
     workload_unref(o->next);
     service_unref(o->service);
@@ -102,36 +106,33 @@ static void refuse(struct outbound *o, const char *error)
     outbound_free(o);
 }
 
-static bool is_hbone(enum route_kind kind)
+static bool is_hbone(unsigned kind)
 {
     return kind == ROUTE_HBONE || kind == ROUTE_WAYPOINT || kind == ROUTE_DOUBLE;
 }
 
 /* ---- the record */
 
-static void access_fill(struct outbound *o)
+static void tell(const struct access *a, struct access_facts *out)
 {
-    struct access *r = &o->access;
-    const struct route *route = o->route;
+    const struct outbound *o = container_of((struct access *)(uintptr_t)a, struct outbound, access);
+    bool hbone = is_hbone(o->kind);
 
-    r->reporter = ACCESS_SOURCE;
-    r->mutual_tls = is_hbone(o->kind);
-    r->located = true;
-    r->src_addr = o->peer;
-    r->dst_addr = route->kind == ROUTE_PASSTHROUGH ? o->original : route->tcp;
-    r->hbone_addr = is_hbone(o->kind) ? route->authority : NULL;
-    side_from_workload(&r->src, o->self);
-    side_from_workload(&r->dst, route->next);
-    if (is_hbone(o->kind)) {
-        r->src.identity = o->self->identity->uri;
-        r->src.principal = o->self->identity->uri;
-        r->dst.identity = route->next ? route->next->identity->uri : NULL;
-    }
-    r->dst.principal = route->next ? route->next->identity->uri : NULL;
-    if (route->service) {
-        r->service = route->service->hostname;
-        r->service_namespace = route->service->ns;
-        r->service_name = route->service->name;
+    out->reporter = ACCESS_SOURCE;
+    out->mutual_tls = hbone;
+    out->located = true;
+    out->src_addr = o->peer;
+    out->dst_addr = o->kind == ROUTE_PASSTHROUGH ? o->original : o->to;
+    out->hbone_addr = o->authority;
+    side_from_workload(&out->src, o->self);
+    side_from_workload(&out->dst, o->next);
+    out->src.identity = out->src.principal = hbone ? o->self->identity->uri : NULL;
+    out->dst.principal = o->next ? o->next->identity->uri : NULL;
+    out->dst.identity = hbone ? out->dst.principal : NULL;
+    if (o->service) {
+        out->service = o->service->hostname;
+        out->service_namespace = o->service->ns;
+        out->service_name = o->service->name;
     }
 }
 
@@ -154,7 +155,7 @@ static enum access_flag flag_of(const struct outbound *o, int r, const struct di
     case ERR_H2_FLOW:
     case ERR_H2_ABUSE:
     case ERR_H2_RESET:
-        return o->step == OUT_DIAL ? ACCESS_H2_FAILURE : ACCESS_CONNECT;
+        return o->opening ? ACCESS_H2_FAILURE : ACCESS_CONNECT;
     case ERR_DEADLINE:
         return is_hbone(o->kind) && is_connect_timeout(r, d) ? ACCESS_NETWORK_POLICY
                                                              : ACCESS_CONNECT;
@@ -183,45 +184,31 @@ static void relayed(void *arg, int result, struct relay_stats stats, const struc
 {
     struct outbound *o = arg;
 
-    access_bytes(&o->access, stats.sent - o->counted.sent, stats.received - o->counted.received);
+    access_moved(&o->access, stats.sent, stats.received);
     finish_access(o, result, diag);
     o->relay = NULL;
     outbound_free(o);
 }
 
-/* A connection may last for days: it keeps of its route what the record borrows, not the rest. */
-static void settle_route(struct outbound *o)
-{
-    struct route *r = o->route;
-
-    if (is_hbone(o->kind)) {
-        o->authority = mem_strdup(r->authority);
-        o->access.hbone_addr = o->authority;
-    }
-    o->next = r->next;
-    o->service = r->service;
-    r->next = NULL;
-    r->service = NULL;
-    drop_route(o);
-}
-
 static void start_relay(struct outbound *o)
 {
-    settle_route(o);
-    if (o->far_is_tunnel) {
-        hbone_dial_settle(o->far);
+    struct opening *x = o->opening;
+
+    if (x->far_is_tunnel) {
+        hbone_dial_settle(x->far);
     }
-    enter(o, OUT_RELAY);
-    o->relay = relay_new(o->task.loop, o->near, o->far, relayed, o);
-    o->near = NULL;
-    o->far = NULL;
+    o->relay = relay_new(x->task.loop, x->near, x->far, relayed, o);
+    x->near = NULL;
+    x->far = NULL;
+    o->opening = NULL;
+    opening_free(x);
 }
 
 static struct stream *dial_plain(struct outbound *o, const struct endpoint *to)
 {
     struct sock_ask *ask = pod_ask_connect(o->pod, (enum ip_family)to->ip.family, NULL, NULL);
 
-    return tcp_stream_dial(o->task.loop, ask, to, CONNECT_MS);
+    return tcp_stream_dial(o->opening->task.loop, ask, to, CONNECT_MS);
 }
 
 struct uris {
@@ -260,8 +247,8 @@ static struct hbone_head head_make(struct outbound *o, struct head_texts *t)
     memcpy(tp.trace_id, random, sizeof(tp.trace_id));
     memcpy(tp.parent_id, &random[2], sizeof(tp.parent_id));
     workload_baggage(&t->baggage, o->self);
-    forwarded_format(&t->forwarded, &o->peer, o->route->service ? o->route->service->hostname : "");
-    return (struct hbone_head){.authority = slice_of(o->route->authority),
+    forwarded_format(&t->forwarded, &o->peer, o->service ? o->service->hostname : "");
+    return (struct hbone_head){.authority = slice_of(o->authority),
                                .baggage = {strbuf_text(&t->baggage), t->baggage.len},
                                .forwarded = {strbuf_text(&t->forwarded), t->forwarded.len},
                                .traceparent = slice_of(traceparent_format(&tp, t->trace))};
@@ -269,7 +256,7 @@ static struct hbone_head head_make(struct outbound *o, struct head_texts *t)
 
 static struct stream *no_tunnel(struct outbound *o, const char *text)
 {
-    o->far_is_tunnel = false;
+    o->opening->far_is_tunnel = false;
     return failed_stream_new(-ERR_IDENTITY, text);
 }
 
@@ -281,7 +268,7 @@ static struct stream *dial_inner(struct outbound *o, struct stream *outer, struc
     struct diag why = {0};
     struct uris expect;
 
-    uris_fill(&expect, o->route->inner_expect, o->route->inner_expect_count);
+    uris_fill(&expect, o->opening->route.inner_expect, o->opening->route.inner_expect_count);
     if (expect.count == 0 || pod_credential(o->pod, &credential, &why) < 0) {
         stream_close(outer, -ERR_CANCELLED);
         return no_tunnel(o, expect.count == 0 ? "the service names no identity for the far network"
@@ -304,11 +291,11 @@ static struct stream *dial_tunnel(struct outbound *o)
     AUTO(head_texts) struct head_texts texts = {.trace = ""};
     struct uris expect;
 
-    uris_fill(&expect, o->route->expect, o->route->expect_count);
+    uris_fill(&expect, o->opening->route.expect, o->opening->route.expect_count);
     if (expect.count == 0) {
         return no_tunnel(o, "no identity is expected of the destination");
     }
-    struct hbone_target target = {.gateway = o->route->tcp,
+    struct hbone_target target = {.gateway = o->opening->route.tcp,
                                   .local = o->self->identity->uri,
                                   .expect = expect.at,
                                   .expect_count = expect.count,
@@ -320,23 +307,36 @@ static struct stream *dial_tunnel(struct outbound *o)
 
 static int start_dial(struct outbound *o)
 {
-    access_fill(o);
-    access_open(&o->access, o->pod->plane->recorder);
-    o->far_is_tunnel = is_hbone(o->kind);
-    o->far = o->far_is_tunnel
-                 ? dial_tunnel(o)
-                 : dial_plain(o, o->kind == ROUTE_PASSTHROUGH ? &o->original : &o->route->tcp);
-    stream_own(o->far, &o->task);
+    struct opening *x = o->opening;
+
+    access_open(&o->access, o->pod->plane->recorder, tell);
+    x->far_is_tunnel = is_hbone(o->kind);
+    x->far = x->far_is_tunnel ? dial_tunnel(o)
+                              : dial_plain(o, o->kind == ROUTE_PASSTHROUGH ? &o->original : &o->to);
+    stream_own(x->far, &x->task);
     enter(o, OUT_DIAL);
     return 0;
 }
 
 /* ---- steps: 0 to go on, -EAGAIN to wait, 1 when o is gone or the relay has it */
 
+/* A connection may last for days: what it keeps of its route. */
+static void keep_route(struct outbound *o)
+{
+    struct route *r = &o->opening->route;
+
+    o->kind = (uint8_t)r->kind;
+    o->to = r->tcp;
+    o->next = MOVE(r->next);
+    o->service = MOVE(r->service);
+    o->authority = is_hbone(r->kind) ? mem_strdup(r->authority) : NULL;
+    o->routed = true;
+}
+
 /* The route is complete. */
 static int go(struct outbound *o)
 {
-    o->to = o->route->tcp;
+    keep_route(o);
     if (is_hbone(o->kind)) {
         enter(o, OUT_CREDENTIAL);
         return 0;
@@ -344,28 +344,10 @@ static int go(struct outbound *o)
     return start_dial(o);
 }
 
-static int step_name(struct outbound *o)
-{
-    const struct ip *at = NULL;
-    struct diag why = {.code = 0};
-    int n = host_names_find(o->pod->plane->hosts, o->route->resolve, &o->name_wait, &o->task, &at,
-                            &why);
-
-    if (n == -EAGAIN) {
-        return n;
-    }
-    if (n < 0) {
-        refuse(o, why.text);
-        return 1;
-    }
-    route_resolved(o->route, host_names_pick(at, n, o->route->resolve_family,
-                                             rand_seq_next(&o->pod->plane->random)));
-    return go(o);
-}
-
 static int decide(struct outbound *o)
 {
     const struct config *c = o->pod->plane->config;
+    struct route *r = &o->opening->route;
     struct route_query q = {.source = o->self,
                             .network = c->network,
                             .src = o->peer,
@@ -374,19 +356,36 @@ static int decide(struct outbound *o)
                             .illegal_count = c->illegal_count,
                             .seed = rand_seq_next(&o->pod->plane->random)};
 
-    o->route = mem_new(struct route);
-    route_decide(o->route, plane_world(o->pod->plane), &q);
-    o->kind = o->route->kind;
-    o->routed = true;
-    if (o->kind == ROUTE_DENY) {
-        refuse(o, o->route->detail.text);
+    route_decide(r, plane_world(o->pod->plane), &q);
+    if (r->kind == ROUTE_DENY) {
+        refuse(o, r->detail.text);
         return 1;
     }
-    if (o->route->resolve) {
-        stats_on_demand_dns(o->pod->plane->shard, o->self, o->route->resolve);
+    if (r->resolve) {
+        stats_on_demand_dns(o->pod->plane->shard, o->self, r->resolve);
         enter(o, OUT_NAME);
         return 0;
     }
+    return go(o);
+}
+
+static int step_name(struct outbound *o)
+{
+    struct plane *p = o->pod->plane;
+    struct opening *x = o->opening;
+    const struct ip *at = NULL;
+    struct diag why = {.code = 0};
+    int n = host_names_find(p->hosts, x->route.resolve, &x->name_wait, &x->task, &at, &why);
+
+    if (n == -EAGAIN) {
+        return n;
+    }
+    if (n < 0) {
+        refuse(o, why.text);
+        return 1;
+    }
+    route_resolved(&x->route,
+                   host_names_pick(at, n, x->route.resolve_family, rand_seq_next(&p->random)));
     return go(o);
 }
 
@@ -395,14 +394,14 @@ static int step_self(struct outbound *o)
     char text[256];
     const struct workload *self = pod_self(o->pod);
 
-    if (!self && timer_is_due(&o->limit)) {
+    if (!self && timer_is_due(&o->opening->limit)) {
         (void)snprintf(text, sizeof(text), "unknown source: workload %.40s/%.60s is not known",
                        o->pod->info.ns, o->pod->info.name);
         refuse(o, text);
         return 1;
     }
     if (!self) {
-        pod_wait_start(o->pod, &o->wait, &o->task);
+        pod_wait_start(o->pod, &o->opening->wait, &o->opening->task);
         return -EAGAIN;
     }
     o->self = workload_ref(self);
@@ -415,17 +414,16 @@ static int step_credential(struct outbound *o)
     struct diag why = {0};
     int r = pod_credential(o->pod, &c, &why);
 
-    if (r == -EAGAIN && timer_is_due(&o->limit)) {
+    if (r == -EAGAIN && timer_is_due(&o->opening->limit)) {
         r = FAIL(&why, -ERR_DEADLINE, "own certificate did not arrive in time");
     }
     if (r == -EAGAIN) {
-        pod_wait_start(o->pod, &o->wait, &o->task);
+        pod_wait_start(o->pod, &o->opening->wait, &o->opening->task);
         return r;
     }
-    pod_wait_stop(&o->wait);
+    pod_wait_stop(&o->opening->wait);
     if (r < 0) {
-        access_fill(o);
-        access_open(&o->access, o->pod->plane->recorder);
+        access_open(&o->access, o->pod->plane->recorder, tell);
         access_end(&o->access, ACCESS_IDENTITY_ERROR, why.text);
         outbound_free(o);
         return 1;
@@ -435,13 +433,14 @@ static int step_credential(struct outbound *o)
 
 static int step_dial(struct outbound *o)
 {
-    int r = o->far_is_tunnel ? hbone_dial_ready(o->far) : stream_flush(o->far);
+    struct opening *x = o->opening;
+    int r = x->far_is_tunnel ? hbone_dial_ready(x->far) : stream_flush(x->far);
 
     if (r == -EAGAIN) {
         return r;
     }
     if (r < 0) {
-        finish_access(o, r, stream_diag(o->far));
+        finish_access(o, r, stream_diag(x->far));
         outbound_free(o);
         return 1;
     }
@@ -451,7 +450,7 @@ static int step_dial(struct outbound *o)
 
 static int step(struct outbound *o)
 {
-    switch (o->step) {
+    switch (o->opening->step) {
     case OUT_SELF:
         return step_self(o);
     case OUT_NAME:
@@ -460,27 +459,26 @@ static int step(struct outbound *o)
         return step_credential(o);
     case OUT_DIAL:
         return step_dial(o);
-    case OUT_RELAY:
-        break;
     }
     return -EAGAIN;
 }
 
 static void aborted(struct outbound *o)
 {
-    struct diag d = {.code = o->abort};
+    int why = o->opening->abort;
+    struct diag d = {.code = why};
 
-    (void)diag_note(&d, o->abort, "%s", err_text(o->abort)); /* noted for the record */
-    finish_access(o, o->abort, &d);
+    (void)diag_note(&d, why, "%s", err_text(why)); /* noted for the record */
+    finish_access(o, why, &d);
     outbound_free(o);
 }
 
 static void run(struct task *t, unsigned why)
 {
-    struct outbound *o = container_of(t, struct outbound, task);
+    struct outbound *o = container_of(t, struct opening, task)->outbound;
 
     (void)why; /* every wake is a hint */
-    if (o->abort < 0 && o->step != OUT_RELAY) {
+    if (o->opening->abort < 0) {
         aborted(o);
         return;
     }
@@ -504,11 +502,11 @@ static void conn_abort(struct pod_conn *c, int why)
 {
     struct outbound *o = of(c);
 
-    o->abort = why;
     if (o->relay) {
         relay_abort(o->relay, why);
     } else {
-        task_wake(&o->task, WAKE_DRAIN);
+        o->opening->abort = why;
+        task_wake(&o->opening->task, WAKE_DRAIN);
     }
 }
 
@@ -523,8 +521,7 @@ static void conn_account(struct pod_conn *c)
 
     if (o->relay) {
         struct relay_stats now = relay_stats(o->relay);
-        access_bytes(&o->access, now.sent - o->counted.sent, now.received - o->counted.received);
-        o->counted = now;
+        access_moved(&o->access, now.sent, now.received);
     }
 }
 
@@ -557,13 +554,16 @@ static const struct pod_conn_ops outbound_ops = {
 void outbound_open(struct pod *p, int take_fd, const struct endpoint *peer)
 {
     struct outbound *o = mem_new(struct outbound);
+    struct opening *x = mem_new(struct opening);
 
-    task_init(&o->task, p->plane->loop, "outbound", run);
+    task_init(&x->task, p->plane->loop, "outbound", run);
+    x->outbound = o;
+    o->opening = x;
     o->pod = p;
     o->peer = *peer;
     (void)sock_set_nodelay(take_fd); /* a socket without it still works */
     int r = sock_original_destination(take_fd, &o->original);
-    o->near = tcp_stream_new(p->plane->loop, take_fd);
+    x->near = tcp_stream_new(p->plane->loop, take_fd);
     stats_sockets(p->plane->shard, true, 1);
     pod_conn_start(p, &o->conn, &outbound_ops);
     enter(o, OUT_SELF);
@@ -571,5 +571,5 @@ void outbound_open(struct pod *p, int take_fd, const struct endpoint *peer)
         refuse(o, "no original destination");
         return;
     }
-    task_wake(&o->task, WAKE_START);
+    task_wake(&x->task, WAKE_START);
 }

@@ -11,7 +11,8 @@
 #include "model/route.h"
 #include "ztunnel/inbound.h"
 
-struct judgement { /* of a request */
+struct judgement {                 /* of a request */
+    struct hbone_request *request; /* NULL once answered */
     struct inbound decision;
     bool decided;
     struct diag refusal;
@@ -19,12 +20,9 @@ struct judgement { /* of a request */
 
 struct tunnel_request {
     struct inbound_conn in;
-    struct hbone_request *request; /* NULL once answered */
-    struct ip tcp_dst;
-    char *authority;             /* as sent */
-    char *host;                  /* of the forwarded header */
     struct judgement *judgement; /* NULL once the answer was yes */
 };
+_Static_assert(sizeof(struct tunnel_request) <= 280, "per-connection memory is a budget");
 
 static struct tunnel_request *of(struct inbound_conn *i)
 {
@@ -54,7 +52,7 @@ static void add_proxy_header(struct tunnel_request *x)
     int n = proxyproto_write(header, &x->in.client, &x->judgement->decision.proxy_dst,
                              x->in.peer ? x->in.peer->uri : NULL);
 
-    if (n > 0 && bytes_add(&x->in.preface, header, (size_t)n) < 0) {
+    if (n > 0 && bytes_add(&x->in.opening->preface, header, (size_t)n) < 0) {
         x->judgement->decision.status =
             503; /* memory is short: better no connection than one without header */
     }
@@ -64,7 +62,7 @@ static void request_plan(struct inbound_conn *i, struct inbound_plan *out)
 {
     struct tunnel_request *x = of(i);
     const struct config *c = i->pod->plane->config;
-    const struct hbone_head *head = hbone_request_head(x->request);
+    const struct hbone_head *head = hbone_request_head(x->judgement->request);
     struct inbound *d = &x->judgement->decision;
     struct authority a;
 
@@ -79,7 +77,7 @@ static void request_plan(struct inbound_conn *i, struct inbound_plan *out)
     struct inbound_query q = {.local = i->self,
                               .network = c->network,
                               .peer = i->client,
-                              .tcp_dst = x->tcp_dst,
+                              .tcp_dst = i->door.ip,
                               .authority_ip = a.ip,
                               .authority_host = a.host,
                               .authority_port = a.port,
@@ -109,31 +107,25 @@ static struct stream *request_accept(struct inbound_conn *i)
         workload_baggage(&baggage, i->self);
         header = (struct slice){strbuf_text(&baggage), baggage.len};
     }
-    struct stream *s = hbone_request_accept(x->request, header);
-    x->request = NULL;
-    i->plan.detail = NULL;
+    struct stream *s = hbone_request_accept(x->judgement->request, header);
+    i->opening->plan.detail = NULL;
     drop_judgement(x);
     return s;
 }
 
 static void request_refuse(struct inbound_conn *i, unsigned status)
 {
-    struct tunnel_request *x = of(i);
-
-    hbone_request_refuse(x->request, status);
-    x->request = NULL;
+    hbone_request_refuse(MOVE(of(i)->judgement->request), status);
 }
 
 static void request_free(struct inbound_conn *i)
 {
     struct tunnel_request *x = of(i);
 
-    if (x->request) {
-        hbone_request_refuse(x->request, 503);
+    if (x->judgement && x->judgement->request) {
+        hbone_request_refuse(x->judgement->request, 503);
     }
     drop_judgement(x);
-    mem_free(x->authority);
-    mem_free(x->host);
     mem_free(x);
 }
 
@@ -159,23 +151,24 @@ void tunnel_request_open(struct pod *p, struct hbone_request *take_request,
     const struct hbone_head *head = hbone_request_head(take_request);
     struct forwarded forwarded = {.host = {NULL, 0}};
 
-    x->request = take_request;
     x->judgement = mem_new(struct judgement);
-    x->tcp_dst = facts->local.ip;
-    x->authority = mem_dup(head->authority.len > 0 ? head->authority.p : "", head->authority.len);
+    x->judgement->request = take_request;
+    x->in.hbone_addr =
+        mem_dup(head->authority.len > 0 ? head->authority.p : "", head->authority.len);
     if (head->forwarded.p) {
         forwarded_parse(&forwarded, head->forwarded.p, head->forwarded.len);
     }
-    x->host = mem_dup(forwarded.host.len > 0 ? forwarded.host.p : "", forwarded.host.len);
+    if (forwarded.host.len > 0) {
+        x->in.forwarded_host = mem_dup(forwarded.host.p, forwarded.host.len);
+    }
     x->in.client = facts->client;
     x->in.door = facts->local;
     x->in.peer = identity_ref(facts->peer);
-    x->in.hbone_addr = x->authority;
-    x->in.forwarded_host = (struct slice){x->host, forwarded.host.len};
     x->in.trust_source_ip = !is_foreign(head, p->plane->config->network);
     if (p->plane->config->response_baggage) {
-        baggage_side_set(&x->in.baggage, head->baggage);
+        x->in.baggage = mem_new(struct baggage_side);
+        baggage_side_set(x->in.baggage, head->baggage);
     }
     inbound_start(&x->in, p, &request_front);
-    hbone_request_own(x->request, &x->in.task);
+    hbone_request_own(take_request, &x->in.opening->task);
 }

@@ -57,26 +57,37 @@ static uint64_t number(const struct pairs *p, const char *key)
     return text ? strtoull(text, NULL, 10) : 0;
 }
 
-/* A record with the facts of a recorded line. */
-static void record_of(struct access *a, const struct pairs *p)
+/* A record and what it says of itself. */
+struct told {
+    struct access access;
+    struct access_facts facts;
+};
+
+static void tell(const struct access *a, struct access_facts *out)
+{
+    *out = container_of((struct access *)(uintptr_t)a, struct told, access)->facts;
+}
+
+/* The facts of a recorded line. */
+static void record_of(struct access_facts *a, const struct pairs *p)
 {
     const char *src = pairs_find(p, "src.addr");
     const char *dst = pairs_find(p, "dst.addr");
 
-    *a = (struct access){.reporter = strcmp(pairs_find(p, "direction"), "outbound") == 0
-                                         ? ACCESS_SOURCE
-                                         : ACCESS_DESTINATION,
-                         .mutual_tls = pairs_find(p, "src.identity") != NULL,
-                         .hbone_addr = pairs_find(p, "dst.hbone_addr"),
-                         .service = pairs_find(p, "dst.service"),
-                         .src = {.pod = pairs_find(p, "src.workload"),
-                                 .namespace_ = pairs_find(p, "src.namespace"),
-                                 .identity = pairs_find(p, "src.identity"),
-                                 .cluster = pairs_find(p, "src.cluster")},
-                         .dst = {.pod = pairs_find(p, "dst.workload"),
-                                 .namespace_ = pairs_find(p, "dst.namespace"),
-                                 .identity = pairs_find(p, "dst.identity"),
-                                 .cluster = pairs_find(p, "dst.cluster")}};
+    *a = (struct access_facts){.reporter = strcmp(pairs_find(p, "direction"), "outbound") == 0
+                                               ? ACCESS_SOURCE
+                                               : ACCESS_DESTINATION,
+                               .mutual_tls = pairs_find(p, "src.identity") != NULL,
+                               .hbone_addr = pairs_find(p, "dst.hbone_addr"),
+                               .service = pairs_find(p, "dst.service"),
+                               .src = {.pod = pairs_find(p, "src.workload"),
+                                       .namespace_ = pairs_find(p, "src.namespace"),
+                                       .identity = pairs_find(p, "src.identity"),
+                                       .cluster = pairs_find(p, "src.cluster")},
+                               .dst = {.pod = pairs_find(p, "dst.workload"),
+                                       .namespace_ = pairs_find(p, "dst.namespace"),
+                                       .identity = pairs_find(p, "dst.identity"),
+                                       .cluster = pairs_find(p, "dst.cluster")}};
     if (endpoint_parse(&a->src_addr, src, strlen(src)) < 0 ||
         endpoint_parse(&a->dst_addr, dst, strlen(dst)) < 0) {
         abort();
@@ -88,25 +99,26 @@ static void replay(char *line, struct recorder *recorder)
 {
     char *columns[5] = {line};
     struct pairs p;
-    struct access a;
+    struct told x;
+    const struct access_facts *a = &x.facts;
 
     for (int i = 1; i < 5; i++) {
         columns[i] = strchr(columns[i - 1], '\t') + 1;
         columns[i][-1] = '\0';
     }
     pairs_cut(&p, columns[4]);
-    record_of(&a, &p);
+    record_of(&x.facts, &p);
     const char *error = pairs_find(&p, "error");
     if (strcmp(columns[3], "connection failed") == 0) {
-        access_refused(recorder, a.reporter, &a.src_addr, &a.dst_addr, error);
+        access_refused(recorder, a->reporter, &a->src_addr, &a->dst_addr, error);
         return;
     }
-    access_open(&a, recorder);
+    access_open(&x.access, recorder, tell);
     uint64_t sent = number(&p, "bytes_sent");
     uint64_t received = number(&p, "bytes_recv");
-    access_bytes(&a, a.reporter == ACCESS_SOURCE ? sent : received,
-                 a.reporter == ACCESS_SOURCE ? received : sent);
-    access_end(&a, error ? ACCESS_CONNECT : ACCESS_OK, error);
+    access_bytes(&x.access, a->reporter == ACCESS_SOURCE ? sent : received,
+                 a->reporter == ACCESS_SOURCE ? received : sent);
+    access_end(&x.access, error ? ACCESS_CONNECT : ACCESS_OK, error);
 }
 
 /* Run under logged(). */
@@ -243,7 +255,7 @@ static void replay_closed(struct recorder *r, char *line, const struct lines *pa
     AUTO(text) char *labels = mem_strdup(strchr(line, '{') + 1);
     uint64_t times = strtoull(strrchr(line, ' ') + 1, NULL, 10);
     struct pairs p;
-    struct access a = {.src_addr.port = 1};
+    struct access_facts a = {.src_addr.port = 1};
     AUTO(text) char *whole = mem_strdup(labels);
 
     *strrchr(labels, '}') = '\0';
@@ -263,13 +275,13 @@ static void replay_closed(struct recorder *r, char *line, const struct lines *pa
             continue;
         }
         for (uint64_t n = 0; n < times; n++) {
-            struct access one = a;
-            access_open(&one, r);
+            struct told one = {.facts = a};
+            access_open(&one.access, r, tell);
             if (flags[i].flag == ACCESS_OK && n == 0) {
-                access_bytes(&one, bytes_of(page, "istio_tcp_received_bytes_total", whole),
+                access_bytes(&one.access, bytes_of(page, "istio_tcp_received_bytes_total", whole),
                              bytes_of(page, "istio_tcp_sent_bytes_total", whole));
             }
-            access_end(&one, flags[i].flag, flags[i].flag == ACCESS_OK ? NULL : "x");
+            access_end(&one.access, flags[i].flag, flags[i].flag == ACCESS_OK ? NULL : "x");
         }
     }
 }
@@ -324,11 +336,11 @@ TEST(traffic_metrics_are_the_recorded_ones)
 
 /* Ring, edges, open connections. */
 
-static struct access sample(const char *from, const char *to)
+static struct told sample(const char *from, const char *to)
 {
-    return (struct access){.reporter = ACCESS_SOURCE,
-                           .src = {.workload = from, .namespace_ = "a"},
-                           .dst = {.workload = to, .namespace_ = "b"}};
+    return (struct told){.facts = {.reporter = ACCESS_SOURCE,
+                                   .src = {.workload = from, .namespace_ = "a"},
+                                   .dst = {.workload = to, .namespace_ = "b"}}};
 }
 
 static unsigned count_of(const char *text, const char *word)
@@ -358,9 +370,9 @@ TEST(the_ring_keeps_the_newest_in_order)
     for (int i = 0; i < 5; i++) {
         char name[8];
         (void)snprintf(name, sizeof(name), "w%d", i);
-        struct access a = sample(name, "x");
-        access_open(&a, g.recorder);
-        access_end(&a, ACCESS_OK, NULL);
+        struct told a = sample(name, "x");
+        access_open(&a.access, g.recorder, tell);
+        access_end(&a.access, ACCESS_OK, NULL);
     }
     AUTO(text) char *text = say(g.recorder, recorder_write_recent);
     rig_stop(&g);
@@ -380,10 +392,10 @@ TEST(edges_add_up_and_are_bounded)
     for (int i = 0; i < 100; i++) {
         char name[8];
         (void)snprintf(name, sizeof(name), "w%d", i % 10);
-        struct access a = sample(name, "x");
-        access_open(&a, g.recorder);
-        access_bytes(&a, 5, 7);
-        access_end(&a, i % 10 == 0 ? ACCESS_DENY : ACCESS_OK, NULL);
+        struct told a = sample(name, "x");
+        access_open(&a.access, g.recorder, tell);
+        access_bytes(&a.access, 5, 7);
+        access_end(&a.access, i % 10 == 0 ? ACCESS_DENY : ACCESS_OK, NULL);
     }
     AUTO(text) char *text = say(g.recorder, recorder_write_edges);
     rig_stop(&g);
@@ -396,20 +408,21 @@ TEST(edges_add_up_and_are_bounded)
 
 TEST(open_connections_are_listed_while_they_are_open)
 {
-    struct access one = sample("one", "x");
-    struct access two = sample("two", "x");
+    struct told one = sample("one", "x");
+    struct told two = sample("two", "x");
     struct rig g;
 
     rig_start_with(&g, NULL);
-    access_open(&one, g.recorder);
-    access_open(&two, g.recorder);
-    access_bytes(&two, 1, 2);
+    access_open(&one.access, g.recorder, tell);
+    access_open(&two.access, g.recorder, tell);
+    access_bytes(&two.access, 0, 2);
+    access_moved(&two.access, 1, 2);
     AUTO(text) char *both = say(g.recorder, recorder_write_open);
-    access_end(&one, ACCESS_OK, NULL);
-    access_end(&one, ACCESS_DENY, "twice"); /* the second end is none */
-    access_bytes(&one, 1, 1);
+    access_end(&one.access, ACCESS_OK, NULL);
+    access_end(&one.access, ACCESS_DENY, "twice"); /* the second end is none */
+    access_bytes(&one.access, 1, 1);
     AUTO(text) char *rest = say(g.recorder, recorder_write_open);
-    access_end(&two, ACCESS_OK, NULL);
+    access_end(&two.access, ACCESS_OK, NULL);
     AUTO(text) char *none = say(g.recorder, recorder_write_open);
     AUTO(text) char *recent = say(g.recorder, recorder_write_recent);
     rig_stop(&g);
