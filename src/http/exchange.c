@@ -29,6 +29,46 @@ int exchange_read_whole(struct exchange *x, struct bytes *into)
     }
 }
 
+enum { MOVE_PIECES = 16 };
+
+/* 1: something was moved; 0: the end was passed on. */
+static int move_some(struct exchange *src, struct exchange *dst, struct exchange_moved *m)
+{
+    struct iovec v[MOVE_PIECES];
+    int count = stream_peek(&src->s, v, MOVE_PIECES);
+
+    m->broken = src;
+    if (count < 0) {
+        return count;
+    }
+    m->broken = dst;
+    if (count == 0) {
+        return exchange_finish(dst, &src->in_trailers);
+    }
+    ssize_t n = dst->s.ops->writev(&dst->s, v, count);
+    if (n < 0) {
+        return (int)n;
+    }
+    stream_skip(&src->s, (size_t)n);
+    m->bytes += (uint64_t)n;
+    return 1;
+}
+
+int exchange_move(struct exchange *src, struct exchange *dst, size_t budget,
+                  struct exchange_moved *m)
+{
+    uint64_t stop = m->bytes + budget;
+    int r = 1;
+
+    while (r == 1 && m->bytes < stop) {
+        r = move_some(src, dst, m);
+    }
+    if (r >= 0 || r == -EAGAIN) {
+        m->broken = NULL;
+    }
+    return r;
+}
+
 /* A response on its way out, on its own. */
 enum reply_step { REPLY_BODY, REPLY_END, REPLY_FLUSH, REPLY_DONE };
 

@@ -110,6 +110,17 @@ static inline void exchange_release(struct exchange *x)
 }
 AUTO_DEFINE(exchange, struct exchange *, exchange_release);
 
+/* For proxies: one direction between two exchanges, bytes lent from one to the other. */
+struct exchange_moved {
+    uint64_t bytes;          /* so far */
+    struct exchange *broken; /* after an error: whose call failed, borrowed */
+};
+
+/* Moves src's body to dst; its end becomes dst's, with its trailers. (*) 0 once that is done. 1:
+ * budget octets were moved, and there may be more at once. -EAGAIN is about either of the two. */
+MUST_USE int exchange_move(struct exchange *src, struct exchange *dst, size_t budget,
+                           struct exchange_moved *m);
+
 struct bytes;
 
 /* (*) Appends the peer's body to into until its end: 0 when all of it is there, -ERR_TOO_LARGE when

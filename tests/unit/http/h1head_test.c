@@ -103,7 +103,7 @@ static const struct row rows[] = {
     {"GET / HTTP/1.2\r\n" H "\r\n", -ERR_VERSION},
     {"GET / HTTP/0.9\r\n" H "\r\n", -ERR_VERSION},
     {"PRI * HTTP/2.0\r\n\r\n", -ERR_VERSION},
-    
+
 };
 
 static int read_head(const char *text, struct h1_head *head, struct h1_framing *out)
