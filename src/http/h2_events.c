@@ -283,14 +283,23 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
     return 0;
 }
 
+/* A header block that nghttp2 decodes and then ignores, because its stream is closed or was skipped. */
+static bool is_for_nobody(nghttp2_session *ng, const nghttp2_frame_hd *hd)
+{
+    return hd->type == NGHTTP2_HEADERS &&
+           hd->stream_id <= nghttp2_session_get_last_proc_stream_id(ng) &&
+           !nghttp2_session_find_stream(ng, hd->stream_id);
+}
+
 /* Every header that nghttp2 sees, also of frames it then ignores. */
 static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user)
 {
-    (void)ng;
+    struct h2_session *s = user;
+
     if (hd->type == NGHTTP2_CONTINUATION && hd->length == 0) {
-        h2_budget_spend(user, H2_TOKEN_EMPTY);
-    } else if (hd->type > NGHTTP2_CONTINUATION) {
-        h2_budget_spend(user, H2_TOKEN_OTHER);
+        h2_budget_spend(s, H2_TOKEN_EMPTY);
+    } else if (hd->type > NGHTTP2_CONTINUATION || (s->role == H2_SERVER && is_for_nobody(ng, hd))) {
+        h2_budget_spend(s, H2_TOKEN_OTHER);
     }
     return 0;
 }

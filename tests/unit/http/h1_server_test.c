@@ -257,6 +257,11 @@ TEST(a_refused_head_gets_its_status_and_the_end)
         {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 HTTP Version Not Supported"},
         {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", "501 Not Implemented"},
         {"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", "405 Method Not Allowed"},
+        {"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", "405 Method Not Allowed"},
+        {"GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n", "417 Expectation Failed"},
+        {"GET / HTTP/1.1\r\nHost: a\r\nConnection: host\r\n\r\n", "400 Bad Request"},
+        {"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+         "400 Bad Request"},
         {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n",
          "413 Payload Too Large"},
     };
@@ -288,6 +293,288 @@ TEST(a_head_that_is_too_large_is_refused)
     }
     PLAY(&g, b.p);
     CHECK(wire_has(&g.client, "HTTP/1.1 431 "));
+    CHECK(rig_stop(&g));
+}
+
+/* A request made of a start, much of the same and an end. */
+static void repeat(struct strbuf *b, const char *start, const char *what, int times,
+                   const char *end)
+{
+    strbuf_clear(b);
+    strbuf_puts(b, start);
+    for (int i = 0; i < times; i++) {
+        strbuf_puts(b, what);
+    }
+    strbuf_puts(b, end);
+}
+
+TEST(each_limit_of_a_head_has_its_status)
+{
+    static const struct {
+        const char *start, *what;
+        int times;
+        const char *end, *status;
+    } table[] = {
+        {"GET /", "x", 16300, " HTTP/1.1\r\nHost: a\r\n\r\n", "404"},
+        {"GET /", "x", 16400, " HTTP/1.1\r\nHost: a\r\n\r\n", "414"},
+        {"GET /", "x", 17000, "", "414"},
+        {"GET / HTTP/1.1\r\nHost: a\r\n", "a: b\r\n", 99, "\r\n", "404"},
+        {"GET / HTTP/1.1\r\nHost: a\r\n", "a: b\r\n", 100, "\r\n", "431"},
+        {"GET / HTTP/1.1\r\nHost: a\r\na: ", "x", 32768, "\r\n\r\n", "404"},
+        {"GET / HTTP/1.1\r\nHost: a\r\na: ", "x", 32769, "\r\n\r\n", "431"},
+        {"GET / HTTP/1.1\r\nHost: a\r\n", "aaaa: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n", 1500,
+         "\r\n", "431"},
+    };
+    struct h1_limits limits = {.head_bytes = 60 << 10};
+    AUTO(strbuf) struct strbuf b = {0};
+    struct rig g;
+
+    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+        char want[20];
+        (void)snprintf(want, sizeof(want), "HTTP/1.1 %s ", table[i].status);
+        repeat(&b, table[i].start, table[i].what, table[i].times, table[i].end);
+        rig_start_with(&g, b.p, 4096, -1, &limits);
+        CHECK(settle(g.loop));
+        if (!wire_has(&g.client, want)) {
+            printf("# row %u: %s\n", i, wire_text(&g.client));
+        }
+        CHECK(wire_has(&g.client, want));
+        CHECK_INT(wire_count(&g.client, "HTTP/1.1 "), 1);
+        CHECK(rig_stop(&g));
+    }
+}
+
+TEST(trailers_have_limits)
+{
+    static const struct {
+        const char *what;
+        int times;
+        int failure;
+    } table[] = {{"a: b\r\n", 32, 0},
+                 {"a: b\r\n", 33, -ERR_TOO_LARGE},
+                 {"a: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n", 200,
+                  -ERR_TOO_LARGE}};
+    AUTO(strbuf) struct strbuf b = {0};
+    struct rig g;
+
+    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+        repeat(
+            &b,
+            "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n",
+            table[i].what, table[i].times, "\r\n");
+        PLAY(&g, b.p);
+        CHECK_INT(g.app.failure, table[i].failure);
+        CHECK(rig_stop(&g));
+    }
+}
+
+TEST(http_1_0_is_refused_where_that_is_asked_for)
+{
+    struct h1_limits limits = {.refuse_http10 = true};
+    struct rig g;
+
+    rig_start_with(&g, "GET /echo HTTP/1.0\r\n\r\n", 4096, -1, &limits);
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.client, "HTTP/1.1 426 Upgrade Required\r\n"));
+    CHECK(wire_has(&g.client, "upgrade: HTTP/1.1\r\nconnection: close, upgrade\r\n"));
+    CHECK(g.client.ended);
+    CHECK(rig_stop(&g));
+}
+
+/* An owner that takes one exchange and does what the test says. */
+struct solo {
+    struct loop *loop;
+    struct task task;
+    struct h1_server *server;
+    struct exchange *x;
+    struct wire client;
+};
+
+static void nothing(struct task *t, unsigned why)
+{
+    (void)t;
+    (void)why;
+}
+
+static bool solo_start(struct solo *g, const char *script, const struct h1_limits *limits)
+{
+    struct stream *ends[2];
+
+    *g = (struct solo){.loop = loop_new(NULL)};
+    mempipe_pair(ends, 4096, NULL);
+    task_init(&g->task, g->loop, "solo", nothing);
+    g->server = h1_server_new(g->loop, ends[1], limits, &g->task);
+    wire_start(&g->client, g->loop, ends[0], script, strlen(script));
+    return settle(g->loop) && h1_server_next(g->server, &g->x) == 1;
+}
+
+static bool solo_stop(struct solo *g)
+{
+    exchange_close(g->x, 0);
+    h1_server_free(g->server);
+    task_fini(&g->task);
+    (void)settle(g->loop);
+    wire_stop(&g->client, 0);
+    (void)settle(g->loop);
+    loop_advance(g->loop, 60000);
+    bool settled = settle(g->loop);
+    loop_free(g->loop);
+    return settled && mempipe_live() == 0;
+}
+
+TEST(names_with_an_underscore_are_allowed_dropped_or_refused)
+{
+    static const char script[] = "GET / HTTP/1.1\r\nHost: a\r\nX_Y: 1\r\nZ: 2\r\n\r\n";
+    struct h1_limits limits = {.names = H1_UNDERSCORE_ALLOW};
+    struct solo g;
+
+    CHECK(solo_start(&g, script, &limits));
+    CHECK_INT(g.x->in.count, 2);
+    CHECK(solo_stop(&g));
+    limits.names = H1_UNDERSCORE_DROP;
+    CHECK(solo_start(&g, script, &limits));
+    CHECK_INT(g.x->in.count, 1);
+    CHECK_INT(message_find_next(&g.x->in, "z", 0), 0);
+    CHECK(solo_stop(&g));
+    limits.names = H1_UNDERSCORE_REJECT;
+    CHECK(!solo_start(&g, script, &limits));
+    CHECK(wire_has(&g.client, "HTTP/1.1 400 "));
+    CHECK(solo_stop(&g));
+}
+
+TEST(interim_responses_come_before_the_final_one)
+{
+    AUTO(message) struct message m = {.status = 103};
+    struct solo g;
+
+    CHECK(solo_start(&g, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", NULL));
+    message_puts(&m, "link", "x");
+    for (int i = 0; i < EXCHANGE_INTERIM_MAX; i++) {
+        CHECK_INT(exchange_send(g.x, &m), 0);
+    }
+    CHECK_INT(exchange_send(g.x, &m), -ERR_LIMIT);
+    message_clear(&m);
+    m.status = 101;
+    CHECK_INT(exchange_send(g.x, &m), -EINVAL);
+    m.status = 204;
+    CHECK_INT(exchange_send(g.x, &m), 0);
+    CHECK_INT(exchange_send(g.x, &m), -EINVAL);
+    CHECK_INT(stream_shut(&g.x->s), 0);
+    CHECK(settle(g.loop));
+    CHECK_INT(wire_count(&g.client, "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"),
+              EXCHANGE_INTERIM_MAX);
+    CHECK(wire_has(&g.client, "\r\n\r\nHTTP/1.1 204 No Content\r\n"));
+    CHECK(solo_stop(&g));
+}
+
+TEST(http_1_0_gets_no_interim_response_and_nobody_an_unexpected_100)
+{
+    struct solo g;
+
+    for (int minor = 0; minor < 2; minor++) {
+        AUTO(message) struct message m = {.status = 103 - 3 * (unsigned)minor};
+        char script[] = "GET / HTTP/1.0\r\nHost: a\r\n\r\n";
+        script[13] = (char)('0' + minor);
+        CHECK(solo_start(&g, script, NULL));
+        CHECK_INT(g.x->version, minor ? EXCHANGE_HTTP11 : EXCHANGE_HTTP10);
+        CHECK_INT(exchange_send(g.x, &m), 0);
+        m.status = 204;
+        CHECK_INT(exchange_send(g.x, &m), 0);
+        CHECK_INT(stream_shut(&g.x->s), 0);
+        CHECK(settle(g.loop));
+        CHECK_INT(wire_count(&g.client, "HTTP/1.1 "), 1);
+        CHECK(solo_stop(&g));
+    }
+}
+
+TEST(an_owner_that_answers_expectations_itself_is_shown_them)
+{
+    struct h1_limits limits = {.continue_by_owner = true};
+    AUTO(message) struct message m = {.status = 100};
+    struct solo g;
+    char got[8];
+
+    CHECK(solo_start(
+        &g, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n",
+        &limits));
+    CHECK(g.x->expects_continue);
+    CHECK_INT(message_find_next(&g.x->in, "expect", 0), 0);
+    CHECK_INT(stream_read(&g.x->s, got, sizeof(got)), -EAGAIN);
+    CHECK(settle(g.loop));
+    CHECK_STR(wire_text(&g.client), "");
+    CHECK_INT(exchange_send(g.x, &m), 0);
+    CHECK(settle(g.loop));
+    CHECK_STR(wire_text(&g.client), "HTTP/1.1 100 Continue\r\n\r\n");
+    wire_send(&g.client, "hi", 2);
+    CHECK(settle(g.loop));
+    CHECK_INT(stream_read(&g.x->s, got, sizeof(got)), 2);
+    CHECK(g.x->in_over);
+    m.status = 204;
+    CHECK_INT(exchange_send(g.x, &m), 0);
+    CHECK_INT(stream_shut(&g.x->s), 0);
+    CHECK(settle(g.loop));
+    CHECK(!wire_has(&g.client, "connection: close"));
+    CHECK(solo_stop(&g));
+}
+
+TEST(fields_of_the_connection_never_reach_a_handler)
+{
+    struct solo g;
+
+    CHECK(solo_start(&g,
+                     "GET / HTTP/1.1\r\nHost: a\r\nConnection: X-One, keep-alive\r\nx-one: 1\r\n"
+                     "Connection: x-two\r\nX-TWO: 2\r\nX-Three: 3\r\nKeep-Alive: 5\r\n"
+                     "Proxy-Connection: x\r\nTE: deflate;q=0.5, trailers\r\nUpgrade: h2c\r\n"
+                     "HTTP2-Settings: x\r\nContent-Length: 00\r\n\r\n",
+                     NULL));
+    struct slice v;
+    CHECK_INT(g.x->in.count, 3);
+    CHECK(message_find(&g.x->in, "x-three", &v) && slice_is(v, "3"));
+    CHECK(message_find(&g.x->in, "te", &v) && slice_is(v, "trailers"));
+    CHECK(message_find(&g.x->in, "content-length", &v) && slice_is(v, "0"));
+    CHECK_INT(message_get(&g.x->in, MESSAGE_PROTOCOL).len, 0);
+    CHECK(solo_stop(&g));
+}
+
+TEST(a_websocket_is_shown_only_where_limits_allow_it)
+{
+    static const char script[] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n"
+                                 "Upgrade: websocket\r\n\r\nearly";
+    struct h1_limits limits = {.websocket = true};
+    AUTO(message) struct message m = {.status = 101};
+    struct solo g;
+    char got[8];
+
+    CHECK(solo_start(&g, script, NULL));
+    CHECK_INT(message_get(&g.x->in, MESSAGE_PROTOCOL).len, 0);
+    CHECK_INT(exchange_send(g.x, &m), -EINVAL);
+    CHECK(solo_stop(&g));
+    CHECK(solo_start(&g, script, &limits));
+    CHECK(slice_is(message_get(&g.x->in, MESSAGE_PROTOCOL), "websocket"));
+    CHECK_INT(exchange_send(g.x, &m), 0);
+    CHECK_INT(stream_read(&g.x->s, got, sizeof(got)), 5);
+    CHECK(memcmp(got, "early", 5) == 0);
+    CHECK_INT(stream_write(&g.x->s, "down", 4), 4);
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.client, "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n"
+                              "upgrade: websocket\r\n\r\ndown"));
+    CHECK(solo_stop(&g));
+}
+
+TEST(a_websocket_that_is_refused_leaves_an_ordinary_connection)
+{
+    /* What follows such a request is a request, whatever the client thinks it is. */
+    struct h1_limits limits = {.websocket = true};
+    struct rig g;
+
+    rig_start_with(
+        &g,
+        "GET /echo?1 HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+        "GET /echo?2 HTTP/1.1\r\nHost: a\r\n\r\n",
+        4096, -1, &limits);
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.client, "GET /echo?1 "));
+    CHECK(wire_has(&g.client, "GET /echo?2 "));
     CHECK(rig_stop(&g));
 }
 

@@ -31,6 +31,20 @@ static const struct row rows[] = {
     {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: Chunked\r\n\r\n", 0, "/", "a", 0, true, false},
     {"GET / HTTP/1.1\r\n" H "x:\r\n\r\n", 0, "/", "a", 0, false, false},
     {"GET / HTTP/1.1\r\n" H "x: \xc3\xa9\tz\r\n\r\n", 0, "/", "a", 0, false, false},
+    {"GET / HTTP/1.1\r\n" H "Connection: ,, te , Upgrade,\r\n\r\n", 0, "/", "a", 0, false, false},
+    {"GET / HTTP/1.1\r\n" H "Connection: x-mine\r\n\r\n", 0, "/", "a", 0, false, false},
+    {"GET / HTTP/1.1\r\nHost: A-b_c.~!$&'()*+;=%41:65535\r\n\r\n", 0, "/",
+     "A-b_c.~!$&'()*+;=%41:65535", 0, false, false},
+    {"GET / HTTP/1.1\r\nHost: a:0\r\n\r\n", 0, "/", "a:0", 0, false, false},
+    {"GET / HTTP/1.1\r\nHost: [fe80::1]\r\n\r\n", 0, "/", "[fe80::1]", 0, false, false},
+    {"CONNECT [::1]:443 HTTP/1.1\r\n" H "\r\n", 0, "", "[::1]:443", 0, false, false},
+    {"ABCDEFGHIJKLMNOPQRSTUVWXYZ-_.~!| / HTTP/1.1\r\n" H "\r\n", 0, "/", "a", 0, false, false},
+    {"GET / HTTP/1.1\r\n" H "under_score: x\r\n\r\n", 0, "/", "a", 0, false, false},
+    {"GET / HTTP/1.1\r\n" H "Expect: tea\r\n\r\n", 0, "/", "a", 0, false, false},
+    {"GET / HTTP/1.1\r\n" H "Upgrade: h2c\r\nContent-Length: 1\r\n\r\n", 0, "/", "a", 1, false,
+     false},
+    {"DELETE / HTTP/1.1\r\n" H "Content-Length: 4\r\n\r\n", 0, "/", "a", 4, false, false},
+    {"HEAD / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n", 0, "/", "a", 0, true, false},
     {"POST / HTTP/1.1\r\n" H "Content-Length: 9223372036854775807\r\n\r\n", 0, "/", "a", INT64_MAX,
      false, false},
     /* two readings of one message */
@@ -77,7 +91,52 @@ static const struct row rows[] = {
     {"GET ftp://b/ HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
     {"GET * HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
     {"GET x HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost:\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost: a?b\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost: a#b\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost: a:\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost: :80\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost: a:1:2\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost: [::1]x\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost: [1.2.3.4]\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\nHost: \xc3\xa9\r\n\r\n", -ERR_SYNTAX},
+    {"GET http://b/x HTTP/1.1\r\n\r\n", -ERR_SYNTAX},
+    {"GET http://b?x HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET http://b:1:2/ HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET /x#y HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET b:1 HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"CONNECT b HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"CONNECT /x HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"CONNECT http://b/ HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"CONNECT b:1 HTTP/1.1\r\n" H "Content-Length: 0\r\n\r\n", -ERR_SYNTAX},
+    {"CONNECT b:1 HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H
+     "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n\r\n",
+     -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "Connection: host\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "Connection: close, Content-Length\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "Connection: transfer-encoding\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "Connection: Cookie\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "Connection: authorization\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "Connection: X-Forwarded-For\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "Connection: x-forwarded-client-cert\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "Connection: a b\r\n\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H "Connection: \"close\"\r\n\r\n", -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 9223372036854775808\r\n\r\n", -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Content-Length: 00000000000000000005\r\n\r\n", -ERR_SYNTAX},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: \"chunked\"\r\n\r\n", -ERR_UNSUPPORTED},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked,\r\n\r\n", -ERR_UNSUPPORTED},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: ,chunked\r\n\r\n", -ERR_UNSUPPORTED},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked, chunked\r\n\r\n", -ERR_UNSUPPORTED},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked;q=1\r\n\r\n", -ERR_UNSUPPORTED},
     /* lines */
+    {"ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG / HTTP/1.1\r\n" H "\r\n", -ERR_SYNTAX},
+    {"GET / HTTP/1.1\r\n" H ":path: x\r\n\r\n", -ERR_SYNTAX},
     {"GET / HTTP/1.1\n" H "\r\n", -ERR_SYNTAX},
     {"GET / HTTP/1.1\r\nHost: a\n\r\n", -ERR_SYNTAX},
     {"GET / HTTP/1.1\r\n" H "x: a\rb\r\n\r\n", -ERR_SYNTAX},
@@ -218,6 +277,21 @@ TEST(every_chunked_body_of_the_table_is_read_one_way_or_refused)
         {"00a\r\n0123456789\r\n000\r\n\r\n", 0, "0123456789", "\r\n"},
         {"5;a=b\r\nhello\r\n0;x\r\n\r\n", 0, "hello", "\r\n"},
         {"5;a=\"b c\"\r\nhello\r\n0\r\n\r\n", 0, "hello", "\r\n"},
+        {"5;a;b=c;d=\"\\\"\";e\r\nhello\r\n0\r\n\r\n", 0, "hello", "\r\n"},
+        {"5;a=\"\"\r\nhello\r\n0\r\n\r\n", 0, "hello", "\r\n"},
+        {"5;\r\nhello\r\n", -ERR_SYNTAX},
+        {"5;=b\r\nhello\r\n", -ERR_SYNTAX},
+        {"5;a=\r\nhello\r\n", -ERR_SYNTAX},
+        {"5;a= b\r\nhello\r\n", -ERR_SYNTAX},
+        {"5;a =b\r\nhello\r\n", -ERR_SYNTAX},
+        {"5; a=b\r\nhello\r\n", -ERR_SYNTAX},
+        {"5;a;\r\nhello\r\n", -ERR_SYNTAX},
+        {"5;;a\r\nhello\r\n", -ERR_SYNTAX},
+        {"5;a=\"b\r\nhello\r\n", -ERR_SYNTAX},
+        {"5;a=\"b\"c\r\nhello\r\n", -ERR_SYNTAX},
+        {"5;a=b\"c\"\r\nhello\r\n", -ERR_SYNTAX},
+        {"5;a\x80\r\nhello\r\n", -ERR_SYNTAX},
+        {"5\t\r\nhello\r\n", -ERR_SYNTAX},
         {"5\r\nhel", -EAGAIN},
         {"5\r\nhello\r\n0", -EAGAIN},
         {"\r\n", -ERR_SYNTAX},
@@ -290,5 +364,61 @@ TEST(ordinary_chunks_never_run_out_of_budget)
             CHECK(r > 0);
             at += (size_t)r;
         }
+    }
+}
+
+TEST(an_upgrade_is_seen_only_to_websocket_and_only_when_connection_says_so)
+{
+    static const struct {
+        const char *fields;
+        const char *upgrade;
+    } table[] = {
+        {"Connection: Upgrade\r\nUpgrade: websocket\r\n", "websocket"},
+        {"Connection: keep-alive, upgrade\r\nUpgrade: h2c, WebSocket\r\n", "websocket"},
+        {"Upgrade: websocket\r\n", ""},
+        {"Connection: close\r\nUpgrade: websocket\r\n", ""},
+        {"Connection: Upgrade\r\nUpgrade: h2c\r\n", ""},
+        {"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n", ""},
+        {"Connection: Upgrade\r\nUpgrade: TLS/1.2\r\n", ""},
+        {"Connection: Upgrade\r\n", ""},
+    };
+    struct h1_head head;
+
+    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+        AUTO(strbuf) struct strbuf b = {0};
+        struct h1_framing f = {0};
+        strbuf_printf(&b, "GET / HTTP/1.1\r\nHost: a\r\n%s\r\n", table[i].fields);
+        CHECK_INT(read_head(b.p, &head, &f), 0);
+        if (!slice_is(f.upgrade, table[i].upgrade)) {
+            printf("# row %u\n", i);
+        }
+        CHECK(slice_is(f.upgrade, table[i].upgrade));
+        b.p[strlen("GET / HTTP/1.")] = '0';
+        CHECK_INT(read_head(b.p, &head, &f), 0);
+        CHECK(slice_is(f.upgrade, ""));
+    }
+}
+
+TEST(trailers_that_would_change_the_message_are_known)
+{
+    static const char *const bad[] = {"Content-Length",
+                                      "transfer-encoding",
+                                      "HOST",
+                                      "Trailer",
+                                      "te",
+                                      "Authorization",
+                                      "Set-Cookie",
+                                      "Content-Type",
+                                      "Connection",
+                                      "x-forwarded-for",
+                                      "Upgrade",
+                                      "Expect"};
+    static const char *const good[] = {"grpc-status", "x-sum", "content", "date", "hosts"};
+
+    for (unsigned i = 0; i < ARRAY_LEN(bad); i++) {
+        CHECK(h1_is_bad_trailer(slice_of(bad[i])));
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(good); i++) {
+        CHECK(!h1_is_bad_trailer(slice_of(good[i])));
     }
 }

@@ -558,6 +558,23 @@ TEST(each_kind_of_useless_frame_has_its_budget)
     }
 }
 
+TEST(heads_for_closed_streams_have_a_budget)
+{
+    for (int many = 0; many < 2; many++) {
+        struct raw w;
+        raw_start(&w, 100000);
+        preface(&w.script);
+        frame(&w.script, 1, 4, 5, get_watch, sizeof(get_watch) - 1);
+        for (int n = 0; n < (many ? 230 : 190); n++) {
+            frame(&w.script, 1, 5, 3, get_watch, sizeof(get_watch) - 1);
+        }
+        CHECK(raw_play(&w));
+        CHECK(h2_session_stats(w.server).spent[H2_TOKEN_OTHER] >= 190);
+        CHECK_INT(w.app.result, many ? -ERR_H2_ABUSE : -EAGAIN);
+        CHECK(raw_stop(&w));
+    }
+}
+
 TEST(rapid_resets_are_counted_and_tokens_come_back)
 {
     struct raw w;
