@@ -11,7 +11,7 @@
 #include "http/h1_int.h"
 #include "http/status.h"
 
-enum { DIRECT_BYTES = 8 << 10, PIECES = 34 };
+enum { DIRECT_BYTES = 8 << 10, PIECES = 34, HEAD_ROOM = 4096 };
 
 static bool is_lower_case(struct slice s)
 {
@@ -74,6 +74,14 @@ static int put_text(struct h1_exchange *x, struct bytes *out, struct slice text)
     return bytes_add(out, text.p, text.len) == 0
                ? 0
                : FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "head is too large");
+}
+
+/* Memory at once for a head and a small body, not step by step. Short of it, the writing fails. */
+static void make_room(struct bytes *out)
+{
+    if (!out->p) {
+        (void)bytes_reserve(out, HEAD_ROOM);
+    }
 }
 
 /* A head that could not be written in full leaves no trace. */
@@ -168,6 +176,7 @@ static int send_final(struct h1_exchange *x, const struct message *m)
     if (r < 0) {
         return r;
     }
+    make_room(out);
     x->conn->last |= must_be_last(x, framing);
     r = put_status_line(x, m->status, out);
     r = r < 0 ? r : put_fields(x, m, out);
@@ -354,6 +363,7 @@ int h1_send_request(struct h1_exchange *x, const struct message *m, bool end)
     if (r == 0 && message_get(m, MESSAGE_PROTOCOL).len > 0) {
         x->upgrade = slice_of("websocket");
     }
+    make_room(out);
     r = r < 0 ? r : request_framing(x, m, end, &framing);
     r = r < 0 ? r : put_request_line(x, m, out);
     r = r < 0 ? r : put_request_fields(x, m, framing, out);

@@ -50,6 +50,7 @@ struct h2_session {
     uint64_t idle_due;
     uint64_t notice_due;
     uint64_t left_due;
+    uint64_t armed_ms; /* when the timer fires, 0 = it does not run */
     enum h2_role role;
     enum h2_step step;
     bool peer_leaves; /* GOAWAY was received */

@@ -13,7 +13,9 @@ enum {
     READS_A_RUN = 16,
     SEND_A_RUN = 512 << 10,
     OUT_MAX = 1 << 20, /* one frame or header block of nghttp2's, never more */
-    NOTICE_MS = 1000
+    NOTICE_MS = 1000,
+    GATHER_FRAME = 4096,
+    GATHER_MAX = 64 << 10
 };
 
 static const struct h2_options defaults = {
@@ -72,9 +74,9 @@ static void rearm(struct h2_session *s)
     for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
         due = all[i] > 0 ? MIN_OF(due, all[i]) : due;
     }
-    if (due == UINT64_MAX) {
-        timer_clear(&s->timer);
-    } else {
+    /* It may fire too early and is then set again: most deadlines move on long before they come. */
+    if (due != UINT64_MAX && (s->armed_ms == 0 || s->armed_ms > due)) {
+        s->armed_ms = due;
         timer_set(&s->timer, &s->task, due > now(s) ? due - now(s) : 0);
     }
 }
@@ -231,24 +233,45 @@ static int offer(struct h2_session *s)
         s->stats.sent_bytes += (uint64_t)n;
         h2_set_due(s, &s->write_due, s->o.write_stall_ms);
     }
-    bytes_shrink(&s->out);
     return 0;
 }
 
-/* What the transport does not take at once waits in out; only its -EAGAIN promises a wake. */
+/* All that waits, and one frame behind it. */
+static ssize_t write_behind(struct h2_session *s, const uint8_t *p, size_t len)
+{
+    union {
+        const uint8_t *in;
+        void *out;
+    } frame = {p}; /* what is written is not changed; a vector cannot say so */
+    struct iovec v[2] = {{s->out.p + s->out.head, s->out.len}, {frame.out, len}};
+
+    return s->out.len > 0 ? s->below->ops->writev(s->below, v, 2) : stream_write(s->below, p, len);
+}
+
+/* What the transport does not take at once waits in out; only its -EAGAIN promises a wake. Small frames
+ * are gathered where each write is a system call. */
 static int send_frame(struct h2_session *s, const uint8_t *p, size_t len)
 {
-    ssize_t n = stream_write(s->below, p, len);
+    bool gathers = s->below->ops->writev && !s->below->ops->reserve;
 
+    if (gathers && len < GATHER_FRAME && s->out.len < GATHER_MAX) {
+        /* Memory at once for a few: it is given back when all has left. */
+        return !bytes_reserve(&s->out, GATHER_FRAME) || bytes_add(&s->out, p, len) < 0
+                   ? FAIL(&s->diag, -ERR_LIMIT, "no memory for output")
+                   : 0;
+    }
+    ssize_t n = gathers || s->out.len == 0 ? write_behind(s, p, len) : offer(s);
     if (n < 0 && n != -EAGAIN) {
         return (int)n;
     }
     size_t taken = n > 0 ? (size_t)n : 0;
+    size_t old = MIN_OF(taken, s->out.len);
     s->stats.sent_bytes += taken;
-    if (taken == len) {
+    bytes_skip(&s->out, old);
+    if (taken - old == len) {
         return 0;
     }
-    if (bytes_add(&s->out, p + taken, len - taken) < 0) {
+    if (bytes_add(&s->out, p + (taken - old), len - (taken - old)) < 0) {
         return FAIL(&s->diag, -ERR_LIMIT, "no memory for output");
     }
     return n < 0 ? (int)n : offer(s);
@@ -281,6 +304,7 @@ static int transmit(struct h2_session *s)
         }
         r = send_frame(s, p, (size_t)n);
     }
+    r = r == 0 ? offer(s) : r;
     if (r == 0 && s->stats.sent_bytes >= stop) {
         task_wake(&s->task, WAKE_IO);
     }
@@ -292,6 +316,9 @@ static int send_all(struct h2_session *s)
     int r = transmit(s);
     bool waits = s->out.len > 0 || r == -EAGAIN;
 
+    if (s->out.len == 0) {
+        bytes_shrink(&s->out);
+    }
     if (waits && s->write_due == 0) {
         h2_set_due(s, &s->write_due, s->o.write_stall_ms);
     } else if (!waits && s->write_due > 0) {
@@ -429,6 +456,8 @@ static void run(struct task *t, unsigned why)
 
     (void)why; /* every wake is a hint */
     if (s->step != H2_OVER && timer_is_due(&s->timer)) {
+        timer_clear(&s->timer);
+        s->armed_ms = 0;
         r = check_deadlines(s);
         if (r < 0) {
             end_with(s, r, NGHTTP2_NO_ERROR);

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 
-enum { TEXT_FIRST = 256, FIELDS_FIRST = 8, TEXT_MAX = 2 * MESSAGE_BYTES_MAX };
+enum { TEXT_FIRST = 1024, FIELDS_FIRST = 16, TEXT_MAX = 2 * MESSAGE_BYTES_MAX };
 
 void message_init(struct message *m, uint32_t limit_bytes)
 {
