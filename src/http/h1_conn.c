@@ -9,6 +9,7 @@ enum {
     FILL_MAX = 64 << 10,
     INPUT_SLACK = 4096,
     STEPS_A_RUN = 16,
+    QUIET_MS = 1000,
 };
 
 void h1_conn_init(struct h1_conn *c, struct loop *l, const char *name, task_fn *run,
@@ -32,7 +33,7 @@ static uint64_t now(const struct h1_conn *c)
  * come, and need not touch it. */
 void h1_rearm(struct h1_conn *c)
 {
-    const uint64_t all[] = {c->head_due, c->read_due, c->write_due};
+    const uint64_t all[] = {c->head_due, c->read_due, c->write_due, c->quiet_due};
     uint64_t due = UINT64_MAX;
 
     for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
@@ -51,6 +52,21 @@ void h1_set_due(struct h1_conn *c, uint64_t *due, uint32_t in_ms)
     h1_rearm(c);
 }
 
+bool h1_is_past(const struct h1_conn *c, uint64_t due)
+{
+    return due > 0 && now(c) >= due;
+}
+
+/* A connection that is between requests gives its memory back; not at once, or it would at each. */
+static void rest(struct h1_conn *c)
+{
+    if (h1_is_past(c, c->quiet_due)) {
+        c->quiet_due = 0;
+        bytes_shrink(&c->in);
+        bytes_shrink(&c->out);
+    }
+}
+
 bool h1_timer_fired(struct h1_conn *c)
 {
     bool fired = timer_is_due(&c->timer);
@@ -58,13 +74,9 @@ bool h1_timer_fired(struct h1_conn *c)
     if (fired) {
         timer_clear(&c->timer);
         c->armed_ms = 0;
+        rest(c);
     }
     return fired;
-}
-
-bool h1_is_past(const struct h1_conn *c, uint64_t due)
-{
-    return due > 0 && now(c) >= due;
 }
 
 void h1_wake_owner(struct h1_conn *c)
@@ -124,26 +136,56 @@ void h1_cut(struct h1_conn *c, int why)
     h1_end(c, surely_negative(why), surely_negative(why));
 }
 
-int h1_fill(struct h1_conn *c)
+static void adapt_fill(struct h1_conn *c, size_t got)
+{
+    if (got == c->fill) {
+        c->fill = MIN_OF(c->fill * 2, (uint32_t)FILL_MAX);
+    } else if (got < c->fill / 4) {
+        c->fill = MAX_OF(c->fill / 2, (uint32_t)FILL_MIN);
+    }
+}
+
+static int short_of_memory(struct h1_conn *c)
+{
+    return FAIL(&c->diag, -ERR_LIMIT, "no memory for input");
+}
+
+/* Nobody knows how much comes, and most often it is little: no memory is taken for the unknown. */
+static int fill_by_scratch(struct h1_conn *c)
+{
+    uint8_t *room = loop_scratch(c->task.loop);
+    ssize_t n = stream_read(c->below, room, c->fill);
+
+    if (n <= 0) {
+        return (int)n;
+    }
+    adapt_fill(c, (size_t)n);
+    return bytes_add(&c->in, room, (size_t)n) < 0 ? short_of_memory(c) : 1;
+}
+
+static int fill_in_place(struct h1_conn *c)
 {
     size_t want = MIN_OF((size_t)c->fill, bytes_room(&c->in));
     uint8_t *room = want > 0 ? bytes_reserve(&c->in, want) : NULL;
 
     if (!room) {
-        return FAIL(&c->diag, -ERR_LIMIT, "no memory for input");
+        return short_of_memory(c);
     }
     ssize_t n = stream_read(c->below, room, want);
     if (n <= 0) {
-        c->ended |= n == 0;
         return (int)n;
     }
     bytes_commit(&c->in, (size_t)n);
-    if ((size_t)n == c->fill) {
-        c->fill = MIN_OF(c->fill * 2, (uint32_t)FILL_MAX);
-    } else if ((size_t)n < c->fill / 4) {
-        c->fill = MAX_OF(c->fill / 2, (uint32_t)FILL_MIN);
-    }
+    adapt_fill(c, (size_t)n);
     return 1;
+}
+
+int h1_fill(struct h1_conn *c)
+{
+    int r = c->in.len == 0 && c->fill == FILL_MIN ? fill_by_scratch(c) : fill_in_place(c);
+
+    c->ended |= r == 0;
+    return r;
 }
 
 void h1_kick(struct h1_conn *c)
@@ -230,9 +272,9 @@ void h1_steps(struct h1_conn *c, unsigned why, int (*step)(struct h1_conn *c))
         fail(c, r);
         return;
     }
-    if (c->step != H1_BUSY && c->in.len == 0 && c->out.len == 0) {
-        bytes_shrink(&c->in);
-        bytes_shrink(&c->out);
+    bool spare = (c->in.p && c->in.len == 0) || (c->out.p && c->out.len == 0);
+    if (spare && c->quiet_due == 0) {
+        h1_set_due(c, &c->quiet_due, QUIET_MS);
     }
 }
 

@@ -85,8 +85,9 @@ struct h1_conn {
     uint64_t head_due; /* deadlines; 0 = none runs */
     uint64_t read_due;
     uint64_t write_due;
-    uint64_t armed_ms; /* when the timer fires, 0 = it does not run */
-    uint32_t fill;     /* octets to ask the transport for; follows what comes */
+    uint64_t quiet_due; /* empty buffers are given back */
+    uint64_t armed_ms;  /* when the timer fires, 0 = it does not run */
+    uint32_t fill;      /* octets to ask the transport for; follows what comes */
     enum h1_step step;
     bool client;
     bool last;    /* no request after this one */

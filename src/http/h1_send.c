@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What we send: heads, and bodies in their framing. Every name and value is checked again here, whoever
  * made it: a line end in one of them would be a message of somebody else's making. */
-#include <stdio.h>
-#include <strings.h>
-
 #include "base/clock.h"
 #include "base/num.h"
 #include "base/rand.h"
@@ -132,30 +129,43 @@ static int choose_framing(struct h1_exchange *x, const struct message *m, enum h
     return 0;
 }
 
+static int put_date(struct h1_exchange *x, struct bytes *out)
+{
+    char date[HTTP_DATE_TEXT];
+
+    http_date(clock_wall_s(), date);
+    int r = put_text(x, out, slice_of("date: "));
+    r = r < 0 ? r : put_text(x, out, slice_of(date));
+    return r < 0 ? r : put_text(x, out, slice_of("\r\n"));
+}
+
 static int put_own_fields(struct h1_exchange *x, const struct message *m, enum h1_out framing,
                           struct bytes *out)
 {
-    struct slice given;
-    char date[HTTP_DATE_TEXT];
-    char text[256];
+    int r = 0;
 
-    date[0] = '\0';
-    if (!message_find(m, "date", &given)) {
-        http_date(clock_wall_s(), date);
+    if (framing == H1_OUT_CHUNKED) {
+        r = put_text(x, out, slice_of("transfer-encoding: chunked\r\n"));
     }
-    int n = snprintf(text, sizeof(text), "%s%s%s%s%s\r\n",
-                     framing == H1_OUT_CHUNKED ? "transfer-encoding: chunked\r\n" : "",
-                     date[0] ? "date: " : "", date, date[0] ? "\r\n" : "",
-                     x->conn->last ? "connection: close\r\n" : "");
-    return put_text(x, out, (struct slice){text, (size_t)n});
+    if (r == 0 && message_find_next(m, "date", 0) < 0) {
+        r = put_date(x, out);
+    }
+    if (r == 0 && x->conn->last) {
+        r = put_text(x, out, slice_of("connection: close\r\n"));
+    }
+    return r < 0 ? r : put_text(x, out, slice_of("\r\n"));
 }
 
 static int put_status_line(struct h1_exchange *x, unsigned status, struct bytes *out)
 {
-    char text[64];
-    int n = snprintf(text, sizeof(text), "HTTP/1.1 %u %s\r\n", status, http_reason(status));
+    char text[] = "HTTP/1.1 000 ";
 
-    return put_text(x, out, (struct slice){text, (size_t)n});
+    text[9] = (char)('0' + status / 100);
+    text[10] = (char)('0' + status / 10 % 10);
+    text[11] = (char)('0' + status % 10);
+    int r = put_text(x, out, slice_of(text));
+    r = r < 0 ? r : put_text(x, out, slice_of(http_reason(status)));
+    return r < 0 ? r : put_text(x, out, slice_of("\r\n"));
 }
 
 /* The client may have left already, and may still hold a body back: no telling what comes next. */
@@ -393,11 +403,21 @@ struct frame {
 
 static struct frame frame_of(const struct h1_exchange *x, size_t len)
 {
+    static const char digits[] = "0123456789abcdef";
     struct frame f = {.head_len = 0};
+    unsigned n = 1;
 
     if (x->out == H1_OUT_CHUNKED) {
-        f.head_len = (size_t)snprintf(f.head, sizeof(f.head), "%zx\r\n", len);
+        for (size_t rest = len >> 4; rest > 0; rest >>= 4) {
+            n++;
+        }
+        f.head_len = n + 2;
         f.tail_len = 2;
+        f.head[n] = '\r';
+        f.head[n + 1] = '\n';
+        for (; n > 0; n--, len >>= 4) {
+            f.head[n - 1] = digits[len & 15];
+        }
     }
     return f;
 }

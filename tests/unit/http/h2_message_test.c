@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What one request over HTTP/2 can be beside question and answer: interim responses, expectations,
+ * WebSocket, and how far it had come when it failed. Our client and our server, back to back. */
+#include <string.h>
+
+#include "caller.h"
+#include "http/h2_session.h"
+#include "mempipe.h"
+#include "stream_battery.h"
+#include "t.h"
+#include "wire.h"
+
+struct rig {
+    struct loop *loop;
+    struct task task;
+    struct h2_session *client;
+    struct h2_session *server;
+    struct exchange *ask;
+    struct exchange *got; /* NULL: the server has not been handed it */
+};
+
+static void nothing(struct task *t, unsigned why)
+{
+    (void)t;
+    (void)why;
+}
+
+static void rig_start(struct rig *g, const struct h2_options *server)
+{
+    struct stream *ends[2];
+
+    *g = (struct rig){.loop = loop_new(NULL)};
+    mempipe_pair(ends, 40000, NULL);
+    task_init(&g->task, g->loop, "rig", nothing);
+    g->client = h2_client_new(g->loop, ends[0], NULL, &g->task);
+    g->server = h2_server_new(g->loop, ends[1], server, &g->task);
+}
+
+/* False: it did not reach the server's owner. */
+static bool ask(struct rig *g, const struct message *head, bool end)
+{
+    g->ask = h2_session_request(g->client, head, end);
+    g->ask->wants_interim = true;
+    return settle(g->loop) && h2_session_next(g->server, &g->got) == 1;
+}
+
+static bool ask_plainly(struct rig *g, const char *name, const char *value, bool end)
+{
+    AUTO(message) struct message head = {0};
+
+    message_request(&head, "POST", "http", "a", "/");
+    if (name) {
+        message_puts(&head, name, value);
+    }
+    return ask(g, &head, end);
+}
+
+static int say(struct rig *g, unsigned status, const char *name)
+{
+    AUTO(message) struct message head = {.status = status};
+
+    if (name) {
+        message_puts(&head, name, "x");
+    }
+    int r = exchange_send(g->got, &head);
+    (void)settle(g->loop);
+    return r;
+}
+
+static bool rig_stop(struct rig *g)
+{
+    exchange_close(g->ask, 0);
+    exchange_close(g->got, 0);
+    bool settled = settle(g->loop);
+    h2_session_free(g->client);
+    h2_session_free(g->server);
+    task_fini(&g->task);
+    settled = settle(g->loop) && settled;
+    loop_advance(g->loop, 60000);
+    settled = settle(g->loop) && settled;
+    loop_free(g->loop);
+    return settled && mempipe_live() == 0;
+}
+
+TEST(interim_responses_are_shown_in_order_before_the_final_one)
+{
+    struct rig g;
+
+    rig_start(&g, NULL);
+    CHECK(ask_plainly(&g, NULL, NULL, true));
+    CHECK_INT(exchange_head(g.ask), -EAGAIN);
+    CHECK_INT(say(&g, 103, "link"), 0);
+    CHECK_INT(say(&g, 102, NULL), 0);
+    CHECK_INT(say(&g, 204, "x-last"), 0);
+    CHECK_INT(stream_shut(&g.got->s), 0);
+    CHECK(settle(g.loop));
+    CHECK_INT(exchange_head(g.ask), 1);
+    CHECK_INT(g.ask->in.status, 103);
+    CHECK_INT(message_find_next(&g.ask->in, "link", 0), 0);
+    CHECK_INT(exchange_head(g.ask), 1);
+    CHECK_INT(g.ask->in.status, 102);
+    CHECK_INT(exchange_head(g.ask), 0);
+    CHECK_INT(g.ask->in.status, 204);
+    CHECK_INT(message_find_next(&g.ask->in, "x-last", 0), 0);
+    CHECK_INT(exchange_head(g.ask), 0);
+    CHECK_INT(g.ask->reach, EXCHANGE_ANSWERING);
+    CHECK(rig_stop(&g));
+}
+
+TEST(who_does_not_want_interim_responses_does_not_see_them)
+{
+    struct rig g;
+
+    rig_start(&g, NULL);
+    CHECK(ask_plainly(&g, NULL, NULL, true));
+    g.ask->wants_interim = false;
+    CHECK_INT(say(&g, 103, "link"), 0);
+    CHECK_INT(exchange_head(g.ask), -EAGAIN);
+    CHECK_INT(say(&g, 204, NULL), 0);
+    CHECK_INT(exchange_head(g.ask), 0);
+    CHECK_INT(g.ask->in.status, 204);
+    CHECK_INT(message_find_next(&g.ask->in, "link", 0), -1);
+    CHECK(rig_stop(&g));
+}
+
+TEST(interim_responses_have_an_end)
+{
+    struct rig g;
+
+    rig_start(&g, NULL);
+    CHECK(ask_plainly(&g, NULL, NULL, true));
+    for (int i = 0; i < EXCHANGE_INTERIM_MAX; i++) {
+        CHECK_INT(say(&g, 103, NULL), 0);
+    }
+    CHECK_INT(say(&g, 103, NULL), -ERR_LIMIT);
+    CHECK_INT(say(&g, 101, NULL), -EINVAL);
+    CHECK_INT(say(&g, 204, NULL), 0);
+    CHECK(rig_stop(&g));
+}
+
+TEST(reading_gives_the_permission_that_a_client_waits_for)
+{
+    struct rig g;
+    char got[8];
+
+    rig_start(&g, NULL);
+    CHECK(ask_plainly(&g, "expect", "100-continue", false));
+    CHECK(g.got->expects_continue);
+    CHECK_INT(message_find_next(&g.got->in, "expect", 0), -1);
+    CHECK_INT(exchange_head(g.ask), -EAGAIN);
+    CHECK_INT(stream_read(&g.got->s, got, sizeof(got)), -EAGAIN);
+    CHECK_INT(stream_read(&g.got->s, got, sizeof(got)), -EAGAIN);
+    CHECK(settle(g.loop));
+    CHECK_INT(exchange_head(g.ask), 1);
+    CHECK_INT(g.ask->in.status, 100);
+    CHECK_INT(exchange_head(g.ask), -EAGAIN); /* once */
+    CHECK_INT(stream_write(&g.ask->s, "hi", 2), 2);
+    CHECK(settle(g.loop));
+    CHECK_INT(stream_read(&g.got->s, got, sizeof(got)), 2);
+    CHECK(rig_stop(&g));
+}
+
+TEST(an_owner_that_gives_it_itself_is_shown_the_expectation)
+{
+    struct rig g;
+    char got[8];
+
+    rig_start(&g, &(struct h2_options){.continue_by_owner = true});
+    CHECK(ask_plainly(&g, "expect", "100-continue", false));
+    CHECK(g.got->expects_continue);
+    CHECK_INT(message_find_next(&g.got->in, "expect", 0), 0);
+    CHECK_INT(stream_read(&g.got->s, got, sizeof(got)), -EAGAIN);
+    CHECK(settle(g.loop));
+    CHECK_INT(exchange_head(g.ask), -EAGAIN);
+    CHECK_INT(say(&g, 100, NULL), 0);
+    CHECK_INT(exchange_head(g.ask), 1);
+    CHECK_INT(say(&g, 100, NULL), 0); /* nobody waits for it any more: not sent */
+    CHECK_INT(exchange_head(g.ask), -EAGAIN);
+    CHECK(rig_stop(&g));
+}
+
+TEST(that_there_is_no_body_is_known_with_the_head)
+{
+    struct rig g;
+    char got[8];
+
+    rig_start(&g, NULL);
+    CHECK(ask_plainly(&g, NULL, NULL, true));
+    CHECK(g.got->in_over);
+    CHECK_INT(g.got->version, EXCHANGE_HTTP2);
+    CHECK(rig_stop(&g));
+    rig_start(&g, NULL);
+    CHECK(ask_plainly(&g, NULL, NULL, false));
+    CHECK(!g.got->in_over);
+    CHECK_INT(stream_write(&g.ask->s, "hi", 2), 2);
+    CHECK_INT(stream_shut(&g.ask->s), 0);
+    CHECK(settle(g.loop));
+    CHECK(!g.got->in_over);
+    CHECK_INT(stream_read(&g.got->s, got, sizeof(got)), 2);
+    CHECK(g.got->in_over);
+    CHECK(rig_stop(&g));
+}
+
+TEST(names_with_an_underscore_are_allowed_dropped_or_refused)
+{
+    struct h2_options o = {.names = H1_UNDERSCORE_ALLOW};
+    struct rig g;
+
+    rig_start(&g, &o);
+    CHECK(ask_plainly(&g, "x_y", "z", true));
+    CHECK_INT(g.got->in.count, 1);
+    CHECK(rig_stop(&g));
+    o.names = H1_UNDERSCORE_DROP;
+    rig_start(&g, &o);
+    CHECK(ask_plainly(&g, "x_y", "z", true));
+    CHECK_INT(g.got->in.count, 0);
+    CHECK(rig_stop(&g));
+    o.names = H1_UNDERSCORE_REJECT;
+    rig_start(&g, &o);
+    CHECK(!ask_plainly(&g, "x_y", "z", true));
+    CHECK_INT(exchange_head(g.ask), 0);
+    CHECK_INT(g.ask->in.status, 400);
+    CHECK(rig_stop(&g));
+}
+
+TEST(a_request_that_was_not_processed_says_so)
+{
+    AUTO(message) struct message head = {0};
+    struct rig g;
+
+    rig_start(&g, NULL);
+    CHECK(ask_plainly(&g, NULL, NULL, true));
+    CHECK_INT(g.ask->reach, EXCHANGE_SENT);
+    /* Cut without a word: who knows. */
+    exchange_close(g.got, -ERR_UNAVAILABLE);
+    g.got = NULL;
+    CHECK(settle(g.loop));
+    CHECK(exchange_head(g.ask) < 0);
+    CHECK_INT(g.ask->reach, EXCHANGE_SENT);
+    CHECK(rig_stop(&g));
+    /* Refused for want of streams: nobody has seen it. */
+    rig_start(&g, &(struct h2_options){.streams_max = 1});
+    message_request(&head, "GET", "http", "a", "/");
+    g.ask = h2_session_request(g.client, &head, true);
+    struct exchange *second = h2_session_request(g.client, &head, true); /* before SETTINGS came */
+    CHECK(settle(g.loop));
+    CHECK(exchange_head(second) < 0 && exchange_head(second) != -EAGAIN);
+    CHECK_INT(second->reach, EXCHANGE_UNSENT);
+    exchange_close(second, 0);
+    CHECK(rig_stop(&g));
+}
+
+/* Extended CONNECT, made by hand: our client has no use for it. */
+
+struct raw {
+    struct loop *loop;
+    struct task task;
+    struct h2_session *server;
+    struct exchange *x;
+    struct wire peer;
+};
+
+#define FRAME(len, type, flags, id) "\0\0" len type flags "\0\0\0" id
+
+/* :method CONNECT, :protocol websocket, :scheme http, :path /c, :authority a */
+#define WEBSOCKET_BLOCK                                                                            \
+    "\x02\x07"                                                                                     \
+    "CONNECT"                                                                                      \
+    "\x00\x09:protocol\x09websocket"                                                               \
+    "\x86\x04\x02/c\x41\x01"                                                                       \
+    "a"
+
+static bool raw_start(struct raw *g, bool offered, const char *script, size_t len)
+{
+    const struct h2_options o = {.websocket = offered};
+    struct stream *ends[2];
+
+    *g = (struct raw){.loop = loop_new(NULL)};
+    mempipe_pair(ends, 40000, NULL);
+    task_init(&g->task, g->loop, "raw", nothing);
+    g->server = h2_server_new(g->loop, ends[1], &o, &g->task);
+    wire_start(&g->peer, g->loop, ends[0], script, len);
+    return settle(g->loop) && h2_session_next(g->server, &g->x) == 1;
+}
+
+static bool raw_stop(struct raw *g)
+{
+    exchange_close(g->x, 0);
+    bool settled = settle(g->loop);
+    h2_session_free(g->server);
+    task_fini(&g->task);
+    wire_stop(&g->peer, 0);
+    settled = settle(g->loop) && settled;
+    loop_advance(g->loop, 60000);
+    settled = settle(g->loop) && settled;
+    loop_free(g->loop);
+    return settled && mempipe_live() == 0;
+}
+
+static const char websocket_script[] =
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" FRAME("\0", "\4", "\0", "\0") FRAME("\x26", "\1", "\4", "\1")
+        WEBSOCKET_BLOCK FRAME("\5", "\0", "\0", "\1") "hello";
+
+static int raw_say(struct raw *g, unsigned status)
+{
+    AUTO(message) struct message m = {.status = status};
+
+    message_puts(&m, "sec-websocket-accept", "x");
+    int r = exchange_send(g->x, &m);
+    (void)settle(g->loop);
+    return r;
+}
+
+TEST(a_websocket_reads_as_in_http_1_1)
+{
+    struct raw g;
+    char got[8];
+
+    CHECK(raw_start(&g, true, websocket_script, sizeof(websocket_script) - 1));
+    CHECK(message_is_method(&g.x->in, "GET"));
+    CHECK(slice_is(message_get(&g.x->in, MESSAGE_PROTOCOL), "websocket"));
+    CHECK(slice_is(message_get(&g.x->in, MESSAGE_PATH), "/c"));
+    CHECK_INT(raw_say(&g, 101), 0);
+    CHECK_INT(stream_read(&g.x->s, got, sizeof(got)), 5);
+    CHECK_INT(stream_write(&g.x->s, "world", 5), 5);
+    CHECK(settle(g.loop));
+    /* :status 200 from the static table, and no sec-websocket-accept: one octet of head block. */
+    CHECK(memmem(bytes_peek(&g.peer.got), g.peer.got.len, "\0\0\1\1\4\0\0\0\1\x88", 10) != NULL);
+    CHECK(memmem(bytes_peek(&g.peer.got), g.peer.got.len, "world", 5) != NULL);
+    CHECK(raw_stop(&g));
+}
+
+TEST(a_websocket_that_is_not_agreed_to_must_not_look_so)
+{
+    struct raw g;
+
+    CHECK(raw_start(&g, true, websocket_script, sizeof(websocket_script) - 1));
+    CHECK_INT(raw_say(&g, 200), -ERR_HTTP_STATUS);
+    CHECK_INT(raw_say(&g, 403), 0);
+    CHECK(raw_stop(&g));
+}
+
+TEST(a_websocket_that_was_not_offered_is_no_request)
+{
+    struct raw g;
+
+    CHECK(!raw_start(&g, false, websocket_script, sizeof(websocket_script) - 1));
+    CHECK(raw_stop(&g));
+}
