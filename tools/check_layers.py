@@ -38,6 +38,7 @@ OWNER = {
     "sqlite3.h": "apiserver",
     "curl/": "kube",
     "ares.h": "io",
+    "pcre2.h": "model",
 }
 LOCAL = re.compile(r'\s*#\s*include\s+"([^/"]+)/([^"]+)"')
 SYSTEM = re.compile(r"\s*#\s*include\s+<([^>]+)>")

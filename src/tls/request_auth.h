@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * RequestAuthentication: which token a request carries and whether it is genuine. One valid token is
+ * enough; no token passes as nobody (policies decide then); only bad ones are 401. Preflights are
+ * not asked (l7_is_preflight).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/str.h"
+#include "codec/json.h"
+#include "model/l7.h"
+#include "model/l7_request.h"
+
+enum request_auth_outcome {
+    REQUEST_AUTH_REFUSED = 0, /* 401; a zeroed verdict refuses */
+    REQUEST_AUTH_NOBODY,      /* no token, or nothing asks for one */
+    REQUEST_AUTH_VALID
+};
+
+struct request_auth_header { /* lower-case name; value NULL: to be removed */
+    char *name;
+    char *value;
+};
+
+struct request_auth {
+    enum request_auth_outcome outcome;
+    const char *message; /* the body of the 401: "Jwt is expired"; a constant */
+    struct json *claims; /* of the valid token; words of space-delimited claims are lists */
+    char *principal;     /* "iss/sub" */
+    /* To do to the request, in this order, whatever the outcome: client copies of output headers go
+     * first, then what the token gives is set, and a token not to be forwarded is removed. */
+    struct request_auth_header *headers;
+    size_t header_count;
+    char *query; /* the query without access tokens; NULL: unchanged */
+};
+
+/* The waypoint's and the service's rules (s may be NULL). To be ended with request_auth_fini. */
+void request_auth_judge(struct request_auth *out, const struct l7 *w, const struct l7_service *s,
+                        const struct l7_request *q, int64_t now_s);
+void request_auth_fini(struct request_auth *a);
+
+/* Puts principal and claims into a request; a must outlive its use. */
+void request_auth_show(const struct request_auth *a, struct l7_request *q);
+/* Appends the value of www-authenticate for a 401. */
+void request_auth_challenge(const struct request_auth *a, const struct l7_request *q,
+                            const char *scheme, struct strbuf *out);
