@@ -112,7 +112,7 @@ struct l7_condition {
 };
 
 struct l7_rule {
-    /* The template. */
+    /* The template; a made policy keeps only the counts. */
     const struct l7_source *from;
     const struct l7_operation *to;
     const struct l7_condition *when;

@@ -36,6 +36,7 @@ struct l7_request {
      * for a string, its strings for a list; of spaceDelimitedClaims the words). Writes at most room
      * of them, returns how many there are. claim may be NULL: no token. */
     struct slice principal;
+    size_t issuer_len; /* of principal: what stands before the '/' that joins the two */
     size_t (*claim)(void *arg, const char *const *path, size_t depth, struct slice *values,
                     size_t room);
     void *claim_arg;
