@@ -4,6 +4,7 @@
 #include "model/l7_route.h"
 
 #include <stdio.h>
+#include <strings.h>
 
 #include "model/const_int.h"
 #include "model/l7_pack_int.h"
@@ -13,22 +14,40 @@ enum { STATUS_DEFAULT = 302, BACKOFF_MS = 25, CORS_MAX_AGE_S = 5 };
 
 /* ---- laying out: one function a level, each run twice by struct pack */
 
-static const struct l7_value_match *pack_values(struct pack *p, const struct l7_value_match *from,
-                                                size_t count, bool lower)
+/* Of equal names the first counts, the others are left out. */
+static bool is_repeated(const struct l7_value_match *from, size_t i, bool lower)
 {
-    struct l7_value_match *to = pack_room(p, count * sizeof(*to), _Alignof(struct l7_value_match));
+    bool seen = false;
 
-    for (size_t i = 0; i < count; i++) {
+    for (size_t k = 0; k < i && !seen; k++) {
+        seen = lower ? strcasecmp(from[k].name, from[i].name) == 0
+                     : strcmp(from[k].name, from[i].name) == 0;
+    }
+    return seen;
+}
+
+static const struct l7_value_match *pack_values(struct pack *p, const struct l7_value_match *from,
+                                                size_t *count, bool lower)
+{
+    struct l7_value_match *to = pack_room(p, *count * sizeof(*to), _Alignof(struct l7_value_match));
+    size_t kept = 0;
+
+    for (size_t i = 0; i < *count; i++) {
+        if (is_repeated(from, i, lower)) {
+            continue;
+        }
         const char *name = lower ? pack_lower(p, from[i].name) : pack_text(p, from[i].name);
         const char *value = pack_text(p, from[i].value);
         if (to) {
-            to[i] = (struct l7_value_match){.name = name,
-                                            .kind = from[i].kind,
-                                            .value = value,
-                                            .name_len = (uint32_t)strlen(name),
-                                            .value_len = (uint32_t)strlen(value)};
+            to[kept] = (struct l7_value_match){.name = name,
+                                               .kind = from[i].kind,
+                                               .value = value,
+                                               .name_len = (uint32_t)strlen(name),
+                                               .value_len = (uint32_t)strlen(value)};
         }
+        kept++;
     }
+    *count = kept;
     return to;
 }
 
@@ -56,14 +75,11 @@ static const struct l7_match *pack_matches(struct pack *p, const struct l7_match
     struct l7_match *to = pack_room(p, count * sizeof(*to), _Alignof(struct l7_match));
 
     for (size_t i = 0; i < count; i++) {
-        struct l7_match m = {
-            .path = pack_path(p, &from[i].path),
-            .method = pack_text(p, from[i].method),
-            .headers = pack_values(p, from[i].headers, from[i].header_count, true),
-            .query = pack_values(p, from[i].query, from[i].query_count, false),
-            .header_count = from[i].header_count,
-            .query_count = from[i].query_count,
-        };
+        struct l7_match m = from[i];
+        m.path = pack_path(p, &from[i].path);
+        m.method = pack_text(p, from[i].method);
+        m.headers = pack_values(p, from[i].headers, &m.header_count, true);
+        m.query = pack_values(p, from[i].query, &m.query_count, false);
         if (to) {
             to[i] = m;
         }

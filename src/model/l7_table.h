@@ -28,12 +28,15 @@ struct l7_hit {
     unsigned unknown; /* expressions that reached a limit and were taken not to match */
 };
 
-/* Keeps a reference to each route. */
-struct l7_table *l7_table_new(const struct l7_route *const *routes, size_t count);
-void l7_table_free(struct l7_table *t);
-AUTO_DEFINE(l7_table, struct l7_table *, l7_table_free);
+/* One reference for the caller; the table keeps one to each route. */
+const struct l7_table *l7_table_new(const struct l7_route *const *routes, size_t count);
+const struct l7_table *l7_table_ref(const struct l7_table *t);
+const struct l7_table *l7_table_unref(const struct l7_table *t); /* returns NULL */
+AUTO_DEFINE(l7_table, const struct l7_table *, l7_table_unref);
 
 struct l7_hit l7_table_find(const struct l7_table *t, const struct l7_request *q);
 /* In order of precedence, for print-outs. NULL past the end. */
 const struct l7_entry *l7_table_entry(const struct l7_table *t, size_t i);
+size_t l7_table_count(const struct l7_table *t);
+/* One match alone. */
 bool l7_match_holds(const struct l7_match *m, const struct l7_request *q, unsigned *unknown);
