@@ -22,11 +22,11 @@ struct jwks *jwks_unref(struct jwks *keys); /* returns NULL */
 AUTO_DEFINE(jwks, struct jwks *, jwks_unref);
 size_t jwks_count(const struct jwks *keys);
 
-/* 0: signed by one of the keys. A token that names a key is checked with keys of that name alone; one
- * without tries each that fits. -ERR_UNSUPPORTED: algorithm; -ERR_NOT_FOUND: no key fits;
- * -ERR_DENIED: the signature is not theirs. */
+/* 0: signed by one of the keys. A token that names a key is checked with keys of that name and those
+ * without one; a token that names none with each that fits. -ERR_UNSUPPORTED: algorithm;
+ * -ERR_NOT_FOUND: no key fits; -ERR_DENIED: the signature is not theirs. */
 MUST_USE int jwks_verify(const struct jwks *keys, const struct jwt *token);
 
 /* For l7_new: what snapshots hold is then what jwks_of gives back. */
 extern const struct l7_jwks_maker jwks_maker;
-const struct jwks *jwks_of(const struct l7_jwks *held); /* NULL stays NULL */
+const struct jwks *jwks_of(struct l7_jwks *held); /* NULL stays NULL */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * RequestAuthentication: which token a request carries and whether it is genuine. One valid token is
- * enough; no token passes as nobody (policies decide then); only bad ones are 401. Preflights are
- * not asked (l7_is_preflight).
+ * enough; no token passes as nobody (policies decide then); only bad ones are 401. A preflight
+ * passes as nobody whatever it carries (l7_is_preflight).
  */
 #pragma once
 
@@ -30,7 +30,8 @@ struct request_auth {
     enum request_auth_outcome outcome;
     const char *message; /* the body of the 401: "Jwt is expired"; a constant */
     struct json *claims; /* of the valid token; words of space-delimited claims are lists */
-    char *principal;     /* "iss/sub" */
+    char *principal;     /* "iss/sub"; NULL where the token lacks one of them */
+    size_t issuer_len;
     /* To do to the request, in this order, whatever the outcome: client copies of output headers go
      * first, then what the token gives is set, and a token not to be forwarded is removed. */
     struct request_auth_header *headers;
