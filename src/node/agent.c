@@ -107,6 +107,10 @@ static void on_pod_gone(struct agent *a, struct pod *take_pod)
     struct known_pod *k = find_pod(a, take_pod->uid);
 
     if (k) {
+        struct pod *last =
+            pod_dup(enrolment_pod(k->enrolment)); /* the event may hold names alone */
+        last->is_ending = true;
+        enrolment_update(k->enrolment, last, false);
         enrolment_end(k->enrolment);
     }
     pod_free(take_pod);
@@ -300,6 +304,18 @@ const struct enrolment *agent_find(const struct agent *a, const char *uid)
     const struct known_pod *k = find_pod(a, uid);
 
     return k ? k->enrolment : NULL;
+}
+
+void agent_each_pod(const struct agent *a, void (*each)(void *arg, const struct pod *p), void *arg)
+{
+    map_for_each (n, &a->pods) {
+        each(arg, enrolment_pod(container_of(n, struct known_pod, by_uid)->enrolment));
+    }
+}
+
+bool agent_is_synced(const struct agent *a)
+{
+    return a->synced;
 }
 
 void agent_watch(struct agent *a, struct agent_watcher *w, struct task *t)

@@ -39,6 +39,11 @@ bool agent_is_ready(const struct agent *a);
 
 /* The pod with this uid; NULL if the agent does not know it (yet). Borrowed until the next turn. */
 const struct enrolment *agent_find(const struct agent *a, const char *uid);
+/* Every pod of this node that is known, in no order; those that are on their way out have is_ending. */
+void agent_each_pod(const struct agent *a, void (*each)(void *arg, const struct pod *p), void *arg);
+/* All that existed at the start has been told. */
+bool agent_is_synced(const struct agent *a);
+
 /* Embedded in whoever wants to hear, with WAKE_CHILD, that a pod's standing or the number of proxies may
  * have changed. It stays where it is for the agent's life, or until list_remove. */
 struct agent_watcher {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/kube_pods.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "kube/call.h"
 #include "kube/client.h"
@@ -9,6 +11,8 @@
 
 static const struct kube_resource pods_resource = {
     .group = "", .version = "v1", .plural = "pods", .namespaced = true};
+static const struct kube_resource accounts_resource = {
+    .group = "", .version = "v1", .plural = "serviceaccounts", .namespaced = true};
 static const struct kube_resource namespaces_resource = {
     .group = "", .version = "v1", .plural = "namespaces", .namespaced = false};
 
@@ -27,7 +31,9 @@ struct pod_write {
     struct kube_call *call; /* NULL once answered */
     int result;
     struct diag why;
-    char *uid; /* of a pod that was created */
+    char *uid;    /* of a pod that was created */
+    char *secret; /* of a token that was made */
+    unsigned life_s;
 };
 
 static struct kube_pods *of(struct pod_source *s)
@@ -123,7 +129,9 @@ static struct pod_write *start(struct pod_source *s, struct task *t, struct kube
     AUTO(json) struct json *body = take_body;
     struct pod_write *w = mem_new(struct pod_write);
 
-    ask.resource = &pods_resource;
+    if (!ask.resource) {
+        ask.resource = &pods_resource;
+    }
     ask.body = body;
     w->call = kube_call_new(of(s)->client, &ask, t);
     return w;
@@ -162,11 +170,35 @@ static struct pod_write *remove_pod(struct pod_source *s, struct task *t, const 
     return start(s, t, ask, pod_delete_body());
 }
 
+static struct pod_write *token(struct pod_source *s, struct task *t, const struct pod_spec *spec,
+                               const char *uid)
+{
+    struct kube_ask ask = {.verb = KUBE_CREATE,
+                           .resource = &accounts_resource,
+                           .ns = spec->namespace,
+                           .name = spec->service_account,
+                           .sub = "token"};
+
+    return start(s, t, ask, pod_token_body(spec, uid));
+}
+
+/* What the server says of its end is not compared with our clock: how long was asked for is. */
+static void take_secret(struct pod_write *w, const struct json *body)
+{
+    const char *text = json_str_at(body, "status.token", NULL);
+
+    if (text) {
+        w->secret = mem_strdup(text);
+        w->life_s = (unsigned)json_int_at(body, "spec.expirationSeconds", POD_TOKEN_LIFE_S);
+    }
+}
+
 static void settle(struct pod_write *w, int r, struct kube_answer *answer)
 {
     if (r == 0) {
         r = kube_answer_error(answer, &w->why);
         w->uid = mem_strdup(json_str_at(answer->body, "metadata.uid", ""));
+        take_secret(w, answer->body);
         kube_answer_fini(answer);
     }
     w->result = r;
@@ -195,9 +227,18 @@ static const char *uid(const struct pod_write *w)
     return w->uid ? w->uid : "";
 }
 
+static const char *secret(const struct pod_write *w, unsigned *out_life_s)
+{
+    *out_life_s = w->life_s;
+    return w->secret ? w->secret : "";
+}
+
 static void drop(struct pod_write *w)
 {
     if (w) {
+        if (w->secret) {
+            mem_free_secret(w->secret, strlen(w->secret));
+        }
         kube_call_free(w->call);
         mem_free(w->uid);
         mem_free(w);
@@ -210,8 +251,10 @@ static const struct pod_source_ops ops = {.own = own,
                                           .create = create,
                                           .set_phase = set_phase,
                                           .remove = remove_pod,
+                                          .token = token,
                                           .result = result,
                                           .uid = uid,
+                                          .secret = secret,
                                           .drop = drop};
 
 struct kube_pods *kube_pods_new(struct kube_client *client, const char *node,

@@ -2,18 +2,18 @@
 #include "node/local_pod.h"
 
 #include <assert.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
-#include "node/procfs.h"
+#include "node/local_token.h"
+#include "node/ready_probe.h"
 #include "node/shim.h"
+#include "node/shim_watch.h"
 
 static struct log_scope scope = LOG_SCOPE("local");
 
@@ -22,14 +22,18 @@ enum {
     WORK_LIMIT_MS = 60000,
     ENROL_LIMIT_MS = 60000,
     STOP_LIMIT_MS = (SHIM_GRACE_S + 5) * 1000,
+    STOP_WAYPOINT_LIMIT_MS = (SHIM_WAYPOINT_GRACE_S + 5) * 1000,
     UNENROL_LIMIT_MS = 30000,
     PAUSE_FIRST_MS = 1000,
-    PAUSE_LAST_MS = 60000
+    PAUSE_LAST_MS = 60000,
+    RAN_WELL_MS = 30000, /* after that long an end is not the same trouble as before */
+    READY_PORT = 15021   /* of a waypoint (contract 3.14) */
 };
 
 enum step {
     PREPARE,  /* folder and record are being made */
     CREATE,   /* the pod object is being made */
+    TOKEN,    /* a waypoint's token is being fetched */
     NETWORK,  /* namespace and link are being made */
     ADDRESS,  /* the pod object is told its addresses */
     ENROL,    /* the agent brings it into the mesh, or finds that it does not belong there */
@@ -52,13 +56,18 @@ static const struct {
     unsigned limit_ms;
     enum local_state state;
 } steps[] = {
-    [PREPARE] = {"prepare", BIT(CREATE) | BIT(TEARDOWN), WORK_LIMIT_MS, LOCAL_STARTING},
+    [PREPARE] = {"prepare", BIT(CREATE) | BIT(TOKEN) | BIT(TEARDOWN), WORK_LIMIT_MS,
+                 LOCAL_STARTING},
     [CREATE] = {"create", BIT(NETWORK) | BIT(TEARDOWN) | BIT(REMOVE), WRITE_LIMIT_MS,
                 LOCAL_STARTING},
-    [NETWORK] = {"network", BIT(ADDRESS) | BIT(REMOVE), WORK_LIMIT_MS, LOCAL_STARTING},
-    [ADDRESS] = {"address", BIT(ENROL) | BIT(REMOVE), WRITE_LIMIT_MS, LOCAL_STARTING},
-    [ENROL] = {"enrol", BIT(LAUNCH) | BIT(REMOVE), ENROL_LIMIT_MS, LOCAL_STARTING},
-    [LAUNCH] = {"launch", BIT(READY) | BIT(REMOVE), WORK_LIMIT_MS, LOCAL_STARTING},
+    [TOKEN] = {"token", BIT(NETWORK) | BIT(REMOVE) | BIT(TEARDOWN), WRITE_LIMIT_MS, LOCAL_STARTING},
+    [NETWORK] = {"network", BIT(ADDRESS) | BIT(REMOVE) | BIT(TEARDOWN), WORK_LIMIT_MS,
+                 LOCAL_STARTING},
+    [ADDRESS] = {"address", BIT(ENROL) | BIT(REMOVE) | BIT(TEARDOWN), WRITE_LIMIT_MS,
+                 LOCAL_STARTING},
+    [ENROL] = {"enrol", BIT(LAUNCH) | BIT(REMOVE) | BIT(TEARDOWN), ENROL_LIMIT_MS, LOCAL_STARTING},
+    [LAUNCH] = {"launch", BIT(READY) | BIT(RUN) | BIT(REMOVE) | BIT(TEARDOWN), WORK_LIMIT_MS,
+                LOCAL_STARTING},
     [READY] = {"ready", BIT(RUN) | BIT(EXIT) | BIT(STOP), WRITE_LIMIT_MS, LOCAL_RUNNING},
     [RUN] = {"run", BIT(READY) | BIT(EXIT) | BIT(STOP), 0, LOCAL_RUNNING},
     [STOP] = {"stop", BIT(EXIT) | BIT(REMOVE), STOP_LIMIT_MS, LOCAL_STOPPING},
@@ -80,7 +89,7 @@ struct local_pod {
     enum step resume;
     struct local_record record;
     int stdio[LOCAL_STDIO]; /* until the first launch */
-    struct fd_watch shim;   /* a pidfd while it runs */
+    struct shim_watch shim;
     struct local_work *work;
     struct pod_write *write;
     struct local_exit exit;
@@ -88,11 +97,23 @@ struct local_pod {
     bool has_exit;
     bool stopping; /* somebody asked for it: no restart */
     unsigned pause_ms;
+    uint64_t started_ms;
+    struct local_token *token; /* of a waypoint, like the next two; NULL until its first step */
+    struct ready_probe *probe; /* NULL while it does not run */
+    enum ready_verdict told;   /* what the pod object says */
     struct diag failure;
 };
 
+static bool is_waypoint(const struct local_pod *p)
+{
+    return p->record.spec.waypoint != NULL;
+}
+
 static unsigned limit_of(const struct local_pod *p, enum step next)
 {
+    if (next == STOP && is_waypoint(p)) {
+        return STOP_WAYPOINT_LIMIT_MS;
+    }
     return next == PAUSE || next == AGAIN ? p->pause_ms : steps[next].limit_ms;
 }
 
@@ -115,12 +136,15 @@ static void grow_pause(struct local_pod *p)
         p->pause_ms > 0 ? MIN_OF(p->pause_ms * 2, PAUSE_LAST_MS) : (unsigned)PAUSE_FIRST_MS;
 }
 
-/* What keeps it from starting ends it. */
+/* What keeps it from starting ends it. A waypoint's pod object stays: its owner tries again. */
 static int give_up(struct local_pod *p, enum step next, const struct diag *why)
 {
     if (why->code == 0) {
         enter(p, next); /* it was asked to stop */
         return 0;
+    }
+    if (is_waypoint(p)) {
+        next = TEARDOWN;
     }
     log_warn(&scope, "local workload cannot start", F_STR("namespace", p->record.spec.namespace),
              F_STR("name", p->record.spec.name), F_DIAG(why));
@@ -198,11 +222,15 @@ static struct pod_write *start_write(struct local_pod *p)
     const char *labels[LABEL_TEXTS];
     struct pod_spec spec = spec_of(p, labels);
 
-    return p->step == CREATE ? ops->create(p->env->source, &p->task, &spec)
-           : p->step == REMOVE
-               ? ops->remove(p->env->source, &p->task, spec.namespace, spec.name)
-               : ops->set_phase(p->env->source, &p->task, &spec,
-                                p->step == READY ? POD_RUNNING : POD_PENDING, p->step == READY);
+    if (p->step == CREATE) {
+        return ops->create(p->env->source, &p->task, &spec);
+    }
+    if (p->step == REMOVE) {
+        return ops->remove(p->env->source, &p->task, spec.namespace, spec.name);
+    }
+    bool ready = p->step == READY && (!p->probe || p->told == READY_YES);
+    return ops->set_phase(p->env->source, &p->task, &spec,
+                          p->step == ADDRESS ? POD_PENDING : POD_RUNNING, ready);
 }
 
 static int write_object(struct local_pod *p, struct diag *why)
@@ -230,64 +258,6 @@ static int write_once(struct local_pod *p, struct diag *why)
     return r;
 }
 
-/* ---- the shim */
-
-static void unwatch(struct local_pod *p)
-{
-    int fd = p->shim.fd;
-
-    fd_watch_stop(&p->shim);
-    if (fd >= 0) {
-        close(fd);
-    }
-    p->shim.fd = -1;
-}
-
-/* Is the process of that number still the one that was recorded? */
-static bool is_recorded(const struct local_pod *p)
-{
-    char pid[16];
-    uint64_t started;
-
-    (void)snprintf(pid, sizeof(pid), "%d", (int)p->record.shim); /* fits */
-    return procfs_start_time_blocking("/proc", pid, &started) == 0 &&
-           started == p->record.start_time;
-}
-
-/* From now on its end wakes us. */
-static int watch_shim(struct local_pod *p)
-{
-    int fd = (int)syscall(SYS_pidfd_open, p->record.shim, 0); /* no wrapper in this C library */
-
-    if (fd < 0) {
-        return neg_errno();
-    }
-    if (!is_recorded(p)) {
-        close(fd);
-        return -ESRCH;
-    }
-    int r = fd_watch_start(&p->shim, p->env->loop, &p->task, fd);
-    if (r < 0) {
-        close(fd);
-        p->shim.fd = -1;
-    }
-    return r;
-}
-
-static bool shim_has_ended(const struct local_pod *p)
-{
-    struct pollfd ended = {.fd = p->shim.fd, .events = POLLIN};
-
-    return p->shim.fd < 0 || poll(&ended, 1, 0) > 0;
-}
-
-static int signal_shim(struct local_pod *p, int s)
-{
-    return p->shim.fd < 0                                               ? -ESRCH
-           : syscall(SYS_pidfd_send_signal, p->shim.fd, s, NULL, 0) < 0 ? neg_errno()
-                                                                        : 0;
-}
-
 /* ---- steps */
 
 static int step_prepare(struct local_pod *p)
@@ -301,7 +271,24 @@ static int step_prepare(struct local_pod *p)
     if (r < 0 || p->stopping) {
         return give_up(p, TEARDOWN, &why);
     }
-    enter(p, CREATE);
+    enter(p, is_waypoint(p) ? TOKEN : CREATE);
+    return 0;
+}
+
+static int step_token(struct local_pod *p)
+{
+    struct diag why = {0};
+
+    if (p->stopping) {
+        return give_up(p, REMOVE, &why);
+    }
+    if (!p->token) {
+        p->token = local_token_new(p->env, &p->record, &p->task);
+    }
+    if (!local_token_is_there(p->token)) {
+        return -EAGAIN;
+    }
+    enter(p, NETWORK);
     return 0;
 }
 
@@ -384,6 +371,33 @@ static void drop_stdio(struct local_pod *p)
     }
 }
 
+/* From now on its program says whether it is ready. */
+static void watch_program(struct local_pod *p)
+{
+    struct endpoint at = {.ip = p->record.ips[0], .port = READY_PORT};
+
+    if (!is_waypoint(p)) {
+        return;
+    }
+    if (!p->probe) {
+        p->probe = ready_probe_new(p->env->loop, &at, &p->task);
+    }
+    if (!p->token) {
+        p->token = local_token_new(p->env, &p->record, &p->task);
+    }
+}
+
+static void unwatch_program(struct local_pod *p)
+{
+    ready_probe_free(MOVE(p->probe));
+    p->told = READY_UNKNOWN;
+}
+
+static int watch_shim(struct local_pod *p)
+{
+    return shim_watch_start(&p->shim, p->env->loop, &p->task, p->record.shim, p->record.start_time);
+}
+
 static int step_launch(struct local_pod *p)
 {
     struct diag why = {0};
@@ -408,19 +422,22 @@ static int step_launch(struct local_pod *p)
     log_info(&scope, "local workload runs", F_STR("namespace", p->record.spec.namespace),
              F_STR("name", p->record.spec.name), F_U64("pid", p->record.command));
     p->has_started = true;
-    enter(p, READY);
+    p->started_ms = loop_now_ms(p->env->loop);
+    watch_program(p);
+    enter(p, is_waypoint(p) ? RUN : READY);
     return 0;
 }
 
 /* It has ended or was asked to: another step has been entered. */
 static bool is_over(struct local_pod *p)
 {
-    if (shim_has_ended(p)) {
+    if (shim_watch_has_ended(&p->shim)) {
         enter(p, EXIT);
         return true;
     }
     if (p->stopping) {
-        (void)signal_shim(p, SIGTERM); /* one that has just ended is noticed next time */
+        (void)shim_watch_signal(&p->shim,
+                                SIGTERM); /* one that has just ended is noticed next time */
         enter(p, STOP);
         return true;
     }
@@ -448,9 +465,19 @@ static int step_ready(struct local_pod *p)
         timer_set(&p->limit, &p->task, p->pause_ms);
         return 0;
     }
-    p->pause_ms = 0;
+    if (!is_waypoint(p)) {
+        p->pause_ms = 0;
+    }
     enter(p, RUN);
     return 0;
+}
+
+/* The pod object does not say what the program says. */
+static bool is_untold(const struct local_pod *p)
+{
+    enum ready_verdict now = p->probe ? ready_probe_verdict(p->probe) : READY_UNKNOWN;
+
+    return now != READY_UNKNOWN && now != p->told;
 }
 
 static int step_run(struct local_pod *p)
@@ -458,17 +485,37 @@ static int step_run(struct local_pod *p)
     if (is_over(p)) {
         return 0;
     }
-    fd_watch_blocked(&p->shim, FD_READABLE);
+    if (is_untold(p)) {
+        p->told = ready_probe_verdict(p->probe);
+        log_info(&scope, p->told == READY_YES ? "waypoint is ready" : "waypoint is not ready",
+                 F_STR("namespace", p->record.spec.namespace), F_STR("name", p->record.spec.name));
+        enter(p, READY);
+        return 0;
+    }
+    shim_watch_wait(&p->shim);
     return -EAGAIN;
+}
+
+/* Nobody is sent to a waypoint that does not run, or will soon not. Said once: what fails here is put
+ * right by its next start, or by its end. */
+static void tell_down(struct local_pod *p)
+{
+    struct diag why = {0};
+
+    if (is_waypoint(p) && p->told != READY_NO && write_once(p, &why) != -EAGAIN) {
+        p->told = READY_NO;
+    }
 }
 
 static int step_stop(struct local_pod *p)
 {
-    if (shim_has_ended(p)) {
+    if (shim_watch_has_ended(&p->shim)) {
+        drop_write(p);
         enter(p, EXIT);
         return 0;
     }
-    fd_watch_blocked(&p->shim, FD_READABLE);
+    tell_down(p);
+    shim_watch_wait(&p->shim);
     return -EAGAIN;
 }
 
@@ -496,12 +543,16 @@ static int step_exit(struct local_pod *p)
     p->exit = r == 0 ? p->work->exit : (struct local_exit){.code = 128};
     p->has_exit = true;
     drop_work(p);
-    unwatch(p);
+    shim_watch_stop(&p->shim);
+    unwatch_program(p);
     p->record.shim = 0;
     log_info(&scope, "local workload ended", F_STR("namespace", p->record.spec.namespace),
              F_STR("name", p->record.spec.name), F_I64("code", p->exit.code));
     if (starts_again(p)) {
         p->record.restarts++;
+        if (is_waypoint(p) && loop_now_ms(p->env->loop) - p->started_ms >= RAN_WELL_MS) {
+            p->pause_ms = 0;
+        }
         grow_pause(p);
         enter(p, PAUSE);
     } else {
@@ -514,9 +565,11 @@ static int step_exit(struct local_pod *p)
 static int step_pause(struct local_pod *p)
 {
     if (p->stopping) {
+        drop_write(p);
         enter(p, REMOVE);
         return 0;
     }
+    tell_down(p);
     return -EAGAIN;
 }
 
@@ -572,6 +625,11 @@ static int expire(struct local_pod *p)
     switch (p->step) {
     case PREPARE:
         return give_up(p, TEARDOWN, &why);
+    case TOKEN:
+        if (p->token && local_token_trouble(p->token)->code < 0) {
+            why = *local_token_trouble(p->token);
+        }
+        return give_up(p, REMOVE, &why);
     case CREATE:
     case NETWORK:
     case ADDRESS:
@@ -580,12 +638,13 @@ static int expire(struct local_pod *p)
         return give_up(p, REMOVE, &why);
     case READY:
         enter(p, RUN);
+        timer_set(&p->limit, &p->task, PAUSE_FIRST_MS);
         return 0;
     case RUN:
         enter(p, READY);
         return 0;
     case STOP:
-        (void)signal_shim(p, SIGKILL); /* its command dies with it */
+        (void)shim_watch_signal(&p->shim, SIGKILL); /* its command dies with it */
         enter(p, EXIT);
         return 0;
     case EXIT:
@@ -621,6 +680,8 @@ static int step(struct local_pod *p)
         return step_prepare(p);
     case CREATE:
         return step_create(p);
+    case TOKEN:
+        return step_token(p);
     case NETWORK:
         return step_network(p);
     case ADDRESS:
@@ -669,7 +730,7 @@ static struct local_pod *make(const struct local_env *env, struct local_record *
     p->env = env;
     p->owner = owner;
     p->record = *take_record;
-    p->shim.fd = -1;
+    shim_watch_init(&p->shim);
     p->step = first;
     for (int i = 0; i < LOCAL_STDIO; i++) {
         p->stdio[i] = -1;
@@ -696,10 +757,15 @@ struct local_pod *local_pod_adopt(const struct local_env *env, struct local_reco
                                   struct task *owner)
 {
     bool started = take_record->shim > 0;
-    struct local_pod *p = make(env, take_record, started ? READY : REMOVE, owner);
+    bool given = take_record->spec.waypoint != NULL;
+    enum step first = given ? (started ? RUN : TEARDOWN) : (started ? READY : REMOVE);
+    struct local_pod *p = make(env, take_record, first, owner);
 
     if (started && watch_shim(p) < 0) {
         enter(p, EXIT);
+    } else if (started) {
+        p->started_ms = loop_now_ms(env->loop);
+        watch_program(p);
     }
     return p;
 }
@@ -712,7 +778,9 @@ void local_pod_free(struct local_pod *p)
     drop_work(p);
     drop_write(p);
     drop_stdio(p);
-    unwatch(p);
+    shim_watch_stop(&p->shim);
+    unwatch_program(p);
+    local_token_free(p->token);
     timer_clear(&p->limit);
     task_fini(&p->task);
     local_record_fini(&p->record);
@@ -732,7 +800,7 @@ void local_pod_poke(struct local_pod *p)
 
 int local_pod_signal(struct local_pod *p, int signal)
 {
-    return signal_shim(p, signal);
+    return shim_watch_signal(&p->shim, signal);
 }
 
 enum local_state local_pod_state(const struct local_pod *p)
@@ -800,6 +868,10 @@ struct json *local_pod_describe(const struct local_pod *p)
     json_set(j, "command", json_clone(p->record.spec.command));
     json_set_str(j, "state", states[steps[p->step].state]);
     json_set_str(j, "step", steps[p->step].name);
+    if (is_waypoint(p)) {
+        json_set_str(j, "waypoint", p->record.spec.waypoint);
+        json_set_bool(j, "ready", p->told == READY_YES);
+    }
     local_record_dir(&p->record, dir);
     (void)snprintf(log, sizeof(log), "%s/log", dir); /* fits */
     json_set_str(j, "log", log);

@@ -21,13 +21,24 @@ void local_record_dir(const struct local_record *r, char out[static LOCAL_PATH_M
                    r->spec.name);
 }
 
-int local_record_netns(const struct local_record *r, char out[static LOCAL_PATH_MAX])
+static int path_by_uid(const struct local_record *r, const char *folder,
+                       char out[static LOCAL_PATH_MAX])
 {
     if (r->uid[0] == '\0' || r->uid[0] == '.' || strchr(r->uid, '/')) {
         return -ERR_SYNTAX;
     }
-    int n = snprintf(out, LOCAL_PATH_MAX, "%s/netns/%s", r->run_dir, r->uid);
+    int n = snprintf(out, LOCAL_PATH_MAX, "%s/%s/%s", r->run_dir, folder, r->uid);
     return n > 0 && n < LOCAL_PATH_MAX ? 0 : -ERR_SYNTAX;
+}
+
+int local_record_netns(const struct local_record *r, char out[static LOCAL_PATH_MAX])
+{
+    return path_by_uid(r, "netns", out);
+}
+
+int local_record_secrets(const struct local_record *r, char out[static LOCAL_PATH_MAX])
+{
+    return path_by_uid(r, "secrets", out);
 }
 
 static int read_ips(const struct json *array, struct local_record *r, struct diag *why)

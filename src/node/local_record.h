@@ -3,7 +3,7 @@
  * What is kept of a local workload in its folder RUN_DIR/local/NAMESPACE.NAME, so that a new agent
  * can take it over: record.json {"version": 1, "runDir": "/run/ambit", "spec": {...}, "uid": "...",
  * "ips": [...], "pid": 2, "shim": 1, "startTime": 7, "restarts": 0}. A newer version is refused. Its network
- * namespace is a mount on RUN_DIR/netns/UID. Blocking: job threads, and the shim.
+ * namespace is a mount on RUN_DIR/netns/UID, its secrets are in RUN_DIR/secrets/UID. Blocking: job threads, and the shim.
  */
 #pragma once
 
@@ -46,6 +46,8 @@ void local_record_fini(struct local_record *r);
 void local_record_dir(const struct local_record *r, char out[static LOCAL_PATH_MAX]);
 /* -ERR_SYNTAX: the uid, which the API gave, is no file name. */
 MUST_USE int local_record_netns(const struct local_record *r, char out[static LOCAL_PATH_MAX]);
+/* The folder of its secrets, which its user may read and nobody else but root. Likewise. */
+MUST_USE int local_record_secrets(const struct local_record *r, char out[static LOCAL_PATH_MAX]);
 /* Pure: json is referenced. */
 MUST_USE int local_record_read(const struct json *json, struct local_record *out, struct diag *why);
 /* A value of the caller's. */

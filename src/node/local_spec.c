@@ -119,6 +119,7 @@ int local_spec_read(const struct json *j, struct local_spec *out, struct diag *w
         .json = j,
         .user = json_str(json_get(j, "user"), "nobody"),
         .workdir = json_str(json_get(j, "workdir"), "/"),
+        .waypoint = json_str(json_get(j, "waypoint"), NULL),
         .allow_root = json_bool(json_get(j, "allowRoot"), false),
     };
     int r = read_names(j, &s, why);

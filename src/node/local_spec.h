@@ -7,6 +7,9 @@
  *      "command": ["nginx", "-g", "daemon off;"], "env": ["A=b"], "workdir": "/", "user": "www-data",
  *      "allowRoot": false, "restart": "never"}
  *
+ * With "waypoint": "NAME" it is a replica of that Gateway: its pod object is somebody else's, it has
+ * a token of its account, is ready when it says so on port 15021, and gets longer to end.
+ *
  * namespace, name and command are needed. Defaults: account "default", user "nobody", workdir "/",
  * restart "never" (others: "on-failure", "always"). Environment: PATH, HOME and what env says.
  */
@@ -31,6 +34,7 @@ struct local_spec {
     const struct json *command; /* strings, at least one */
     const struct json *env;     /* strings; NULL if absent */
     const struct json *labels;  /* strings by key; NULL if absent */
+    const char *waypoint;       /* NULL if it is none */
     enum local_restart restart;
     bool allow_root;
 };

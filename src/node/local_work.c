@@ -15,6 +15,7 @@
 #include "base/num.h"
 #include "io/file.h"
 #include "node/local_net.h"
+#include "node/local_token.h"
 #include "node/procfs.h"
 #include "node/shim.h"
 
@@ -332,6 +333,9 @@ static int tear_down(const char *dir, const struct local_record *r, struct diag 
 
     if (r->shim > 0) {
         (void)waitpid(r->shim, NULL, WNOHANG); /* in case it was killed */
+    }
+    if (result == 0) {
+        result = local_token_remove_blocking(r, why);
     }
     return result < 0 ? result : remove_dir(dir, why);
 }

@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "codec/json.h"
@@ -35,6 +36,17 @@ static const struct flag {
      "let the node's health probes pass, with rules on the node that guard it; default false"},
     {"readiness", KIND_TEXT, offsetof(struct options, readiness), "address:port of /healthz/ready"},
     {"stats", KIND_TEXT, offsetof(struct options, stats), "address:port of /metrics"},
+    {"discovery", KIND_TEXT, offsetof(struct options, discovery),
+     "https://HOST:PORT of the control plane as waypoints of this node reach it; default: this "
+     "node "
+     "runs none"},
+    {"root-cert", KIND_TEXT, offsetof(struct options, root_cert),
+     "root certificate of the control plane, for waypoints; everybody may read it"},
+    {"waypoint-program", KIND_TEXT, offsetof(struct options, waypoint_program),
+     "what a waypoint is; default: ambit-waypoint beside this program"},
+    {"trust-domain", KIND_TEXT, offsetof(struct options, trust_domain), "of waypoints"},
+    {"cluster-id", KIND_TEXT, offsetof(struct options, cluster_id), "of waypoints"},
+    {"network", KIND_TEXT, offsetof(struct options, network), "of waypoints"},
     {"log-level", KIND_TEXT, offsetof(struct options, log_level),
      "info, debug, or by scope: enrol=debug,info"},
     {"log-json", KIND_BOOL, offsetof(struct options, log_json), "log lines as JSON"},
@@ -245,12 +257,30 @@ static void set_default(char **field, const char *value)
     }
 }
 
+/* The path of a program in our own folder. */
+static char *beside_us(const char *name)
+{
+    char self[4096] = {0};
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    const char *slash = n > 0 ? strrchr(self, '/') : NULL;
+    struct strbuf path = {0};
+
+    if (slash) {
+        strbuf_add(&path, self, (size_t)(slash - self));
+    }
+    strbuf_printf(&path, "/%s", name);
+    return strbuf_take(&path);
+}
+
 static int complete(struct options *o, struct diag *why)
 {
     set_default(&o->run_dir, "/run/ambit");
     set_default(&o->zds_path, "/var/run/ztunnel/ztunnel.sock");
     set_default(&o->mesh_namespace, "istio-system");
     set_default(&o->log_level, "info");
+    if (!o->waypoint_program) {
+        o->waypoint_program = beside_us("ambit-waypoint");
+    }
     if (!o->node || o->node[0] == '\0') {
         return FAIL(why, -ERR_SYNTAX, "--node is needed");
     }
@@ -279,8 +309,10 @@ int options_read_blocking(int argc, char **argv, struct options *out, struct dia
 
 void options_fini(struct options *o)
 {
-    char *texts[] = {o->node,  o->kubeconfig, o->run_dir,   o->zds_path,
-                     o->stats, o->log_level,  o->readiness, o->mesh_namespace};
+    char *texts[] = {o->node,         o->kubeconfig, o->run_dir,   o->zds_path,
+                     o->stats,        o->log_level,  o->readiness, o->mesh_namespace,
+                     o->discovery,    o->root_cert,  o->network,   o->waypoint_program,
+                     o->trust_domain, o->cluster_id};
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         mem_free(texts[i]);

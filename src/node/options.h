@@ -22,6 +22,12 @@ struct options {
     char *log_level;
     char *readiness; /* address:port; NULL: none */
     char *stats;
+    char *discovery; /* NULL: no waypoints are run here */
+    char *root_cert; /* what follows is for waypoints, too; NULL: left to their own defaults */
+    char *waypoint_program;
+    char *trust_domain;
+    char *cluster_id;
+    char *network;
     char *excluded[OPTIONS_NAMES_MAX + 1]; /* NULL at the end */
     unsigned excluded_count;
     struct ip_prefix cidrs[OPTIONS_CIDRS_MAX];

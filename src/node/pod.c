@@ -17,6 +17,7 @@ void pod_free(struct pod *p)
     mem_free(p->service_account);
     mem_free(p->dataplane_mode);
     mem_free(p->virtual_interfaces);
+    mem_free(p->gateway);
     mem_free(p);
 }
 
@@ -36,6 +37,7 @@ struct pod *pod_dup(const struct pod *p)
     copy->service_account = dup_text(p->service_account);
     copy->dataplane_mode = dup_text(p->dataplane_mode);
     copy->virtual_interfaces = dup_text(p->virtual_interfaces);
+    copy->gateway = dup_text(p->gateway);
     return copy;
 }
 

@@ -20,10 +20,12 @@ struct pod {
     char *service_account;
     char *dataplane_mode;     /* label istio.io/dataplane-mode; NULL if absent */
     char *virtual_interfaces; /* annotation istio.io/reroute-virtual-interfaces; NULL if absent */
+    char *gateway; /* of a pod that this node is to run as a waypoint: which one; else NULL */
     bool host_network;
     bool has_sidecar;    /* annotation sidecar.istio.io/status */
     bool is_node_proxy;  /* label app=ztunnel in the mesh's own namespace */
     bool is_terminal;    /* phase Succeeded or Failed */
+    bool is_ending;      /* its deletion was asked for */
     bool bypass_inbound; /* annotation ambient.istio.io/bypass-inbound-capture */
     bool dns;            /* annotation ambient.istio.io/dns-capture, or the agent's default */
     bool is_announced;   /* annotation ambient.istio.io/redirection is "enabled" */

@@ -13,6 +13,8 @@
 #define ANNOTATION_VIRTUAL   "istio.io/reroute-virtual-interfaces"
 #define ANNOTATION_SIDECAR   "sidecar.istio.io/status"
 #define ANNOTATION_LOCAL     "ambit.io/local-workload"
+#define ANNOTATION_PROGRAM   "ambit.io/program"
+#define LABEL_GATEWAY        "gateway.networking.k8s.io/gateway-name"
 #define ANNOTATED_AS_ENABLED "enabled"
 
 static char *dup_or_null(const char *s)
@@ -66,6 +68,17 @@ static void read_labels(const struct json *labels, const struct pod_json_options
                        strcmp(p->namespace, o->mesh_namespace) == 0;
 }
 
+/* The control plane without a cluster writes such pods, and nobody but their node runs them. */
+static void read_program(const struct json *object, struct pod *p)
+{
+    const char *program = text(json_object_at(object, "metadata.annotations"), ANNOTATION_PROGRAM);
+    const char *gateway = text(json_object_at(object, "metadata.labels"), LABEL_GATEWAY);
+
+    if (program && gateway && strcmp(program, "waypoint") == 0) {
+        p->gateway = mem_strdup(gateway);
+    }
+}
+
 int pod_from_json(const struct json *object, const struct pod_json_options *o, struct pod **out)
 {
     const char *uid = json_str_at(object, "metadata.uid", NULL);
@@ -83,7 +96,9 @@ int pod_from_json(const struct json *object, const struct pod_json_options *o, s
     p->host_network = json_bool_at(object, "spec.hostNetwork", false);
     read_labels(json_object_at(object, "metadata.labels"), o, p);
     read_annotations(json_object_at(object, "metadata.annotations"), o, p);
+    read_program(object, p);
     read_status(object, p);
+    p->is_ending = json_at(object, "metadata.deletionTimestamp") != NULL;
     *out = p;
     return 0;
 }
@@ -197,6 +212,23 @@ struct json *pod_announce_patch(const char *uid, bool enabled)
              enabled ? json_new_str(ANNOTATED_AS_ENABLED) : json_new_null());
     json_set_str(json_object_at(patch, "metadata"), "uid", uid);
     return patch;
+}
+
+struct json *pod_token_body(const struct pod_spec *spec, const char *uid)
+{
+    struct json *body = json_new_object();
+    struct json *ask = json_make_object(body, "spec");
+    struct json *bound = json_make_object(ask, "boundObjectRef");
+
+    json_set_str(body, "apiVersion", "authentication.k8s.io/v1");
+    json_set_str(body, "kind", "TokenRequest");
+    json_append_str(json_make_array(ask, "audiences"), "istio-ca");
+    json_set_int(ask, "expirationSeconds", POD_TOKEN_LIFE_S);
+    json_set_str(bound, "apiVersion", "v1");
+    json_set_str(bound, "kind", "Pod");
+    json_set_str(bound, "name", spec->name);
+    json_set_str(bound, "uid", uid);
+    return body;
 }
 
 struct json *pod_delete_body(void)

@@ -27,5 +27,9 @@ struct json *pod_status_patch(const struct pod_spec *spec, enum pod_phase phase,
 /* A merge patch of pods/status (which needs fewer rights than one of the pod). A pod of that name with
  * another uid is left alone: the server sees a conflict. */
 struct json *pod_announce_patch(const char *uid, bool enabled);
+/* A TokenRequest (authentication.k8s.io/v1) for the pod's account: good for the mesh's CA alone, and
+ * only while the pod with that uid exists. */
+enum { POD_TOKEN_LIFE_S = 12 * 3600 };
+struct json *pod_token_body(const struct pod_spec *spec, const char *uid);
 /* Nobody but us ends a local pod, so there is nothing to wait for. */
 struct json *pod_delete_body(void);

@@ -54,10 +54,15 @@ struct pod_source_ops {
                                    const struct pod_spec *spec, enum pod_phase phase, bool ready);
     struct pod_write *(*remove)(struct pod_source *s, struct task *t, const char *namespace,
                                 const char *name);
+    /* A token of the pod's account, bound to the pod. */
+    struct pod_write *(*token)(struct pod_source *s, struct task *t, const struct pod_spec *spec,
+                               const char *uid);
     /* (*) 0 = done, -ERR_NOT_FOUND, -ERR_EXISTS, or another failure. */
     int (*result)(struct pod_write *w, struct diag *why);
     /* For create: the uid that the API gave; borrowed. */
     const char *(*uid)(const struct pod_write *w);
+    /* For token: the text, borrowed, and for how long it is good. */
+    const char *(*secret)(const struct pod_write *w, unsigned *out_life_s);
     void (*drop)(struct pod_write *w); /* NULL is fine; cancels */
 };
 

@@ -231,7 +231,14 @@ static int start_runtime(struct program *p, const struct options *o, struct diag
                                .run_dir = o->run_dir,
                                .cidrs = o->cidrs,
                                .cidr_count = o->cidr_count,
-                               .socket_path = path};
+                               .socket_path = path,
+                               .waypoints = {.program = o->waypoint_program,
+                                             .discovery = o->discovery,
+                                             .root_cert = o->root_cert,
+                                             .trust_domain = o->trust_domain,
+                                             .cluster_id = o->cluster_id,
+                                             .network = o->network,
+                                             .node = o->node}};
 
     if (o->cidr_count == 0) {
         return 0;
@@ -261,7 +268,8 @@ static int prepare(struct program *p, const struct options *o, struct diag *why)
     if (strlen(o->run_dir) >= LOCAL_RUN_DIR_MAX) {
         return FAIL(why, -ERR_RANGE, "run-dir: at most %d bytes", LOCAL_RUN_DIR_MAX - 1);
     }
-    if (mkdir(o->run_dir, 0700) < 0 && errno != EEXIST) {
+    /* What is in it guards itself; a waypoint goes through it to its token. */
+    if (mkdir(o->run_dir, 0711) < 0 && errno != EEXIST) {
         return FAIL(why, neg_errno(), "make %s", o->run_dir);
     }
     (void)snprintf(p->netns_dir, sizeof(p->netns_dir), "%s/netns", o->run_dir); /* fits */

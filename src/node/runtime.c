@@ -8,13 +8,26 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "node/local_token.h"
+#include "node/pod_source.h"
 #include "node/runtime_api.h"
 
 static struct log_scope scope = LOG_SCOPE("local");
 
+enum { RETRY_FIRST_MS = 1000, RETRY_LAST_MS = 60000 };
+
 struct entry {
     struct list in_runtime;
     struct local_pod *pod;
+};
+
+/* A waypoint that could not be started. */
+struct retry {
+    struct list in_runtime;
+    char *uid;
+    uint64_t due_ms;
+    unsigned pause_ms;
+    bool is_wanted; /* its pod still exists */
 };
 
 struct runtime {
@@ -23,6 +36,10 @@ struct runtime {
     struct agent_watcher watcher;
     struct runtime_api *api;
     struct list entries;
+    struct list retries;
+    struct timer next_retry;
+    struct waypoint_setup waypoints;
+    bool held;
     unsigned count;
     char *node;
     char run_dir[LOCAL_RUN_DIR_MAX];
@@ -99,18 +116,31 @@ static int admit(const struct runtime *r, const struct local_spec *s, struct dia
     return 0;
 }
 
+static int pick_all(struct runtime *r, struct local_record *record, struct diag *why)
+{
+    int result = 0;
+
+    for (unsigned i = 0; result == 0 && i < r->cidr_count; i++) {
+        result = pick(r, i, &record->ips[i], why);
+        record->ip_count++;
+    }
+    return result;
+}
+
 static int make_record(struct runtime *r, const struct json *spec, struct local_record *out,
                        struct diag *why)
 {
     struct local_record record = {.json = json_clone(spec)};
     int result = local_spec_read(record.json, &record.spec, why);
 
+    if (result == 0 && record.spec.waypoint) {
+        result = FAIL(why, -ERR_SYNTAX, "waypoint: those come from the API (ambit waypoint apply)");
+    }
     if (result == 0) {
         result = admit(r, &record.spec, why);
     }
-    for (unsigned i = 0; result == 0 && i < r->cidr_count; i++) {
-        result = pick(r, i, &record.ips[i], why);
-        record.ip_count++;
+    if (result == 0) {
+        result = pick_all(r, &record, why);
     }
     if (result < 0) {
         local_record_fini(&record);
@@ -148,6 +178,177 @@ struct local_pod *runtime_find(const struct runtime *r, const char *namespace, c
     return NULL;
 }
 
+/* ---- waypoints: pods that the API asks for */
+
+static struct local_pod *find_by_uid(const struct runtime *r, const char *uid)
+{
+    list_for_each (n, &r->entries) {
+        struct local_pod *p = container_of(n, struct entry, in_runtime)->pod;
+        if (strcmp(local_pod_record(p)->uid, uid) == 0) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
+static unsigned free_slot(const struct runtime *r)
+{
+    bool taken[RUNTIME_PODS_MAX] = {false};
+    unsigned slot;
+
+    list_for_each (n, &r->entries) {
+        const struct local_pod *p = container_of(n, struct entry, in_runtime)->pod;
+        const struct local_spec *s = &local_pod_record(p)->spec;
+        if (s->waypoint && waypoint_slot(s->user, &slot) && slot < RUNTIME_PODS_MAX) {
+            taken[slot] = true;
+        }
+    }
+    for (slot = 0; slot < RUNTIME_PODS_MAX && taken[slot]; slot++) {
+    }
+    return slot; /* there are fewer pods than slots: admit saw to it */
+}
+
+static int make_waypoint_record(struct runtime *r, const struct pod *pod, struct local_record *out,
+                                struct diag *why)
+{
+    AUTO(strbuf) struct strbuf token = {0};
+    struct local_record record = {.uid = mem_strdup(pod->uid)};
+    struct local_spec names = {.namespace = pod->namespace, .name = pod->name};
+    int result = admit(r, &names, why);
+
+    memcpy(record.run_dir, r->run_dir, sizeof(record.run_dir));
+    if (result == 0) {
+        result = pick_all(r, &record, why);
+    }
+    if (result == 0) {
+        result = local_token_path(&record, &token);
+    }
+    if (result == 0) {
+        record.json =
+            waypoint_spec(&r->waypoints, pod, free_slot(r), &record.ips[0], strbuf_text(&token));
+        result = local_spec_read(record.json, &record.spec, why);
+    }
+    if (result < 0) {
+        local_record_fini(&record);
+        return result;
+    }
+    *out = record;
+    return 0;
+}
+
+static struct retry *find_retry(const struct runtime *r, const char *uid)
+{
+    list_for_each (n, &r->retries) {
+        struct retry *x = container_of(n, struct retry, in_runtime);
+        if (strcmp(x->uid, uid) == 0) {
+            return x;
+        }
+    }
+    return NULL;
+}
+
+/* What failed is tried again, later each time; what has not run for long counts as failed. */
+static void put_off(struct runtime *r, const char *uid)
+{
+    struct retry *x = find_retry(r, uid);
+
+    if (!x) {
+        x = mem_new(struct retry);
+        x->uid = mem_strdup(uid);
+        list_append(&r->retries, &x->in_runtime);
+    }
+    x->pause_ms = x->pause_ms > 0 ? MIN_OF(x->pause_ms * 2, (unsigned)RETRY_LAST_MS)
+                                  : (unsigned)RETRY_FIRST_MS;
+    x->due_ms = loop_now_ms(r->env.loop) + x->pause_ms;
+}
+
+static void retry_free(struct retry *x)
+{
+    list_remove(&x->in_runtime);
+    mem_free(x->uid);
+    mem_free(x);
+}
+
+static void start_waypoint(struct runtime *r, const struct pod *pod)
+{
+    int stdio[LOCAL_STDIO] = {-1, -1, -1};
+    struct local_record record;
+    struct diag why = {0};
+
+    if (make_waypoint_record(r, pod, &record, &why) < 0) {
+        log_warn(&scope, "waypoint cannot be run", F_STR("namespace", pod->namespace),
+                 F_STR("name", pod->name), F_DIAG(&why));
+        put_off(r, pod->uid);
+        return;
+    }
+    log_info(&scope, "waypoint starts", F_STR("namespace", pod->namespace),
+             F_STR("name", pod->name), F_STR("gateway", pod->gateway));
+    add(r, local_pod_new(&r->env, &record, stdio, &r->task));
+}
+
+static void follow_pod(void *arg, const struct pod *pod)
+{
+    struct runtime *r = arg;
+
+    if (!pod->gateway || pod->is_ending || pod->is_terminal) {
+        return;
+    }
+    struct retry *x = find_retry(r, pod->uid);
+    bool is_due = !x || x->due_ms <= loop_now_ms(r->env.loop);
+    const struct local_pod *running = find_by_uid(r, pod->uid);
+    if (x) {
+        x->is_wanted = !running || !local_pod_has_started(running);
+    }
+    if (!running && is_due && !r->held) {
+        start_waypoint(r, pod);
+    }
+}
+
+/* Its pod is gone or going. */
+static void stop_unwanted(struct runtime *r)
+{
+    list_for_each (n, &r->entries) {
+        struct local_pod *p = container_of(n, struct entry, in_runtime)->pod;
+        const struct local_record *record = local_pod_record(p);
+        const struct enrolment *e = agent_find(r->env.agent, record->uid);
+        if (record->spec.waypoint && (!e || enrolment_pod(e)->is_ending)) {
+            local_pod_stop(p);
+        }
+    }
+}
+
+static void follow_waypoints(struct runtime *r)
+{
+    uint64_t now = loop_now_ms(r->env.loop);
+    uint64_t next = UINT64_MAX;
+
+    if (!r->waypoints.discovery || !agent_is_synced(r->env.agent)) {
+        return;
+    }
+    list_for_each (n, &r->retries) {
+        container_of(n, struct retry, in_runtime)->is_wanted = false;
+    }
+    stop_unwanted(r);
+    agent_each_pod(r->env.agent, follow_pod, r);
+    timer_clear(&r->next_retry);
+    list_for_each_safe (n, &r->retries) {
+        struct retry *x = container_of(n, struct retry, in_runtime);
+        if (!x->is_wanted) {
+            retry_free(x);
+        } else if (x->due_ms > now) {
+            next = MIN_OF(next, x->due_ms);
+        }
+    }
+    if (next != UINT64_MAX) {
+        timer_set(&r->next_retry, &r->task, next - now);
+    }
+}
+
+void runtime_hold(struct runtime *r)
+{
+    r->held = true;
+}
+
 struct json *runtime_list(const struct runtime *r)
 {
     struct json *list = json_new_array();
@@ -174,6 +375,20 @@ struct json *runtime_status(const struct runtime *r)
 
 /* ---- the task: the agent or a pod has news */
 
+static void bury(struct runtime *r, struct entry *e)
+{
+    const struct local_record *record = local_pod_record(e->pod);
+    const char *text;
+
+    if (record->spec.waypoint && local_pod_failure(e->pod, &text) < 0) {
+        put_off(r, record->uid);
+    }
+    list_remove(&e->in_runtime);
+    r->count--;
+    local_pod_free(e->pod);
+    mem_free(e);
+}
+
 static void run(struct task *t, unsigned why)
 {
     struct runtime *r = container_of(t, struct runtime, task);
@@ -186,11 +401,9 @@ static void run(struct task *t, unsigned why)
             local_pod_poke(e->pod);
             continue;
         }
-        list_remove(n);
-        r->count--;
-        local_pod_free(e->pod);
-        mem_free(e);
+        bury(r, e);
     }
+    follow_waypoints(r);
 }
 
 /* ---- taking over */
@@ -230,6 +443,7 @@ int runtime_new(const struct runtime_config *config, struct runtime **out, struc
     AUTO(runtime) struct runtime *r = mem_new(struct runtime);
 
     list_init(&r->entries);
+    list_init(&r->retries);
     list_init(&r->watcher.in_agent);
     task_init(&r->task, config->loop, "local runtime", run);
     int len = snprintf(r->run_dir, sizeof(r->run_dir), "%s", config->run_dir);
@@ -240,6 +454,7 @@ int runtime_new(const struct runtime_config *config, struct runtime **out, struc
         return FAIL(why, -ERR_RANGE, "at most %d pod ranges", RUNTIME_CIDRS_MAX);
     }
     r->node = mem_strdup(config->node);
+    r->waypoints = config->waypoints;
     r->cidr_count = config->cidr_count;
     memcpy(r->cidrs, config->cidrs, config->cidr_count * sizeof(r->cidrs[0]));
     r->env = (struct local_env){.loop = config->loop,
@@ -271,6 +486,10 @@ void runtime_free(struct runtime *r)
         local_pod_free(e->pod);
         mem_free(e);
     }
+    while (!list_is_empty(&r->retries)) {
+        retry_free(container_of(r->retries.next, struct retry, in_runtime));
+    }
+    timer_clear(&r->next_retry);
     task_fini(&r->task);
     mem_free(r->node);
     mem_free(r);

@@ -2,13 +2,15 @@
 /*
  * The local runtime: runs commands as pods of this node, each in a network namespace of its own, with
  * an address, a name, an account and a pod object, and takes them over from an agent that died. What
- * it is asked comes over a socket (runtime_api.h). Lives on the agent's loop.
+ * it is asked comes over a socket (runtime_api.h), and out of the API: pods of this node that are
+ * replicas of waypoints. Lives on the agent's loop.
  */
 #pragma once
 
 #include "io/jobs.h"
 #include "node/agent.h"
 #include "node/local_pod.h"
+#include "node/waypoint_run.h"
 
 enum { RUNTIME_PODS_MAX = 512, RUNTIME_CIDRS_MAX = 4 };
 
@@ -22,6 +24,7 @@ struct runtime_config {
     const struct ip_prefix *cidrs; /* a pod gets one address of each */
     unsigned cidr_count;
     const char *socket_path;
+    struct waypoint_setup waypoints; /* its texts outlive the runtime */
 };
 
 struct runtime;
@@ -37,6 +40,8 @@ AUTO_DEFINE(runtime, struct runtime *, runtime_free);
 MUST_USE int runtime_run(struct runtime *r, const struct json *spec, int stdio[static LOCAL_STDIO],
                          struct local_pod **out, struct diag *why);
 struct local_pod *runtime_find(const struct runtime *r, const char *namespace, const char *name);
+/* No pod that the API asks for is started any more: the node is being taken down. */
+void runtime_hold(struct runtime *r);
 /* A list of descriptions; the caller's. */
 struct json *runtime_list(const struct runtime *r);
 /* {"ready", "proxies", "pods", "joining", "members", "leaving"}; the caller's. */

@@ -181,16 +181,22 @@ static int do_status(struct client *c, const struct json *j)
     return 0;
 }
 
+static int do_hold(struct client *c, const struct json *j)
+{
+    (void)j; /* it has no options */
+    runtime_hold(c->api->runtime);
+    say(c, "held", NULL);
+    c->step = FLUSH;
+    return 0;
+}
+
 static int obey(struct client *c, const struct json *j)
 {
     static const struct {
         const char *op;
         int (*act)(struct client *c, const struct json *j);
-    } ops[] = {{"run", do_run},
-               {"stop", do_stop},
-               {"signal", do_signal},
-               {"ps", do_ps},
-               {"status", do_status}};
+    } ops[] = {{"run", do_run}, {"stop", do_stop}, {"signal", do_signal},
+               {"ps", do_ps},   {"hold", do_hold}, {"status", do_status}};
     const char *op = json_str(json_get(j, "op"), "");
     struct diag why = {0};
 
@@ -199,7 +205,8 @@ static int obey(struct client *c, const struct json *j)
             return ops[i].act(c, j);
         }
     }
-    (void)FAIL(&why, -ERR_UNSUPPORTED, "op: run, stop, signal, ps or status"); /* said by refuse */
+    (void)FAIL(&why, -ERR_UNSUPPORTED,
+               "op: run, stop, signal, ps, hold or status"); /* said by refuse */
     return refuse(c, -ERR_UNSUPPORTED, &why);
 }
 

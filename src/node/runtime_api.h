@@ -16,6 +16,7 @@
  *       -> {"event": "stopped", "code": 143, "signal": 15} when all its traces are gone;
  *          an error if they have to wait
  *   {"op": "signal", "namespace": "shop", "name": "cart", "signal": 1} -> {"event": "signalled"}
+ *   {"op": "hold"}    -> {"event": "held"}; no pod that the API asks for is started any more
  *   {"op": "status"}  -> {"event": "status", "ready": true, "proxies": 1, "pods": 3, ...}
  *
  * Anything else, or a failure: {"event": "error", "code": "ERR_...", "error": "..."}.

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -184,11 +185,26 @@ static char **environment(const struct local_spec *s, const struct user *u)
     return env;
 }
 
+/* The folder of a program that an administrator installed need not be open to its user. A script is
+ * found by its name again, as its interpreter does it. */
+static int start_program(int program, char **argv, char **env)
+{
+    environ = env; /* so that the command is looked for in its own PATH */
+    if (program >= 0) {
+        (void)syscall(SYS_execveat, program, "", argv, env, AT_EMPTY_PATH); /* comes back if not */
+    }
+    if (program < 0 || errno == ENOENT) {
+        (void)execvp(argv[0], argv); /* comes back only when it fails */
+    }
+    return neg_errno();
+}
+
 /* In the child. Comes back only when it fails. */
 static int turn_into(const struct local_spec *s, const struct user *u, struct diag *why)
 {
     char **argv = texts_of(s->command, 0);
     char **env = environment(s, u);
+    int program = s->waypoint ? open(argv[0], O_PATH | O_CLOEXEC) : -1;
     sigset_t none;
 
     int r = become(u, why);
@@ -204,9 +220,7 @@ static int turn_into(const struct local_spec *s, const struct user *u, struct di
         sigprocmask(SIG_SETMASK, &none, NULL) < 0) {
         return FAIL(why, neg_errno(), "prepare to start");
     }
-    environ = env;               /* so that the command is looked for in its own PATH */
-    (void)execvp(argv[0], argv); /* comes back only when it fails */
-    return FAIL(why, neg_errno(), "start %s", argv[0]);
+    return FAIL(why, start_program(program, argv, env), "start %s", argv[0]);
 }
 
 /* The pid, once the command runs. A child that fails sends what it has to say and ends. */
@@ -244,6 +258,7 @@ static int launch(const struct local_spec *s, const struct user *u, struct diag 
 
 struct watch {
     pid_t command;
+    unsigned grace_s;
     struct local_exit how;
     uint64_t kill_at_ms; /* 0: nobody has asked it to end */
 };
@@ -284,7 +299,7 @@ static int next_signal(const sigset_t *all)
 static void pass_on(struct watch *w, int s)
 {
     if (s == SIGTERM && w->kill_at_ms == 0) {
-        w->kill_at_ms = clock_mono_ms() + SHIM_GRACE_S * 1000;
+        w->kill_at_ms = clock_mono_ms() + w->grace_s * UINT64_C(1000);
     }
     if (s > 0 && s != SIGCHLD) {
         (void)kill(-w->command, s); /* it may have ended meanwhile */
@@ -312,9 +327,9 @@ static void end_children(void)
     }
 }
 
-static struct local_exit await_end(pid_t command, const sigset_t *all)
+static struct local_exit await_end(pid_t command, unsigned grace_s, const sigset_t *all)
 {
-    struct watch w = {.command = command};
+    struct watch w = {.command = command, .grace_s = grace_s};
 
     while (!reap(&w)) {
         pass_on(&w, next_signal(all));
@@ -333,7 +348,12 @@ static void report(const char *text)
     close(SHIM_STATUS_FD);
 }
 
-static int start(const char *dir, struct diag *why)
+unsigned shim_grace_s(const struct local_spec *s)
+{
+    return s->waypoint ? SHIM_WAYPOINT_GRACE_S : SHIM_GRACE_S;
+}
+
+static int start(const char *dir, unsigned *out_grace_s, struct diag *why)
 {
     struct local_record r = {0};
     struct user u = {0};
@@ -346,6 +366,7 @@ static int start(const char *dir, struct diag *why)
         result = settle_in(dir, &r, why);
     }
     if (result == 0) {
+        *out_grace_s = shim_grace_s(&r.spec);
         result = launch(&r.spec, &u, why);
     }
     local_record_fini(&r);
@@ -356,6 +377,7 @@ int shim_main(const char *dir)
 {
     struct diag why = {0};
     char said[sizeof(why.text) + 64];
+    unsigned grace_s = SHIM_GRACE_S;
     sigset_t all;
 
     (void)sigfillset(&all);
@@ -364,7 +386,7 @@ int shim_main(const char *dir)
         close_range(SHIM_STATUS_FD + 1, UINT_MAX, 0) < 0) { /* whatever the agent has is not ours */
         return EXIT_FAILURE;
     }
-    pid_t command = start(dir, &why);
+    pid_t command = start(dir, &grace_s, &why);
     if (command < 0) {
         (void)snprintf(said, sizeof(said), "%s: %s", why.text,
                        err_text(command)); /* cut at worst */
@@ -373,6 +395,6 @@ int shim_main(const char *dir)
     }
     (void)snprintf(said, sizeof(said), "ok %d", (int)command); /* fits */
     report(said);
-    struct local_exit how = await_end(command, &all);
+    struct local_exit how = await_end(command, grace_s, &all);
     return local_exit_save_blocking(dir, &how, NULL) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -8,11 +8,15 @@
  * Runs as a program of its own: "ambit-agent shim DIR", with the workload's standard input, output
  * and error as its own, and descriptor SHIM_STATUS_FD to say how the start went: "ok" and the command's pid, or a sentence.
  * DIR holds record.json (local_record.h), hosts and resolv.conf; the shim writes exit.json there.
- * SIGTERM ends the command, by force after SHIM_GRACE_S; other signals are passed on.
+ * SIGTERM ends the command, by force after its grace (a waypoint's is longer: it drains); other
+ * signals are passed on.
  */
 #pragma once
 
-enum { SHIM_STATUS_FD = 3, SHIM_GRACE_S = 10 };
+enum { SHIM_STATUS_FD = 3, SHIM_GRACE_S = 10, SHIM_WAYPOINT_GRACE_S = 35 };
+
+struct local_spec;
+unsigned shim_grace_s(const struct local_spec *s);
 
 /* The exit status of the program. */
 int shim_main(const char *dir);

@@ -10,6 +10,7 @@ struct fake_pod {
     struct list in_api;
     struct pod *pod;
     enum pod_phase phase;
+    bool ready;
 };
 
 struct fake_event {
@@ -22,6 +23,8 @@ struct pod_write {
     int asked; /* the first answer is: later */
     int result;
     char uid[32];
+    char secret[32];
+    unsigned life_s;
 };
 
 static struct fake_api *of(struct pod_source *s)
@@ -128,11 +131,11 @@ static struct pod_write *set_phase(struct pod_source *s, struct task *t,
     struct pod_write *w = begin(of(s), t, &fails);
     struct fake_pod *p = find(of(s), spec->name);
 
-    (void)ready;
     if (!fails && !p) {
         w->result = -ERR_NOT_FOUND;
     } else if (!fails) {
         p->phase = phase;
+        p->ready = ready;
         memcpy(p->pod->ips, spec->ips, spec->ip_count * sizeof(spec->ips[0]));
         p->pod->ip_count = spec->ip_count;
         tell(of(s), POD_EVENT_POD, p->pod);
@@ -164,6 +167,23 @@ static struct pod_write *remove_pod(struct pod_source *s, struct task *t, const 
     return w;
 }
 
+static struct pod_write *token(struct pod_source *s, struct task *t, const struct pod_spec *spec,
+                               const char *uid)
+{
+    bool fails;
+    struct fake_api *a = of(s);
+    struct pod_write *w = begin(a, t, &fails);
+    const struct fake_pod *p = find(a, spec->name);
+
+    if (!fails && (!p || strcmp(p->pod->uid, uid) != 0)) {
+        w->result = -ERR_NOT_FOUND;
+    } else if (!fails) {
+        (void)snprintf(w->secret, sizeof(w->secret), "token-%u", ++a->tokens);
+        w->life_s = a->token_life_s;
+    }
+    return w;
+}
+
 static int result(struct pod_write *w, struct diag *why)
 {
     if (w->asked++ == 0) {
@@ -178,6 +198,12 @@ static const char *uid(const struct pod_write *w)
     return w->uid;
 }
 
+static const char *secret(const struct pod_write *w, unsigned *out_life_s)
+{
+    *out_life_s = w->life_s;
+    return w->secret;
+}
+
 static void drop(struct pod_write *w)
 {
     mem_free(w);
@@ -189,13 +215,15 @@ static const struct pod_source_ops ops = {.own = own,
                                           .create = create,
                                           .set_phase = set_phase,
                                           .remove = remove_pod,
+                                          .token = token,
                                           .result = result,
                                           .uid = uid,
+                                          .secret = secret,
                                           .drop = drop};
 
 void fake_api_start(struct fake_api *a)
 {
-    *a = (struct fake_api){.source.ops = &ops, .fail_at = -1};
+    *a = (struct fake_api){.source.ops = &ops, .fail_at = -1, .token_life_s = 3600};
     list_init(&a->pods);
     list_init(&a->events);
 }
@@ -228,6 +256,38 @@ void fake_api_replay(struct fake_api *a)
         tell(a, POD_EVENT_POD, container_of(n, struct fake_pod, in_api)->pod);
     }
     tell(a, POD_EVENT_SYNCED, NULL);
+}
+
+void fake_api_ask_waypoint(struct fake_api *a, const char *name)
+{
+    struct fake_pod *p = mem_new(struct fake_pod);
+    char uid[32];
+
+    (void)snprintf(uid, sizeof(uid), "uid-%u", ++a->uids);
+    p->pod = mem_new(struct pod);
+    p->pod->uid = mem_strdup(uid);
+    p->pod->namespace = mem_strdup("shop");
+    p->pod->name = mem_strdup(name);
+    p->pod->service_account = mem_strdup("way");
+    p->pod->gateway = mem_strdup("way");
+    p->pod->dataplane_mode = mem_strdup("none");
+    list_append(&a->pods, &p->in_api);
+    tell(a, POD_EVENT_POD, p->pod);
+}
+
+void fake_api_unask(struct fake_api *a, const char *name)
+{
+    struct fake_pod *p = find(a, name);
+
+    p->pod->is_ending = true;
+    tell(a, POD_EVENT_POD, p->pod);
+}
+
+bool fake_api_is_ready(const struct fake_api *a, const char *name)
+{
+    const struct fake_pod *p = find(a, name);
+
+    return p && p->ready;
 }
 
 int fake_api_phase(const struct fake_api *a, const char *name)

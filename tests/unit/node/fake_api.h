@@ -15,11 +15,18 @@ struct fake_api {
     int fail_at;   /* -1: none */
     bool is_away;  /* all fail */
     char mode[16]; /* of every namespace */
+    unsigned tokens; /* made so far */
+    unsigned token_life_s;
 };
 
 void fake_api_start(struct fake_api *a);
 void fake_api_stop(struct fake_api *a);
 /* Tells a new agent everything that exists. */
 void fake_api_replay(struct fake_api *a);
+/* Somebody else makes a pod that a node is to run as a waypoint; asks for its deletion. */
+void fake_api_ask_waypoint(struct fake_api *a, const char *name);
+void fake_api_unask(struct fake_api *a, const char *name);
+/* Its Ready condition. */
+bool fake_api_is_ready(const struct fake_api *a, const char *name);
 /* The pod's phase; -1 if there is no such pod. */
 int fake_api_phase(const struct fake_api *a, const char *name);

@@ -95,6 +95,32 @@ TEST(ended_pods_sidecars_and_node_proxies_are_known_by_their_marks)
     CHECK(namesake && !namesake->is_node_proxy);
 }
 
+#define GATEWAY "\"labels\":{\"gateway.networking.k8s.io/gateway-name\":\"way\"}"
+
+TEST(a_replica_of_a_waypoint_is_known_by_the_note_of_the_control_plane_alone)
+{
+    AUTO(pod)
+    struct pod *ours =
+        read_pod(METADATA("," GATEWAY ",\"annotations\":{\"ambit.io/program\":\"waypoint\"}") "}");
+    AUTO(pod) struct pod *of_a_deployment = read_pod(METADATA("," GATEWAY) "}");
+    AUTO(pod)
+    struct pod *other =
+        read_pod(METADATA("," GATEWAY ",\"annotations\":{\"ambit.io/program\":\"else\"}") "}");
+    AUTO(pod)
+    struct pod *ending =
+        read_pod(METADATA("," GATEWAY ",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\","
+                          "\"annotations\":{\"ambit.io/program\":\"waypoint\"}") "}");
+
+    CHECK(ours && of_a_deployment && other && ending);
+    CHECK_STR(ours->gateway, "way");
+    CHECK(!ours->is_ending);
+    CHECK(!of_a_deployment->gateway);
+    CHECK(!other->gateway);
+    CHECK(ending->is_ending);
+    AUTO(pod) struct pod *copy = pod_dup(ours);
+    CHECK_STR(copy->gateway, "way");
+}
+
 TEST(a_pod_without_a_name_is_none)
 {
     CHECK(!read_pod("{}"));
@@ -166,6 +192,11 @@ TEST(requests_are_what_the_api_takes)
     CHECK(prints_as(
         pod_announce_patch("u1", false),
         "{\"metadata\":{\"annotations\":{\"ambient.istio.io/redirection\":null},\"uid\":\"u1\"}}"));
+    CHECK(prints_as(pod_token_body(&spec, "u1"),
+                    "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenRequest\","
+                    "\"spec\":{\"audiences\":[\"istio-ca\"],\"expirationSeconds\":43200,"
+                    "\"boundObjectRef\":{\"apiVersion\":\"v1\",\"kind\":\"Pod\","
+                    "\"name\":\"cart-1\",\"uid\":\"u1\"}}}"));
     CHECK(prints_as(pod_delete_body(), "{\"apiVersion\":\"v1\",\"kind\":\"DeleteOptions\","
                                        "\"gracePeriodSeconds\":0}"));
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -52,6 +53,7 @@ struct rig {
     char dir[32];
     char zds[64];
     char socket[64];
+    char program[64]; /* of waypoints */
 };
 
 static void must(int r, const struct diag *why)
@@ -88,7 +90,11 @@ static void agent_start(struct rig *g)
                                .run_dir = g->dir,
                                .cidrs = cidrs,
                                .cidr_count = 2,
-                               .socket_path = g->socket};
+                               .socket_path = g->socket,
+                               .waypoints = {.program = g->program,
+                                             .discovery = "https://192.0.2.1:15012",
+                                             .trust_domain = "cluster.local",
+                                             .node = "node-a"}};
     must(runtime_new(&r, &g->runtime, &why), &why);
 }
 
@@ -108,6 +114,7 @@ static void rig_start(struct rig *g, const char *mode)
     }
     (void)snprintf(g->zds, sizeof(g->zds), "%s/zds.sock", g->dir);
     (void)snprintf(g->socket, sizeof(g->socket), "%s/runtime.sock", g->dir);
+    (void)snprintf(g->program, sizeof(g->program), "%s/waypoint", g->dir);
     fake_api_start(&g->api);
     (void)snprintf(g->api.mode, sizeof(g->api.mode), "%s", mode);
     fake_proxy_start(&g->proxy, g->zds);
@@ -138,6 +145,9 @@ static void rig_stop(struct rig *g)
     rmdir(path);
     (void)snprintf(path, sizeof(path), "%s/netns", g->dir);
     rmdir(path);
+    (void)snprintf(path, sizeof(path), "%s/secrets", g->dir);
+    rmdir(path);
+    unlink(g->program);
     rmdir(g->dir);
 }
 
@@ -299,6 +309,94 @@ static bool nothing_is_left(const struct rig *g)
 #define RUN(attach, command)                                                                       \
     "{\"op\":\"run\",\"attach\":" attach ",\"spec\":{\"namespace\":\"shop\",\"name\":\"cart\","    \
     "\"command\":" command "}}\n"
+
+/* ---- waypoints */
+
+/* A waypoint for tests. It is ready once it has seen that it is nobody, that its token is there, for
+ * it to read and not to change, and that it knows its names; "kill" in its token's folder ends it. */
+static const char stand_in[] =
+    "#!/usr/bin/python3\n"
+    "import http.server, os, signal, threading\n"
+    "token = os.environ['AUTH_TOKEN']\n"
+    "drained = threading.Event()\n"
+    "def good():\n"
+    "    e = os.environ\n"
+    "    return (os.getuid() >= 1879100000 and open(token).read().startswith('token-')\n"
+    "            and not os.access(token, os.W_OK) and e['GATEWAY_NAME'] == 'way'\n"
+    "            and e['POD_NAMESPACE'] == 'shop' and e['SERVICE_ACCOUNT'] == 'way'\n"
+    "            and e['INSTANCE_IP'].startswith('10.88.1.'))\n"
+    "class H(http.server.BaseHTTPRequestHandler):\n"
+    "    def do_GET(self):\n"
+    "        self.send_response(200 if good() and not drained.is_set() else 503)\n"
+    "        self.end_headers()\n"
+    "        if self.path == '/crash':\n"
+    "            os._exit(3)\n"
+    "    def log_message(self, *a):\n"
+    "        pass\n"
+    "signal.signal(signal.SIGTERM, lambda *a: drained.set())\n"
+    "server = http.server.ThreadingHTTPServer(('', 15021), H)\n"
+    "threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()\n"
+    "drained.wait()\n"
+    "drained.clear()\n"
+    "threading.Event().wait(0.3)\n";
+
+static void install(const struct rig *g, const char *text)
+{
+    int fd = open(g->program, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+
+    if (fd < 0 || write(fd, text, strlen(text)) < 0 || chmod(g->program, 0755) < 0 ||
+        chmod(g->dir, 0711) < 0) {
+        exit(1);
+    }
+    close(fd);
+}
+
+static bool await_ready(struct rig *g, const char *name, bool ready)
+{
+    uint64_t deadline = clock_mono_ms() + 15000;
+
+    while (fake_api_is_ready(&g->api, name) != ready) {
+        turn(g);
+        if (clock_mono_ms() > deadline) {
+            const struct local_pod *p = runtime_find(g->runtime, "shop", name);
+            AUTO(json) struct json *all = runtime_list(g->runtime);
+            AUTO(strbuf) struct strbuf b = {0};
+            json_print(all, 0, &b);
+            printf("# %s never was%s ready: %s\n", name, ready ? "" : " not", strbuf_text(&b));
+            return p == NULL && !ready;
+        }
+    }
+    return true;
+}
+
+static bool await_gone(struct rig *g, const char *name)
+{
+    uint64_t deadline = clock_mono_ms() + 15000;
+
+    while (runtime_find(g->runtime, "shop", name) && clock_mono_ms() < deadline) {
+        turn(g);
+    }
+    return !runtime_find(g->runtime, "shop", name);
+}
+
+/* Asks the stand-in for a page that it does not survive. */
+static void crash(const struct rig *g, const char *name)
+{
+    const struct local_record *r = local_pod_record(runtime_find(g->runtime, "shop", name));
+    struct endpoint at = {.ip = r->ips[0], .port = 15021};
+    struct sockaddr_storage to;
+    socklen_t len = endpoint_to_sockaddr(&at, &to);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char byte[64];
+
+    if (connect(fd, (struct sockaddr *)&to, len) < 0 ||
+        write(fd, "GET /crash HTTP/1.0\r\n\r\n", 23) < 0) {
+        exit(1);
+    }
+    while (read(fd, byte, sizeof(byte)) > 0) {
+    }
+    close(fd);
+}
 
 /* ---- tests */
 
@@ -545,7 +643,7 @@ TEST(what_cannot_start_is_said_and_leaves_nothing)
          "restart: never, on-failure or always"},
         {"{\"op\":\"run\",\"attach\":true,\"spec\":{}}\n", "attach needs three descriptors"},
         {"{\"op\":\"stop\",\"namespace\":\"shop\",\"name\":\"cart\"}\n", "no such workload"},
-        {"{\"op\":\"dance\"}\n", "op: run, stop, signal, ps or status"},
+        {"{\"op\":\"dance\"}\n", "op: run, stop, signal, ps, hold or status"},
         {"{\"op\"\n", "ERR_SYNTAX"},
         {"[]\n", "op: run"},
         {"\n", "ERR_SYNTAX"},
@@ -688,4 +786,179 @@ TEST(a_request_without_an_end_is_cut_off)
     rig_stop(&g);
     CHECK(closed);
     CHECK(slow_closed);
+}
+
+TEST(a_pod_that_asks_for_a_waypoint_gets_one_with_a_token_that_is_ready_when_it_says_so)
+{
+    struct rig g;
+    rig_start(&g, "ambient");
+    install(&g, stand_in);
+    fake_api_ask_waypoint(&g.api, "cart");
+    bool ready = await_ready(&g, "cart", true);
+    int phase = fake_api_phase(&g.api, "cart");
+    unsigned captured = fake_proxy_pods(&g.proxy);
+    fake_api_unask(&g.api, "cart");
+    bool told = await_ready(&g, "cart", false);
+    bool gone = await_gone(&g, "cart");
+    bool clean = nothing_is_left(&g) && count_dir(&g, "secrets") == 0;
+    rig_stop(&g);
+    CHECK(ready);
+    CHECK_INT(phase, POD_RUNNING);
+    CHECK_INT(captured, 0);
+    CHECK(told);
+    CHECK(gone);
+    CHECK(clean);
+}
+
+TEST(a_waypoint_that_dies_is_not_ready_and_comes_back_at_its_address)
+{
+    struct rig g;
+    rig_start(&g, "");
+    install(&g, stand_in);
+    fake_api_ask_waypoint(&g.api, "cart");
+    bool ready = await_ready(&g, "cart", true);
+    struct ip before = local_pod_record(runtime_find(g.runtime, "shop", "cart"))->ips[0];
+    crash(&g, "cart");
+    bool down = await_ready(&g, "cart", false);
+    bool back = await_ready(&g, "cart", true);
+    const struct local_record *r = local_pod_record(runtime_find(g.runtime, "shop", "cart"));
+    bool same = ip_equal(&before, &r->ips[0]);
+    unsigned restarts = r->restarts;
+    fake_api_unask(&g.api, "cart");
+    bool gone = await_gone(&g, "cart");
+    rig_stop(&g);
+    CHECK(ready);
+    CHECK(down);
+    CHECK(back);
+    CHECK(same);
+    CHECK_INT(restarts, 1);
+    CHECK(gone);
+}
+
+TEST(a_waypoint_survives_the_agent_and_goes_if_its_pod_went_meanwhile)
+{
+    struct rig g;
+    rig_start(&g, "");
+    install(&g, stand_in);
+    fake_api_ask_waypoint(&g.api, "cart");
+    bool ready = await_ready(&g, "cart", true);
+    pid_t shim = local_pod_record(runtime_find(g.runtime, "shop", "cart"))->shim;
+    agent_stop(&g);
+    agent_start(&g);
+    for (int i = 0; i < 200; i++) {
+        turn(&g);
+    }
+    bool kept = fake_api_is_ready(&g.api, "cart") && kill(shim, 0) == 0 &&
+                runtime_find(g.runtime, "shop", "cart");
+    unsigned tokens = g.api.tokens;
+    agent_stop(&g);
+    fake_api_unask(&g.api, "cart");
+    agent_start(&g);
+    bool gone = await_gone(&g, "cart");
+    bool clean = nothing_is_left(&g) && count_dir(&g, "secrets") == 0;
+    rig_stop(&g);
+    CHECK(ready);
+    CHECK(kept);
+    CHECK_INT(tokens, 2); /* a new agent does not know how old the first one is */
+    CHECK(gone);
+    CHECK(clean);
+}
+
+TEST(a_token_is_renewed_at_half_of_its_life)
+{
+    struct rig g;
+    rig_start(&g, "");
+    g.api.token_life_s = 2;
+    install(&g, stand_in);
+    fake_api_ask_waypoint(&g.api, "cart");
+    bool ready = await_ready(&g, "cart", true);
+    uint64_t deadline = clock_mono_ms() + 10000;
+    while (g.api.tokens < 3 && clock_mono_ms() < deadline) {
+        turn(&g);
+    }
+    unsigned tokens = g.api.tokens;
+    bool still = fake_api_is_ready(&g.api, "cart");
+    fake_api_unask(&g.api, "cart");
+    bool gone = await_gone(&g, "cart");
+    rig_stop(&g);
+    CHECK(ready);
+    CHECK_INT(tokens, 3);
+    CHECK(still);
+    CHECK(gone);
+}
+
+TEST(what_cannot_start_is_tried_again_and_its_pod_stays)
+{
+    struct rig g;
+    rig_start(&g, "");
+    chmod(g.dir, 0711);
+    fake_api_ask_waypoint(&g.api, "cart"); /* there is no program yet */
+    uint64_t deadline = clock_mono_ms() + 10000;
+    while (!runtime_find(g.runtime, "shop", "cart") && clock_mono_ms() < deadline) {
+        turn(&g);
+    }
+    bool failed = await_gone(&g, "cart");
+    bool there = fake_api_phase(&g.api, "cart") >= 0;
+    install(&g, stand_in);
+    bool ready = await_ready(&g, "cart", true);
+    fake_api_unask(&g.api, "cart");
+    bool gone = await_gone(&g, "cart");
+    bool clean = nothing_is_left(&g) && count_dir(&g, "secrets") == 0;
+    rig_stop(&g);
+    CHECK(failed);
+    CHECK(there);
+    CHECK(ready);
+    CHECK(gone);
+    CHECK(clean);
+}
+
+TEST(whatever_request_for_a_waypoint_fails_once_it_gets_ready_and_goes)
+{
+    for (int at = 0; at < 6; at++) {
+        struct rig g;
+        rig_start(&g, "");
+        install(&g, stand_in);
+        g.api.fail_at = at;
+        fake_api_ask_waypoint(&g.api, "cart");
+        bool ready = await_ready(&g, "cart", true);
+        fake_api_unask(&g.api, "cart");
+        bool gone = await_gone(&g, "cart");
+        bool clean = nothing_is_left(&g) && count_dir(&g, "secrets") == 0;
+        rig_stop(&g);
+        CHECK(ready);
+        CHECK(gone);
+        CHECK(clean);
+    }
+}
+
+TEST(a_node_that_is_taken_down_starts_no_waypoint_any_more)
+{
+    struct rig g;
+    rig_start(&g, "");
+    install(&g, stand_in);
+    struct client c = client_open(&g);
+    client_send(&c, "{\"op\":\"hold\"}\n");
+    bool held = await(&g, &c, "\"held\"");
+    client_close(&c);
+    fake_api_ask_waypoint(&g.api, "cart");
+    for (int i = 0; i < 100; i++) {
+        turn(&g);
+    }
+    bool started = runtime_find(g.runtime, "shop", "cart") != NULL;
+    rig_stop(&g);
+    CHECK(held);
+    CHECK(!started);
+}
+
+TEST(nobody_asks_over_the_socket_for_a_waypoint)
+{
+    struct rig g;
+    rig_start(&g, "");
+    struct client c = client_open(&g);
+    client_send(&c, "{\"op\":\"run\",\"spec\":{\"namespace\":\"shop\",\"name\":\"cart\","
+                    "\"command\":[\"true\"],\"waypoint\":\"way\"}}\n");
+    bool refused = await(&g, &c, "come from the API");
+    client_close(&c);
+    rig_stop(&g);
+    CHECK(refused);
 }
