@@ -21,6 +21,7 @@
 #include "control/server_cert.h"
 #include "control/standalone.h"
 #include "control/status_writer.h"
+#include "control/waypoint_pods.h"
 #include "io/file.h"
 #include "io/jobs.h"
 #include "io/sock.h"
@@ -63,6 +64,7 @@ struct ambitd {
     struct server_cert *cert;
     struct front *front;
     struct status_writer *status;
+    struct waypoint_pods *waypoint_pods; /* NULL with a cluster, which has Deployments */
     struct report *report;
     struct readiness *readiness;
     struct admin *admin;
@@ -259,6 +261,9 @@ static void build_discovery(struct ambitd *a)
     a->ads = ads_server_new(a->loop, a->catalogs, NULL);
     a->status = status_writer_new(a->loop, a->client, a->index);
     a->feed = feed_new(a->loop, a->client, a->index, a->ads, &a->task);
+    if (s->standalone) {
+        a->waypoint_pods = waypoint_pods_new(a->loop, a->client);
+    }
 }
 
 static int build_front(struct ambitd *a, struct diag *why)
@@ -416,6 +421,7 @@ void ambitd_free(struct ambitd *a)
     front_free(a->front);
     ca_service_free(a->ca);
     feed_free(a->feed);
+    waypoint_pods_free(a->waypoint_pods);
     status_writer_free(a->status);
     ads_server_free(a->ads);
     index_free(a->index);

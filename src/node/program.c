@@ -16,6 +16,7 @@
 #include "node/agent.h"
 #include "node/host_rules.h"
 #include "node/kube_pods.h"
+#include "node/node_note.h"
 #include "node/runtime.h"
 #include "obs/admin.h"
 
@@ -37,6 +38,7 @@ struct program {
     struct kube_pods *pods;
     struct agent *agent;
     struct runtime *runtime; /* NULL: no local workloads */
+    struct node_note *note;  /* likewise */
     struct metrics *metrics;
     struct readiness *readiness;
     struct admin *admin;
@@ -244,7 +246,11 @@ static int start_runtime(struct program *p, const struct options *o, struct diag
         return 0;
     }
     (void)snprintf(path, sizeof(path), "%s/runtime.sock", o->run_dir); /* checked by prepare */
-    return runtime_new(&r, &p->runtime, why);
+    int result = runtime_new(&r, &p->runtime, why);
+    if (result == 0) {
+        p->note = node_note_new(p->loop, p->client, o->node, o->discovery != NULL);
+    }
+    return result;
 }
 
 /* The folder that path is in, if only that is missing. */
@@ -341,6 +347,7 @@ void program_free(struct program *p)
     admin_free(p->admin);
     readiness_free(p->readiness);
     metrics_free(p->metrics);
+    node_note_free(p->note);
     runtime_free(p->runtime);
     agent_free(p->agent);
     kube_pods_free(p->pods);
