@@ -45,7 +45,21 @@ static void list_workloads(struct down *d)
 
     json_set_str(request, "op", "ps");
     if (runtime_ask_blocking(path, request, ASK_MS, &answer, &why) == 0) {
+        json_unref(d->workloads);
         d->workloads = json_ref(json_get(answer, "workloads"));
+    }
+}
+
+/* What the API asks for does not start again what we are about to end. */
+static void hold_back(struct down *d)
+{
+    AUTO(text) char *path = up_path(d->run_dir, "runtime", ".sock");
+    AUTO(json) struct json *answer = NULL;
+    struct json *request = json_new_object();
+
+    json_set_str(request, "op", "hold");
+    if (runtime_ask_blocking(path, request, ASK_MS, &answer, NULL) < 0) {
+        return; /* an agent that is not there starts nothing */
     }
 }
 
@@ -180,8 +194,8 @@ static void remove_ending(struct down *d, const char *dir, const char *ending)
 
 static void remove_run_files(struct down *d)
 {
-    static const char *const files[] = {"runtime.sock", "zds.sock", "ztunnel.token",
-                                        "up.json",      "netns",    "local"};
+    static const char *const files[] = {"runtime.sock", "zds.sock", "ztunnel.token", "up.json",
+                                        "netns",        "local",    "secrets"};
     AUTO(text) char *nodes = up_path(d->run_dir, "nodes", "");
     AUTO(text) char *own = up_path("", json_str_at(d->state, "node", ""), ".json");
 
@@ -224,6 +238,8 @@ static enum answer take_down(struct down *d)
     if (a != ANSWER_YES) {
         return a;
     }
+    hold_back(d);
+    list_workloads(d); /* as of now */
     enum answer workloads = stop_workloads(d);
     if (workloads != ANSWER_YES && !args_has(&d->cli->args, "force")) {
         return cli_fail(d->cli, ANSWER_NO, "ambit down --force",

@@ -186,12 +186,38 @@ static void add_ranges(const struct args *a, const char *option, const char *v4,
     }
 }
 
+/* Waypoints have a network of their own: what listens on the loopback, or everywhere, they reach at the
+ * gateway of their link (node/local_net.h). *out_own: it needs a listener there. */
+static void pod_address(const struct up_config *c, struct strbuf *out, bool *out_own)
+{
+    const char *listen = args_text(c->args, "listen");
+    struct endpoint e = {.port = 0};
+    char text[ENDPOINT_TEXT];
+
+    *out_own = false;
+    if (endpoint_parse(&e, listen, strlen(listen)) == 0 &&
+        (ip_is_loopback(&e.ip) || ip_is_unspecified(&e.ip))) {
+        *out_own = ip_is_loopback(&e.ip);
+        e.ip = (struct ip){.family = IP_V4, .bytes = {169, 254, 1, 1}};
+    }
+    strbuf_puts(out, endpoint_format(&e, text));
+}
+
 static void add_control(const struct up_config *c, struct json *argv)
 {
+    AUTO(strbuf) struct strbuf pods = {0};
+    bool own;
+
     add(argv, "--standalone");
     add(argv, "--data=%s", c->data);
     add(argv, "--node=%s", c->node);
     add(argv, "--listen=%s", args_text(c->args, "listen"));
+    pod_address(c, &pods, &own);
+    if (own) {
+        add(argv, "--pod-listen=%s", strbuf_text(&pods));
+    } else {
+        add(argv, "--name=169.254.1.1");
+    }
     add(argv, "--api-listen=%s", args_text(c->args, "api-listen"));
     add(argv, "--trust-domain=%s", args_text(c->args, "trust-domain"));
     add(argv, "--readiness=127.0.0.1:%d", UP_PORT_CONTROL_READY);
@@ -201,11 +227,19 @@ static void add_control(const struct up_config *c, struct json *argv)
 
 static void add_agent(const struct up_config *c, struct json *argv)
 {
+    AUTO(strbuf) struct strbuf discovery = {0};
+    bool own;
+
+    pod_address(c, &discovery, &own);
     add(argv, "--node=%s", c->node);
     add(argv, "--kubeconfig=%s/nodes/%s.kubeconfig", c->data, c->node);
     add(argv, "--run-dir=%s", c->run_dir);
     add(argv, "--zds-path=%s/zds.sock", c->run_dir);
     add(argv, "--readiness=127.0.0.1:%d", UP_PORT_AGENT_READY);
+    add(argv, "--discovery=https://%s", strbuf_text(&discovery));
+    add(argv, "--root-cert=%s/root-cert.pem", c->data);
+    add(argv, "--waypoint-program=%s/ambit-waypoint", c->programs);
+    add(argv, "--trust-domain=%s", args_text(c->args, "trust-domain"));
     add_ranges(c->args, "pod-cidr", "10.244.0.0/16", "fd00:10:244::/64", argv);
 }
 

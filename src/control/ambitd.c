@@ -291,7 +291,15 @@ static int build_front(struct ambitd *a, struct diag *why)
         .message_bytes = ADS_REQUEST_BYTES_MAX};
     a->front = front_new(a->loop, &grpc, &o);
     r = listen_at("listen", a->settings->listen, &fd, &a->at, why);
-    return r < 0 ? r : front_listen(a->front, fd, why);
+    if (r == 0) {
+        r = front_listen(a->front, fd, why);
+    }
+    if (r == 0 && *a->settings->pod_listen) {
+        struct endpoint unused;
+        r = listen_at("pod-listen", a->settings->pod_listen, &fd, &unused, why);
+        r = r < 0 ? r : front_listen(a->front, fd, why);
+    }
+    return r;
 }
 
 struct page_door {

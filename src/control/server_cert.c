@@ -70,7 +70,8 @@ static void add_host(struct server_cert *c, const char *text)
 
 static void add_own(struct server_cert *c, const struct settings *s)
 {
-    const char *const places[] = {s->listen, s->api_listen, s->advertise};
+    const char *const places[] = {s->listen, *s->pod_listen ? s->pod_listen : NULL, s->api_listen,
+                                  s->advertise};
 
     for (size_t i = 0; i < ARRAY_LEN(places); i++) {
         add_host(c, places[i]);

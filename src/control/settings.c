@@ -26,6 +26,8 @@ static const struct flag {
      "how to reach the cluster; default: as the pod we run in, or ~/.kube/config"},
     {"listen", KIND_TEXT, offsetof(struct settings, listen), "[::]:15012",
      "address of discovery and certificates"},
+    {"pod-listen", KIND_TEXT, offsetof(struct settings, pod_listen), "",
+     "the same for waypoints on this host, which do not reach its loopback; empty: none"},
     {"api-listen", KIND_TEXT, offsetof(struct settings, api_listen), "[::]:6443",
      "stand-alone: address of the Kubernetes API"},
     {"advertise", KIND_TEXT, offsetof(struct settings, advertise), NULL,

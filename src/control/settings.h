@@ -26,6 +26,7 @@ struct settings {
     char *mesh_namespace;
     char *revision;
     char *listen;     /* discovery and certificates */
+    char *pod_listen; /* the same, for waypoints of this host; "": none */
     char *api_listen; /* stand-alone */
     char *
         advertise; /* stand-alone: host[:port] under which nodes reach the API; NULL: as it listens */

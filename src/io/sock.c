@@ -79,6 +79,13 @@ int sock_set_reuse_address(int fd, struct diag *why)
     return r < 0 ? FAIL(why, r, "reuse an address") : 0;
 }
 
+int sock_set_freebind(int fd, struct diag *why)
+{
+    int r = set(fd, IPPROTO_IP, IP_FREEBIND, 1); /* of IPv6 sockets, too: ip(7) */
+
+    return r < 0 ? FAIL(why, r, "bind to an address to come") : 0;
+}
+
 int sock_domain(int fd)
 {
     return get(fd, SOL_SOCKET, SO_DOMAIN);

@@ -34,6 +34,8 @@ MUST_USE int sock_open(enum ip_family family, enum sock_type type, struct diag *
 MUST_USE int sock_set_mark(int fd, uint32_t mark, struct diag *why);
 MUST_USE int sock_set_reuse_port(int fd, struct diag *why);
 MUST_USE int sock_set_reuse_address(int fd, struct diag *why);
+/* May bind to an address that the host gets later. */
+MUST_USE int sock_set_freebind(int fd, struct diag *why);
 /* May bind to, accept for and send from addresses that are not the host's. Needs CAP_NET_ADMIN once;
  * the permission stays with the socket. */
 int sock_set_transparent(int fd, struct diag *why);

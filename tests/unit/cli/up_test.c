@@ -63,9 +63,38 @@ TEST(the_three_programs_are_told_the_same_places)
     CHECK(has(agent, "--kubeconfig=/d/nodes/n1.kubeconfig") &&
           has(agent, "--zds-path=/r/zds.sock"));
     CHECK(has(agent, "--pod-cidr=10.9.0.0/24") && !has(agent, "--pod-cidr=10.244.0.0/16"));
+    CHECK(has(agent, "--discovery=https://169.254.1.1:1") && has(control, "--name=169.254.1.1"));
+    CHECK(has(agent, "--waypoint-program=/p/ambit-waypoint") &&
+          has(agent, "--root-cert=/d/root-cert.pem"));
     CHECK_INT(json_count(proxy), 1);
     CHECK(has(env, "XDS_ADDRESS=https://127.0.0.1:1") && has(env, "INPOD_UDS=/r/zds.sock"));
     CHECK(has(env, "CA_ROOT_CA=/d/root-cert.pem") && has(env, "AUTH_TOKEN=/r/ztunnel.token"));
+}
+
+/* Waypoints do not reach the loopback of their host. */
+TEST(waypoints_find_the_control_plane_wherever_it_listens)
+{
+    static const struct {
+        const char *listen;
+        const char *discovery;
+        const char *more; /* of the control plane; NULL: it needs no listener of its own for them */
+    } rows[] = {{"--listen=127.0.0.1:15012", "--discovery=https://169.254.1.1:15012",
+                 "--pod-listen=169.254.1.1:15012"},
+                {"--listen=[::]:7", "--discovery=https://169.254.1.1:7", NULL},
+                {"--listen=192.0.2.7:9", "--discovery=https://192.0.2.7:9", NULL}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *const words[] = {rows[i].listen, NULL};
+        struct args a;
+        struct up_config c;
+        CHECK_INT(read_config(&a, &c, words, NULL), 0);
+        AUTO(json) struct json *control = up_argv(&c, UP_CONTROL);
+        AUTO(json) struct json *agent = up_argv(&c, UP_AGENT);
+        up_config_fini(&c);
+        CHECK(has(agent, rows[i].discovery));
+        CHECK(!rows[i].more || has(control, rows[i].more));
+        CHECK(rows[i].more || has(control, "--name=169.254.1.1"));
+    }
 }
 
 TEST(arguments_that_no_program_would_take_are_refused)
