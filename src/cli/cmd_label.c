@@ -8,12 +8,16 @@
 #include "cli/mesh_effect.h"
 #include "cli/resource_kind.h"
 #include "cli/span.h"
+#include "cli/waypoint_effect.h"
+#include "cli/waypoint_object.h"
 #include "codec/json.h"
 
 enum { LOOK_AGAIN_MS = 100 };
 
 static const struct kube_resource pods = {"", "v1", "pods", true};
 static const struct kube_resource namespaces = {"", "v1", "namespaces", false};
+static const struct kube_resource services = {"", "v1", "services", true};
+static const struct kube_resource gateways = {"gateway.networking.k8s.io", "v1", "gateways", true};
 
 struct subject { /* what is labelled, and what the mesh makes of it */
     const struct resource_kind *kind;
@@ -23,6 +27,8 @@ struct subject { /* what is labelled, and what the mesh makes of it */
     struct json *labels;           /* that it will have */
     struct json *namespace_labels; /* of a pod's or service's namespace */
     struct json *pods;
+    struct json *services; /* of the namespace that is labelled */
+    struct json *waypoint; /* the row of the one that it will use; NULL: there is none */
 };
 
 static void subject_fini(struct subject *s)
@@ -31,6 +37,8 @@ static void subject_fini(struct subject *s)
     json_unref(s->labels);
     json_unref(s->namespace_labels);
     json_unref(s->pods);
+    json_unref(s->services);
+    json_unref(s->waypoint);
 }
 
 static bool is_namespace(const struct subject *s)
@@ -71,6 +79,53 @@ static int load_namespace(struct api *a, struct subject *s, struct diag *why)
     return r;
 }
 
+/* What the labels name, and whom they concern. A waypoint that is not there is no failure. */
+static int load_waypoint(struct api *a, struct subject *s, struct diag *why)
+{
+    const char *own_ns = is_namespace(s) ? s->name : s->ns;
+    const char *ns = "";
+    const char *name = waypoint_effect_named(s->labels, own_ns, &ns);
+    AUTO(strbuf) struct strbuf selector = {0};
+    AUTO(json) struct json *gateway = NULL;
+    AUTO(json) struct json *running = NULL;
+
+    if (!name) {
+        return 0;
+    }
+    struct kube_ask ask = {.verb = KUBE_GET, .resource = &gateways, .ns = ns, .name = name};
+    strbuf_printf(&selector, "gateway.networking.k8s.io/gateway-name=%s", name);
+    struct kube_ask ask_pods = {
+        .resource = &pods, .ns = ns, .label_selector = strbuf_text(&selector)};
+    int r = api_call_blocking(a, &ask, &gateway, why);
+    if (r == 0) {
+        r = api_list_blocking(a, &ask_pods, &running, why);
+    }
+    if (r == 0) {
+        s->waypoint = waypoint_row(gateway, running);
+    }
+    return r == -ERR_NOT_FOUND ? 0 : r;
+}
+
+static int load_services(struct api *a, struct subject *s, struct diag *why)
+{
+    struct kube_ask ask = {.resource = &services, .ns = s->name};
+
+    return is_namespace(s) ? api_list_blocking(a, &ask, &s->services, why) : 0;
+}
+
+static void say_effects(const struct subject *s, struct strbuf *out)
+{
+    struct waypoint_effect e = {.kind = s->kind->kind,
+                                .ns = is_namespace(s) ? s->name : s->ns,
+                                .before = json_at(s->object, "metadata.labels"),
+                                .after = s->labels,
+                                .waypoint = s->waypoint,
+                                .services = s->services};
+
+    mesh_effect_say(s->kind, s->object, s->labels, s->namespace_labels, s->pods, out);
+    waypoint_effect_say(&e, out);
+}
+
 static int load(struct api *a, struct subject *s, const struct json *patch, struct diag *why)
 {
     struct kube_ask ask = {
@@ -81,7 +136,13 @@ static int load(struct api *a, struct subject *s, const struct json *patch, stru
         s->labels = json_merge_patch(json_clone(json_at(s->object, "metadata.labels")), patch);
         r = load_namespace(a, s, why);
     }
-    return r < 0 ? r : load_pods(a, s, &s->pods, why);
+    if (r == 0) {
+        r = load_pods(a, s, &s->pods, why);
+    }
+    if (r == 0) {
+        r = load_services(a, s, why);
+    }
+    return r < 0 ? r : load_waypoint(a, s, why);
 }
 
 /* ---- changing */
@@ -179,7 +240,7 @@ static enum answer change(struct cli *c, struct api *a, struct subject *s, const
                   !needed ? "already has these labels"
                   : dry   ? "would be labelled"
                           : "labelled");
-    mesh_effect_say(s->kind, s->object, s->labels, s->namespace_labels, s->pods, &said);
+    say_effects(s, &said);
     term_out(&c->term, &said);
     return args_has(&c->args, "wait") && !dry ? wait_blocking(c, a, s) : ANSWER_YES;
 }
@@ -228,7 +289,9 @@ const struct command cmd_label = {
         "ambit label ns shop istio.io/dataplane-mode=ambient --wait\ttake a namespace into the "
         "mesh\n"
         "ambit label ns shop istio.io/dataplane-mode- --dry-run\twhat would taking it out mean?\n"
-        "ambit label pod web-1 -n shop istio.io/dataplane-mode=none\tkeep one pod out",
+        "ambit label pod web-1 -n shop istio.io/dataplane-mode=none\tkeep one pod out\n"
+        "ambit label ns shop istio.io/use-waypoint=waypoint --dry-run\twhose traffic would go "
+        "through it?",
     .tables = tables,
     .operands_min = 3,
     .operands_max = OPERANDS_ANY,

@@ -21,6 +21,7 @@ extern const struct command cmd_status;
 extern const struct command cmd_stop;
 extern const struct command cmd_up;
 extern const struct command cmd_version;
+extern const struct command cmd_waypoint;
 extern const struct command cmd_workloads;
 
 /* -n NAMESPACE, for views whose operands are names. */

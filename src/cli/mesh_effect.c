@@ -5,7 +5,6 @@
 #include "codec/json.h"
 
 static const char mode_label[] = "istio.io/dataplane-mode";
-static const char waypoint_label[] = "istio.io/use-waypoint";
 
 static const char *label(const struct json *labels, const char *key)
 {
@@ -86,18 +85,6 @@ static void say_mode(const char *before, const char *after, const struct tally *
     }
 }
 
-static void say_waypoint(const char *before, const char *after, struct strbuf *out)
-{
-    if (is(before, after)) {
-        return;
-    }
-    if (is(after, "") || is(after, "none")) {
-        strbuf_printf(out, "traffic no longer goes through waypoint %s\n", before);
-    } else {
-        strbuf_printf(out, "traffic will go through waypoint %s once it is there\n", after);
-    }
-}
-
 void mesh_effect_say(const struct resource_kind *k, const struct json *object,
                      const struct json *labels, const struct json *namespace_labels,
                      const struct json *pods, struct strbuf *out)
@@ -109,5 +96,4 @@ void mesh_effect_say(const struct resource_kind *k, const struct json *object,
         struct tally t = count(is_namespace, old, labels, namespace_labels, pods);
         say_mode(label(old, mode_label), label(labels, mode_label), &t, out);
     }
-    say_waypoint(label(old, waypoint_label), label(labels, waypoint_label), out);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a change of labels means for the mesh, said before it is made: which pods join or leave
- * (eligibility: node contract A2.1), and where traffic will go. Pure.
+ * (eligibility: node contract A2.1). Where traffic will go is waypoint_effect.h's. Pure.
  */
 #pragma once
 

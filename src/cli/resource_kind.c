@@ -73,6 +73,8 @@ static void fill_service(const struct json *o, struct json *row)
     }
     copy(o, "spec.type", row, "type");
     copy(o, "spec.clusterIPs", row, "addresses");
+    json_set_str(row, "waypoint",
+                 json_str(json_get(json_at(o, "metadata.labels"), "istio.io/use-waypoint"), ""));
 }
 
 static void fill_node(const struct json *o, struct json *row)
@@ -80,11 +82,82 @@ static void fill_node(const struct json *o, struct json *row)
     fill_condition(o, "Ready", row, "ready");
 }
 
+/* "Service/cart" of each reference; kind is what one without a kind means. */
+static void add_refs(const struct json *refs, const char *kind, struct json *into)
+{
+    for (size_t i = 0; i < json_count(refs); i++) {
+        const struct json *r = json_item(refs, i);
+        AUTO(strbuf) struct strbuf b = {0};
+        strbuf_printf(&b, "%s/%s", json_str_at(r, "kind", kind), json_str_at(r, "name", ""));
+        json_append_str(into, strbuf_text(&b));
+    }
+}
+
+static void fill_targets(const struct json *o, struct json *row)
+{
+    struct json *targets = json_make_array(row, "targets");
+    AUTO(json) struct json *one = json_new_array();
+
+    if (json_at(o, "spec.targetRef")) {
+        json_append(one, json_clone(json_at(o, "spec.targetRef")));
+    }
+    add_refs(one, "", targets);
+    add_refs(json_at(o, "spec.targetRefs"), "", targets);
+}
+
 static void fill_policy(const struct json *o, struct json *row)
 {
     json_set_str(row, "action", json_str_at(o, "spec.action", "ALLOW"));
     json_set_int(row, "rules", (int64_t)json_count(json_at(o, "spec.rules")));
+    fill_condition(o, "WaypointAccepted", row, "accepted");
     fill_condition(o, "ZtunnelAccepted", row, "accepted");
+    fill_targets(o, row);
+}
+
+static void fill_authentication(const struct json *o, struct json *row)
+{
+    const struct json *rules = json_at(o, "spec.jwtRules");
+    struct json *issuers = json_make_array(row, "issuers");
+
+    for (size_t i = 0; i < json_count(rules); i++) {
+        json_append_str(issuers, json_str_at(json_item(rules, i), "issuer", ""));
+    }
+    fill_targets(o, row);
+    fill_condition(o, "WaypointAccepted", row, "accepted");
+}
+
+static void fill_destination(const struct json *o, struct json *row)
+{
+    copy(o, "spec.host", row, "host");
+}
+
+/* Of parents that answered: "True" when all accept it. */
+static void fill_route(const struct json *o, struct json *row)
+{
+    const struct json *parents = json_at(o, "status.parents");
+
+    copy(o, "spec.hostnames", row, "hosts");
+    add_refs(json_at(o, "spec.parentRefs"), "Gateway", json_make_array(row, "parents"));
+    json_set_int(row, "rules", (int64_t)json_count(json_at(o, "spec.rules")));
+    for (size_t i = 0; i < json_count(parents); i++) {
+        const struct json *all = json_get(json_item(parents, i), "conditions");
+        for (size_t k = 0; k < json_count(all); k++) {
+            const char *status = json_str_at(json_item(all, k), "status", "");
+            bool is_bad = strcmp(json_str_at(row, "accepted", "True"), "True") != 0;
+            if (strcmp(json_str_at(json_item(all, k), "type", ""), "Accepted") == 0 && !is_bad) {
+                json_set_str(row, "accepted", status);
+            }
+        }
+    }
+}
+
+static void fill_deployment(const struct json *o, struct json *row)
+{
+    AUTO(strbuf) struct strbuf b = {0};
+
+    strbuf_printf(&b, "%d/%d", (int)json_int_at(o, "status.readyReplicas", 0),
+                  (int)json_int_at(o, "spec.replicas", 1));
+    json_set_str(row, "ready", strbuf_text(&b));
 }
 
 static void fill_peer(const struct json *o, struct json *row)
@@ -96,6 +169,17 @@ static void fill_gateway(const struct json *o, struct json *row)
 {
     copy(o, "spec.gatewayClassName", row, "class");
     fill_condition(o, "Programmed", row, "programmed");
+    const struct json *all = json_at(o, "status.addresses");
+    struct json *addresses = json_make_array(row, "addresses");
+    for (size_t i = 0; i < json_count(all); i++) {
+        json_append_str(addresses, json_str_at(json_item(all, i), "value", ""));
+    }
+}
+
+static void fill_class(const struct json *o, struct json *row)
+{
+    copy(o, "spec.controllerName", row, "controller");
+    fill_condition(o, "Accepted", row, "accepted");
 }
 
 static void fill_hosts(const struct json *o, struct json *row)
@@ -124,14 +208,33 @@ static const struct row_column namespace_columns[] = {
 static const struct row_column pod_columns[] = {
     TEXT("STATUS", "status"), {"MESH", "mesh", CELL_VERDICT, false},   TEXT("ADDRESSES", "ips"),
     TEXT("NODE", "node"),     {"ACCOUNT", "account", CELL_TEXT, true}, {0}};
-static const struct row_column service_columns[] = {
-    TEXT("TYPE", "type"), TEXT("ADDRESSES", "addresses"), TEXT("PORTS", "ports"), {0}};
+static const struct row_column service_columns[] = {TEXT("TYPE", "type"),
+                                                    TEXT("ADDRESSES", "addresses"),
+                                                    TEXT("PORTS", "ports"),
+                                                    {"WAYPOINT", "waypoint", CELL_TEXT, true},
+                                                    {0}};
 static const struct row_column node_columns[] = {TEXT("READY", "ready"), {0}};
-static const struct row_column policy_columns[] = {
-    TEXT("ACTION", "action"), TEXT("RULES", "rules"), TEXT("ACCEPTED", "accepted"), {0}};
+static const struct row_column policy_columns[] = {TEXT("ACTION", "action"),
+                                                   TEXT("RULES", "rules"),
+                                                   TEXT("ACCEPTED", "accepted"),
+                                                   {"TARGETS", "targets", CELL_TEXT, true},
+                                                   {0}};
+static const struct row_column authentication_columns[] = {
+    TEXT("ISSUERS", "issuers"), TEXT("TARGETS", "targets"), TEXT("ACCEPTED", "accepted"), {0}};
+static const struct row_column destination_columns[] = {TEXT("HOST", "host"), {0}};
+static const struct row_column class_columns[] = {
+    TEXT("CONTROLLER", "controller"), TEXT("ACCEPTED", "accepted"), {0}};
+static const struct row_column route_columns[] = {TEXT("PARENTS", "parents"),
+                                                  TEXT("HOSTS", "hosts"),
+                                                  TEXT("RULES", "rules"),
+                                                  TEXT("ACCEPTED", "accepted"),
+                                                  {0}};
+static const struct row_column deployment_columns[] = {TEXT("READY", "ready"), {0}};
 static const struct row_column peer_columns[] = {TEXT("MODE", "mode"), {0}};
-static const struct row_column gateway_columns[] = {
-    TEXT("CLASS", "class"), TEXT("PROGRAMMED", "programmed"), {0}};
+static const struct row_column gateway_columns[] = {TEXT("CLASS", "class"),
+                                                    TEXT("PROGRAMMED", "programmed"),
+                                                    {"ADDRESSES", "addresses", CELL_TEXT, true},
+                                                    {0}};
 static const struct row_column host_columns[] = {TEXT("HOSTS", "hosts"), {0}};
 static const struct row_column slice_columns[] = {TEXT("ADDRESSES", "addresses"), {0}};
 static const struct row_column no_columns[] = {{0}};
@@ -200,8 +303,8 @@ static const struct resource_kind kinds[] = {
      "ra",
      SECURITY,
      {"security.istio.io", "v1", "requestauthentications", true},
-     no_columns,
-     NULL,
+     authentication_columns,
+     fill_authentication,
      NULL},
     {"ServiceEntry",
      "serviceentry",
@@ -224,16 +327,16 @@ static const struct resource_kind kinds[] = {
      "dr",
      NETWORKING,
      {"networking.istio.io", "v1", "destinationrules", true},
-     no_columns,
-     NULL,
+     destination_columns,
+     fill_destination,
      NULL},
     {"GatewayClass",
      "gatewayclass",
      "gc",
      GATEWAY,
      {"gateway.networking.k8s.io", "v1", "gatewayclasses", false},
-     no_columns,
-     NULL,
+     class_columns,
+     fill_class,
      NULL},
     {"Gateway",
      "gateway",
@@ -248,16 +351,40 @@ static const struct resource_kind kinds[] = {
      "",
      GATEWAY,
      {"gateway.networking.k8s.io", "v1", "httproutes", true},
-     no_columns,
-     NULL,
+     route_columns,
+     fill_route,
      NULL},
     {"GRPCRoute",
      "grpcroute",
      "",
      "gateway.networking.k8s.io/v1",
      {"gateway.networking.k8s.io", "v1", "grpcroutes", true},
+     route_columns,
+     fill_route,
+     NULL},
+    {"TCPRoute",
+     "tcproute",
+     "",
+     "gateway.networking.k8s.io/v1|gateway.networking.k8s.io/v1alpha2",
+     {"gateway.networking.k8s.io", "v1", "tcproutes", true},
+     route_columns,
+     fill_route,
+     NULL},
+    {"ReferenceGrant",
+     "referencegrant",
+     "refgrant",
+     GATEWAY,
+     {"gateway.networking.k8s.io", "v1", "referencegrants", true},
      no_columns,
      NULL,
+     NULL},
+    {"Deployment",
+     "deployment",
+     "deploy",
+     "apps/v1",
+     {"apps", "v1", "deployments", true},
+     deployment_columns,
+     fill_deployment,
      NULL},
 };
 

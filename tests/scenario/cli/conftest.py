@@ -66,7 +66,7 @@ class Cli:
 
 
 RUN_DIR_COMMANDS = {"status", "run", "ps", "stop", "conns", "logs", "workloads", "services", "certs", "up", "down"}
-DATA_COMMANDS = {"status", "get", "apply", "label", "delete", "kubeconfig", "up"}
+DATA_COMMANDS = {"status", "get", "apply", "label", "delete", "waypoint", "kubeconfig", "up"}
 
 
 @pytest.fixture

@@ -224,9 +224,6 @@ TEST(labelling_says_what_it_means_for_the_mesh)
         {"ns", "{}", "{istio.io/dataplane-mode: on-please}",
          "istio.io/dataplane-mode=on-please means nothing here; write ambient or none\n"
          "no running pod joins or leaves the mesh by this\n"},
-        {"svc", "{}", "{istio.io/use-waypoint: w}",
-         "traffic will go through waypoint w once it is there\n"},
-        {"svc", "{istio.io/use-waypoint: w}", "{}", "traffic no longer goes through waypoint w\n"},
         {"svc", "{}", AMBIENT, ""},
     };
 
