@@ -15,6 +15,7 @@
 #include "io/sock.h"
 #include "io/worker.h"
 #include "obs/admin.h"
+#include "obs/why.h"
 #include "rpc/uplink.h"
 #include "xds/ads_client.h"
 #include "ztunnel/dump.h"
@@ -265,6 +266,13 @@ static void compose_dump(void *arg, const struct strbuf *gathered, struct strbuf
     json_set(all, "controlPlane", control_plane_json(c->ads));
     json_set(all, "stagedServices", json_new_object());
     json_print(all, JSON_PRINT_SORTED | JSON_PRINT_INDENT, out);
+}
+
+static void render_why(void *arg, struct slice query, unsigned *status, struct strbuf *out)
+{
+    struct control *c = arg;
+
+    why_render(ads_client_world(c->ads), c->config->network, query, status, out);
 }
 
 static void render_connections(void *arg, struct strbuf *out)
@@ -527,7 +535,13 @@ static int build_admin(struct control *c, struct diag *why)
     dump.sources = c->gathered; /* those of the first page, the connections */
     dump.source_count = c->plane_count;
     if (c->ads) {
+        struct admin_page why_page = {.path = "/why",
+                                      .what = "would ?from= reach ?to= at ?port=, and who decides",
+                                      .content_type = "application/json",
+                                      .render = render_why,
+                                      .arg = c};
         admin_page(c->admin, &dump);
+        admin_page(c->admin, &why_page);
     }
     return build_doors(c, why);
 }
