@@ -6,6 +6,7 @@
 #include "cli/view.h"
 
 extern const struct command cmd_apply;
+extern const struct command cmd_can;
 extern const struct command cmd_certs;
 extern const struct command cmd_conns;
 extern const struct command cmd_delete;
@@ -22,6 +23,7 @@ extern const struct command cmd_stop;
 extern const struct command cmd_up;
 extern const struct command cmd_version;
 extern const struct command cmd_waypoint;
+extern const struct command cmd_why;
 extern const struct command cmd_workloads;
 
 /* -n NAMESPACE, for views whose operands are names. */

@@ -376,13 +376,18 @@ static struct json *from_json(const struct ask *q)
     return o;
 }
 
-static void set_waypoint(struct json *o, const struct gateway *g)
+/* By its service's name, where it has one. */
+static void set_waypoint(const struct ask *q, struct json *o, const struct gateway *g)
 {
     AUTO(strbuf) struct strbuf b = {0};
     char text[IP_TEXT];
 
     if (gateway_is_set(g)) {
-        if (g->kind == GATEWAY_HOSTNAME) {
+        const struct service *s =
+            g->kind == GATEWAY_ADDRESS ? world_service_at(q->world, g->network, &g->ip, "") : NULL;
+        if (s) {
+            strbuf_puts(&b, s->key);
+        } else if (g->kind == GATEWAY_HOSTNAME) {
             strbuf_printf(&b, "%s/%s", g->ns, g->hostname);
         } else {
             strbuf_puts(&b, ip_format(&g->ip, text));
@@ -400,7 +405,7 @@ static struct json *to_json(const struct ask *q)
     json_set_str(o, "name", q->service ? q->service->name : q->workload->name);
     json_set_str(o, "hostname", q->service ? q->service->hostname : q->workload->hostname);
     json_set_int(o, "port", q->port);
-    set_waypoint(o, q->service ? q->service->waypoint : q->workload->waypoint);
+    set_waypoint(q, o, q->service ? q->service->waypoint : q->workload->waypoint);
     return o;
 }
 

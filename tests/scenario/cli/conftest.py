@@ -65,7 +65,8 @@ class Cli:
                                 env=self.env, **kw)
 
 
-RUN_DIR_COMMANDS = {"status", "run", "ps", "stop", "conns", "logs", "workloads", "services", "certs", "up", "down"}
+RUN_DIR_COMMANDS = {"status", "run", "ps", "stop", "conns", "logs", "workloads", "services", "certs", "up", "down", "why", "can", "flows",
+                    "routes"}
 DATA_COMMANDS = {"status", "get", "apply", "label", "delete", "waypoint", "kubeconfig", "up"}
 
 
@@ -82,11 +83,13 @@ class FakeProxy:
     def __init__(self):
         self.pages = {"/healthz/ready": "ready\n", "/access/open": [], "/access/recent": [],
                       "/config_dump": {"controlPlane": {"connected": True}, "version": {"version": "1"}}}
-        self.status = {}
+        self.status, self.asked = {}, []
         proxy = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):  # pylint: disable=invalid-name
+                proxy.asked.append(self.path)
+                self.path = self.path if self.path in proxy.pages else self.path.partition("?")[0]
                 page = proxy.pages.get(self.path)
                 if self.path in proxy.pages and page is None:
                     self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")

@@ -126,6 +126,10 @@ def test_from_nothing_to_mutual_tls_and_back_to_nothing(mesh):
     assert mesh.get("http://cart.shop/GPL-3", account="cart") == "200"
     denied = mesh("logs", "--denied", "-o", "json", code=0).out.splitlines()
     assert json.loads(denied[-1])["source_identity"] == "spiffe://cluster.local/ns/shop/sa/web"
+    out = mesh("why", "shop/new", "cart.shop:80", code=1).out
+    assert out.startswith("DENIED at layer 4: shop/new does not reach shop/cart:80") and "DENY shop/not-web matches" in out
+    assert "fix: ambit get authorizationpolicy not-web -n shop -o yaml" in out
+    assert "ALLOWED" in mesh("can", "spiffe://cluster.local/ns/shop/sa/cart", "shop/cart:80", code=0).out
     assert mesh("certs", code=0).out.startswith("OK: 4 certificates, all valid")
     assert "1/1" in mesh("services", "-n", "shop", code=0).out
 
