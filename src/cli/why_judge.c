@@ -166,7 +166,8 @@ static void deny_at_waypoint(const struct why_case *q, struct why_result *r)
     bool by_policy = is(text_at(q->l7, "policy.outcome"), "deny");
 
     r->verdict = WHY_DENIED;
-    put_sentence(q, "DENIED", " at layer 7", "is refused by the waypoint of", text_at(q->l7, "text"), &r->text);
+    put_sentence(q, "DENIED", " at layer 7", "is refused by the waypoint of",
+                 text_at(q->l7, "text"), &r->text);
     strbuf_puts(&r->by, by_policy ? policy : route);
     if (by_policy) {
         put_policy_fix(policy, text_at(q->l4, "to.namespace"), &r->fix);
