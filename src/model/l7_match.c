@@ -78,7 +78,7 @@ static bool decode(struct l7_query *y, struct slice from, struct slice *out)
     for (size_t i = 0; i < from.len; i++) {
         int high = from.p[i] == '%' && i + 2 < from.len ? hex(from.p[i + 1]) : -1;
         int low = high >= 0 ? hex(from.p[i + 2]) : -1;
-        to[n++] = low >= 0 ? (char)(high << 4 | low) : from.p[i];
+        to[n++] = (char)(low >= 0 ? high << 4 | low : from.p[i]);
         i += low >= 0 ? 2 : 0;
     }
     y->text_len += n;
