@@ -102,6 +102,7 @@ static void agent_stop(struct rig *g)
 {
     runtime_free(MOVE(g->runtime));
     agent_free(MOVE(g->agent));
+    g->api.reader = NULL; /* it went with the agent */
 }
 
 static void rig_start(struct rig *g, const char *mode)

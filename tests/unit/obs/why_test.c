@@ -126,7 +126,6 @@ TEST(who_would_reach_whom_and_who_decides)
         struct diag why = {0};
         AUTO(json) struct json *o = ask(&m, rows[i].query, &why);
         const struct json *first = json_item(json_get(o, "endpoints"), 0);
-        printf("# %s %s\n", rows[i].query, why.text);
         CHECK(o);
         CHECK_STR(json_str_at(o, "verdict", ""), rows[i].verdict);
         CHECK_STR(json_str_at(o, "route.kind", ""), rows[i].route);
@@ -209,7 +208,6 @@ TEST(questions_without_sense_say_what_is_missing)
         AUTO(strbuf) struct strbuf b = {0};
         unsigned status = 200;
         why_render(m.world, "", slice_of(rows[i].query), &status, &b);
-        printf("# %s: %s\n", rows[i].query, strbuf_text(&b));
         CHECK_INT(status, rows[i].status);
         CHECK(strstr(strbuf_text(&b), rows[i].said));
     }
