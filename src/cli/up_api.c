@@ -11,7 +11,7 @@
 #include "io/file.h"
 #include "kube/resource.h"
 
-enum { TOKEN_LIFE_S = 365 * 24 * 3600 }; /* each `ambit up` makes a new one */
+enum { TOKEN_LIFE_S = 12 * 3600 }; /* the first one; the agent renews it long before its end */
 
 static const char mesh_namespace[] = "istio-system";
 static const char proxy_account[] = "ztunnel";

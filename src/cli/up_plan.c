@@ -235,6 +235,7 @@ static void add_agent(const struct up_config *c, struct json *argv)
     add(argv, "--kubeconfig=%s/nodes/%s.kubeconfig", c->data, c->node);
     add(argv, "--run-dir=%s", c->run_dir);
     add(argv, "--zds-path=%s/zds.sock", c->run_dir);
+    add(argv, "--proxy-token=%s/ztunnel.token", c->run_dir);
     add(argv, "--readiness=127.0.0.1:%d", UP_PORT_AGENT_READY);
     add(argv, "--discovery=https://%s", strbuf_text(&discovery));
     add(argv, "--root-cert=%s/root-cert.pem", c->data);

@@ -29,6 +29,8 @@ static const struct flag {
      "namespace of the node proxies' own pods; default istio-system"},
     {"exclude-namespace", KIND_EXCLUDED, 0,
      "its pods are never in the mesh (repeat); default kube-system"},
+    {"proxy-token", KIND_TEXT, offsetof(struct options, proxy_token),
+     "file that is kept filled with a token of this node's proxy, where no kubelet does it"},
     {"pod-cidr", KIND_CIDR, 0, "range of local workloads' addresses (repeat, one a family)"},
     {"dns", KIND_BOOL, offsetof(struct options, dns),
      "capture DNS unless a pod says otherwise; default true"},
@@ -309,10 +311,10 @@ int options_read_blocking(int argc, char **argv, struct options *out, struct dia
 
 void options_fini(struct options *o)
 {
-    char *texts[] = {o->node,         o->kubeconfig, o->run_dir,   o->zds_path,
-                     o->stats,        o->log_level,  o->readiness, o->mesh_namespace,
-                     o->discovery,    o->root_cert,  o->network,   o->waypoint_program,
-                     o->trust_domain, o->cluster_id};
+    char *texts[] = {o->node,         o->kubeconfig, o->run_dir,    o->zds_path,
+                     o->stats,        o->log_level,  o->readiness,  o->mesh_namespace,
+                     o->discovery,    o->root_cert,  o->network,    o->waypoint_program,
+                     o->trust_domain, o->cluster_id, o->proxy_token};
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         mem_free(texts[i]);

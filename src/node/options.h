@@ -20,7 +20,8 @@ struct options {
     char *zds_path;
     char *mesh_namespace;
     char *log_level;
-    char *readiness; /* address:port; NULL: none */
+    char *proxy_token; /* file for the node proxy's token; NULL: somebody else sees to it */
+    char *readiness;   /* address:port; NULL: none */
     char *stats;
     char *discovery; /* NULL: no waypoints are run here */
     char *root_cert; /* what follows is for waypoints, too; NULL: left to their own defaults */

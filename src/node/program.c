@@ -17,6 +17,7 @@
 #include "node/host_rules.h"
 #include "node/kube_pods.h"
 #include "node/node_note.h"
+#include "node/proxy_token.h"
 #include "node/runtime.h"
 #include "obs/admin.h"
 
@@ -37,8 +38,9 @@ struct program {
     struct kube_client *client;
     struct kube_pods *pods;
     struct agent *agent;
-    struct runtime *runtime; /* NULL: no local workloads */
-    struct node_note *note;  /* likewise */
+    struct runtime *runtime;         /* NULL: no local workloads */
+    struct node_note *note;          /* likewise */
+    struct proxy_token *proxy_token; /* NULL: the kubelet sees to it */
     struct metrics *metrics;
     struct readiness *readiness;
     struct admin *admin;
@@ -253,6 +255,17 @@ static int start_runtime(struct program *p, const struct options *o, struct diag
     return result;
 }
 
+static void start_proxy_token(struct program *p, const struct options *o)
+{
+    struct proxy_token_config t = {.client = p->client,
+                                   .jobs = p->local_jobs,
+                                   .path = o->proxy_token,
+                                   .namespace = o->mesh_namespace,
+                                   .node = o->node};
+
+    p->proxy_token = o->proxy_token ? proxy_token_new(&t) : NULL;
+}
+
 /* The folder that path is in, if only that is missing. */
 static int make_parent(const char *path, struct diag *why)
 {
@@ -304,6 +317,9 @@ static int start_all(struct program *p, const struct options *o, struct diag *wh
     if (r == 0) {
         r = start_runtime(p, o, why);
     }
+    if (r == 0) {
+        start_proxy_token(p, o);
+    }
     return r < 0 ? r : start_admin(p, o, why);
 }
 
@@ -348,6 +364,7 @@ void program_free(struct program *p)
     readiness_free(p->readiness);
     metrics_free(p->metrics);
     node_note_free(p->note);
+    proxy_token_free(p->proxy_token);
     runtime_free(p->runtime);
     agent_free(p->agent);
     kube_pods_free(p->pods);

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The control plane, on a host of its own."""
 import http.client
-import json
 import os
 import pathlib
-import ssl
 
 from demo.report import check
 from lib import netns
@@ -59,23 +57,3 @@ class ControlPlane:
 
     def node_kubeconfig(self, node):
         return os.path.join(self.data, "nodes", f"{node}.kubeconfig")
-
-    def proxy_token(self, node):
-        """A token for a node's proxy, bound to its pod, as its node asks for it."""
-        with open(self.node_kubeconfig(node), encoding="utf-8") as f:
-            credential = json.load(f)["users"][0]["user"]["token"]
-        context = ssl.create_default_context(cafile=self.root_file)
-        conn = http.client.HTTPSConnection(self.address, API, timeout=5)
-        conn.sock = context.wrap_socket(netns.connect(self.ns, self.address, API), server_hostname=self.address)
-        ask = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-               "spec": {"audiences": ["istio-ca"], "expirationSeconds": 43200,
-                        "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": f"ztunnel-{node}"}}}
-        try:
-            conn.request("POST", f"/api/v1/namespaces/{MESH_NAMESPACE}/serviceaccounts/{PROXY_ACCOUNT}/token",
-                         json.dumps(ask), {"Authorization": f"Bearer {credential}", "Content-Type": "application/json"})
-            answer = conn.getresponse()
-            body = json.loads(answer.read())
-            check(answer.status == 201, f"token: {answer.status} {body}")
-            return body["status"]["token"]
-        finally:
-            conn.close()

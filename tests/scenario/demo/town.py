@@ -72,9 +72,10 @@ class Agent:
         self._describe(os.path.join(town.run_dir, "nodes"))
         self.log_folder = town.folder
         self.zds = os.path.join(self.folder, "ztunnel.sock")
+        self.token = os.path.join(self.folder, "ztunnel.token")
         self.argv = ["nsenter", f"--net={netns.path(self.ns)}", str(BUILD / "ambit-agent"), "--node", self.name,
                      "--kubeconfig", town.control.node_kubeconfig(self.name), "--run-dir", self.folder,
-                     "--zds-path", self.zds, "--readiness", READY,
+                     "--zds-path", self.zds, "--proxy-token", self.token, "--readiness", READY,
                      "--pod-cidr", f"10.244.{node}.0/24", "--pod-cidr", f"fd44:{node}::/64"]
         self.process = None
 
@@ -120,6 +121,8 @@ class Town:
         for node in NODES:
             self.agents[node] = Agent(self, node)
             self.agents[node].start()
+        for node in NODES:
+            until(f"node {node} has a token for its proxy", lambda n=node: os.path.exists(self.agents[n].token))
             self.proxies[node] = self._proxy(node)
             self.proxies[node].start()
         for node in NODES:
@@ -142,8 +145,7 @@ class Town:
     def _proxy(self, node):
         proxy = Ztunnel(self.topology, node, self.control, self.agents[node].zds, self.folder)
         proxy.env.update(POD_NAME=f"ztunnel-node{node}", ISTIO_META_DNS_CAPTURE="true")
-        proxy.token_file = proxy.env["AUTH_TOKEN"] = os.path.join(self.folder, f"token-{node}")
-        proxy.set_token(self.control.proxy_token(f"node{node}"))
+        proxy.env["AUTH_TOKEN"] = self.agents[node].token
         return proxy
 
     def programs(self):

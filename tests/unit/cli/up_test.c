@@ -62,6 +62,7 @@ TEST(the_three_programs_are_told_the_same_places)
     CHECK(has(control, "--listen=0.0.0.0:1") && has(control, "--service-cidr=10.96.0.0/16"));
     CHECK(has(agent, "--kubeconfig=/d/nodes/n1.kubeconfig") &&
           has(agent, "--zds-path=/r/zds.sock"));
+    CHECK(has(agent, "--proxy-token=/r/ztunnel.token"));
     CHECK(has(agent, "--pod-cidr=10.9.0.0/24") && !has(agent, "--pod-cidr=10.244.0.0/16"));
     CHECK(has(agent, "--discovery=https://169.254.1.1:1") && has(control, "--name=169.254.1.1"));
     CHECK(has(agent, "--waypoint-program=/p/ambit-waypoint") &&
