@@ -118,6 +118,23 @@ static int wait_blocking(struct api *a, struct kube_call *call, struct kube_answ
     return r;
 }
 
+/* What a diag is too short for is said in full before it. */
+static void say_in_full(struct api *a, const struct kube_answer *answer, const struct diag *why)
+{
+    const char *message = json_str_at(answer->body, "message", "");
+    AUTO(strbuf) struct strbuf line = {0};
+
+    if (strlen(why->text) + 1 < sizeof(why->text)) {
+        return;
+    }
+    strbuf_puts(&line, "API server: ");
+    for (const char *p = message; *p; p++) {
+        strbuf_putc(&line, (unsigned char)*p < ' ' ? ' ' : *p);
+    }
+    strbuf_putc(&line, '\n');
+    term_err(&a->cli->term, &line);
+}
+
 int api_call_blocking(struct api *a, const struct kube_ask *ask, struct json **out,
                       struct diag *why)
 {
@@ -131,7 +148,9 @@ int api_call_blocking(struct api *a, const struct kube_ask *ask, struct json **o
         return r;
     }
     r = kube_answer_error(&answer, why);
-    if (r == 0) {
+    if (r < 0) {
+        say_in_full(a, &answer, why);
+    } else {
         *out = answer.body;
         answer.body = NULL;
     }

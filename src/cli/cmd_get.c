@@ -65,6 +65,14 @@ static void name_kind(const struct resource_kind *k, const struct json *items)
     }
 }
 
+/* Who set which field is the server's book-keeping; an object with it could not be applied again. */
+static void hide_managers(const struct json *items)
+{
+    for (size_t i = 0; i < json_count(items); i++) {
+        (void)json_remove(json_at(json_item(items, i), "metadata"), "managedFields");
+    }
+}
+
 /* ---- showing */
 
 static void show_names(const struct resource_kind *k, const struct json *items, struct strbuf *out)
@@ -141,6 +149,7 @@ static enum answer run(struct cli *c)
         return cli_fail_diag(c, NULL, &why);
     }
     name_kind(q.kind, items);
+    hide_managers(items);
     show(c, &q, items);
     if (json_count(items) == 0) {
         return cli_fail(c, ANSWER_YES, NULL, "no %s%s%s", q.kind->resource.plural,

@@ -48,6 +48,21 @@ def test_what_the_server_refuses_is_named_and_the_rest_is_made(ambit, api):
     assert "namespace/shop created" in result.out and "authorizationpolicy/deny created" in result.out
 
 
+def test_a_long_refusal_is_said_in_full(ambit, api):
+    apply(ambit, NAMESPACE)
+    result = apply(ambit, (POLICY % "DENY").replace("name: deny", "name: Bad_Name"), code=1)
+    assert "metadata.name: Invalid value" in result.err and "must start and end with an alphanumeric character" in result.err
+
+
+def test_what_get_shows_can_be_applied_again(ambit, api):
+    apply(ambit, NAMESPACE, POLICY % "DENY")
+    for words in (("ns",), ("authorizationpolicy", "deny", "-n", "shop"), ("authorizationpolicies", "-n", "shop")):
+        for how in ("json", "yaml"):
+            shown = ambit("get", *words, "-o", how, code=0).out
+            assert "managedFields" not in shown and "kind" in shown
+            assert apply(ambit, shown).out.count("\n") >= 1  # exit status 0
+
+
 def test_files_that_are_not_there_or_no_yaml(ambit, api):
     assert "No such file" in ambit("apply", "-f", "/nonexistent.yaml", code=1).err
     assert "stdin: " in ambit("apply", "-f", "-", text="a: [", code=1).err
