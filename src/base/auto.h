@@ -14,6 +14,8 @@
 #define NO_RETURN             __attribute__((noreturn))
 #define COLD                  __attribute__((cold))
 #define UNUSED                __attribute__((unused))
+/* A large local array that is written before it is read: not cleared first, unlike all others. */
+#define UNINITIALIZED __attribute__((uninitialized))
 
 /* Names the releasing function to gcc, which then finds double frees and wrong frees at build time.
  * The -fanalyzer job defines it away: inside the constructor's own file it sees ghosts. */

@@ -149,11 +149,9 @@ static void end(struct loop_orphan *o)
 
 static int send_head(struct exchange *x, const struct message *head, size_t length)
 {
-    AUTO(message) struct message m = {.status = head->status};
+    AUTO(message) struct message m = {.status = 0};
 
-    for (unsigned i = 0; i < head->count; i++) {
-        message_add(&m, message_field(head, i).name, message_field(head, i).value);
-    }
+    message_copy(&m, head);
     if (head->status != 204 && head->status != 304) {
         message_put_u64(&m, "content-length", length);
     }

@@ -53,7 +53,7 @@ static int take_trailers(struct h1_exchange *x)
     struct bytes *in = &x->conn->in;
     const char *p = (const char *)bytes_peek(in);
     size_t len = in->len > 0 ? h1_section_end(p, in->len, &x->seen) : 0;
-    struct h1_head head;
+    UNINITIALIZED struct h1_head head;
 
     if (len == 0 && in->len > H1_TRAILERS_BYTES_MAX) {
         return FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "trailers are too large");

@@ -119,7 +119,7 @@ static int take_interim(struct h1_exchange *x)
 static int take_head(struct h1_exchange *x, size_t len)
 {
     struct h1_conn *c = x->conn;
-    struct h1_head h;
+    UNINITIALIZED struct h1_head h;
     struct h1_framing f;
     int r = h1_response_parse((const char *)bytes_peek(&c->in), len, &h, &c->diag);
 

@@ -469,7 +469,7 @@ static ssize_t write_through(struct h1_exchange *x, struct iovec *v, int count, 
     struct h1_conn *c = x->conn;
     struct frame f = frame_of(x, n);
     static char crlf[] = "\r\n";
-    struct iovec all[PIECES];
+    UNINITIALIZED struct iovec all[PIECES];
     size_t pending = c->out.len;
     int k = 0;
 
@@ -511,7 +511,7 @@ static int buffer_all(struct h1_exchange *x, const struct iovec *v, int count, s
 static ssize_t put_body(struct h1_exchange *x, const struct iovec *from, int count)
 {
     struct h1_conn *c = x->conn;
-    struct iovec v[PIECES];
+    UNINITIALIZED struct iovec v[PIECES];
     uint64_t most = output_room(c);
 
     if (most == 0 || (c->refused && c->out.len > 0)) {

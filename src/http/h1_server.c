@@ -174,7 +174,7 @@ static unsigned objection(struct h1_conn *c, const struct h1_head *h, const stru
 /* The head is whole: len octets. The status of its refusal, or 0. */
 static unsigned parse(struct h1_conn *c, size_t len)
 {
-    struct h1_head head;
+    UNINITIALIZED struct h1_head head;
     struct h1_framing framing;
     int r = h1_head_parse((const char *)bytes_peek(&c->in), len, &head, &c->diag);
 

@@ -67,7 +67,7 @@ static bool is_own_field(struct slice name)
            slice_is(name, "proxy-connection");
 }
 
-static int put_fields(struct diag *why, const struct message *m, nghttp2_nv *out, size_t *n)
+static int check_fields(struct diag *why, const struct message *m)
 {
     for (unsigned i = 0; i < m->count; i++) {
         struct message_field f = message_field(m, i);
@@ -77,9 +77,18 @@ static int put_fields(struct diag *why, const struct message *m, nghttp2_nv *out
             return FAIL(why, -ERR_SYNTAX, "field that cannot be sent: %.*s",
                         (int)MIN_OF(f.name.len, (size_t)40), f.name.p);
         }
-        out[(*n)++] = nv_of(f.name, f.value, is_secret(f.name) ? NGHTTP2_NV_FLAG_NO_INDEX : 0);
     }
     return message_is_whole(m) ? 0 : FAIL(why, -ERR_TOO_LARGE, "message head is too large");
+}
+
+/* Behind the n that are there: how many then. */
+static size_t put_fields(const struct message *m, nghttp2_nv *out, size_t n)
+{
+    for (unsigned i = 0; i < m->count; i++) {
+        struct message_field f = message_field(m, i);
+        out[n++] = nv_of(f.name, f.value, is_secret(f.name) ? NGHTTP2_NV_FLAG_NO_INDEX : 0);
+    }
+    return n;
 }
 
 static size_t put_parts(const struct message *m, nghttp2_nv *out)
@@ -102,13 +111,18 @@ static size_t put_parts(const struct message *m, nghttp2_nv *out)
     return n;
 }
 
+static int submit_trailers(struct h2_exchange *x)
+{
+    UNINITIALIZED nghttp2_nv nv[NV_MAX];
+
+    return nghttp2_submit_trailer(x->session->ng, x->id, nv, put_fields(&x->trailers, nv, 0));
+}
+
 /* Called by nghttp2 when it could send body. */
 ssize_t h2_on_body_wanted(nghttp2_session *ng, int32_t id, uint8_t *into, size_t room,
                           uint32_t *flags, nghttp2_data_source *source, void *user)
 {
     struct h2_exchange *x = nghttp2_session_get_stream_user_data(ng, id);
-    nghttp2_nv nv[NV_MAX];
-    size_t count = 0;
 
     (void)source;
     (void)user;
@@ -127,12 +141,9 @@ ssize_t h2_on_body_wanted(nghttp2_session *ng, int32_t id, uint8_t *into, size_t
     }
     if (x->out.len == 0 && x->send == H2_SEND_ENDING) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
-        if (x->trailers.count > 0 &&
-            put_fields(stream_why(&x->x.s), &x->trailers, nv, &count) == 0) {
+        if (x->trailers.count > 0) {
             *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-            if (nghttp2_submit_trailer(ng, id, nv, count) < 0) {
-                return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-            }
+            return submit_trailers(x) < 0 ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : (ssize_t)n;
         }
     }
     return (ssize_t)n;
@@ -156,14 +167,14 @@ static nghttp2_nv status_nv(unsigned status, char text[static 4])
 static int submit_head(struct h2_exchange *x)
 {
     nghttp2_data_provider body = {.read_callback = h2_on_body_wanted};
-    nghttp2_nv nv[NV_MAX];
+    UNINITIALIZED nghttp2_nv nv[NV_MAX];
     char status[4];
-    size_t n = 1;
+    int r = 0;
 
     nv[0] = status_nv(x->head.status, status);
-    int r = put_fields(stream_why(&x->x.s), &x->head, nv, &n);
-    if (r == 0 && nghttp2_submit_response(x->session->ng, x->id, nv, n,
-                                          ends_with_head(x) ? NULL : &body) < 0) {
+    size_t n = put_fields(&x->head, nv, 1);
+    if (nghttp2_submit_response(x->session->ng, x->id, nv, n, ends_with_head(x) ? NULL : &body) <
+        0) {
         r = FAIL(stream_why(&x->x.s), -ENOMEM, "no memory for a response");
     }
     message_fini(&x->head);
@@ -199,9 +210,9 @@ void h2_exchange_submit(struct h2_exchange *x)
 int h2_exchange_request(struct h2_exchange *x, const struct message *head, bool end)
 {
     nghttp2_data_provider body = {.read_callback = h2_on_body_wanted};
-    nghttp2_nv nv[NV_MAX];
-    size_t n = put_parts(head, nv);
-    int r = put_fields(stream_why(&x->x.s), head, nv, &n);
+    UNINITIALIZED nghttp2_nv nv[NV_MAX];
+    size_t n = put_fields(head, nv, put_parts(head, nv));
+    int r = check_fields(stream_why(&x->x.s), head);
 
     if (r < 0) {
         return r;
@@ -211,9 +222,7 @@ int h2_exchange_request(struct h2_exchange *x, const struct message *head, bool 
     }
     x->send = end ? H2_SEND_ENDING : H2_SEND_BODY;
     x->id = nghttp2_submit_request(x->session->ng, NULL, nv, n, end ? NULL : &body, x);
-    return x->id > 0
-               ? 0
-               : FAIL(stream_why(&x->x.s), -ERR_LIMIT, "no stream: %s", nghttp2_strerror(x->id));
+    return x->id > 0 ? 0 : FAIL(stream_why(&x->x.s), -ERR_LIMIT, "no stream: %s", nghttp2_strerror(x->id));
 }
 
 /* The body that comes */
@@ -260,12 +269,12 @@ static void x_skip(struct stream *s, size_t n)
 
 static int submit_interim(struct h2_exchange *x, const struct message *m)
 {
-    nghttp2_nv nv[NV_MAX];
+    UNINITIALIZED nghttp2_nv nv[NV_MAX];
     char status[4];
-    size_t n = 1;
+    int r = check_fields(stream_why(&x->x.s), m);
 
     nv[0] = status_nv(m->status, status);
-    int r = put_fields(stream_why(&x->x.s), m, nv, &n);
+    size_t n = put_fields(m, nv, 1);
     if (r == 0 &&
         nghttp2_submit_headers(x->session->ng, NGHTTP2_FLAG_NONE, x->id, NULL, nv, n, NULL) < 0) {
         r = FAIL(stream_why(&x->x.s), -ENOMEM, "no memory for a response");
@@ -407,12 +416,13 @@ static int x_finish(struct exchange *e, const struct message *trailers)
     if (x->send == H2_SEND_HEAD || (x->counted && x->out_left > 0)) {
         return FAIL(stream_why(&e->s), -EINVAL, "the response is not complete");
     }
-    for (unsigned i = 0; trailers && i < trailers->count; i++) {
+    int r = trailers ? check_fields(stream_why(&e->s), trailers) : 0;
+    for (unsigned i = 0; r == 0 && trailers && i < trailers->count; i++) {
         struct message_field f = message_field(trailers, i);
         message_add(&x->trailers, f.name, f.value);
     }
-    if (!message_is_whole(&x->trailers) || (trailers && !message_is_whole(trailers))) {
-        return FAIL(stream_why(&e->s), -ERR_TOO_LARGE, "trailers are too large");
+    if (r < 0 || !message_is_whole(&x->trailers)) {
+        return r < 0 ? r : FAIL(stream_why(&e->s), -ERR_TOO_LARGE, "trailers are too large");
     }
     x->send = H2_SEND_ENDING;
     kick(x);
@@ -424,24 +434,17 @@ static int x_shut(struct stream *s)
     return x_finish(&of(s)->x, NULL);
 }
 
-/* What was agreed to over extended CONNECT needs no proof of having been read (RFC 8441 5). */
-static bool is_left_out(const struct message *m, struct slice name)
-{
-    return (m->status == 101 && slice_is(name, "sec-websocket-accept")) ||
-           (m->status == 204 && slice_is(name, "content-length"));
-}
-
 static int copy_head(struct message *to, const struct message *from)
 {
-    message_clear(to);
-    to->status = from->status == 101 ? 200 : from->status;
-    for (unsigned i = 0; i < from->count; i++) {
-        struct message_field f = message_field(from, i);
-        if (!is_left_out(from, f.name)) {
-            message_add(to, f.name, f.value);
-        }
+    message_copy(to, from);
+    if (from->status == 101) {
+        /* What was agreed to needs no proof of having been read (RFC 8441 5). */
+        to->status = 200;
+        (void)message_remove(to, "sec-websocket-accept");
+    } else if (from->status == 204) {
+        (void)message_remove(to, "content-length");
     }
-    return message_is_whole(from) && message_is_whole(to) ? 0 : -ERR_TOO_LARGE;
+    return message_is_whole(to) ? 0 : -ERR_TOO_LARGE;
 }
 
 /* HEAD, 204 and 304 may name a length without a body. */
@@ -462,16 +465,13 @@ static int promise_length(struct h2_exchange *x, const struct message *m)
 static int x_send(struct exchange *e, const struct message *m)
 {
     struct h2_exchange *x = of_x(e);
-    nghttp2_nv nv[NV_MAX];
-    size_t n = 0;
 
     if (!x->session || x->failure < 0) {
         return cannot_send(x);
     }
     if (x->session->role != H2_SERVER || x->send != H2_SEND_HEAD || m->status < 100 ||
         m->status > 599 || (m->status == 101 && !x->upgrade)) {
-        return FAIL(stream_why(&e->s), -EINVAL, "not the time for a head with status %u",
-                    m->status);
+        return FAIL(stream_why(&e->s), -EINVAL, "not the time for a head with status %u", m->status);
     }
     if (m->status < 200 && m->status != 101) {
         return send_interim(x, m);
@@ -480,7 +480,7 @@ static int x_send(struct exchange *e, const struct message *m)
         return FAIL(stream_why(&e->s), -ERR_HTTP_STATUS,
                     "status %u without a change of protocol would read as one", m->status);
     }
-    int r = put_fields(stream_why(&e->s), m, nv, &n);
+    int r = check_fields(stream_why(&e->s), m);
     r = r < 0 ? r : promise_length(x, m);
     if (r == 0 && copy_head(&x->head, m) < 0) {
         r = FAIL(stream_why(&e->s), -ERR_TOO_LARGE, "response head is too large");

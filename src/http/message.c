@@ -73,12 +73,12 @@ static struct message_span store(struct message *m, struct slice s)
     return span;
 }
 
+/* Without a branch an octet, so that compilers do many at once. */
 static void lower(char *p, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
-        if (p[i] >= 'A' && p[i] <= 'Z') {
-            p[i] = (char)(p[i] - 'A' + 'a');
-        }
+        unsigned char c = (unsigned char)p[i];
+        p[i] = (char)(c | (unsigned char)((unsigned char)(c - 'A') < 26 ? 0x20 : 0));
     }
 }
 
@@ -144,6 +144,44 @@ void message_request(struct message *m, const char *method, const char *scheme,
         message_set(m, MESSAGE_AUTHORITY, slice_of(authority));
     }
     message_set(m, MESSAGE_PATH, slice_of(path));
+}
+
+static bool fields_for(struct message *m, unsigned count)
+{
+    struct message_span *fields = m->fields;
+
+    if (count > m->fields_room) {
+        fields = mem_try_resize(fields, 2 * sizeof(*fields) * count, SIZE_MAX / 2);
+        if (!fields) {
+            return false;
+        }
+        m->fields = fields;
+        m->fields_room = count;
+    }
+    return true;
+}
+
+void message_copy(struct message *to, const struct message *from)
+{
+    uint32_t limit = to->limit > 0 ? to->limit : MESSAGE_BYTES_MAX;
+
+    message_clear(to);
+    to->status = from->status;
+    to->overflow = from->overflow || from->cost > limit;
+    if (to->overflow || !make_room(to, from->len) || !fields_for(to, from->count)) {
+        to->overflow = true;
+        return;
+    }
+    if (from->len > 0) {
+        memcpy(to->text, from->text, from->len);
+    }
+    if (from->count > 0) {
+        memcpy(to->fields, from->fields, 2 * sizeof(*from->fields) * from->count);
+    }
+    memcpy(to->part, from->part, sizeof(to->part));
+    to->len = from->len;
+    to->cost = from->cost;
+    to->count = from->count;
 }
 
 void message_take(struct message *to, struct message *from)

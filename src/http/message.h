@@ -75,6 +75,8 @@ void message_request(struct message *m, const char *method, const char *scheme,
 
 /* Removes the fields of that (lower-case) name: how many there were. */
 unsigned message_remove(struct message *m, const char *name);
+/* All of from, in place of what *to held; to keeps its limit. Cheaper than field by field. */
+void message_copy(struct message *to, const struct message *from);
 /* What is in from moves to *to, whose contents go; from is empty afterwards and keeps its limit. */
 void message_take(struct message *to, struct message *from);
 
