@@ -60,8 +60,8 @@ struct exchange {
                     fails with EXCHANGE_SENT, the server has most likely closed it unseen */
     bool wants_interim;    /* a client's; its owner sets it before the first exchange_head */
     bool expects_continue; /* a server's: the client awaits a 100 before it sends its body */
-    bool
-        in_over; /* the peer's half has ended and all of it was read; at the head: it has no body */
+    /* The peer's half has ended and all of it was read; at the head: neither body nor trailers come. */
+    bool in_over;
 };
 
 /* (*) 0 once `in` is complete. Interim responses are skipped, or with wants_interim: 1, `in` is one,

@@ -29,7 +29,8 @@ void h2_wake(struct h2_exchange *x)
 void h2_in_ended(struct h2_exchange *x)
 {
     x->recv = H2_RECV_ENDED;
-    x->x.in_over = x->in.len == 0;
+    /* Whoever forwards it must see that something comes behind the empty body. */
+    x->x.in_over = x->in.len == 0 && x->x.in_trailers.count == 0;
     h2_wake(x);
 }
 
@@ -244,9 +245,10 @@ static void give_credit(struct h2_exchange *x, size_t n)
 }
 
 /* What reading answers when nothing is buffered. */
-static int nothing_to_read(const struct h2_exchange *x)
+static int nothing_to_read(struct h2_exchange *x)
 {
     if (x->recv == H2_RECV_ENDED) {
+        x->x.in_over = true;
         return 0;
     }
     if (x->in_failure < 0) {
@@ -262,7 +264,7 @@ static void x_skip(struct stream *s, size_t n)
     bytes_skip(&x->in, n);
     if (x->in.len == 0) {
         bytes_shrink(&x->in);
-        x->x.in_over = x->recv == H2_RECV_ENDED;
+        x->x.in_over = x->recv == H2_RECV_ENDED && x->x.in_trailers.count == 0;
     }
     give_credit(x, n);
 }
