@@ -182,7 +182,9 @@ static ssize_t judged(struct h1_exchange *x, ssize_t n)
             (void)diag_note(stream_why(&x->x.s), (int)n, "body: %s", err_text((int)n));
         }
     }
-    h1_await_body(x->conn, n == -EAGAIN);
+    /* Silence is in order once the connection is another protocol's. */
+    bool switched = x->in == H1_IN_TO_CLOSE && x->upgrade.len > 0;
+    h1_await_body(x->conn, n == -EAGAIN && !switched);
     return n;
 }
 

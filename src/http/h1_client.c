@@ -240,25 +240,6 @@ static void check_deadlines(struct h1_conn *c)
     }
 }
 
-/* A server that answers early may close its reading half; what it has said is still there to read. */
-static void stop_sending(struct h1_conn *c)
-{
-    struct h1_exchange *x = c->x;
-
-    bytes_skip(&c->out, c->out.len);
-    c->last = true;
-    c->write_due = 0;
-    c->ending = false;
-    c->refused = false;
-    if (x->out != H1_OUT_ENDED) {
-        x->out = H1_OUT_SILENT;
-    }
-    if (x->in == H1_IN_HEAD && c->head_due == 0) {
-        h1_set_due(c, &c->head_due, c->limits.header_ms);
-    }
-    h1_wake_exchange(c);
-}
-
 static void run(struct task *t, unsigned why)
 {
     struct h1_conn *c = container_of(t, struct h1_conn, task);
@@ -272,7 +253,7 @@ static void run(struct task *t, unsigned why)
     if (c->step == H1_BUSY) {
         int r = h1_send_out(c);
         if (r < 0 && r != -EAGAIN) {
-            stop_sending(c);
+            h1_stop_sending(c);
         }
     }
     h1_steps(c, why, step);

@@ -240,6 +240,25 @@ int h1_send_out(struct h1_conn *c)
     return r;
 }
 
+void h1_stop_sending(struct h1_conn *c)
+{
+    struct h1_exchange *x = c->x;
+
+    bytes_skip(&c->out, c->out.len);
+    c->last = true;
+    c->write_due = 0;
+    c->ending = false;
+    c->refused = false;
+    c->touched = false;
+    if (x->out != H1_OUT_ENDED) {
+        x->out = H1_OUT_SILENT;
+    }
+    if (x->in == H1_IN_HEAD && c->head_due == 0) {
+        h1_set_due(c, &c->head_due, c->limits.header_ms);
+    }
+    h1_wake_exchange(c);
+}
+
 /* The transport's failure, or ours: the connection ends with it. */
 static void fail(struct h1_conn *c, int r)
 {

@@ -112,6 +112,9 @@ int h1_fill(struct h1_conn *c);
 void h1_kick(struct h1_conn *c);
 /* Everything that waits, as far as the transport takes it. 0 when all of it has left. */
 int h1_send_out(struct h1_conn *c);
+/* Client: the transport takes no more. A server that answers early may close its reading half; what it
+ * has said is still there to read, so what is still written is only dropped. */
+void h1_stop_sending(struct h1_conn *c);
 /* A reader waits for the body (or waits no more). */
 void h1_await_body(struct h1_conn *c, bool waits);
 /* For run(): the timer has fired, so deadlines are to be looked at, and then it is to be set again. */

@@ -485,6 +485,10 @@ static ssize_t write_through(struct h1_exchange *x, struct iovec *v, int count, 
         all[k++] = (struct iovec){crlf, f.tail_len};
     }
     ssize_t w = c->below->ops->writev(c->below, all, k);
+    if (w < 0 && w != -EAGAIN && c->client) {
+        h1_stop_sending(c);
+        return (ssize_t)n;
+    }
     if (w < 0 && w != -EAGAIN) {
         return w;
     }

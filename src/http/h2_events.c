@@ -117,6 +117,7 @@ static void answer(struct h2_exchange *x, const char *status)
     (void)memcpy(text, status, sizeof(text));
     x->refused = true;
     x->holder = H2_HELD_LEFT;
+    h2_budget_spend(s, H2_TOKEN_OWN_RESET);
     if (nghttp2_submit_response(s->ng, x->id, &nv, 1, NULL) < 0) {
         h2_fail(s, FAIL(&s->diag, -ENOMEM, "no memory for a response"));
     }

@@ -40,9 +40,9 @@ struct h2_options {             /* a zero is the default */
     bool websocket;             /* server: extended CONNECT is offered (RFC 8441), for WebSocket */
 };
 
-enum h2_token {                     /* what cost a token, for metrics and tests */
-                H2_TOKEN_RESET,     /* RST_STREAM from the peer */
-                H2_TOKEN_OWN_RESET, /* a stream error of the peer's that we answered with RST_STREAM */
+enum h2_token {                 /* what cost a token, for metrics and tests */
+                H2_TOKEN_RESET, /* RST_STREAM from the peer */
+                H2_TOKEN_OWN_RESET, /* a stream error of the peer's that we answered with RST_STREAM or 4xx */
                 H2_TOKEN_SETTINGS,
                 H2_TOKEN_PING,
                 H2_TOKEN_EMPTY, /* DATA or CONTINUATION without a byte and without an end */

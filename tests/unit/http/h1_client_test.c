@@ -35,6 +35,17 @@ static void rig_start_with(struct rig *g, const char *script, size_t pipe, int f
     g->server.script = script;
 }
 
+static void rig_start_over(struct rig *g, const char *script, size_t pipe, bool lending)
+{
+    struct stream *ends[2];
+
+    *g = (struct rig){.loop = loop_new(NULL)};
+    (lending ? mempipe_pair_lending : mempipe_pair)(ends, pipe, NULL);
+    g->client = h1_client_new(g->loop, ends[1], NULL, NULL);
+    wire_start(&g->server, g->loop, ends[0], "", 0);
+    g->server.script = script;
+}
+
 static void rig_start(struct rig *g, const char *script)
 {
     rig_start_with(g, script, 4096, -1, NULL);
@@ -415,17 +426,69 @@ TEST(an_early_answer_is_heard_though_the_server_reads_no_more)
     for (int i = 0; i < 100000; i++) {
         strbuf_putc(&body, 'x');
     }
-    rig_start(&g, "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 2\r\n\r\nno");
-    g.server.read_at_most = 10;
-    ask(&g, "POST", "/", body.p);
+    for (int lending = 0; lending < 2;
+         lending++) { /* with it, bodies are written past our buffer */
+        rig_start_over(&g, "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 2\r\n\r\nno", 4096,
+                       lending);
+        g.server.read_at_most = 10;
+        ask(&g, "POST", "/", body.p);
+        CHECK(answer(&g));
+        wire_stop(&g.server, 0);
+        CHECK(settle(g.loop));
+        CHECK_INT(g.call.result, 1);
+        CHECK_INT(g.call.x->in.status, 413);
+        CHECK(caller_got(&g.call, "no"));
+        caller_stop(&g.call, 0);
+        CHECK(h1_client_state(g.client) < 0 && h1_client_state(g.client) != -EAGAIN);
+        CHECK(rig_stop(&g));
+    }
+}
+
+TEST(a_server_that_closes_in_the_middle_of_the_request_is_an_error)
+{
+    AUTO(strbuf) struct strbuf body = {0};
+    struct rig g;
+
+    for (int i = 0; i < 100000; i++) {
+        strbuf_putc(&body, 'x');
+    }
+    for (int lending = 0; lending < 2; lending++) {
+        rig_start_over(&g, "", 4096, lending);
+        g.server.read_at_most = 10;
+        ask(&g, "POST", "/", body.p);
+        CHECK(settle(g.loop));
+        wire_stop(&g.server, 0);
+        CHECK(settle(g.loop));
+        CHECK(g.call.result < 0);
+        CHECK_INT(g.call.x->reach, EXCHANGE_SENT);
+        CHECK(rig_stop(&g));
+    }
+}
+
+TEST(a_silent_websocket_is_left_alone)
+{
+    struct h1_limits limits = {.body_stall_ms = 1000, .idle_ms = 1000};
+    AUTO(message) struct message head = {0};
+    struct rig g;
+    char got[16];
+
+    rig_start_with(&g,
+                   "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+                   "Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n",
+                   4096, -1, &limits);
+    message_request(&head, "GET", "http", "a", "/chat");
+    message_set(&head, MESSAGE_PROTOCOL, slice_of("websocket"));
+    struct exchange *x = h1_client_request(g.client, &head, true);
     CHECK(answer(&g));
-    wire_stop(&g.server, 0);
+    CHECK_INT(exchange_head(x), 0);
+    CHECK_INT(stream_read(&x->s, got, sizeof(got)), -EAGAIN);
+    loop_advance(g.loop, 3600 * 1000);
     CHECK(settle(g.loop));
-    CHECK_INT(g.call.result, 1);
-    CHECK_INT(g.call.x->in.status, 413);
-    CHECK(caller_got(&g.call, "no"));
-    caller_stop(&g.call, 0);
-    CHECK(h1_client_state(g.client) < 0 && h1_client_state(g.client) != -EAGAIN);
+    CHECK_INT(stream_read(&x->s, got, sizeof(got)), -EAGAIN);
+    wire_send(&g.server, "late", 4);
+    CHECK(settle(g.loop));
+    CHECK_INT(stream_read(&x->s, got, sizeof(got)), 4);
+    exchange_close(x, -ERR_CANCELLED);
     CHECK(rig_stop(&g));
 }
 
