@@ -4,7 +4,7 @@
 #include "model/const_int.h"
 #include "model/l7_pack_int.h"
 
-enum { INTERVAL_MS = 10000, EJECTION_MS = 30000, HOUR_MS = 3600 * 1000 };
+enum { EJECTION_PERCENT = 10, INTERVAL_MS = 10000, EJECTION_MS = 30000, HOUR_MS = 3600 * 1000 };
 
 static struct l7_traffic *lay_out(struct pack *p, const struct l7_traffic *from)
 {
@@ -25,6 +25,9 @@ static struct l7_traffic *lay_out(struct pack *p, const struct l7_traffic *from)
     }
     if (to.outlier.base_ejection_ms == 0) {
         to.outlier.base_ejection_ms = EJECTION_MS;
+    }
+    if (to.outlier.max_ejection_percent == 0) {
+        to.outlier.max_ejection_percent = EJECTION_PERCENT;
     }
     if (room) {
         aref_init(&to.refs);

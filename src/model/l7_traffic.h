@@ -27,9 +27,9 @@ struct l7_hash_key {    /* one of the first four */
 struct l7_outlier {
     uint32_t consecutive_5xx; /* 0: off */
     uint32_t consecutive_gateway;
-    uint64_t interval_ms;      /* 0 is made 10 s */
-    uint64_t base_ejection_ms; /* 0 is made 30 s */
-    uint32_t max_ejection_percent;
+    uint64_t interval_ms;          /* 0 is made 10 s */
+    uint64_t base_ejection_ms;     /* 0 is made 30 s */
+    uint32_t max_ejection_percent; /* 0 is made 10 */
     uint32_t min_health_percent;
 };
 
