@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "obs/l7_json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "model/l7_table.h"
+
+const char *l7_route_kind_name(enum l7_route_kind k)
+{
+    static const char *const names[] = {
+        [L7_HTTP_ROUTE] = "HTTPRoute", [L7_GRPC_ROUTE] = "GRPCRoute", [L7_TCP_ROUTE] = "TCPRoute"};
+
+    return names[k];
+}
+
+/* ---- matches */
+
+static void put_path(const struct l7_path_match *p, struct strbuf *out)
+{
+    switch (p->kind) {
+    case L7_PATH_EXACT:
+        strbuf_puts(out, p->value);
+        break;
+    case L7_PATH_PREFIX:
+        strbuf_printf(out, "%s/...", p->value);
+        break;
+    case L7_PATH_REGEX:
+        strbuf_printf(out, "~%s", p->value);
+        break;
+    }
+}
+
+static void put_value(const struct l7_value_match *v, const char *before, struct strbuf *out)
+{
+    strbuf_printf(out, " %s%s", before, v->name);
+    if (v->kind != L7_VALUE_PRESENT) {
+        strbuf_printf(out, "%s%s", v->kind == L7_VALUE_REGEX ? "~" : "=", v->value);
+    }
+}
+
+void l7_match_text(const struct l7_match *m, struct strbuf *out)
+{
+    if (*m->method) {
+        strbuf_printf(out, "%s ", m->method);
+    }
+    put_path(&m->path, out);
+    for (size_t i = 0; i < m->header_count; i++) {
+        put_value(&m->headers[i], "", out);
+    }
+    for (size_t i = 0; i < m->query_count; i++) {
+        put_value(&m->query[i], "?", out);
+    }
+}
+
+/* ---- filters, in words */
+
+static void put_header_change(const char *whose, const struct l7_header_change *c,
+                              struct strbuf *out)
+{
+    strbuf_printf(out, "%s headers:", whose);
+    for (size_t i = 0; i < c->set_count; i++) {
+        strbuf_printf(out, " set %s=%s", c->set[i].name, c->set[i].value);
+    }
+    for (size_t i = 0; i < c->add_count; i++) {
+        strbuf_printf(out, " add %s=%s", c->add[i].name, c->add[i].value);
+    }
+    for (size_t i = 0; i < c->remove_count; i++) {
+        strbuf_printf(out, " remove %s", c->remove[i]);
+    }
+}
+
+static void put_path_change(const struct l7_path_change *c, struct strbuf *out)
+{
+    if (c->kind != L7_PATH_KEPT) {
+        strbuf_printf(out, " %s %s", c->kind == L7_PATH_FULL ? "path" : "prefix", c->value);
+    }
+}
+
+static void put_redirect(const struct l7_redirect *r, struct strbuf *out)
+{
+    strbuf_printf(out, "redirect %u", r->status);
+    if (*r->scheme) {
+        strbuf_printf(out, " scheme %s", r->scheme);
+    }
+    if (*r->hostname) {
+        strbuf_printf(out, " host %s", r->hostname);
+    }
+    if (r->port > 0) {
+        strbuf_printf(out, " port %u", r->port);
+    }
+    put_path_change(&r->path, out);
+}
+
+static void put_filter(const struct l7_filter *f, struct strbuf *out)
+{
+    switch (f->kind) {
+    case L7_FILTER_REQUEST_HEADERS:
+        put_header_change("request", &f->headers, out);
+        break;
+    case L7_FILTER_RESPONSE_HEADERS:
+        put_header_change("response", &f->headers, out);
+        break;
+    case L7_FILTER_REDIRECT:
+        put_redirect(&f->redirect, out);
+        break;
+    case L7_FILTER_REWRITE:
+        strbuf_puts(out, "rewrite");
+        if (*f->rewrite.hostname) {
+            strbuf_printf(out, " host %s", f->rewrite.hostname);
+        }
+        put_path_change(&f->rewrite.path, out);
+        break;
+    case L7_FILTER_MIRROR:
+        strbuf_printf(out, "mirror %u/%u to %s:%u", f->mirror.numerator, f->mirror.denominator,
+                      f->mirror.backend.key, f->mirror.backend.port);
+        break;
+    case L7_FILTER_CORS:
+        strbuf_puts(out, "cors");
+        for (size_t i = 0; i < f->cors.allow_origin_count; i++) {
+            strbuf_printf(out, " %s", f->cors.allow_origins[i]);
+        }
+        break;
+    }
+}
+
+static struct json *filters_json(const struct l7_filter *filters, size_t count)
+{
+    struct json *list = json_new_array();
+
+    for (size_t i = 0; i < count; i++) {
+        AUTO(strbuf) struct strbuf b = {0};
+        put_filter(&filters[i], &b);
+        json_append_str(list, strbuf_text(&b));
+    }
+    return list;
+}
+
+/* ---- rules */
+
+struct json *l7_backends_json(const struct l7_route *r)
+{
+    struct json *list = json_new_array();
+
+    for (size_t i = 0; i < r->backend_count; i++) {
+        const struct l7_backend *b = &r->backends[i];
+        struct json *o = json_new_object();
+        json_set_str(o, "name", b->key);
+        json_set_int(o, "port", b->port);
+        json_set_int(o, "weight", b->weight);
+        json_set_str(o, "invalid", b->invalid);
+        json_set(o, "filters", filters_json(b->filters, b->filter_count));
+        json_append(list, o);
+    }
+    return list;
+}
+
+struct json *l7_rule_json(const struct l7_route *r, const struct l7_match *m)
+{
+    struct json *o = json_new_object();
+    AUTO(strbuf) struct strbuf match = {0};
+    AUTO(strbuf) struct strbuf route = {0};
+
+    if (m) {
+        l7_match_text(m, &match);
+    }
+    strbuf_printf(&route, "%s/%s", r->route_ns, r->route_name);
+    json_set_str(o, "match", strbuf_text(&match));
+    json_set_str(o, "kind", l7_route_kind_name(r->kind));
+    json_set_str(o, "route", strbuf_text(&route));
+    json_set_int(o, "rule", r->rule);
+    json_set_str(o, "rule_name", r->rule_name);
+    json_set(o, "filters", filters_json(r->filters, r->filter_count));
+    json_set(o, "backends", l7_backends_json(r));
+    json_set_int(o, "request_timeout_ms", (int64_t)r->request_timeout_ms);
+    json_set_int(o, "backend_timeout_ms", (int64_t)r->backend_timeout_ms);
+    json_set_int(o, "retries", r->retry.set ? r->retry.attempts : 0);
+    json_set_str(o, "invalid", r->invalid);
+    return o;
+}
+
+static struct json *port_json(const struct l7_port *p)
+{
+    struct json *o = json_new_object();
+    struct json *rules = json_make_array(o, "rules");
+
+    json_set_int(o, "port", p->port);
+    json_set_str(o, "protocol", l7_protocol_name(p->protocol));
+    for (size_t i = 0; p->table && i < l7_table_count(p->table); i++) {
+        const struct l7_entry *e = l7_table_entry(p->table, i);
+        json_append(rules, l7_rule_json(e->route, e->match));
+    }
+    if (!p->table && p->tcp) {
+        json_append(rules, l7_rule_json(p->tcp, NULL));
+    }
+    return o;
+}
+
+/* ---- policies */
+
+static const char *action_name(const struct l7_policy *p)
+{
+    static const char *const names[] = {
+        [L7_ALLOW] = "ALLOW", [L7_DENY] = "DENY", [L7_AUDIT] = "AUDIT", [L7_CUSTOM] = "CUSTOM"};
+
+    return p->kind == L7_AUTHORIZATION ? names[p->action] : "";
+}
+
+static void add_policies(struct json *list, struct l7_policies all)
+{
+    for (size_t i = 0; i < all.count; i++) {
+        const struct l7_policy *p = all.at[i].policy;
+        struct json *o = json_new_object();
+        AUTO(strbuf) struct strbuf name = {0};
+        bool authorization = p->kind == L7_AUTHORIZATION;
+        strbuf_printf(&name, "%s/%s", p->ns, p->name);
+        json_set_str(o, "policy", strbuf_text(&name));
+        json_set_str(o, "kind", authorization ? "AuthorizationPolicy" : "RequestAuthentication");
+        json_set_str(o, "action", action_name(p));
+        json_set_int(o, "rules", (int64_t)(authorization ? p->rule_count : p->jwt_rule_count));
+        json_set_bool(o, "dry_run", p->dry_run);
+        json_set_str(o, "state", p->broken ? "broken: denies" : "ok");
+        json_set_str(o, "flaw", p->flaw);
+        json_append(list, o);
+    }
+}
+
+static struct json *service_json(const struct l7_service *s)
+{
+    struct json *o = json_new_object();
+    struct json *ports = json_make_array(o, "ports");
+    struct json *policies = json_make_array(o, "policies");
+
+    json_set_str(o, "service", s->key);
+    json_set_bool(o, "bound", s->binding != NULL);
+    for (size_t i = 0; i < s->port_count; i++) {
+        json_append(ports, port_json(&s->ports[i]));
+    }
+    add_policies(policies, s->authorization);
+    add_policies(policies, s->authentication);
+    return o;
+}
+
+/* ---- the whole */
+
+static int by_key(const void *a, const void *b)
+{
+    const struct l7_service *const *x = a;
+    const struct l7_service *const *y = b;
+
+    return strcmp((*x)->key, (*y)->key);
+}
+
+void l7_json(struct json *into, const struct l7 *w)
+{
+    struct json *services = json_make_array(into, "l7Services");
+    struct json *policies = json_make_array(into, "l7Policies");
+    struct l7_cursor c = {0};
+    const struct l7_service *s;
+    size_t count = 0;
+    size_t room = 0;
+    const struct l7_service **all = NULL;
+
+    while ((s = l7_each_service(w, &c)) != NULL) {
+        if (count == room) {
+            room = room > 0 ? room * 2 : 64;
+            all = mem_resize(all, room * sizeof(*all));
+        }
+        all[count++] = s;
+    }
+    if (count > 0) {
+        qsort(all, count, sizeof(*all), by_key);
+    }
+    for (size_t i = 0; i < count; i++) {
+        json_append(services, service_json(all[i]));
+    }
+    mem_free(all);
+    add_policies(policies, l7_authorization(w));
+    add_policies(policies, l7_authentication(w));
+}

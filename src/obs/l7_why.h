@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a waypoint would make of a request, with the very functions it serves requests with, as JSON
+ * for `ambit why`. Nothing is sent anywhere. Pure.
+ *
+ * Asked with to ("ns/hostname"), port, and what is known of the request: identity ("spiffe://...",
+ * of the client's certificate), source_ip, method (GET), path (/, with its query), host (the
+ * service's), header ("name: value", as often as needed).
+ *
+ * {"verdict": "allow|deny", "status": 403, "text": "a sentence",
+ *  "policy": {"outcome": "allow|deny", "policy": "ns/name", "rule": 0, "reason": "a sentence",
+ *             "checked": [{"policy", "action", "matches", "dry_run", "rule"}]},
+ *  "route": {as l7_rule_json, "outcome": "followed|none|bad rule|no backend|direct", "text"},
+ *  "notes": ["..."]}
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+
+struct json;
+struct l7;
+
+enum { L7_WHY_HEADERS_MAX = 32, L7_WHY_POLICIES_MAX = 64 };
+
+/* The caller's; NULL and *why: the question makes no sense, or the service is not served here. */
+struct json *l7_why_answer(const struct l7 *w, struct slice query, struct diag *why);
+/* For an admin page: the answer, or {"error": ...} with status 400 or 404. */
+void l7_why_render(const struct l7 *w, struct slice query, unsigned *status, struct strbuf *out);
