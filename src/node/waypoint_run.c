@@ -18,7 +18,7 @@ static void add(struct json *env, const char *name, const char *value)
     }
 }
 
-/* The names are those of the node proxy's own environment, where both have the thing (contract 3.14). */
+/* The names are those of Istio's waypoint deployment, and of the node proxy's environment. */
 static struct json *environment(const struct waypoint_setup *s, const struct pod *p,
                                 const struct ip *ip, const char *token)
 {
@@ -30,15 +30,16 @@ static struct json *environment(const struct waypoint_setup *s, const struct pod
     add(env, "XDS_ROOT_CA", s->root_cert);
     add(env, "CA_ROOT_CA", s->root_cert);
     add(env, "AUTH_TOKEN", token);
-    add(env, "GATEWAY_NAME", p->gateway);
+    add(env, "GATEWAY", p->gateway);
+    add(env, "NAMESPACE", p->namespace);
     add(env, "POD_NAME", p->name);
-    add(env, "POD_NAMESPACE", p->namespace);
     add(env, "SERVICE_ACCOUNT", p->service_account);
     add(env, "INSTANCE_IP", ip_format(ip, address));
     add(env, "NODE_NAME", s->node);
     add(env, "TRUST_DOMAIN", s->trust_domain);
     add(env, "CLUSTER_ID", s->cluster_id);
     add(env, "NETWORK", s->network);
+    add(env, "TERMINATION_GRACE_PERIOD_SECONDS", "30"); /* then the shim ends it */
     return env;
 }
 

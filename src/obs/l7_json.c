@@ -140,14 +140,14 @@ static struct json *filters_json(const struct l7_filter *filters, size_t count)
 
 /* ---- rules */
 
-struct json *l7_backends_json(const struct l7_route *r)
+static struct json *backends_json(const struct l7_route *r)
 {
     struct json *list = json_new_array();
 
     for (size_t i = 0; i < r->backend_count; i++) {
         const struct l7_backend *b = &r->backends[i];
         struct json *o = json_new_object();
-        json_set_str(o, "name", b->key);
+        json_set_str(o, "service", b->key);
         json_set_int(o, "port", b->port);
         json_set_int(o, "weight", b->weight);
         json_set_str(o, "invalid", b->invalid);
@@ -157,25 +157,46 @@ struct json *l7_backends_json(const struct l7_route *r)
     return list;
 }
 
-struct json *l7_rule_json(const struct l7_route *r, const struct l7_match *m)
+static struct json *names_json(const struct l7_value_match *values, size_t count)
+{
+    struct json *list = json_new_array();
+
+    for (size_t i = 0; i < count; i++) {
+        json_append_str(list, values[i].name);
+    }
+    return list;
+}
+
+static struct json *match_json(const struct l7_match *m)
+{
+    static const char *const kinds[] = {
+        [L7_PATH_PREFIX] = "prefix", [L7_PATH_EXACT] = "exact", [L7_PATH_REGEX] = "regex"};
+    struct json *o = json_new_object();
+    AUTO(strbuf) struct strbuf text = {0};
+
+    l7_match_text(m, &text);
+    json_set_str(json_make_object(o, "path"), kinds[m->path.kind], m->path.value);
+    json_set_str(o, "method", m->method);
+    json_set(o, "headers", names_json(m->headers, m->header_count));
+    json_set(o, "query", names_json(m->query, m->query_count));
+    json_set_str(o, "text", strbuf_text(&text));
+    return o;
+}
+
+static struct json *rule_json(const struct l7_route *r, const struct l7_match *m)
 {
     struct json *o = json_new_object();
-    AUTO(strbuf) struct strbuf match = {0};
-    AUTO(strbuf) struct strbuf route = {0};
 
-    if (m) {
-        l7_match_text(m, &match);
-    }
-    strbuf_printf(&route, "%s/%s", r->route_ns, r->route_name);
-    json_set_str(o, "match", strbuf_text(&match));
+    json_set_str(o, "rule", r->label);
     json_set_str(o, "kind", l7_route_kind_name(r->kind));
-    json_set_str(o, "route", strbuf_text(&route));
-    json_set_int(o, "rule", r->rule);
-    json_set_str(o, "rule_name", r->rule_name);
+    json_set_str(o, "routeNamespace", r->route_ns);
+    json_set_str(o, "route", r->route_name);
+    json_set_int(o, "index", r->rule);
+    json_set(o, "match", match_json(m));
     json_set(o, "filters", filters_json(r->filters, r->filter_count));
-    json_set(o, "backends", l7_backends_json(r));
-    json_set_int(o, "request_timeout_ms", (int64_t)r->request_timeout_ms);
-    json_set_int(o, "backend_timeout_ms", (int64_t)r->backend_timeout_ms);
+    json_set(o, "backends", backends_json(r));
+    json_set_int(o, "timeoutMs", (int64_t)r->request_timeout_ms);
+    json_set_int(o, "backendTimeoutMs", (int64_t)r->backend_timeout_ms);
     json_set_int(o, "retries", r->retry.set ? r->retry.attempts : 0);
     json_set_str(o, "invalid", r->invalid);
     return o;
@@ -190,56 +211,52 @@ static struct json *port_json(const struct l7_port *p)
     json_set_str(o, "protocol", l7_protocol_name(p->protocol));
     for (size_t i = 0; p->table && i < l7_table_count(p->table); i++) {
         const struct l7_entry *e = l7_table_entry(p->table, i);
-        json_append(rules, l7_rule_json(e->route, e->match));
+        json_append(rules, rule_json(e->route, e->match));
     }
-    if (!p->table && p->tcp) {
-        json_append(rules, l7_rule_json(p->tcp, NULL));
+    if (p->tcp) {
+        json_set(o, "tcpBackends", backends_json(p->tcp));
     }
     return o;
 }
 
 /* ---- policies */
 
-static const char *action_name(const struct l7_policy *p)
+static struct json *policies_json(struct l7_policies all)
 {
-    static const char *const names[] = {
+    static const char *const actions[] = {
         [L7_ALLOW] = "ALLOW", [L7_DENY] = "DENY", [L7_AUDIT] = "AUDIT", [L7_CUSTOM] = "CUSTOM"};
+    struct json *list = json_new_array();
 
-    return p->kind == L7_AUTHORIZATION ? names[p->action] : "";
-}
-
-static void add_policies(struct json *list, struct l7_policies all)
-{
     for (size_t i = 0; i < all.count; i++) {
         const struct l7_policy *p = all.at[i].policy;
-        struct json *o = json_new_object();
-        AUTO(strbuf) struct strbuf name = {0};
         bool authorization = p->kind == L7_AUTHORIZATION;
-        strbuf_printf(&name, "%s/%s", p->ns, p->name);
-        json_set_str(o, "policy", strbuf_text(&name));
-        json_set_str(o, "kind", authorization ? "AuthorizationPolicy" : "RequestAuthentication");
-        json_set_str(o, "action", action_name(p));
+        struct json *o = json_new_object();
+        json_set_str(o, "namespace", p->ns);
+        json_set_str(o, "name", p->name);
+        if (authorization) {
+            json_set_str(o, "action", actions[p->action]);
+        }
         json_set_int(o, "rules", (int64_t)(authorization ? p->rule_count : p->jwt_rule_count));
-        json_set_bool(o, "dry_run", p->dry_run);
-        json_set_str(o, "state", p->broken ? "broken: denies" : "ok");
+        json_set_bool(o, "dryRun", p->dry_run);
+        json_set_bool(o, "broken", p->broken);
         json_set_str(o, "flaw", p->flaw);
         json_append(list, o);
     }
+    return list;
 }
 
 static struct json *service_json(const struct l7_service *s)
 {
     struct json *o = json_new_object();
     struct json *ports = json_make_array(o, "ports");
-    struct json *policies = json_make_array(o, "policies");
 
     json_set_str(o, "service", s->key);
-    json_set_bool(o, "bound", s->binding != NULL);
+    json_set_bool(o, "served", s->binding != NULL);
     for (size_t i = 0; i < s->port_count; i++) {
         json_append(ports, port_json(&s->ports[i]));
     }
-    add_policies(policies, s->authorization);
-    add_policies(policies, s->authentication);
+    json_set(o, "authorization", policies_json(s->authorization));
+    json_set(o, "authentication", policies_json(s->authentication));
     return o;
 }
 
@@ -255,8 +272,7 @@ static int by_key(const void *a, const void *b)
 
 void l7_json(struct json *into, const struct l7 *w)
 {
-    struct json *services = json_make_array(into, "l7Services");
-    struct json *policies = json_make_array(into, "l7Policies");
+    struct json *services = json_make_array(into, "bound");
     struct l7_cursor c = {0};
     const struct l7_service *s;
     size_t count = 0;
@@ -277,6 +293,6 @@ void l7_json(struct json *into, const struct l7 *w)
         json_append(services, service_json(all[i]));
     }
     mem_free(all);
-    add_policies(policies, l7_authorization(w));
-    add_policies(policies, l7_authentication(w));
+    json_set(into, "waypointAuthorization", policies_json(l7_authorization(w)));
+    json_set(into, "waypointAuthentication", policies_json(l7_authentication(w)));
 }

@@ -313,6 +313,33 @@ static struct routed follow(const struct l7_route *r)
     return (struct routed){"none", "", 404};
 }
 
+static struct json *rule_json(const struct l7_route *r, const struct l7_match *m)
+{
+    struct json *o = json_new_object();
+    struct json *backends = json_make_array(o, "backends");
+    AUTO(strbuf) struct strbuf name = {0};
+    AUTO(strbuf) struct strbuf match = {0};
+
+    if (m) {
+        l7_match_text(m, &match);
+    }
+    strbuf_printf(&name, "%s/%s", r->route_ns, r->route_name);
+    json_set_str(o, "kind", l7_route_kind_name(r->kind));
+    json_set_str(o, "route", strbuf_text(&name));
+    json_set_int(o, "rule", r->rule);
+    json_set_str(o, "rule_name", r->rule_name);
+    json_set_str(o, "match", strbuf_text(&match));
+    for (size_t i = 0; i < r->backend_count; i++) {
+        struct json *b = json_new_object();
+        json_set_str(b, "name", r->backends[i].key);
+        json_set_int(b, "port", r->backends[i].port);
+        json_set_int(b, "weight", r->backends[i].weight);
+        json_set_str(b, "invalid", r->backends[i].invalid);
+        json_append(backends, b);
+    }
+    return o;
+}
+
 static struct json *route_json(const struct ask *q, struct routed *out)
 {
     struct l7_hit hit = {.route = NULL};
@@ -327,7 +354,7 @@ static struct json *route_json(const struct ask *q, struct routed *out)
     } else if (!r) {
         *out = (struct routed){"direct", "the service has no routes: straight to its endpoints", 0};
     }
-    struct json *o = r ? l7_rule_json(r, hit.match) : json_new_object();
+    struct json *o = r ? rule_json(r, hit.match) : json_new_object();
     if (r) {
         *out = follow(r);
     }

@@ -10,7 +10,9 @@
  * {"verdict": "allow|deny", "status": 403, "text": "a sentence",
  *  "policy": {"outcome": "allow|deny", "policy": "ns/name", "rule": 0, "reason": "a sentence",
  *             "checked": [{"policy", "action", "matches", "dry_run", "rule"}]},
- *  "route": {as l7_rule_json, "outcome": "followed|none|bad rule|no backend|direct", "text"},
+ *  "route": {"kind": "HTTPRoute", "route": "ns/name", "rule": 0, "rule_name": "", "match": "GET /...",
+ *            "backends": [{"name": "ns/hostname", "port", "weight", "invalid"}],
+ *            "outcome": "followed|none|bad rule|no backend|direct", "text"},
  *  "notes": ["..."]}
  */
 #pragma once

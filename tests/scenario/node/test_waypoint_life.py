@@ -42,7 +42,7 @@ def test_a_gateway_becomes_a_waypoint_with_an_identity_of_its_own_and_goes_witho
     assert labels["istio.io/dataplane-mode"] == "none" and labels["istio.io/waypoint-for"] == "service"
     told = json.loads(place.ask(pod, "/told"))
     env = told["env"]
-    assert env["GATEWAY_NAME"] == "way" and env["POD_NAMESPACE"] == "alpha" and env["SERVICE_ACCOUNT"] == "way"
+    assert env["GATEWAY"] == "way" and env["NAMESPACE"] == "alpha" and env["SERVICE_ACCOUNT"] == "way"
     assert env["XDS_ADDRESS"] == place.control.url and env["POD_NAME"] == pod["metadata"]["name"]
     assert env["INSTANCE_IP"] == pod["status"]["podIP"] and env["NODE_NAME"] == pod["spec"]["nodeName"]
     assert told["uid"] > 1000 and told["gid"] > 1000 and told["groups"] in ([], [told["gid"]])

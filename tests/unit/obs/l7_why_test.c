@@ -181,21 +181,22 @@ TEST(the_dump_has_rules_in_order_of_precedence)
     AUTO(json) struct json *all = json_new_object();
 
     l7_json(all, w);
-    const struct json *bare = json_item(json_get(all, "l7Services"), 0);
-    const struct json *svc = json_item(json_get(all, "l7Services"), 1);
+    const struct json *bare = json_item(json_get(all, "bound"), 0);
+    const struct json *svc = json_item(json_get(all, "bound"), 1);
     const struct json *ports = json_get(svc, "ports");
     const struct json *rules = json_get(json_item(ports, 0), "rules");
     CHECK_STR(json_str_at(bare, "service", ""), "ns/bare");
     CHECK_STR(json_str_at(svc, "service", ""), "ns/svc");
-    CHECK(json_bool_at(svc, "bound", false));
+    CHECK(json_bool_at(svc, "served", false));
     CHECK_INT(json_count(ports), 3);
     CHECK_STR(json_str_at(json_item(ports, 2), "protocol", ""), "TCP");
     CHECK_INT(json_count(rules), 3);
-    CHECK_STR(json_str_at(json_item(rules, 0), "match", ""), "/two");
-    CHECK_STR(json_str_at(json_item(rules, 1), "match", ""), "GET /v2/a/... x-user=jane ?debug=1");
-    CHECK_STR(json_str_at(json_item(rules, 2), "match", ""), "/v1/...");
-    CHECK_STR(json_str_at(json_item(rules, 2), "route", ""), "ns/r");
-    CHECK_INT(json_int_at(json_item(rules, 0), "rule", -1), 1);
-    CHECK_INT(json_count(json_get(svc, "policies")), 2);
-    CHECK_STR(json_str_at(json_item(json_get(svc, "policies"), 0), "action", ""), "DENY");
+    CHECK_STR(json_str_at(json_item(rules, 0), "match.text", ""), "/two");
+    CHECK_STR(json_str_at(json_item(rules, 1), "match.text", ""),
+              "GET /v2/a/... x-user=jane ?debug=1");
+    CHECK_STR(json_str_at(json_item(rules, 2), "match.text", ""), "/v1/...");
+    CHECK_STR(json_str_at(json_item(rules, 2), "route", ""), "r");
+    CHECK_INT(json_int_at(json_item(rules, 0), "index", -1), 1);
+    CHECK_INT(json_count(json_get(svc, "authorization")), 2);
+    CHECK_STR(json_str_at(json_item(json_get(svc, "authorization"), 0), "action", ""), "DENY");
 }
