@@ -6,15 +6,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/url.h"
+#include "io/sock_factory.h"
 
 enum { GATHERS_MAX = 32, DOORS = 3 };
-
-enum door_kind { DOOR_ADMIN, DOOR_STATS, DOOR_READINESS };
 
 /* One of the three servers. */
 struct door {
     struct admin *admin;
-    enum door_kind kind;
+    enum admin_door kind;
     struct task task;
     struct http_server *server;
 };
@@ -279,13 +278,13 @@ static void serve(struct door *d, struct exchange *take_x)
 
     message_target(&take_x->in, &path, &query);
     switch (d->kind) {
-    case DOOR_ADMIN:
+    case ADMIN_DOOR:
         serve_admin(d->admin, take_x, path);
         break;
-    case DOOR_STATS:
+    case ADMIN_STATS:
         serve_stats(d->admin, take_x, path);
         break;
-    case DOOR_READINESS:
+    case ADMIN_READINESS:
         serve_readiness(d->admin, take_x, path);
         break;
     }
@@ -302,7 +301,7 @@ static void door_run(struct task *t, unsigned why)
     }
 }
 
-static void door_open(struct admin *a, enum door_kind kind)
+static void door_open(struct admin *a, enum admin_door kind)
 {
     struct door *d = &a->doors[kind];
     struct http_server_options o = {.protocol = HTTP_ONLY_H1,
@@ -321,9 +320,9 @@ struct admin *admin_new(struct loop *l, const struct admin_options *options)
     a->loop = l;
     a->options = *options;
     list_init(&a->pending);
-    door_open(a, DOOR_ADMIN);
-    door_open(a, DOOR_STATS);
-    door_open(a, DOOR_READINESS);
+    door_open(a, ADMIN_DOOR);
+    door_open(a, ADMIN_STATS);
+    door_open(a, ADMIN_READINESS);
     return a;
 }
 
@@ -336,17 +335,32 @@ void admin_page(struct admin *a, const struct admin_page *page)
 
 int admin_listen(struct admin *a, int take_fd, struct diag *why)
 {
-    return http_server_listen(a->doors[DOOR_ADMIN].server, take_fd, why);
+    return http_server_listen(a->doors[ADMIN_DOOR].server, take_fd, why);
 }
 
 int admin_listen_stats(struct admin *a, int take_fd, struct diag *why)
 {
-    return http_server_listen(a->doors[DOOR_STATS].server, take_fd, why);
+    return http_server_listen(a->doors[ADMIN_STATS].server, take_fd, why);
 }
 
 int admin_listen_readiness(struct admin *a, int take_fd, struct diag *why)
 {
-    return http_server_listen(a->doors[DOOR_READINESS].server, take_fd, why);
+    return http_server_listen(a->doors[ADMIN_READINESS].server, take_fd, why);
+}
+
+int admin_open(struct admin *a, enum admin_door door, const char *address, uint16_t port,
+               struct diag *why)
+{
+    struct sock_spec spec = {.role = SOCK_ROLE_LISTEN, .at.port = port, .backlog = 128};
+    struct diag lapse = {0};
+    int r = ip_parse(&spec.at.ip, address, strlen(address));
+
+    if (r < 0) {
+        return FAIL(why, r, "'%s' is not an address", address);
+    }
+    spec.family = (enum ip_family)spec.at.ip.family;
+    int fd = sock_spec_make(&spec, &lapse, why);
+    return fd < 0 ? fd : http_server_listen(a->doors[door].server, fd, why);
 }
 
 void admin_free(struct admin *a)

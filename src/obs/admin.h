@@ -52,6 +52,10 @@ struct admin;
 /* Everything in options is borrowed. */
 struct admin *admin_new(struct loop *l, const struct admin_options *options);
 void admin_page(struct admin *a, const struct admin_page *page);
+enum admin_door { ADMIN_DOOR, ADMIN_STATS, ADMIN_READINESS };
+/* Listens at an address text. */
+MUST_USE int admin_open(struct admin *a, enum admin_door door, const char *address, uint16_t port,
+                        struct diag *why);
 /* Each takes a listening non-blocking socket. */
 MUST_USE int admin_listen(struct admin *a, int take_fd, struct diag *why);
 MUST_USE int admin_listen_stats(struct admin *a, int take_fd, struct diag *why);

@@ -1,34 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ztunnel/control.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "ca/cert_manager.h"
+#include "ca/control_link.h"
 #include "io/file.h"
-#include "io/jobs.h"
-#include "io/sock.h"
+#include "io/process.h"
+#include "io/spare_memory.h"
 #include "io/worker.h"
 #include "obs/admin.h"
 #include "obs/why.h"
-#include "rpc/uplink.h"
 #include "xds/ads_client.h"
 #include "ztunnel/dump.h"
 #include "ztunnel/pods.h"
-#include "ztunnel/spare_memory.h"
 #include "ztunnel/stats.h"
 #include "ztunnel/zds_client.h"
 
 enum {
-    HANDSHAKE_THREADS = 2,
-    JOBS_MAX = 1024,
-    JOBS_LANE_MAX = 256,
-    LOOKUP_JOBS_MAX = 16,
     BUDGET_ALL_BYTES = 512 << 20, /* received and not yet taken, all planes together */
     FORCED_END_MS = 2000          /* from the drain deadline to giving up on what is left */
 };
@@ -49,17 +40,10 @@ struct control {
     const struct config *config;
     enum control_step step;
     int exit_status;
-    struct fd_watch signals;
-    int signal_fd;
+    struct quit_signals signals;
     bool quit; /* POST /quitquitquit */
     struct stats *stats;
-    struct jobs *jobs;    /* handshakes and certificates */
-    struct jobs *lookups; /* may block for long */
-    struct tls_ctx *tls;
-    struct tls_loop *tls_loop;
-    struct uplink *ca_uplink;
-    struct uplink *xds_uplink;
-    struct cert_manager *certs;
+    struct control_link link;
     struct resolv_conf resolv;
     struct snap_slot *worlds;  /* one a plane */
     struct loop **plane_loops; /* NULL-terminated */
@@ -120,21 +104,9 @@ static void enter(struct control *c, enum control_step next)
     }
 }
 
-static bool signalled(struct control *c)
-{
-    struct signalfd_siginfo info;
-    bool any = false;
-
-    while (read(c->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        any = true;
-    }
-    fd_watch_blocked(&c->signals, FD_READABLE);
-    return any;
-}
-
 static void look_for_end(struct control *c)
 {
-    bool asked = signalled(c) || c->quit;
+    bool asked = quit_signals_take(&c->signals) || c->quit;
 
     if (asked && (c->step == CONTROL_SYNC || c->step == CONTROL_RUN)) {
         log_info(&scope, "shutting down", F_U64("drain_ms", c->config->drain_ms));
@@ -259,7 +231,7 @@ static void compose_dump(void *arg, const struct strbuf *gathered, struct strbuf
         add_connections(states, told);
     }
     dump_world(all, ads_client_world(c->ads));
-    json_set(all, "certificates", dump_certificates(c->certs));
+    json_set(all, "certificates", dump_certificates(c->link.certs));
     json_set(all, "config", dump_config(c->config));
     json_set(all, "version", dump_version(c->config));
     json_set(all, "workloadState", states);
@@ -325,61 +297,23 @@ static const struct plane_page { /* gathered from all planes */
 
 /* ---- building: each returns 0 or an error with why filled */
 
-static int build_signals(struct control *c, struct diag *why)
-{
-    sigset_t set;
-
-    (void)sigemptyset(&set);        /* cannot fail */
-    (void)sigaddset(&set, SIGTERM); /* cannot fail for these */
-    (void)sigaddset(&set, SIGINT);
-    c->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (c->signal_fd < 0) {
-        return FAIL(why, neg_errno(), "signalfd");
-    }
-    return fd_watch_start(&c->signals, c->loop, &c->task, c->signal_fd);
-}
-
-static int build_uplink(struct control *c, struct uplink **out, bool ca, struct diag *why)
+static int build_link(struct control *c, struct diag *why)
 {
     const struct config *f = c->config;
-    struct uplink_config config = {.loop = c->loop,
-                                   .jobs = c->lookups,
-                                   .tls = c->tls_loop,
-                                   .address = ca ? f->ca_address : f->xds_address,
-                                   .roots = ca ? f->ca_root_ca : f->xds_root_ca,
-                                   .alt_host = ca ? f->alt_ca_host : f->alt_xds_host,
-                                   .token = f->auth_token,
-                                   .cluster_id = f->cluster_id,
-                                   .extra = ca ? &f->ca_headers : &f->xds_headers};
-
-    return uplink_new(out, &config, why);
-}
-
-static int build_security(struct control *c, struct diag *why)
-{
-    c->jobs = jobs_new(HANDSHAKE_THREADS, JOBS_MAX, JOBS_LANE_MAX, why);
-    c->lookups = jobs_new(1, LOOKUP_JOBS_MAX, LOOKUP_JOBS_MAX, why);
-    if (!c->jobs || !c->lookups) {
-        return surely_negative(why->code);
-    }
-    int r = tls_ctx_new(&c->tls, NULL, why);
-    if (r < 0) {
-        return r;
-    }
-    c->tls_loop = tls_loop_new(c->loop, c->jobs, c->tls, NULL);
-    r = build_uplink(c, &c->ca_uplink, true, why);
-    if (r == 0 && c->config->xds_address[0]) {
-        r = build_uplink(c, &c->xds_uplink, false, why);
-    }
-    if (r < 0) {
-        return r;
-    }
-    struct cert_manager_config config = {.dialer = uplink_dialer(c->ca_uplink),
-                                         .jobs = c->jobs,
-                                         .ttl_s = (int64_t)(c->config->secret_ttl_ms / 1000),
+    struct control_link_config config = {.xds_address = f->xds_address,
+                                         .ca_address = f->ca_address,
+                                         .xds_roots = f->xds_root_ca,
+                                         .ca_roots = f->ca_root_ca,
+                                         .xds_alt_host = f->alt_xds_host,
+                                         .ca_alt_host = f->alt_ca_host,
+                                         .token = f->auth_token,
+                                         .cluster_id = f->cluster_id,
+                                         .xds_headers = &f->xds_headers,
+                                         .ca_headers = &f->ca_headers,
+                                         .cert_ttl_s = (int64_t)(f->secret_ttl_ms / 1000),
                                          .impersonate = true};
-    c->certs = cert_manager_new(c->loop, &config);
-    return 0;
+
+    return control_link_open(&c->link, c->loop, &config, why);
 }
 
 static int build_plane(struct control *c, unsigned i, struct diag *why)
@@ -394,9 +328,9 @@ static int build_plane(struct control *c, unsigned i, struct diag *why)
     c->plane_loops[i] = worker_loop(c->workers[i]);
     struct plane_options o = {.loop = c->plane_loops[i],
                               .config = c->config,
-                              .certs = c->certs,
-                              .jobs = c->jobs,
-                              .tls = c->tls,
+                              .certs = c->link.certs,
+                              .jobs = c->link.jobs,
+                              .tls = c->link.tls,
                               .shard = metrics_shard_new(stats_metrics(c->stats)),
                               .worlds = &c->worlds[i],
                               .resolv = &c->resolv,
@@ -444,7 +378,7 @@ static int build_planes(struct control *c, struct diag *why)
 static void build_discovery(struct control *c)
 {
     AUTO(text) char *node_id = config_node_id(c->config);
-    struct ads_config config = {.dialer = uplink_dialer(c->xds_uplink),
+    struct ads_config config = {.dialer = uplink_dialer(c->link.xds),
                                 .node_id = node_id,
                                 .metadata = c->config->metadata,
                                 .slots = c->worlds,
@@ -455,46 +389,19 @@ static void build_discovery(struct control *c)
     c->ads = ads_client_new(c->loop, &config);
 }
 
-static int listen_at(const struct ip *ip, uint16_t port, struct diag *why)
-{
-    struct sock_spec spec = {.role = SOCK_ROLE_LISTEN,
-                             .family = (enum ip_family)ip->family,
-                             .at = {.ip = *ip, .port = port},
-                             .backlog = 128};
-    struct diag lapse = {0};
-
-    return sock_spec_make(&spec, &lapse, why);
-}
-
-struct door {
-    int (*listen)(struct admin *a, int take_fd, struct diag *why);
-    const char *address;
-    uint16_t port;
-    bool optional; /* a host without IPv6 has no ::1 */
-};
-
 static int build_doors(struct control *c, struct diag *why)
 {
-    bool v6 = c->config->ipv6;
-    const struct door doors[] = {
-        {admin_listen, "127.0.0.1", PORT_ADMIN, false},
-        {admin_listen, "::1", PORT_ADMIN, true},
-        {admin_listen_stats, v6 ? "::" : "0.0.0.0", PORT_STATS, false},
-        {admin_listen_readiness, v6 ? "::" : "0.0.0.0", PORT_READINESS, false},
-    };
+    const char *any = c->config->ipv6 ? "::" : "0.0.0.0";
+    int r = admin_open(c->admin, ADMIN_DOOR, "127.0.0.1", PORT_ADMIN, why);
 
-    for (size_t i = 0; i < ARRAY_LEN(doors); i++) {
-        struct ip ip;
-        int r = ip_parse(&ip, doors[i].address, strlen(doors[i].address));
-        int fd = r < 0 ? r : listen_at(&ip, doors[i].port, why);
-        if (fd >= 0) {
-            r = doors[i].listen(c->admin, fd, why);
-        }
-        if ((fd < 0 || r < 0) && !doors[i].optional) {
-            return fd < 0 ? fd : r;
-        }
+    struct diag lapse = {0};
+    if (r == 0 && admin_open(c->admin, ADMIN_DOOR, "::1", PORT_ADMIN, &lapse) < 0) {
+        log_debug(&scope, "no admin port on IPv6", F_DIAG(&lapse)); /* the host has none */
     }
-    return 0;
+    if (r == 0) {
+        r = admin_open(c->admin, ADMIN_STATS, any, PORT_STATS, why);
+    }
+    return r < 0 ? r : admin_open(c->admin, ADMIN_READINESS, any, PORT_READINESS, why);
 }
 
 static void build_plane_pages(struct control *c)
@@ -551,7 +458,6 @@ int control_new(struct control **out, const struct config *config, struct diag *
     AUTO(control) struct control *c = mem_new(struct control);
 
     c->config = config;
-    c->signal_fd = -1;
     c->loop = loop_new(why);
     if (!c->loop) {
         return surely_negative(why->code);
@@ -561,14 +467,14 @@ int control_new(struct control **out, const struct config *config, struct diag *
     c->readiness = readiness_new();
     readiness_block(c->readiness, state_manager);
     readiness_block(c->readiness, proxy_manager);
-    int r = build_signals(c, why);
+    int r = quit_signals_open(&c->signals, c->loop, &c->task, why);
     if (r == 0) {
-        r = build_security(c, why);
+        r = build_link(c, why);
     }
     if (r == 0) {
         r = build_planes(c, why);
     }
-    if (r == 0 && c->xds_uplink) {
+    if (r == 0 && c->link.xds) {
         build_discovery(c);
     }
     if (r == 0) {
@@ -617,7 +523,7 @@ void control_free(struct control *c)
     }
     pods_free(c->pods);
     ads_client_free(c->ads);
-    cert_manager_free(c->certs);
+    control_link_end_certs(&c->link);
     for (unsigned i = 0; i < c->config->workers && c->workers; i++) {
         worker_free(c->workers[i]);
     }
@@ -626,20 +532,11 @@ void control_free(struct control *c)
     mem_free(c->plane_loops);
     mem_free(c->workers);
     mem_free(c->planes);
-    uplink_free(c->ca_uplink);
-    uplink_free(c->xds_uplink);
-    if (c->loop) {
-        loop_end_orphans(c->loop); /* connections to the control plane that linger stand on TLS */
-    }
-    tls_loop_free(c->tls_loop);
-    jobs_free(c->jobs);
-    jobs_free(c->lookups);
-    tls_ctx_free(c->tls);
+    control_link_close(&c->link, c->loop);
     readiness_free(c->readiness);
     stats_free(c->stats);
     timer_clear(&c->limit);
-    fd_watch_stop(&c->signals);
-    sock_close(&c->signal_fd);
+    quit_signals_close(&c->signals);
     task_fini(&c->task);
     loop_free(c->loop);
     mem_free(c);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ztunnel/dialer.h"
 
+#include "io/failed_stream.h"
 #include "io/tcp_stream.h"
-#include "ztunnel/failed_stream.h"
 #include "ztunnel/pod.h"
 
 static const char *const alpn[] = {"h2"};

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "io/process.h"
 #include "io/sock_factory_local.h"
 #include "ztunnel/config.h"
 #include "ztunnel/control.h"
@@ -19,42 +17,6 @@ static const char usage[] = "ambit-ztunnel: the node proxy of the mesh\n"
                             "variables of Istio's ztunnel\n"
                             "       ambit-ztunnel version   print the version\n"
                             "       ambit-ztunnel help      print this\n";
-
-/* A page fault costs as much as ten system calls: freed memory of the data path stays with us. */
-static void tune_malloc(void)
-{
-    (void)mallopt(M_ARENA_MAX, 4); /* best effort, like the next two */
-    (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
-    (void)mallopt(M_TRIM_THRESHOLD, 1 << 20);
-}
-
-static void block_signals(void)
-{
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-    sigset_t set;
-
-    (void)sigaction(SIGPIPE, &ignore, NULL); /* cannot fail for this signal */
-    (void)sigemptyset(&set);                 /* cannot fail */
-    (void)sigaddset(&set, SIGTERM);          /* cannot fail for these */
-    (void)sigaddset(&set, SIGINT);
-    (void)pthread_sigmask(SIG_BLOCK, &set, NULL); /* fails only for a wrong first argument */
-}
-
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        rlim_t before = limit.rlim_cur;
-        limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
-            log_warn(&scope, "file descriptor limit not raised", F_U64("limit", before));
-            return;
-        }
-        log_info(&scope, "file descriptor limit", F_U64("from", before),
-                 F_U64("to", limit.rlim_cur));
-    }
-}
 
 static int serve(const struct config *config)
 {
@@ -77,8 +39,7 @@ static int start(char *const *env)
     struct config config;
     struct diag why = {0};
 
-    tune_malloc();
-    block_signals();
+    process_prepare();
     int r = config_read(&config, env, &why);
     if (r == 0) {
         r = log_set_level(config.log_level, &why);
@@ -92,7 +53,7 @@ static int start(char *const *env)
     }
     log_info(&scope, "starting", F_STR("version", AMBIT_VERSION), F_U64("workers", config.workers),
              F_STR("xds", config.xds_address), F_STR("ca", config.ca_address));
-    raise_descriptor_limit();
+    process_raise_descriptors();
     int status = serve(&config);
     log_info(&scope, "ended", F_I64("status", status));
     log_stop();

@@ -8,11 +8,11 @@
 #include "base/rand.h"
 #include "codec/forwarded.h"
 #include "codec/traceparent.h"
+#include "io/failed_stream.h"
 #include "io/relay.h"
 #include "io/sock.h"
 #include "io/tcp_stream.h"
 #include "model/route.h"
-#include "ztunnel/failed_stream.h"
 #include "ztunnel/labels.h"
 #include "ztunnel/stats.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ztunnel/failed_stream.h"
+#include "io/failed_stream.h"
 
 #include "base/mem.h"
 

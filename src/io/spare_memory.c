@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ztunnel/spare_memory.h"
+#include "io/spare_memory.h"
 
 #include <malloc.h>
 
