@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "xds/request_int.h"
+#include "xds/resource.h"
 #include "xds/response_int.h"
 
 enum {
@@ -36,6 +37,7 @@ struct ads_client {
     struct task task;
     struct timer timer;
     struct ads_config config;
+    struct ads_interest interest;
     enum ads_step step;
     uint64_t delay_ms;
     struct bytes node;
@@ -49,7 +51,7 @@ struct ads_client {
     struct ads_names rejected;
     struct ads_response response;
     bool in_response;
-    bool answered[ADS_TYPES]; /* a first answer was acknowledged */
+    bool answered[ADS_CLIENT_TYPES_MAX]; /* a first answer was acknowledged */
     struct ads_stats stats;
 };
 
@@ -157,10 +159,11 @@ static bool is_rejected(void *arg, const char *name)
 
 static void subscribe(struct ads_client *c)
 {
-    for (unsigned i = 0; i < ADS_TYPES; i++) {
-        struct ads_first_request q = {.type_url = ads_type_urls[i],
+    for (unsigned i = 0; i < c->interest.type_count; i++) {
+        struct ads_first_request q = {.type_url = c->interest.types[i],
                                       .node = &c->node,
                                       .world = c->world,
+                                      .interest = &c->interest,
                                       .is_rejected = is_rejected,
                                       .arg = c};
         ads_first_pack(outbox_add(c), &q);
@@ -209,6 +212,9 @@ static void publish(struct ads_client *c, const struct world *take_w)
 {
     world_unref(c->world);
     c->world = take_w;
+    if (c->interest.sink) {
+        c->interest.sink->commit(c->interest.sink_arg, take_w);
+    }
     snap_publish(c->config.slots, c->config.slot_count, world_snap(world_ref(take_w)));
     for (unsigned i = 0; c->config.poke && c->config.poke[i]; i++) {
         loop_poke(c->config.poke[i]);
@@ -217,12 +223,12 @@ static void publish(struct ads_client *c, const struct world *take_w)
     task_wake(c->config.owner, WAKE_CHILD);
 }
 
-static void answer(struct ads_client *c, enum ads_type type)
+static void answer(struct ads_client *c, unsigned type)
 {
     struct ads_response *r = &c->response;
     const char *nack = r->refused > 0 ? strbuf_text(&r->errors) : NULL;
 
-    if (type == ADS_UNKNOWN) {
+    if (type == ADS_NO_TYPE) {
         log_error(&scope, "unknown type", F_STR("type_url", r->type_url ? r->type_url : ""));
     } else if (nack) {
         c->stats.rejected += r->refused;
@@ -232,19 +238,19 @@ static void answer(struct ads_client *c, enum ads_type type)
         c->answered[type] = true;
     }
     ads_answer_pack(outbox_add(c), r->type_url ? r->type_url : "", r->nonce ? r->nonce : "",
-                    type == ADS_UNKNOWN ? NULL : nack);
+                    type == ADS_NO_TYPE ? NULL : nack);
 }
 
 /* The message is complete: everything it brought becomes visible at once. */
 static int response_done(struct ads_client *c, struct diag *why)
 {
-    enum ads_type type;
+    unsigned type = ADS_NO_TYPE;
     int r = ads_response_end(&c->response, &type, why);
 
     if (r < 0) {
         return r;
     }
-    if (type != ADS_UNKNOWN) {
+    if (type != ADS_NO_TYPE) {
         c->stats.responses[type]++;
         c->stats.response_bytes[type] += c->response.bytes;
         publish(c, world_next(c->response.delta));
@@ -283,7 +289,7 @@ static int next_message(struct ads_client *c)
     int r = grpc_call_next(c->call, &len);
 
     if (r > 0) {
-        ads_response_init(&c->response, c->world, c->pool, &c->rejected);
+        ads_response_init(&c->response, &c->interest, c->world, c->pool, &c->rejected);
         c->in_response = true;
     }
     return r;
@@ -375,11 +381,16 @@ static void run(struct task *t, unsigned why)
     }
 }
 
+static const char *const node_proxy_types[] = {XDS_TYPE_ADDRESS, XDS_TYPE_AUTHORIZATION};
+static const struct ads_interest node_proxy = {.types = node_proxy_types,
+                                               .type_count = ARRAY_LEN(node_proxy_types)};
+
 struct ads_client *ads_client_new(struct loop *l, const struct ads_config *config)
 {
     struct ads_client *c = mem_new(struct ads_client);
 
     c->config = *config;
+    c->interest = config->interest ? *config->interest : node_proxy;
     c->delay_ms = BACKOFF_FIRST_MS;
     list_init(&c->outbox);
     ads_names_init(&c->rejected);
@@ -421,7 +432,7 @@ const struct world *ads_client_world(const struct ads_client *c)
 
 bool ads_client_is_synced(const struct ads_client *c)
 {
-    for (unsigned i = 0; i < ADS_TYPES; i++) {
+    for (unsigned i = 0; i < c->interest.type_count; i++) {
         if (!c->answered[i]) {
             return false;
         }

@@ -16,8 +16,31 @@
 
 struct ads_client;
 
-struct ads_config {             /* borrowed for ads_client_new, except the dialer */
-    struct grpc_dialer *dialer; /* outlives the client */
+/* Takes resources that are not part of the world; the client's loop. */
+struct ads_sink {
+    /* value is borrowed. A failure refuses the resource; why is the reason as a NACK says it. */
+    int (*put)(void *arg, const char *type_url, const char *name, struct slice value,
+               struct diag *why);
+    void (*remove)(void *arg, const char *type_url, const char *name);
+    /* What an answer brought is complete, and the world that came with it is published next. */
+    void (*commit)(void *arg, const struct world *world);
+    /* The names that are held, for a stream that begins anew: calls each(). NULL: none. */
+    void (*names)(void *arg, const char *type_url, void (*each)(void *to, const char *name),
+                  void *to);
+};
+
+enum { ADS_CLIENT_TYPES_MAX = 8 };
+
+struct ads_interest {
+    const char *const *types;    /* URLs; static */
+    unsigned type_count;         /* at most ADS_CLIENT_TYPES_MAX */
+    const struct ads_sink *sink; /* of all but Address and Authorization; outlives the client */
+    void *sink_arg;
+};
+
+struct ads_config {                      /* borrowed for ads_client_new, except the dialer */
+    struct grpc_dialer *dialer;          /* outlives the client */
+    const struct ads_interest *interest; /* NULL: addresses and authorizations; copied */
     const char *node_id; /* "ztunnel~<ip>~<pod>.<ns>~<ns>.svc.cluster.local" (contract 5.3) */
     const struct json *metadata; /* node metadata, an object */
     struct snap_slot *slots;     /* every new world goes here; outlives the client */
@@ -40,8 +63,8 @@ enum ads_end { ADS_END_CONNECTION, ADS_END_RECONNECT, ADS_END_ERROR, ADS_END_COM
 
 struct ads_stats {
     uint64_t ends[ADS_ENDS]; /* contract 5.5: ConnectionError, Reconnect, Error, Complete */
-    uint64_t responses[2];   /* by type: Address, Authorization */
-    uint64_t response_bytes[2];
+    uint64_t responses[ADS_CLIENT_TYPES_MAX]; /* by type, in the order of the interest */
+    uint64_t response_bytes[ADS_CLIENT_TYPES_MAX];
     uint64_t rejected; /* resources refused */
     bool connected;
     struct diag last_error; /* of the connection, code 0 while it is fine */

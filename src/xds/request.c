@@ -114,6 +114,7 @@ void ads_node_pack(struct bytes *out, const char *id, const struct json *metadat
 struct versions {
     Xds__DeltaDiscoveryRequest__InitialResourceVersionsEntry **at;
     size_t count;
+    size_t room;
     struct arena *arena;
     const struct ads_first_request *q;
 };
@@ -154,6 +155,30 @@ static void policy_versions(struct versions *v, const struct world *w)
     }
 }
 
+static void name_count(void *to, const char *name)
+{
+    (void)name;
+    ((struct versions *)to)->room++;
+}
+
+static void name_add(void *to, const char *name)
+{
+    struct versions *v = to;
+
+    if (v->count < v->room) {
+        version_add(v, name, ""); /* no version is kept: what is there is sent again */
+    }
+}
+
+static void other_versions(struct versions *v, const struct ads_interest *i, const char *type_url)
+{
+    if (i && i->sink && i->sink->names) {
+        i->sink->names(i->sink_arg, type_url, name_count, v);
+        v->at = arena_array(v->arena, v->room, sizeof(*v->at));
+        i->sink->names(i->sink_arg, type_url, name_add, v);
+    }
+}
+
 void ads_first_pack(struct bytes *out, const struct ads_first_request *q)
 {
     AUTO(arena) struct arena a = {0};
@@ -164,8 +189,10 @@ void ads_first_pack(struct bytes *out, const struct ads_first_request *q)
     xds__delta_discovery_request__init(&m);
     if (q->world && strcmp(q->type_url, XDS_TYPE_ADDRESS) == 0) {
         address_versions(&v, q->world);
-    } else if (q->world) {
+    } else if (q->world && strcmp(q->type_url, XDS_TYPE_AUTHORIZATION) == 0) {
         policy_versions(&v, q->world);
+    } else {
+        other_versions(&v, q->interest, q->type_url);
     }
     m.node = node;
     m.type_url = text_of(q->type_url);

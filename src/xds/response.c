@@ -77,10 +77,11 @@ static void names_remove(struct ads_names *n, const char *name)
     }
 }
 
-void ads_response_init(struct ads_response *r, const struct world *base, struct intern *pool,
-                       struct ads_names *rejected)
+void ads_response_init(struct ads_response *r, const struct ads_interest *interest,
+                       const struct world *base, struct intern *pool, struct ads_names *rejected)
 {
-    *r = (struct ads_response){.pool = pool,
+    *r = (struct ads_response){.interest = interest,
+                               .pool = pool,
                                .rejected = rejected,
                                .delta = world_delta_new(base),
                                .errors = {.limit = ERRORS_MAX_BYTES}};
@@ -172,14 +173,14 @@ static int resource_walk(struct resource *x, const struct pb_field *field)
     return r;
 }
 
-static enum ads_type type_of(struct slice url)
+static unsigned type_of(const struct ads_response *r, struct slice url)
 {
-    for (unsigned i = 0; i < ADS_TYPES; i++) {
-        if (slice_is(url, ads_type_urls[i])) {
-            return (enum ads_type)i;
+    for (unsigned i = 0; i < r->interest->type_count; i++) {
+        if (slice_is(url, r->interest->types[i])) {
+            return i;
         }
     }
-    return ADS_UNKNOWN;
+    return ADS_NO_TYPE;
 }
 
 static void refuse(struct ads_response *r, const char *name, const char *reason)
@@ -213,6 +214,24 @@ static int take_policy(struct ads_response *r, const struct resource *x, struct 
     return result;
 }
 
+static int take_payload(struct ads_response *r, const struct resource *x, unsigned type,
+                        struct diag *why)
+{
+    const struct ads_interest *i = r->interest;
+
+    if (type == ADS_NO_TYPE) {
+        return FAIL(why, -ERR_UNSUPPORTED, "unknown resource type %.*s",
+                    (int)(x->type_url.len < 60 ? x->type_url.len : 60), x->type_url.p);
+    }
+    if (strcmp(i->types[type], XDS_TYPE_ADDRESS) == 0) {
+        return take_address(r, x, why);
+    }
+    if (strcmp(i->types[type], XDS_TYPE_AUTHORIZATION) == 0) {
+        return take_policy(r, x, why);
+    }
+    return i->sink->put(i->sink_arg, i->types[type], x->name, x->value, why);
+}
+
 /* One resource. Refusals are collected; only what is no protobuf at all is an error. */
 static int take_resource(struct ads_response *r, const struct pb_field *field)
 {
@@ -223,16 +242,10 @@ static int take_resource(struct ads_response *r, const struct pb_field *field)
     if (result < 0) {
         return result;
     }
-    enum ads_type type = type_of(x.type_url);
-    r->seen[x.has_any ? type : ADS_UNKNOWN]++;
-    if (!x.has_any) {
-        result = FAIL(&why, -ERR_SYNTAX, "XDS payload without resource");
-    } else if (type == ADS_UNKNOWN) {
-        result = FAIL(&why, -ERR_UNSUPPORTED, "unknown resource type %.*s",
-                      (int)(x.type_url.len < 60 ? x.type_url.len : 60), x.type_url.p);
-    } else {
-        result = (type == ADS_ADDRESS ? take_address : take_policy)(r, &x, &why);
-    }
+    unsigned type = type_of(r, x.type_url);
+    r->seen[x.has_any ? type : ADS_NO_TYPE]++;
+    result = x.has_any ? take_payload(r, &x, type, &why)
+                       : FAIL(&why, -ERR_SYNTAX, "XDS payload without resource");
     if (result < 0) {
         refuse(r, x.name, why.text);
     } else {
@@ -245,11 +258,20 @@ static int take_resource(struct ads_response *r, const struct pb_field *field)
 static void take_removal(struct ads_response *r, const struct pb_field *f)
 {
     AUTO(text) char *name = mem_dup(f->bytes, f->len < NAME_MAX_BYTES ? f->len : NAME_MAX_BYTES);
-    bool policy = r->type_url && strcmp(r->type_url, XDS_TYPE_AUTHORIZATION) == 0;
+    unsigned type = type_of(r, slice_of(r->type_url));
 
     names_remove(r->rejected, name);
+    if (type == ADS_NO_TYPE) {
+        return;
+    }
     /* Removing what is not there is fine. */
-    (void)(policy ? world_remove_policy(r->delta, name) : world_remove_address(r->delta, name));
+    if (strcmp(r->type_url, XDS_TYPE_AUTHORIZATION) == 0) {
+        (void)world_remove_policy(r->delta, name);
+    } else if (strcmp(r->type_url, XDS_TYPE_ADDRESS) == 0) {
+        (void)world_remove_address(r->delta, name);
+    } else {
+        r->interest->sink->remove(r->interest->sink_arg, r->type_url, name);
+    }
 }
 
 static int take_field(struct ads_response *r, const struct pb_field *f)
@@ -290,16 +312,16 @@ int ads_response_feed(struct ads_response *r, const void *piece, size_t len, str
     return result < 0 ? FAIL(why, result, "DeltaDiscoveryResponse does not decode") : 0;
 }
 
-int ads_response_end(struct ads_response *r, enum ads_type *out_type, struct diag *why)
+int ads_response_end(struct ads_response *r, unsigned *out_type, struct diag *why)
 {
     int result = pbstream_end(&r->stream);
 
     if (result < 0) {
         return FAIL(why, result, "DeltaDiscoveryResponse ends within a field");
     }
-    *out_type = type_of(slice_of(r->type_url));
-    for (unsigned i = 0; i < ADS_TYPES; i++) {
-        if (*out_type != ADS_UNKNOWN && i != *out_type && r->seen[i] > 0) {
+    *out_type = type_of(r, slice_of(r->type_url));
+    for (unsigned i = 0; i < r->interest->type_count; i++) {
+        if (*out_type != ADS_NO_TYPE && i != *out_type && r->seen[i] > 0) {
             return FAIL(why, -ERR_SYNTAX, "a response of type %s holds resources of another",
                         r->type_url);
         }
