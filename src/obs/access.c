@@ -115,7 +115,11 @@ static void side_labels(struct slice *out, const struct access_side *s)
 
 static const char *reporter_name(enum access_reporter r)
 {
-    return r == ACCESS_SOURCE ? "source" : "destination";
+    static const char *const names[] = {[ACCESS_SOURCE] = "source",
+                                        [ACCESS_DESTINATION] = "destination",
+                                        [ACCESS_WAYPOINT] = "waypoint"};
+
+    return names[r];
 }
 
 static struct series *series_of(const struct access_facts *a, struct metrics_shard *shard,
@@ -300,7 +304,11 @@ static void put_destination(struct fields *f, const struct access_facts *a)
 
 static const char *direction_name(enum access_reporter r)
 {
-    return r == ACCESS_SOURCE ? "outbound" : "inbound";
+    static const char *const names[] = {[ACCESS_SOURCE] = "outbound",
+                                        [ACCESS_DESTINATION] = "inbound",
+                                        [ACCESS_WAYPOINT] = "waypoint"};
+
+    return names[r];
 }
 
 static void write_line(const struct ended *e)

@@ -17,7 +17,7 @@
 #include "io/loop.h"
 #include "obs/metrics.h"
 
-enum access_reporter { ACCESS_SOURCE, ACCESS_DESTINATION }; /* outbound, inbound */
+enum access_reporter { ACCESS_SOURCE, ACCESS_DESTINATION, ACCESS_WAYPOINT }; /* outbound, inbound */
 
 enum access_flag {            /* response_flags */
                    ACCESS_OK, /* "-"; also connections cut by drain */

@@ -9,7 +9,7 @@
 #include "base/bytes.h"
 #include "io/relay.h"
 #include "model/rbac.h"
-#include "ztunnel/labels.h"
+#include "obs/labels.h"
 #include "ztunnel/pod.h"
 
 struct inbound_conn;

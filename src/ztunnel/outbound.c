@@ -13,7 +13,7 @@
 #include "io/sock.h"
 #include "io/tcp_stream.h"
 #include "model/route.h"
-#include "ztunnel/labels.h"
+#include "obs/labels.h"
 #include "ztunnel/stats.h"
 
 enum outbound_step {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ztunnel/labels.h"
+#include "obs/labels.h"
 
 #include "base/mem.h"
 
