@@ -318,14 +318,24 @@ static void write_labels(struct strbuf *out, const struct series *s, const char 
                   s->labels);
 }
 
-/* Seconds with the fewest digits that say it: 0.0005, 1.0, 5.0 (as recorded). */
-static void write_seconds(struct strbuf *out, uint64_t us)
+/* With the fewest digits that say it: 0.0005, 1.0, 5.0 (as recorded); milliseconds: 0.5, 1, 5. */
+static void write_scaled(struct strbuf *out, enum metric_scale scale, uint64_t v)
 {
+    static const struct {
+        uint64_t unit;
+        int least; /* characters behind the point that stay, the point included */
+    } scales[] = {[METRIC_SECONDS] = {1000000, 2}, [METRIC_MILLISECONDS] = {1000, 0}};
     char text[32];
-    int n = snprintf(text, sizeof(text), "%llu.%06llu", (unsigned long long)(us / 1000000),
-                     (unsigned long long)(us % 1000000));
 
-    while (n > 2 && text[n - 1] == '0' && text[n - 2] != '.') {
+    if (scale == METRIC_PLAIN) {
+        strbuf_printf(out, "%llu", (unsigned long long)v);
+        return;
+    }
+    uint64_t unit = scales[scale].unit;
+    int whole = snprintf(text, sizeof(text), "%llu", (unsigned long long)(v / unit));
+    int n = whole + snprintf(text + whole, sizeof(text) - (size_t)whole,
+                             unit == 1000 ? ".%03u" : ".%06u", (unsigned)(v % unit) % 1000000);
+    while (n > whole + scales[scale].least && (text[n - 1] == '0' || text[n - 1] == '.')) {
         n--;
     }
     strbuf_add(out, text, (size_t)n);
@@ -365,7 +375,7 @@ static void write_buckets(struct strbuf *out, const struct metric_family *f, con
         strbuf_clear(&le);
         strbuf_puts(&le, "le=\"");
         if (b < f->bound_count) {
-            write_seconds(&le, f->bounds_us[b]);
+            write_scaled(&le, f->scale, f->bounds_us[b]);
         } else {
             strbuf_puts(&le, "+Inf");
         }
@@ -389,7 +399,7 @@ static void write_histogram(struct strbuf *out, const struct metric_family *f,
     strbuf_printf(out, "%s_sum", f->name);
     write_labels(out, s, NULL);
     strbuf_putc(out, ' ');
-    write_seconds(out, sum->value);
+    write_scaled(out, f->scale, sum->value);
     strbuf_printf(out, "\n%s_count", f->name);
     write_labels(out, s, NULL);
     strbuf_printf(out, " %llu\n", (unsigned long long)total);

@@ -17,7 +17,10 @@
 
 enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
-enum { METRIC_FAMILIES_MAX = 8, METRIC_LABELS_MAX = 32, METRIC_BUCKETS_MAX = 8 };
+enum { METRIC_FAMILIES_MAX = 8, METRIC_LABELS_MAX = 32, METRIC_BUCKETS_MAX = 24 };
+
+/* What a histogram's numbers are: microseconds, shown as seconds or milliseconds, or just numbers. */
+enum metric_scale { METRIC_SECONDS = 0, METRIC_MILLISECONDS, METRIC_PLAIN };
 
 struct metric_family { /* static data */
     const char *name;  /* without _total */
@@ -27,6 +30,7 @@ struct metric_family { /* static data */
     /* METRIC_HISTOGRAM: upper bounds in microseconds, ascending; +Inf is implied. */
     const uint64_t *bounds_us;
     unsigned bound_count;
+    enum metric_scale scale;
 };
 
 struct metric_set { /* static data */

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "ca/cert_json.h"
 #include "ca/control_link.h"
 #include "io/file.h"
 #include "io/process.h"
@@ -13,6 +14,7 @@
 #include "io/worker.h"
 #include "obs/admin.h"
 #include "obs/why.h"
+#include "obs/world_json.h"
 #include "xds/ads_client.h"
 #include "ztunnel/dump.h"
 #include "ztunnel/pods.h"
@@ -230,8 +232,8 @@ static void compose_dump(void *arg, const struct strbuf *gathered, struct strbuf
     if (json_parse(&told, strbuf_text(gathered), gathered->len, NULL, &why) == 0) {
         add_connections(states, told);
     }
-    dump_world(all, ads_client_world(c->ads));
-    json_set(all, "certificates", dump_certificates(c->link.certs));
+    world_json(all, ads_client_world(c->ads));
+    json_set(all, "certificates", cert_manager_json(c->link.certs));
     json_set(all, "config", dump_config(c->config));
     json_set(all, "version", dump_version(c->config));
     json_set(all, "workloadState", states);

@@ -3,8 +3,8 @@
 
 #include "base/mem.h"
 #include "obs/access.h"
+#include "obs/labels.h"
 #include "xds/resource.h"
-#include "ztunnel/labels.h"
 
 /* ---- families */
 

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "obs/http_access.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+enum { RECENT = 256, RECENT_TEXT = 160 };
+
+static struct log_scope scope = LOG_SCOPE("request");
+
+const char *http_flag_text(enum http_flag f)
+{
+    /* clang-format off */
+    static const char *const texts[] = {
+#define HTTP_FLAG_TEXT(name, text) [name] = (text),
+        HTTP_FLAGS(HTTP_FLAG_TEXT)
+#undef HTTP_FLAG_TEXT
+    };
+    /* clang-format on */
+
+    return texts[f];
+}
+
+/* ---- metrics */
+
+enum { REQUESTS, DURATION, REQUEST_BYTES, RESPONSE_BYTES };
+
+static const uint64_t duration_us[] = {500,       1000,      5000,       10000,     25000,
+                                       50000,     100000,    250000,     500000,    1000000,
+                                       2500000,   5000000,   10000000,   30000000,  60000000,
+                                       300000000, 600000000, 1800000000, 3600000000};
+static const uint64_t sizes[] = {1,    5,    10,    25,    50,    100,    250,    500,     1000,
+                                 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000};
+
+static const struct metric_family families[] = {
+    [REQUESTS] = {.name = "istio_requests", .help = "Total requests.", .type = METRIC_COUNTER},
+    [DURATION] = {.name = "istio_request_duration_milliseconds",
+                  .help = "Duration of requests.",
+                  .type = METRIC_HISTOGRAM,
+                  .bounds_us = duration_us,
+                  .bound_count = ARRAY_LEN(duration_us),
+                  .scale = METRIC_MILLISECONDS},
+    [REQUEST_BYTES] = {.name = "istio_request_bytes",
+                       .help = "Size of requests, head and body.",
+                       .type = METRIC_HISTOGRAM,
+                       .bounds_us = sizes,
+                       .bound_count = ARRAY_LEN(sizes),
+                       .scale = METRIC_PLAIN},
+    [RESPONSE_BYTES] = {.name = "istio_response_bytes",
+                        .help = "Size of responses, head and body.",
+                        .type = METRIC_HISTOGRAM,
+                        .bounds_us = sizes,
+                        .bound_count = ARRAY_LEN(sizes),
+                        .scale = METRIC_PLAIN},
+};
+
+enum side_label {
+    SIDE_WORKLOAD,
+    SIDE_SERVICE,
+    SIDE_REVISION,
+    SIDE_NAMESPACE,
+    SIDE_PRINCIPAL,
+    SIDE_APP,
+    SIDE_VERSION,
+    SIDE_CLUSTER,
+    SIDE_LABELS
+};
+
+enum { /* places in the row below */
+       L_REPORTER = 0,
+       L_SRC = 1,
+       L_SERVICE = L_SRC + SIDE_LABELS,
+       L_DST = L_SERVICE + 3,
+       L_PROTOCOL = L_DST + SIDE_LABELS,
+       L_CODE,
+       L_GRPC,
+       L_FLAGS,
+       L_POLICY,
+       L_COUNT
+};
+
+static const char *const labels[L_COUNT] = {
+    "reporter",
+    "source_workload",
+    "source_canonical_service",
+    "source_canonical_revision",
+    "source_workload_namespace",
+    "source_principal",
+    "source_app",
+    "source_version",
+    "source_cluster",
+    "destination_service",
+    "destination_service_namespace",
+    "destination_service_name",
+    "destination_workload",
+    "destination_canonical_service",
+    "destination_canonical_revision",
+    "destination_workload_namespace",
+    "destination_principal",
+    "destination_app",
+    "destination_version",
+    "destination_cluster",
+    "request_protocol",
+    "response_code",
+    "grpc_response_status",
+    "response_flags",
+    "connection_security_policy",
+};
+
+const struct metric_set http_access_metrics = {.families = families,
+                                               .family_count = ARRAY_LEN(families),
+                                               .labels = labels,
+                                               .label_count = L_COUNT};
+
+static struct slice or_unknown(const char *text)
+{
+    return slice_of(text && *text ? text : "unknown");
+}
+
+static void side_labels(struct slice *out, const struct access_side *s)
+{
+    out[SIDE_WORKLOAD] = or_unknown(s->workload);
+    out[SIDE_SERVICE] = or_unknown(s->canonical_service);
+    out[SIDE_REVISION] = or_unknown(s->canonical_revision);
+    out[SIDE_NAMESPACE] = or_unknown(s->namespace_);
+    out[SIDE_PRINCIPAL] = or_unknown(s->principal);
+    out[SIDE_APP] = or_unknown(s->app ? s->app : s->canonical_service);
+    out[SIDE_VERSION] = or_unknown(s->version ? s->version : s->canonical_revision);
+    out[SIDE_CLUSTER] = or_unknown(s->cluster);
+}
+
+static struct series *series_of(const struct http_access *a, struct metrics_shard *shard)
+{
+    struct slice v[L_COUNT];
+    char code[8];
+    char grpc[16];
+
+    (void)snprintf(code, sizeof(code), "%u", a->status % 1000);
+    (void)snprintf(grpc, sizeof(grpc), "%d", a->grpc_status);
+    v[L_REPORTER] = slice_of("waypoint");
+    side_labels(&v[L_SRC], &a->src);
+    v[L_SERVICE] = or_unknown(a->service);
+    v[L_SERVICE + 1] = or_unknown(a->service_namespace);
+    v[L_SERVICE + 2] = or_unknown(a->service_name);
+    side_labels(&v[L_DST], &a->dst);
+    v[L_PROTOCOL] = slice_of(a->grpc ? "grpc" : "http");
+    v[L_CODE] = slice_of(code);
+    v[L_GRPC] = slice_of(a->grpc && a->grpc_status >= 0 ? grpc : "");
+    v[L_FLAGS] = slice_of(http_flag_text(a->flag));
+    v[L_POLICY] = slice_of(a->mutual_tls ? "mutual_tls" : "unknown");
+    return metrics_series(shard, &http_access_metrics, v);
+}
+
+/* The workloads of a cached row are held by whoever filled it in: a match is the same object. */
+static bool is_same(const struct http_series *a, const struct http_series *b)
+{
+    return a->series && a->src == b->src && a->dst == b->dst && a->service == b->service &&
+           a->status == b->status && a->flag == b->flag && a->grpc_status == b->grpc_status &&
+           a->grpc == b->grpc;
+}
+
+/* ---- recent requests */
+
+struct http_recorder {
+    struct metrics_shard *shard;
+    bool log;
+    unsigned recent_at; /* where the next one goes */
+    struct recent {
+        bool used;
+        uint64_t wall_ns;
+        uint32_t duration_us;
+        uint16_t status;
+        uint8_t flag;
+        bool mutual_tls;
+        char method[12];
+        char path[RECENT_TEXT];
+        char authority[64];
+        char src[96]; /* "namespace/workload" */
+        char dst[96];
+        char service[96];
+        char route[64];
+        char details[64];
+        char upstream[ENDPOINT_TEXT];
+        char identity[160];
+        uint64_t received;
+        uint64_t sent;
+    } recent[RECENT];
+};
+
+struct http_recorder *http_recorder_new(struct metrics_shard *shard, bool log)
+{
+    struct http_recorder *r = mem_new(struct http_recorder);
+
+    r->shard = shard;
+    r->log = log;
+    return r;
+}
+
+void http_recorder_free(struct http_recorder *r)
+{
+    mem_free(r);
+}
+
+static void copy(char *to, size_t room, struct slice from)
+{
+    size_t n = from.len < room - 1 ? from.len : room - 1;
+
+    if (n > 0) {
+        memcpy(to, from.p, n);
+    }
+    to[n] = '\0';
+}
+
+static void copy_text(char *to, size_t room, const char *from)
+{
+    copy(to, room, slice_of(from));
+}
+
+static void copy_side(char *to, size_t room, const struct access_side *s)
+{
+    copy_text(to, room, s->namespace_);
+    size_t n = strlen(to);
+    if (n + 1 < room) {
+        to[n] = '/';
+        copy_text(to + n + 1, room - n - 1, s->workload);
+    }
+}
+
+static void remember(struct http_recorder *r, const struct http_access *a, uint64_t us)
+{
+    struct recent *x = &r->recent[r->recent_at];
+
+    r->recent_at = (r->recent_at + 1) % RECENT;
+    x->used = true;
+    x->wall_ns = a->started_wall_ns;
+    x->duration_us = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+    x->status = (uint16_t)a->status;
+    x->flag = (uint8_t)a->flag;
+    x->mutual_tls = a->mutual_tls;
+    x->received = a->received_bytes;
+    x->sent = a->sent_bytes;
+    copy(x->method, sizeof(x->method), a->method);
+    copy(x->path, sizeof(x->path), a->path);
+    copy(x->authority, sizeof(x->authority), a->authority);
+    copy_side(x->src, sizeof(x->src), &a->src);
+    copy_side(x->dst, sizeof(x->dst), &a->dst);
+    copy_text(x->service, sizeof(x->service), a->service);
+    copy_text(x->route, sizeof(x->route), a->route);
+    copy_text(x->details, sizeof(x->details), a->details);
+    copy_text(x->upstream, sizeof(x->upstream), a->upstream_host);
+    copy_text(x->identity, sizeof(x->identity), a->src.identity);
+}
+
+static void member(struct strbuf *out, const char *key, const char *value)
+{
+    strbuf_printf(out, ",\"%s\":", key);
+    log_json_string(out, slice_of(value));
+}
+
+static void write_one(const struct recent *x, struct strbuf *out)
+{
+    char when[CLOCK_TEXT];
+
+    clock_format(x->wall_ns, when, sizeof(when));
+    strbuf_printf(out, "{\"time\":\"%s\",\"status\":%u,\"duration_us\":%u", when, x->status,
+                  x->duration_us);
+    strbuf_printf(out, ",\"bytes_received\":%llu,\"bytes_sent\":%llu,\"mutual_tls\":%s",
+                  (unsigned long long)x->received, (unsigned long long)x->sent,
+                  x->mutual_tls ? "true" : "false");
+    member(out, "flags", http_flag_text((enum http_flag)x->flag));
+    member(out, "method", x->method);
+    member(out, "path", x->path);
+    member(out, "authority", x->authority);
+    member(out, "source", x->src);
+    member(out, "source_identity", x->identity);
+    member(out, "destination", x->dst);
+    member(out, "service", x->service);
+    member(out, "route", x->route);
+    member(out, "details", x->details);
+    member(out, "upstream", x->upstream);
+    strbuf_putc(out, '}');
+}
+
+void http_recorder_write_recent(const struct http_recorder *r, struct strbuf *out)
+{
+    bool first = true;
+
+    for (unsigned i = 0; i < RECENT; i++) {
+        const struct recent *x = &r->recent[(r->recent_at + i) % RECENT];
+        if (x->used) {
+            strbuf_puts(out, first ? "" : ",");
+            write_one(x, out);
+            first = false;
+        }
+    }
+}
+
+/* ---- the line: every field is written by one function, for both forms */
+
+struct line {
+    struct strbuf out;
+    bool json;
+    bool any;
+};
+
+/* Text from outside: what would end the field or the line early is escaped. */
+static void put_plain(struct strbuf *out, struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c < ' ' || c == '"' || c == '\\' || c >= 0x7f) {
+            strbuf_printf(out, "\\x%02X", c);
+        } else {
+            strbuf_putc(out, s.p[i]);
+        }
+    }
+}
+
+static void put_key(struct line *l, const char *key)
+{
+    if (l->json) {
+        strbuf_printf(&l->out, "%s\"%s\":", l->any ? "," : "", key);
+    } else if (l->any) {
+        strbuf_putc(&l->out, ' ');
+    }
+    l->any = true;
+}
+
+static void put(struct line *l, const char *key, struct slice s, bool quoted)
+{
+    put_key(l, key);
+    if (l->json) {
+        log_json_string(&l->out, s.len > 0 ? s : slice_of("-"));
+        return;
+    }
+    strbuf_puts(&l->out, quoted ? "\"" : "");
+    put_plain(&l->out, s.len > 0 ? s : slice_of("-"));
+    strbuf_puts(&l->out, quoted ? "\"" : "");
+}
+
+static void put_number(struct line *l, const char *key, uint64_t n)
+{
+    put_key(l, key);
+    strbuf_printf(&l->out, "%llu", (unsigned long long)n);
+}
+
+static void put_request(struct line *l, const struct http_access *a)
+{
+    if (l->json) {
+        put(l, "method", a->method, false);
+        put(l, "path", a->path, false);
+        put(l, "protocol", slice_of(a->protocol), false);
+        return;
+    }
+    strbuf_puts(&l->out, " \"");
+    put_plain(&l->out, a->method);
+    strbuf_putc(&l->out, ' ');
+    put_plain(&l->out, a->path);
+    strbuf_printf(&l->out, " %s\"", a->protocol);
+}
+
+static void put_start(struct line *l, const struct http_access *a)
+{
+    char when[CLOCK_TEXT];
+
+    clock_format(a->started_wall_ns, when, sizeof(when));
+    if (l->json) {
+        put(l, "start_time", slice_of(when), false);
+    } else {
+        strbuf_printf(&l->out, "[%s]", when);
+        l->any = true;
+    }
+}
+
+static void put_address(struct line *l, const char *key, const struct endpoint *e)
+{
+    char text[ENDPOINT_TEXT];
+
+    put(l, key, slice_of(e->ip.family == IP_NONE ? "" : endpoint_format(e, text)), false);
+}
+
+static void put_outcome(struct line *l, const struct http_access *a, uint64_t ms)
+{
+    char service[24] = "";
+
+    put_number(l, "response_code", a->status);
+    put(l, "response_flags", slice_of(http_flag_text(a->flag)), false);
+    put(l, "response_code_details", slice_of(a->details), false);
+    put(l, "connection_termination_details", slice_of(a->termination), false);
+    put(l, "upstream_transport_failure_reason", slice_of(a->failure), true);
+    put_number(l, "bytes_received", a->received_bytes);
+    put_number(l, "bytes_sent", a->sent_bytes);
+    put_number(l, "duration", ms);
+    if (a->upstream_ms >= 0) {
+        (void)snprintf(service, sizeof(service), "%lld", (long long)a->upstream_ms);
+    }
+    put(l, "upstream_service_time", slice_of(service), false);
+}
+
+static void write_line(const struct http_access *a, uint64_t us)
+{
+    struct line l = {.out = {.limit = 32 << 10}, .json = log_format_now() == LOG_JSON};
+
+    strbuf_puts(&l.out, l.json ? "{" : "");
+    put_start(&l, a);
+    put_request(&l, a);
+    put_outcome(&l, a, us / 1000);
+    put(&l, "x_forwarded_for", a->forwarded_for, true);
+    put(&l, "user_agent", a->user_agent, true);
+    put(&l, "request_id", a->request_id, true);
+    put(&l, "authority", a->authority, true);
+    put(&l, "upstream_host", slice_of(a->upstream_host), true);
+    put(&l, "upstream_cluster", slice_of(a->upstream_cluster), false);
+    put(&l, "upstream_local_address", (struct slice){NULL, 0}, false);
+    put_address(&l, "downstream_local_address", &a->door);
+    put_address(&l, "downstream_remote_address", &a->client);
+    put(&l, "requested_server_name", (struct slice){NULL, 0}, false);
+    put(&l, "route_name", slice_of(a->route), false);
+    strbuf_puts(&l.out, l.json ? "}" : "");
+    log_line(strbuf_text(&l.out), l.out.len);
+    strbuf_fini(&l.out);
+}
+
+void http_access_end(struct http_recorder *r, const struct http_access *a, uint64_t now_ns,
+                     struct http_series *cache, const struct http_series *key)
+{
+    uint64_t us = (now_ns - a->started_ns) / 1000;
+    struct series *s = NULL;
+
+    if (cache && is_same(cache, key)) {
+        s = cache->series;
+    } else {
+        s = series_of(a, r->shard);
+    }
+    if (cache) {
+        *cache = *key;
+        cache->series = s;
+    }
+    series_add(s, REQUESTS, 1);
+    series_observe_us(s, DURATION, us);
+    series_observe_us(s, REQUEST_BYTES, a->request_head_bytes + a->received_bytes);
+    series_observe_us(s, RESPONSE_BYTES, a->response_head_bytes + a->sent_bytes);
+    remember(r, a, us);
+    if (r->log && log_is_on(&scope, LOG_INFO)) {
+        write_line(a, us);
+    }
+}
