@@ -80,6 +80,12 @@ void message_copy(struct message *to, const struct message *from);
 /* What is in from moves to *to, whose contents go; from is empty afterwards and keeps its limit. */
 void message_take(struct message *to, struct message *from);
 
+/* As it is counted against the limit. */
+static inline uint32_t message_cost(const struct message *m)
+{
+    return m->cost;
+}
+
 /* Nothing was dropped. */
 static inline bool message_is_whole(const struct message *m)
 {
