@@ -24,12 +24,12 @@ import grpc  # noqa: E402
 from cryptography import x509  # noqa: E402
 
 from lib import pki  # noqa: E402
-from lib.wiretypes import ADDRESS, AUTHORIZATION, ca, struct_to_dict, xds  # noqa: E402
+from lib.wiretypes import ADDRESS, TYPES, ca, struct_to_dict, xds  # noqa: E402
 
 
 def version_of(kind, octets):
     """Policies carry no version, so that they are always sent again (contract 5.8)."""
-    return "" if kind == AUTHORIZATION else hashlib.sha256(octets).hexdigest()[:12]
+    return "" if kind != ADDRESS else hashlib.sha256(octets).hexdigest()[:12]
 
 
 class Events:
@@ -52,7 +52,7 @@ class World:
 
     def __init__(self):
         self.changed = threading.Condition()
-        self.resources = {ADDRESS: {}, AUTHORIZATION: {}}
+        self.resources = {kind: {} for kind in TYPES}
         self.streams = []
 
     def update(self, put, remove):
@@ -217,7 +217,8 @@ class Certificates:
         return self.answer(request, identity, how, context)
 
     def answer(self, request, identity, how, context):
-        """`mode`: ok, deny, unavailable, silent, wrong_identity, empty, no_root; `delay`, `ttl`, `age` in seconds."""
+        """`mode`: ok, deny, unavailable, silent, wrong_identity, empty, no_root; `delay`, `ttl`, `age` in seconds;
+        `name`: whose certificate it is, where the request names nobody."""
         mode = how.get("mode", "ok")
         gone = threading.Event()
         context.add_callback(gone.set)
@@ -230,7 +231,7 @@ class Certificates:
         if mode == "unavailable":
             context.abort(grpc.StatusCode.UNAVAILABLE, "try later")
         csr = x509.load_pem_x509_csr(request.csr.encode())
-        name = "spiffe://cluster.local/ns/shop/sa/somebody-else" if mode == "wrong_identity" else identity
+        name = "spiffe://cluster.local/ns/shop/sa/somebody-else" if mode == "wrong_identity" else identity or how.get("name", "")
         leaf = self.authority.sign(csr.public_key(), [name], ttl=how.get("ttl", 3600), age=how.get("age", 60))
         chain = {"empty": [], "no_root": [leaf]}.get(mode, [leaf, self.authority.root_pem])
         return ca.CreateCertificateResponse(cert_chain=chain).SerializeToString()

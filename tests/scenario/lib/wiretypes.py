@@ -15,7 +15,7 @@ import tempfile
 _source = pathlib.Path(__file__).resolve().parents[3] / "proto"
 _folder = tempfile.mkdtemp(prefix="ambit-proto-")
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)
-_files = [str(_source / f"{n}.proto") for n in ("common", "workload", "authorization", "ca", "xds")]
+_files = [str(_source / f"{n}.proto") for n in ("common", "workload", "authorization", "ca", "xds", "waypoint")]
 subprocess.run(["protoc", f"--proto_path={_source}", f"--python_out={_folder}", *_files], check=True, timeout=30)
 sys.path.insert(0, _folder)
 common = importlib.import_module("common_pb2")
@@ -23,10 +23,14 @@ workload = importlib.import_module("workload_pb2")
 authorization = importlib.import_module("authorization_pb2")
 ca = importlib.import_module("ca_pb2")
 xds = importlib.import_module("xds_pb2")
+waypoint = importlib.import_module("waypoint_pb2")
 sys.path.remove(_folder)
 
 ADDRESS = "type.googleapis.com/istio.workload.Address"
 AUTHORIZATION = "type.googleapis.com/istio.security.Authorization"
+BINDING, ROUTE, POLICY, TRAFFIC = (f"type.googleapis.com/ambit.waypoint.v1.{n}"
+                                   for n in ("Binding", "Route", "Policy", "Traffic"))
+TYPES = (ADDRESS, AUTHORIZATION, BINDING, ROUTE, POLICY, TRAFFIC)
 
 
 def struct_to_dict(message):

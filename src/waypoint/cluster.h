@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The endpoints of one port of one service, or one workload, as a loop uses them: brought up to what
+ * the world says when a request asks, with connections and health kept across. Chosen by
+ * model/l7_choose.h.
+ */
+#pragma once
+
+#include "model/l7_choose.h"
+#include "waypoint/engine.h"
+#include "waypoint/upstream.h"
+
+struct cluster;
+struct clusters;
+
+enum { CLUSTER_UNUSED_MS = 600 * 1000, CLUSTER_TRIED_MAX = 8 };
+
+struct clusters *clusters_new(struct engine *e);
+void clusters_free(struct clusters *c);
+AUTO_DEFINE(clusters, struct clusters *, clusters_free);
+void clusters_sweep(struct clusters *c);
+
+/* The port of a service; NULL: the world has no such service. Borrowed until the turn ends. */
+struct cluster *cluster_of_service(struct clusters *c, const char *key, uint16_t port,
+                                   enum upstream_protocol protocol);
+/* One workload, addressed by itself. */
+struct cluster *cluster_of_workload(struct clusters *c, const struct workload *w,
+                                    const struct ip *ip, uint16_t port,
+                                    enum upstream_protocol protocol);
+
+struct cluster_ask {
+    uint64_t seed;
+    bool has_hash;
+    uint64_t hash;
+    /* Endpoints this request has had already. */
+    struct upstream *const *tried;
+    unsigned tried_count;
+};
+/* NULL: nobody is left. A user of the endpoint (upstream_unuse). */
+struct upstream *cluster_pick(struct cluster *c, const struct cluster_ask *ask);
+const struct service *cluster_service(const struct cluster *c);    /* NULL: a workload's own */
+const struct l7_traffic *cluster_traffic(const struct cluster *c); /* NULL: defaults */
+/* What came of a request: may eject the endpoint. status 0: no answer. */
+void cluster_result(struct cluster *c, struct upstream *u, unsigned status);
+size_t cluster_size(const struct cluster *c);
+uint64_t clusters_ejections(const struct clusters *c);

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "waypoint/config.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/env.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "rpc/uplink_env.h"
+
+#define ROW(name, kind, field, otherwise)                                                          \
+    {                                                                                              \
+        (name), (kind), offsetof(struct config, field), (otherwise)                                \
+    }
+
+static const struct env_row rows[] = {
+    ROW("XDS_ROOT_CA", ENV_TEXT, xds_root_ca, "./var/run/secrets/istio/root-cert.pem"),
+    ROW("CA_ROOT_CA", ENV_TEXT, ca_root_ca, "./var/run/secrets/istio/root-cert.pem"),
+    ROW("ALT_XDS_HOSTNAME", ENV_OPTIONAL, alt_xds_host, NULL),
+    ROW("ALT_CA_HOSTNAME", ENV_OPTIONAL, alt_ca_host, NULL),
+    ROW("AUTH_TOKEN", ENV_OPTIONAL, auth_token, NULL),
+    ROW("GATEWAY", ENV_TEXT, gateway, ""),
+    ROW("NAMESPACE", ENV_TEXT, ns, ""),
+    ROW("SERVICE_ACCOUNT", ENV_TEXT, service_account, ""),
+    ROW("TRUST_DOMAIN", ENV_TEXT, trust_domain, "cluster.local"),
+    ROW("TRUST_DOMAIN_ALIASES", ENV_TEXT, trust_domain_aliases, ""),
+    ROW("POD_NAME", ENV_TEXT, pod_name, ""),
+    ROW("INSTANCE_IP", ENV_TEXT, instance_ip, ""),
+    ROW("NODE_NAME", ENV_TEXT, node_name, ""),
+    ROW("NETWORK", ENV_TEXT, network, ""),
+    ROW("CLUSTER_DOMAIN", ENV_TEXT, cluster_domain, "cluster.local"),
+    ROW("ISTIO_META_ISTIO_VERSION", ENV_TEXT, istio_version, "unknown"),
+    ROW("LOG_LEVEL", ENV_TEXT, log_level, "info"),
+    ROW("ACCESS_LOG", ENV_BOOL, access_log, "true"),
+    ROW("SERVER_HEADER", ENV_TEXT, server_header, "ambit-waypoint"),
+    ROW("XFCC_INCLUDE_CLIENT_IDENTITY", ENV_BOOL, xfcc, "false"),
+    ROW("PATH_NORMALIZATION", ENV_TEXT, path_normalization, "BASE"),
+    ROW("SECRET_TTL", ENV_DURATION, secret_ttl_ms, "24h"),
+    ROW("PROTOCOL_SNIFF_TIMEOUT", ENV_DURATION, sniff_ms, "100ms"),
+    ROW("HTTP2_STREAM_WINDOW_SIZE", ENV_U32, stream_window_bytes, "4194304"),
+    ROW("HTTP2_CONNECTION_WINDOW_SIZE", ENV_U32, connection_window_bytes, "16777216"),
+    ROW("HBONE_MAX_STREAMS", ENV_U16, tunnel_streams, "100"),
+    ROW("HBONE_PORT", ENV_U16, hbone_port, "15008"),
+    ROW("POOL_MAX_STREAMS_PER_CONNECTION", ENV_U16, pool_streams, "100"),
+    ROW("POOL_UNUSED_RELEASE_TIMEOUT", ENV_DURATION, pool_idle_ms, "1h"),
+    ROW("IPV6_ENABLED", ENV_BOOL, ipv6, "true"),
+};
+
+static int read_identity(struct config *c, char *const *env, struct diag *why)
+{
+    if (c->gateway[0] == '\0' || c->ns[0] == '\0') {
+        return FAIL(why, -ERR_SYNTAX, "%s: must name the Gateway that this waypoint serves",
+                    c->gateway[0] == '\0' ? "GATEWAY" : "NAMESPACE");
+    }
+    if (c->service_account[0] == '\0') {
+        mem_free(c->service_account);
+        c->service_account = mem_strdup(c->gateway);
+    }
+    AUTO(strbuf) struct strbuf host = {0};
+    strbuf_printf(&host, "%s.%s.svc.%s", c->gateway, c->ns, c->cluster_domain);
+    c->hostname = strbuf_take(&host);
+    c->xds_address = uplink_env_address(env, "XDS_ADDRESS");
+    c->ca_address = uplink_env_address(env, "CA_ADDRESS");
+    if (c->ca_address[0] == '\0') {
+        return FAIL(why, -ERR_SYNTAX, "CA_ADDRESS: must not be empty");
+    }
+    if (!c->auth_token && access("./var/run/secrets/tokens/istio-token", F_OK) == 0) {
+        c->auth_token = mem_strdup("./var/run/secrets/tokens/istio-token");
+    }
+    return 0;
+}
+
+/* The control plane knows by the metadata for which Gateway to answer. */
+static void read_metadata(struct config *c, char *const *env)
+{
+    c->metadata = json_new_object();
+    json_set_str(c->metadata, "NAME", c->pod_name);
+    json_set_str(c->metadata, "NAMESPACE", c->ns);
+    json_set_str(c->metadata, "GATEWAY", c->gateway);
+    json_set_str(c->metadata, "SERVICE_ACCOUNT", c->service_account);
+    json_set_str(c->metadata, "INSTANCE_IPS", c->instance_ip);
+    json_set_str(c->metadata, "NODE_NAME", c->node_name);
+    json_set_str(c->metadata, "NETWORK", c->network);
+    json_set_str(c->metadata, "CLUSTER_ID", c->cluster_id);
+    uplink_env_metadata(c->metadata, env);
+}
+
+static unsigned cpu_count(void)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0) {
+        return (unsigned)CPU_COUNT(&set);
+    }
+    return 1;
+}
+
+/* What the control group lets us use, rounded up; 0: not limited. */
+static unsigned cpu_quota(void)
+{
+    unsigned long long quota = 0;
+    unsigned long long period = 0;
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
+
+    if (!f) {
+        return 0;
+    }
+    int n = fscanf(f, "%llu %llu", &quota, &period); /* "max 100000" does not match */
+    (void)fclose(f);                                 /* read only */
+    return n == 2 && period > 0 ? (unsigned)((quota + period - 1) / period) : 0;
+}
+
+static int read_workers(struct config *c, char *const *env, struct diag *why)
+{
+    const char *text = env_get(env, "WAYPOINT_WORKER_THREADS");
+    unsigned cpus = cpu_count();
+    unsigned quota = cpu_quota();
+    uint32_t n = 0;
+
+    if (text && num_parse_u32(text, strlen(text), 256, &n) < 0) {
+        return FAIL(why, -ERR_SYNTAX,
+                    "WAYPOINT_WORKER_THREADS: '%.40s' is no number up to 256 (0: one a CPU)", text);
+    }
+    c->workers = n > 0 ? n : quota > 0 ? MIN_OF(quota, cpus) : cpus;
+    return 0;
+}
+
+static int read_drain(struct config *c, char *const *env, struct diag *why)
+{
+    const char *deadline = env_get(env, "TERMINATION_DRAIN_DURATION");
+    const char *grace = env_get(env, "TERMINATION_GRACE_PERIOD_SECONDS");
+    uint32_t s = 0;
+
+    c->drain_ms = 30000;
+    if (deadline && num_parse_duration_ms(deadline, strlen(deadline), &c->drain_ms) < 0) {
+        return FAIL(why, -ERR_SYNTAX, "TERMINATION_DRAIN_DURATION: '%.40s' is not a duration",
+                    deadline);
+    }
+    if (!deadline && grace) {
+        if (num_parse_u32(grace, strlen(grace), 86400, &s) < 0) {
+            return FAIL(why, -ERR_SYNTAX,
+                        "TERMINATION_GRACE_PERIOD_SECONDS: '%.40s' is not a number", grace);
+        }
+        c->drain_ms = s > 2 ? (s - 1) * 1000u : 1000u;
+    }
+    return 0;
+}
+
+/* "ip:port=vip:port", comma-separated. */
+static int read_plain(struct config *c, char *const *env, struct diag *why)
+{
+    const char *text = env_get(env, "PLAIN_LISTENERS");
+    struct slice rest = slice_of(text ? text : "");
+
+    while (rest.len > 0) {
+        struct slice one;
+        struct slice at;
+        struct slice to;
+        (void)slice_cut(rest, ',', &one, &rest); /* without a comma: the last one */
+        struct plain_listener *p = &c->plain[c->plain_count];
+        if (c->plain_count == PLAIN_LISTENERS_MAX || !slice_cut(one, '=', &at, &to) ||
+            endpoint_parse(&p->at, at.p, at.len) < 0 || endpoint_parse(&p->to, to.p, to.len) < 0) {
+            return FAIL(why, -ERR_SYNTAX, "PLAIN_LISTENERS: '%.60s' is not ip:port=vip:port", text);
+        }
+        c->plain_count++;
+    }
+    return 0;
+}
+
+static int check(const struct config *c, struct diag *why)
+{
+    static const char *const forms[] = {"NONE", "BASE", "DEFAULT", "MERGE_SLASHES",
+                                        "DECODE_AND_MERGE_SLASHES"};
+
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+        if (strcmp(c->path_normalization, forms[i]) == 0) {
+            return 0;
+        }
+    }
+    return FAIL(why, -ERR_SYNTAX,
+                "PATH_NORMALIZATION: '%.40s' is not NONE, BASE, MERGE_SLASHES or "
+                "DECODE_AND_MERGE_SLASHES",
+                c->path_normalization);
+}
+
+int config_read(struct config *out, char *const *env, struct diag *why)
+{
+    static int (*const parts[])(struct config *, char *const *, struct diag *) = {
+        read_identity, read_workers, read_drain, read_plain};
+    struct config c = {.workers = 1};
+    int r = env_rows_read(&c, rows, ARRAY_LEN(rows), env, why);
+
+    for (size_t i = 0; r == 0 && i < ARRAY_LEN(parts); i++) {
+        r = parts[i](&c, env, why);
+    }
+    if (r == 0) {
+        r = check(&c, why);
+    }
+    if (r == 0) {
+        r = uplink_env_headers(&c.xds_headers, env, "XDS_HEADER_", why);
+    }
+    if (r == 0) {
+        r = uplink_env_headers(&c.ca_headers, env, "CA_HEADER_", why);
+    }
+    if (r < 0) {
+        config_fini(&c);
+        return r;
+    }
+    const char *format = env_get(env, "LOG_FORMAT");
+    c.log_json = format && strcmp(format, "json") == 0;
+    c.cluster_id = uplink_env_cluster(env);
+    read_metadata(&c, env);
+    *out = c;
+    return 0;
+}
+
+void config_fini(struct config *c)
+{
+    env_rows_fini(c, rows, ARRAY_LEN(rows));
+    mem_free(c->hostname);
+    mem_free(c->xds_address);
+    mem_free(c->ca_address);
+    mem_free(c->cluster_id);
+    json_unref(c->metadata);
+    message_fini(&c->xds_headers);
+    message_fini(&c->ca_headers);
+    *c = (struct config){.workers = 0};
+}
+
+char *config_node_id(const struct config *c)
+{
+    AUTO(strbuf) struct strbuf id = {0};
+
+    strbuf_printf(&id, "waypoint~%s~%s.%s~%s.svc.%s",
+                  c->instance_ip[0] ? c->instance_ip : "0.0.0.0",
+                  c->pod_name[0] ? c->pod_name : c->gateway, c->ns, c->ns, c->cluster_domain);
+    return strbuf_take(&id);
+}
+
+struct json *config_to_json(const struct config *c)
+{
+    struct json *o = json_new_object();
+
+    json_set_str(o, "gateway", c->gateway);
+    json_set_str(o, "namespace", c->ns);
+    json_set_str(o, "serviceAccount", c->service_account);
+    json_set_str(o, "trustDomain", c->trust_domain);
+    json_set_str(o, "network", c->network);
+    json_set_str(o, "clusterId", c->cluster_id);
+    json_set_str(o, "nodeName", c->node_name);
+    json_set_str(o, "instanceIp", c->instance_ip);
+    json_set_str(o, "xdsAddress", c->xds_address);
+    json_set_str(o, "caAddress", c->ca_address);
+    json_set_str(o, "pathNormalization", c->path_normalization);
+    json_set_int(o, "workers", c->workers);
+    json_set_int(o, "drainMs", (int64_t)c->drain_ms);
+    return o;
+}

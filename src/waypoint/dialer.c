@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ways to an endpoint: a tunnel as the waypoint itself to exactly that workload, or plain TCP. */
+#include <string.h>
+
+#include "codec/authority.h"
+#include "hbone/pool.h"
+#include "io/failed_stream.h"
+#include "io/sock.h"
+#include "io/tcp_stream.h"
+#include "obs/labels.h"
+#include "waypoint/upstream.h"
+
+static const char *const alpn[] = {"h2"};
+
+static struct stream *dial_tcp(struct engine *e, const struct endpoint *to, uint64_t limit_ms)
+{
+    struct diag why = {0};
+    int fd = sock_open((enum ip_family)to->ip.family, SOCK_TYPE_STREAM, &why);
+
+    if (fd < 0) {
+        return failed_stream_new(fd, why.text);
+    }
+    (void)sock_set_nodelay(fd); /* a socket without it still works */
+    return tcp_stream_connect(e->loop, fd, to, limit_ms);
+}
+
+static struct stream *open_secure(void *arg, const struct hbone_target *target)
+{
+    struct engine *e = arg;
+    struct credential *credential = NULL;
+    struct diag why = {0};
+    int r = own_credential(&e->own, &credential, &why);
+
+    if (r < 0) {
+        return failed_stream_new(r == -EAGAIN ? -ERR_UNAVAILABLE : r,
+                                 "own certificate is not there");
+    }
+    struct stream *tcp = dial_tcp(e, &target->gateway, UPSTREAM_CONNECT_MS);
+    struct handshake_spec spec = {.role = TLS_MESH_CLIENT,
+                                  .credential = credential,
+                                  .expect = target->expect,
+                                  .expect_count = target->expect_count,
+                                  .alpn = alpn,
+                                  .alpn_count = 1};
+    uint64_t lane = 0;
+
+    memcpy(&lane, target->gateway.ip.bytes, sizeof(lane));
+    return tls_stream_new(e->tls, tcp, &spec, lane);
+}
+
+const struct hbone_dialer *upstream_dialer(struct engine *e, struct hbone_dialer *out)
+{
+    *out = (struct hbone_dialer){.open = open_secure, .arg = e};
+    return out;
+}
+
+static struct stream *dial_tunnel(struct engine *e, const struct workload *w,
+                                  const struct endpoint *at)
+{
+    AUTO(strbuf) struct strbuf baggage = {0};
+    const struct workload *self = engine_self(e);
+    const char *expect = w->identity->uri;
+    char ip[IP_TEXT];
+    char authority[AUTHORITY_TEXT];
+    struct hbone_target t = {.gateway = {.ip = at->ip, .port = PORT_HBONE},
+                             .local = e->identity->uri,
+                             .expect = &expect,
+                             .expect_count = 1};
+
+    t.head.authority = slice_of(authority_format(ip_format(&at->ip, ip), at->port, authority));
+    if (self) {
+        workload_baggage(&baggage, self);
+        t.head.baggage = (struct slice){strbuf_text(&baggage), baggage.len};
+    }
+    return hbone_dial(e->tunnels, &t);
+}
+
+struct stream *upstream_dial(struct engine *e, const struct workload *w, const struct endpoint *at,
+                             uint64_t limit_ms)
+{
+    return w->tunnel_protocol == TUNNEL_HBONE ? dial_tunnel(e, w, at) : dial_tcp(e, at, limit_ms);
+}
+
+int upstream_dial_ready(struct stream *s, const struct workload *w, unsigned *out_status)
+{
+    *out_status = 0;
+    if (w->tunnel_protocol != TUNNEL_HBONE) {
+        return stream_flush(s);
+    }
+    int r = hbone_dial_ready(s);
+    if (r == -ERR_HTTP_STATUS) {
+        *out_status = hbone_dial_status(s);
+    }
+    if (r == 0) {
+        hbone_dial_settle(s);
+    }
+    return r;
+}

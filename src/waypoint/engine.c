@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "waypoint/engine.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/sock.h"
+#include "waypoint/arrival.h"
+#include "waypoint/cluster.h"
+#include "waypoint/entry.h"
+#include "waypoint/inlet.h"
+#include "waypoint/request.h"
+#include "waypoint/upstream.h"
+
+enum { TICK_MS = 2000 };
+
+/* ---- configuration */
+
+static void reconsider(struct engine *e)
+{
+    list_for_each (n, &e->entries) {
+        struct entry *x = container_of(n, struct entry, in_engine);
+        x->ops->reconsider(x);
+    }
+}
+
+static void adopt(struct loop_hook *h)
+{
+    struct engine *e = container_of(h, struct engine, adopt);
+    uint64_t before = engine_l7(e) ? l7_policy_generation(engine_l7(e)) : 0;
+    bool world = snap_adopt(e->worlds);
+
+    if (snap_adopt(e->l7s) && l7_policy_generation(engine_l7(e)) != before) {
+        reconsider(e);
+    }
+    if (world) {
+        e->self = NULL; /* asked for again where it is needed */
+    }
+}
+
+const struct workload *engine_self(struct engine *e)
+{
+    const struct world *w = engine_world(e);
+    struct ip ip;
+
+    if (!w || (e->self_generation == world_generation(w) && e->self)) {
+        return w ? e->self : NULL;
+    }
+    e->self_generation = world_generation(w);
+    e->self = NULL;
+    if (ip_parse(&ip, e->config->instance_ip, strlen(e->config->instance_ip)) == 0) {
+        e->self = world_workload_at(w, e->config->network, &ip);
+    }
+    return e->self;
+}
+
+/* ---- connections handed over */
+
+struct handed {
+    struct mail mail;
+    struct engine *engine;
+    int fd;
+    struct endpoint peer;
+    const struct plain_listener *plain;
+};
+
+static void delivered(struct mail *m)
+{
+    struct handed *h = container_of(m, struct handed, mail);
+
+    if (h->plain) {
+        arrival_open_plain(h->engine, h->fd, &h->peer, h->plain);
+    } else {
+        inlet_open(h->engine, h->fd, &h->peer);
+    }
+    mem_free(h);
+}
+
+void engine_take(struct engine *e, int take_fd, const struct endpoint *peer,
+                 const struct plain_listener *plain)
+{
+    struct handed *h = mem_new(struct handed);
+
+    h->mail.deliver = delivered;
+    h->engine = e;
+    h->fd = take_fd;
+    h->peer = *peer;
+    h->plain = plain;
+    atomic_fetch_add_explicit(&e->load, 1, memory_order_relaxed);
+    loop_post(e->loop, &h->mail);
+}
+
+/* ---- now and then, and the end */
+
+static void count(struct engine *e)
+{
+    struct upstreams_count u = upstreams_count(e->upstreams);
+    struct request_counts r = request_store_counts(e->requests);
+    struct engine_counts now = {.requests = r.served,
+                                .retries = r.retried,
+                                .mirrors = r.mirrored,
+                                .mirrors_dropped = r.mirrors_dropped,
+                                .ejections = clusters_ejections(e->clusters),
+                                .connects = u.opened,
+                                .connect_failures = u.failed,
+                                .overflows = u.overflowed,
+                                .reuses = u.reused,
+                                .entries = e->entry_count,
+                                .tunnels = hbone_loop_stats(e->hbone)->tunnels,
+                                .upstream_connections = u.connections,
+                                .upstream_idle = u.idle,
+                                .upstream_waiting = u.waiting};
+
+    stats_engine(e->shard, &now, &e->counted);
+}
+
+static void tick(struct engine *e)
+{
+    count(e);
+    list_for_each (n, &e->entries) {
+        struct entry *x = container_of(n, struct entry, in_engine);
+        x->ops->account(x);
+    }
+    upstreams_sweep(e->upstreams);
+    clusters_sweep(e->clusters);
+    timer_set(&e->tick, &e->task, TICK_MS);
+}
+
+static void start_drain(struct engine *e)
+{
+    e->draining = true;
+    list_for_each_safe (n, &e->inlets) {
+        inlet_drain(container_of(n, struct inlet, in_engine));
+    }
+    list_for_each_safe (n, &e->entries) {
+        struct entry *x = container_of(n, struct entry, in_engine);
+        x->ops->drain(x);
+    }
+    upstreams_drain(e->upstreams);
+}
+
+static void run(struct task *t, unsigned why)
+{
+    struct engine *e = container_of(t, struct engine, task);
+
+    if (timer_is_due(&e->tick)) {
+        tick(e);
+    }
+    if ((why & WAKE_DRAIN) && !e->draining) {
+        start_drain(e);
+    }
+}
+
+struct drain_mail {
+    struct mail mail;
+    struct engine *engine;
+};
+
+static void drain_delivered(struct mail *m)
+{
+    struct drain_mail *d = container_of(m, struct drain_mail, mail);
+
+    task_wake(&d->engine->task, WAKE_DRAIN);
+    mem_free(d);
+}
+
+void engine_drain(struct engine *e)
+{
+    struct drain_mail *d = mem_new(struct drain_mail);
+
+    d->mail.deliver = drain_delivered;
+    d->engine = e;
+    loop_post(e->loop, &d->mail);
+}
+
+/* ---- making one */
+
+static struct hbone_limits limits_of(const struct config *c)
+{
+    return (struct hbone_limits){.stream_window_bytes = c->stream_window_bytes,
+                                 .conn_window_bytes = c->connection_window_bytes,
+                                 .server_streams = c->tunnel_streams,
+                                 .pool_streams = c->pool_streams,
+                                 .response_ms = UPSTREAM_CONNECT_MS,
+                                 .idle_ms = c->pool_idle_ms};
+}
+
+int engine_new(struct engine **out, const struct engine_options *o, struct diag *why)
+{
+    struct engine *e = mem_new(struct engine);
+    struct hbone_limits limits = limits_of(o->config);
+    struct hbone_dialer dialer;
+
+    (void)why; /* nothing in here fails yet */
+    e->loop = o->loop;
+    e->config = o->config;
+    e->identity = o->identity;
+    e->worlds = o->worlds;
+    e->l7s = o->l7s;
+    e->shard = o->shard;
+    list_init(&e->entries);
+    list_init(&e->inlets);
+    rand_seq_init(&e->random, rand_u64());
+    budget_init(&e->budget, o->budget_bytes, NULL);
+    e->tls = tls_loop_new(o->loop, o->jobs, o->tls, NULL);
+    e->hbone = hbone_loop_new(o->loop, &limits, &e->budget);
+    e->tunnels = hbone_pool_new(e->hbone, upstream_dialer(e, &dialer), &e->budget);
+    e->recorder = recorder_new(o->shard, NULL);
+    e->upstreams = upstreams_new(e);
+    e->clusters = clusters_new(e);
+    e->requests = request_store_new(e);
+    task_init(&e->task, o->loop, "engine", run);
+    timer_set(&e->tick, &e->task, TICK_MS);
+    own_init(&e->own, o->loop, o->certs, o->identity);
+    e->adopt.turn = adopt;
+    loop_hook_start(e->loop, &e->adopt);
+    *out = e;
+    return 0;
+}
+
+static void cut_everything(struct engine *e)
+{
+    list_for_each (n, &e->entries) {
+        struct entry *x = container_of(n, struct entry, in_engine);
+        x->ops->abort(x, -ERR_DRAINED);
+    }
+    /* Their tasks end them; two turns, for what one of them wakes. */
+    for (int i = 0; i < 4 && !list_is_empty(&e->entries); i++) {
+        (void)loop_turn(e->loop, 0);
+    }
+    list_for_each_safe (n, &e->inlets) {
+        inlet_abort(container_of(n, struct inlet, in_engine), -ERR_DRAINED);
+    }
+}
+
+void engine_free(struct engine *e)
+{
+    if (!e) {
+        return;
+    }
+    cut_everything(e);
+    loop_hook_stop(&e->adopt);
+    timer_clear(&e->tick);
+    task_fini(&e->task);
+    request_store_free(e->requests);
+    clusters_free(e->clusters);
+    upstreams_free(e->upstreams);
+    hbone_pool_free(e->tunnels);
+    loop_end_orphans(e->loop);
+    own_fini(&e->own);
+    hbone_loop_free(e->hbone);
+    tls_loop_free(e->tls);
+    recorder_free(e->recorder);
+    mem_free(e);
+}

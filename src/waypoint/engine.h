@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One worker: a loop with everything its connections share. Engines share nothing but immutable
+ * snapshots and mail; a connection is handed to one and stays there. Built before its loop runs, then
+ * the loop's thread only, except engine_take and the load.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "base/rand.h"
+#include "hbone/budget.h"
+#include "hbone/hbone_loop.h"
+#include "hbone/pool.h"
+#include "io/loop.h"
+#include "model/l7.h"
+#include "model/snap.h"
+#include "model/world.h"
+#include "obs/access.h"
+#include "tls/tls_stream.h"
+#include "waypoint/config.h"
+#include "waypoint/own.h"
+#include "waypoint/stats.h"
+
+struct upstreams;
+struct clusters;
+struct request_store;
+
+struct engine {
+    struct loop *loop;
+    const struct config *config;
+    const struct identity *identity; /* the waypoint's own */
+    struct tls_loop *tls;
+    struct hbone_loop *hbone;
+    struct hbone_pool *tunnels; /* to destinations */
+    struct own own;
+    struct budget budget; /* this loop's share of the memory for received bytes */
+    struct snap_slot *worlds;
+    struct snap_slot *l7s;
+    struct loop_hook adopt;
+    struct metrics_shard *shard;
+    struct recorder *recorder;
+    struct upstreams *upstreams;
+    struct clusters *clusters;
+    struct request_store *requests;
+    struct timer tick; /* of what is looked at now and then */
+    unsigned entry_count;
+    struct list entries; /* struct entry: connections of clients, inside of tunnels or plain */
+    struct list inlets;  /* struct inlet: tunnels of clients */
+    struct rand_seq random;
+    struct engine_counts counted;
+    atomic_uint load; /* connections handed over and not yet closed */
+    bool draining;
+    struct task task;            /* drains */
+    const struct workload *self; /* the waypoint in the world; for locality and labels */
+    uint64_t self_generation;
+};
+
+struct engine_options { /* everything is borrowed and outlives the engine */
+    struct loop *loop;
+    const struct config *config;
+    const struct identity *identity;
+    struct cert_manager *certs;
+    struct jobs *jobs;
+    struct tls_ctx *tls;
+    struct metrics_shard *shard;
+    struct snap_slot *worlds;
+    struct snap_slot *l7s;
+    size_t budget_bytes;
+};
+
+MUST_USE int engine_new(struct engine **out, const struct engine_options *options,
+                        struct diag *why);
+/* After the loop has ended. */
+void engine_free(struct engine *e);
+AUTO_DEFINE(engine, struct engine *, engine_free);
+
+/* Any thread: a connection for this engine; plain NULL: a tunnel. Counts in the load at once. */
+void engine_take(struct engine *e, int take_fd, const struct endpoint *peer,
+                 const struct plain_listener *plain);
+/* Any thread: connections finish, none goes on for ever. */
+void engine_drain(struct engine *e);
+
+static inline const struct world *engine_world(const struct engine *e)
+{
+    return world_now(e->worlds);
+}
+
+static inline const struct l7 *engine_l7(const struct engine *e)
+{
+    return l7_now(e->l7s);
+}
+
+/* NULL: the control plane has not told of it. Borrowed until the turn ends. */
+const struct workload *engine_self(struct engine *e);

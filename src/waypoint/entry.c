@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "waypoint/entry.h"
+
+void entry_start(struct entry *e, const struct entry *take_facts, const struct entry_ops *ops)
+{
+    *e = *take_facts;
+    e->ops = ops;
+    list_append(&e->engine->entries, &e->in_engine);
+    e->engine->entry_count++;
+}
+
+void entry_drop(struct entry *facts)
+{
+    identity_unref(facts->peer);
+    service_unref(facts->service);
+    workload_unref(facts->workload);
+    workload_unref(facts->source);
+    baggage_side_fini(&facts->baggage);
+    facts->peer = NULL;
+    facts->service = NULL;
+    facts->workload = NULL;
+    facts->source = NULL;
+}
+
+void entry_stop(struct entry *e)
+{
+    list_remove(&e->in_engine);
+    e->engine->entry_count--;
+    if (e->plain) {
+        atomic_fetch_sub_explicit(&e->engine->load, 1, memory_order_relaxed);
+    }
+    entry_drop(e);
+}
+
+struct l7_conn entry_conn(const struct entry *e)
+{
+    return (struct l7_conn){.peer = e->peer,
+                            .source = e->client,
+                            .remote = e->client.ip,
+                            .destination = e->destination};
+}
+
+const struct l7_service *entry_bound(const struct entry *e)
+{
+    const struct l7 *l7 = engine_l7(e->engine);
+
+    return l7 && e->service ? l7_service_find(l7, e->service->key) : NULL;
+}
+
+void entry_sides(const struct entry *e, struct access_side *src)
+{
+    baggage_side_fill(&e->baggage, src);
+    side_from_workload(src, e->source);
+    src->identity = e->peer ? e->peer->uri : NULL;
+    src->principal = src->identity;
+}

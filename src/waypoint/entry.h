@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One connection of a client to something this waypoint serves: a stream inside of a tunnel, or a plain
+ * connection. Who it is from and where to is settled here, once; what it carries is a session (HTTP)
+ * or a passage (everything else), which embed it.
+ */
+#pragma once
+
+#include "base/list.h"
+#include "model/l7.h"
+#include "obs/labels.h"
+#include "waypoint/engine.h"
+
+struct entry;
+
+struct entry_ops {
+    void (*drain)(struct entry *e);          /* may finish */
+    void (*abort)(struct entry *e, int why); /* ends soon */
+    void (*reconsider)(struct entry *e);     /* policies have changed */
+    void (*account)(struct entry *e);        /* byte counts, now and then */
+};
+
+struct entry {
+    const struct entry_ops *ops;
+    struct engine *engine;
+    struct list in_engine;
+    struct endpoint client;
+    struct endpoint door;            /* our end of its connection */
+    struct endpoint destination;     /* what it asked for */
+    const struct identity *peer;     /* counted; NULL: in the clear, nobody */
+    const struct service *service;   /* counted; NULL: a workload was addressed */
+    const struct workload *workload; /* counted; then */
+    const struct workload *source;   /* counted; NULL: not known */
+    struct baggage_side baggage;     /* what the client's proxy says of it: labels only */
+    enum l7_protocol protocol;       /* of the port */
+    bool plain;                      /* counts in the engine's load by itself */
+};
+
+enum { ENTRIES_MAX = 65536 };
+
+/* Takes the references in facts; the engine knows it from here on. */
+void entry_start(struct entry *e, const struct entry *take_facts, const struct entry_ops *ops);
+void entry_stop(struct entry *e);
+/* Ends references of facts that no entry was made of. */
+void entry_drop(struct entry *facts);
+struct l7_conn entry_conn(const struct entry *e);
+/* The service's settings as they are now; NULL: a workload, or they went. Borrowed. */
+const struct l7_service *entry_bound(const struct entry *e);
+void entry_sides(const struct entry *e, struct access_side *src);

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "waypoint/passage.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "io/relay.h"
+#include "model/l7_apply.h"
+#include "model/l7_authz.h"
+#include "waypoint/cluster.h"
+
+enum passage_step {
+    PASSAGE_START,
+    PASSAGE_CONNECT, /* to an endpoint */
+    PASSAGE_RELAY
+};
+
+struct passage {
+    struct entry entry;
+    struct task task;
+    struct timer limit;
+    enum passage_step step;
+    struct hbone_request *request; /* NULL once answered */
+    struct stream *near;           /* NULL before, and once the relay has it */
+    struct stream *far;
+    struct upstream *upstream; /* a user of it while the connection lasts */
+    struct upstream *tried[PASSAGE_TRIES];
+    unsigned tries;
+    char backend_key[256];
+    uint16_t backend_port;
+    struct relay *relay;
+    struct relay_stats counted;
+    struct access access;
+    const struct service *service; /* counted: of the record */
+    uint64_t policy_generation;
+    int abort;
+};
+
+static void enter(struct passage *p, enum passage_step next)
+{
+    p->step = next;
+    timer_clear(&p->limit);
+    if (next == PASSAGE_CONNECT) {
+        timer_set(&p->limit, &p->task, UPSTREAM_CONNECT_MS);
+    }
+}
+
+static void passage_free(struct passage *p)
+{
+    timer_clear(&p->limit);
+    task_fini(&p->task);
+    stream_close(p->near, -ERR_CANCELLED);
+    stream_close(p->far, -ERR_CANCELLED);
+    for (unsigned i = 0; i < p->tries; i++) {
+        p->tried[i]->in_flight--;
+        upstream_unuse(p->tried[i]);
+    }
+    service_unref(p->service);
+    entry_stop(&p->entry);
+    mem_free(p);
+}
+
+/* ---- the record */
+
+static void access_fill(struct passage *p)
+{
+    struct access *a = &p->access;
+
+    a->reporter = ACCESS_WAYPOINT;
+    a->mutual_tls = p->entry.peer != NULL;
+    a->src_addr = p->entry.client;
+    a->dst_addr = p->entry.destination;
+    entry_sides(&p->entry, &a->src);
+    p->service = service_ref(p->entry.service);
+    if (p->service) {
+        a->service = p->service->hostname;
+        a->service_name = p->service->name;
+        a->service_namespace = p->service->ns;
+    }
+}
+
+static void access_destination(struct passage *p, const struct workload *w)
+{
+    side_from_workload(&p->access.dst, w);
+    p->access.dst.principal = w->identity->uri;
+    p->access.dst.identity = w->identity->uri;
+    p->access.located = true;
+    p->access.dst_addr = p->upstream->at;
+}
+
+static enum access_flag flag_of(int r)
+{
+    switch (-r) {
+    case ERR_POLICY_CHANGED:
+    case ERR_DENIED:
+        return ACCESS_DENY;
+    case ERR_DRAINED:
+    case ERR_CANCELLED:
+        return ACCESS_OK;
+    default: /* errno values and everything else */
+        return ACCESS_CONNECT;
+    }
+}
+
+/* The answer, the record and the connection end together. */
+static void refuse(struct passage *p, unsigned status, int r, const char *error)
+{
+    if (!p->access.recorder) {
+        access_open(&p->access, p->entry.engine->recorder);
+    }
+    access_end(&p->access, flag_of(r), error);
+    if (p->request) {
+        hbone_request_refuse(p->request, status);
+        p->request = NULL;
+    }
+    struct stream *near = p->near;
+    p->near = NULL;
+    stream_close(near, r);
+    passage_free(p);
+}
+
+/* ---- policy */
+
+static struct l7_authz judge(struct passage *p)
+{
+    const struct l7 *l7 = engine_l7(p->entry.engine);
+    struct l7_conn conn = entry_conn(&p->entry);
+
+    p->policy_generation = l7_policy_generation(l7);
+    return l7_authorize_tcp(l7, entry_bound(&p->entry), &conn);
+}
+
+/* ---- an endpoint */
+
+static struct cluster *find_cluster(struct passage *p)
+{
+    struct clusters *all = p->entry.engine->clusters;
+
+    if (p->entry.workload) {
+        return cluster_of_workload(all, p->entry.workload, &p->entry.destination.ip,
+                                   p->entry.destination.port, UPSTREAM_H1);
+    }
+    return cluster_of_service(all, p->backend_key, p->backend_port, UPSTREAM_H1);
+}
+
+/* The backend that a TCPRoute draws, else the service itself. NULL, or why there is none. */
+static const char *draw_backend(struct passage *p)
+{
+    const struct l7_service *bound = entry_bound(&p->entry);
+    const struct l7_port *port = bound ? l7_service_port(bound, p->entry.destination.port) : NULL;
+    const struct l7_backend *backend = NULL;
+    const char *key = p->entry.service ? p->entry.service->key : "";
+
+    p->backend_port = p->entry.destination.port;
+    if (port && port->tcp) {
+        if (l7_pick_backend(port->tcp, rand_seq_next(&p->entry.engine->random), &backend) !=
+            L7_FOLLOWED) {
+            return "the route has no valid backend";
+        }
+        key = backend->key;
+        p->backend_port = backend->port;
+    }
+    if (strlen(key) >= sizeof(p->backend_key)) {
+        return "the backend's name is too long";
+    }
+    (void)snprintf(p->backend_key, sizeof(p->backend_key), "%s", key); /* fits: just checked */
+    return NULL;
+}
+
+static bool pick(struct passage *p)
+{
+    struct cluster_ask ask = {.seed = rand_seq_next(&p->entry.engine->random),
+                              .tried = p->tried,
+                              .tried_count = p->tries};
+    struct cluster *c = find_cluster(p);
+    struct upstream *u = c ? cluster_pick(c, &ask) : NULL;
+
+    for (unsigned i = 0; u && i < p->tries; i++) {
+        if (p->tried[i] == u) { /* nobody new is left */
+            upstream_unuse(u);
+            return false;
+        }
+    }
+    if (!u) {
+        return false;
+    }
+    u->in_flight++;
+    p->tried[p->tries++] = u;
+    p->upstream = u;
+    access_destination(p, u->workload);
+    p->far = upstream_dial(p->entry.engine, u->workload, &u->at, UPSTREAM_CONNECT_MS);
+    stream_own(p->far, &p->task);
+    enter(p, PASSAGE_CONNECT);
+    return true;
+}
+
+/* ---- steps: 0 to go on, -EAGAIN to wait, 1 when p is gone or the relay has it */
+
+static int step_start(struct passage *p)
+{
+    struct l7_authz v = judge(p);
+    char text[L7_AUTHZ_TEXT];
+
+    access_fill(p);
+    if (!v.allowed) {
+        refuse(p, 401, -ERR_DENIED, l7_authz_text(&v, text));
+        return 1;
+    }
+    const char *error = draw_backend(p);
+    if (error || !pick(p)) {
+        refuse(p, 503, -ERR_NOT_FOUND, error ? error : "no healthy upstream");
+        return 1;
+    }
+    access_open(&p->access, p->entry.engine->recorder);
+    return 0;
+}
+
+static void relayed(void *arg, int result, struct relay_stats stats, const struct diag *diag)
+{
+    struct passage *p = arg;
+
+    access_bytes(&p->access, stats.sent - p->counted.sent, stats.received - p->counted.received);
+    access_end(&p->access, result < 0 ? flag_of(result) : ACCESS_OK,
+               result >= 0     ? NULL
+               : diag->text[0] ? diag->text
+                               : err_text(result));
+    p->relay = NULL;
+    passage_free(p);
+}
+
+static void start_relay(struct passage *p)
+{
+    enter(p, PASSAGE_RELAY);
+    if (p->request) {
+        p->near = hbone_request_accept(p->request, (struct slice){NULL, 0});
+        p->request = NULL;
+    }
+    p->relay = relay_new(p->task.loop, p->near, p->far, relayed, p);
+    p->near = NULL;
+    p->far = NULL;
+}
+
+static int step_connect(struct passage *p)
+{
+    unsigned status = 0;
+    int r = upstream_dial_ready(p->far, p->upstream->workload, &status);
+
+    if (r == -EAGAIN && timer_is_due(&p->limit)) {
+        r = FAIL(&p->far->diag, -ERR_DEADLINE, "connection timeout");
+    }
+    if (r == -EAGAIN) {
+        return r;
+    }
+    if (r == 0) {
+        start_relay(p);
+        return 1;
+    }
+    struct diag why = p->far->diag;
+    stream_close(p->far, r);
+    p->far = NULL;
+    /* A refusal by policy is meant for us: the next one would say the same. */
+    if (status != 401 && p->tries < PASSAGE_TRIES && pick(p)) {
+        return 0;
+    }
+    refuse(p, 503, r, status == 401 ? "upstream L4 policy denied" : why.text);
+    return 1;
+}
+
+static void run(struct task *t, unsigned why)
+{
+    struct passage *p = container_of(t, struct passage, task);
+    int r = 0;
+
+    (void)why; /* every wake is a hint */
+    if (p->abort < 0 && p->step != PASSAGE_RELAY) {
+        refuse(p, 503, p->abort, err_text(p->abort));
+        return;
+    }
+    while (r == 0 && p->step != PASSAGE_RELAY) {
+        r = p->step == PASSAGE_START ? step_start(p) : step_connect(p);
+    }
+}
+
+/* ---- as the engine sees it */
+
+static struct passage *of(struct entry *e)
+{
+    return container_of(e, struct passage, entry);
+}
+
+static void entry_abort(struct entry *e, int why)
+{
+    struct passage *p = of(e);
+
+    p->abort = surely_negative(why);
+    if (p->relay) {
+        relay_abort(p->relay, why);
+    } else {
+        task_wake(&p->task, WAKE_DRAIN);
+    }
+}
+
+static void entry_drain(struct entry *e)
+{
+    (void)e; /* may finish */
+}
+
+/* A connection that was let in stays in only while policy lets it. */
+static void entry_reconsider(struct entry *e)
+{
+    struct passage *p = of(e);
+
+    if (p->step != PASSAGE_START && !judge(p).allowed) {
+        entry_abort(e, -ERR_POLICY_CHANGED);
+    }
+}
+
+static void entry_account(struct entry *e)
+{
+    struct passage *p = of(e);
+
+    if (p->relay) {
+        struct relay_stats now = relay_stats(p->relay);
+        access_bytes(&p->access, now.sent - p->counted.sent, now.received - p->counted.received);
+        p->counted = now;
+    }
+}
+
+static const struct entry_ops passage_ops = {.drain = entry_drain,
+                                             .abort = entry_abort,
+                                             .reconsider = entry_reconsider,
+                                             .account = entry_account};
+
+static struct passage *make(const struct entry *take_facts)
+{
+    struct passage *p = mem_new(struct passage);
+
+    entry_start(&p->entry, take_facts, &passage_ops);
+    task_init(&p->task, p->entry.engine->loop, "passage", run);
+    task_wake(&p->task, WAKE_START);
+    return p;
+}
+
+void passage_open_request(const struct entry *take_facts, struct hbone_request *take_request)
+{
+    struct passage *p = make(take_facts);
+
+    p->request = take_request;
+    hbone_request_own(take_request, &p->task);
+}
+
+void passage_open(const struct entry *take_facts, struct stream *take_near)
+{
+    struct passage *p = make(take_facts);
+
+    p->near = take_near;
+    stream_own(take_near, &p->task);
+}

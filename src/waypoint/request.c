@@ -1,0 +1,882 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "io/relay.h"
+#include "waypoint/request_int.h"
+
+enum { FREE_MAX = 256 };
+
+/* ---- requests that are not in use keep their memory */
+
+static struct request *request_make(struct request_store *store)
+{
+    struct list *n = list_take_first(&store->free);
+
+    if (n) {
+        store->free_count--;
+        return container_of(n, struct request, in_session);
+    }
+    struct request *q = mem_new(struct request);
+    q->store = store;
+    list_init(&q->in_session);
+    bytes_init(&q->replay, REPLAY_BYTES_MAX);
+    return q;
+}
+
+static void request_destroy(struct request *q)
+{
+    message_fini(&q->out);
+    message_fini(&q->spare);
+    strbuf_fini(&q->path);
+    strbuf_fini(&q->host);
+    strbuf_fini(&q->text);
+    bytes_fini(&q->replay);
+    mem_free(q);
+}
+
+/* What was large is not kept: it was an exception. */
+static void shrink(struct strbuf *b)
+{
+    if (b->room > 4096) {
+        strbuf_fini(b);
+    } else {
+        strbuf_clear(b);
+    }
+}
+
+static void request_recycle(struct request *q)
+{
+    struct request_store *store = q->store;
+
+    if (store->free_count >= FREE_MAX) {
+        request_destroy(q);
+        return;
+    }
+    struct request next = {.store = store,
+                           .out = q->out,
+                           .spare = q->spare,
+                           .path = q->path,
+                           .host = q->host,
+                           .text = q->text,
+                           .replay = q->replay};
+    message_clear(&next.out);
+    message_clear(&next.spare);
+    shrink(&next.path);
+    shrink(&next.host);
+    shrink(&next.text);
+    bytes_skip(&next.replay, next.replay.len);
+    bytes_shrink(&next.replay);
+    *q = next;
+    list_init(&q->in_session);
+    list_append(&store->free, &q->in_session);
+    store->free_count++;
+}
+
+struct request_store *request_store_new(struct engine *e)
+{
+    struct request_store *r = mem_new(struct request_store);
+
+    r->engine = e;
+    r->recorder = http_recorder_new(e->shard, e->config->access_log);
+    list_init(&r->free);
+    list_init(&r->mirrors);
+    return r;
+}
+
+void request_store_free(struct request_store *r)
+{
+    if (!r) {
+        return;
+    }
+    mirrors_free(r);
+    for (struct list *n; (n = list_take_first(&r->free));) {
+        request_destroy(container_of(n, struct request, in_session));
+    }
+    http_recorder_free(r->recorder);
+    mem_free(r);
+}
+
+void request_store_write_recent(const struct request_store *r, struct strbuf *out)
+{
+    http_recorder_write_recent(r->recorder, out);
+}
+
+struct request_counts request_store_counts(const struct request_store *r)
+{
+    return r->counts;
+}
+
+/* ---- deadlines: one timer, set only where a rule has one */
+
+static void arm(struct request *q)
+{
+    const uint64_t all[] = {q->request_due_ms, q->try_due_ms, q->backoff_due_ms};
+    uint64_t now = request_now(q);
+    uint64_t due = UINT64_MAX;
+
+    for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
+        due = all[i] > 0 ? MIN_OF(due, all[i]) : due;
+    }
+    if (due == UINT64_MAX) {
+        timer_clear(&q->timer);
+    } else {
+        timer_set(&q->timer, &q->task, due > now ? due - now : 0);
+    }
+}
+
+static bool is_past(const struct request *q, uint64_t due)
+{
+    return due > 0 && request_now(q) >= due;
+}
+
+static void enter(struct request *q, enum request_step next)
+{
+    q->step = next;
+    switch (next) {
+    case REQUEST_REPLY:
+    case REQUEST_UPGRADED:
+    case REQUEST_OVER:
+        q->request_due_ms = 0;
+        q->try_due_ms = 0;
+        q->backoff_due_ms = 0;
+        break;
+    case REQUEST_HEAD:
+    case REQUEST_BODY:
+    case REQUEST_LEASE:
+    case REQUEST_ENDPOINT:
+        q->backoff_due_ms = 0;
+        break;
+    case REQUEST_START:
+    case REQUEST_BACKOFF:
+        break;
+    }
+    if (q->request_due_ms > 0 || q->try_due_ms > 0 || q->backoff_due_ms > 0 ||
+        timer_is_armed(&q->timer)) {
+        arm(q);
+    }
+}
+
+/* ---- the end */
+
+static void record_service(struct request *q)
+{
+    const struct service *s = q->session->entry.service;
+    struct http_access *a = &q->record;
+
+    if (s) {
+        a->service = s->hostname;
+        a->service_name = s->name;
+        a->service_namespace = s->ns;
+    }
+}
+
+static void record_destination(struct request *q)
+{
+    if (q->dst) {
+        side_from_workload(&q->record.dst, q->dst);
+        q->record.dst.principal = q->dst->identity->uri;
+        q->record.dst.identity = q->dst->identity->uri;
+    }
+}
+
+static const char *version_text(enum exchange_version v)
+{
+    return v == EXCHANGE_HTTP2 ? "HTTP/2" : v == EXCHANGE_HTTP11 ? "HTTP/1.1" : "HTTP/1.0";
+}
+
+static void record_request(struct request *q)
+{
+    const struct message *in = q->down ? &q->down->in : &q->spare; /* see start_upgrade */
+    const struct entry *e = &q->session->entry;
+    struct http_access *a = &q->record;
+
+    a->method = message_get(in, MESSAGE_METHOD);
+    a->path = message_get(in, MESSAGE_PATH);
+    a->authority = message_get(in, MESSAGE_AUTHORITY);
+    a->request_head_bytes = message_cost(in);
+    (void)message_find(in, "user-agent", &a->user_agent); /* absent: stays empty; likewise next */
+    (void)message_find(in, "x-forwarded-for", &a->forwarded_for);
+    a->door = e->destination;
+    a->client = e->client;
+    a->mutual_tls = e->peer != NULL;
+    entry_sides(e, &a->src);
+}
+
+static void write_record(struct request *q)
+{
+    struct session *s = q->session;
+    struct http_series key = {.src = s,
+                              .dst = q->dst,
+                              .service = s->entry.service,
+                              .status = q->record.status,
+                              .flag = q->record.flag,
+                              .grpc_status = q->record.grpc_status,
+                              .grpc = q->grpc};
+
+    record_request(q);
+    record_service(q);
+    record_destination(q);
+    q->record.sent_bytes += q->moved.bytes;
+    http_access_end(q->store->recorder, &q->record, clock_mono_ns(), &s->series, &key);
+    if (s->series_dst != q->dst) { /* the row's key stays what it is while it is used */
+        workload_unref(s->series_dst);
+        s->series_dst = workload_ref(q->dst);
+    }
+}
+
+static void drop_endpoint(struct request *q)
+{
+    lease_end(&q->lease);
+    if (q->endpoint) {
+        upstream_unuse(q->endpoint);
+        q->endpoint = NULL;
+    }
+}
+
+/* The client sees why: 0, or its exchange is cut. */
+static void finish(struct request *q, int why)
+{
+    struct session *s = q->session;
+
+    write_record(q);
+    exchange_close(MOVE(q->up), why);
+    exchange_close(MOVE(q->down), why);
+    drop_endpoint(q);
+    for (unsigned i = 0; i < q->previous_count; i++) {
+        upstream_unuse(q->previous[i]);
+    }
+    if (q->has_auth) {
+        request_auth_fini(&q->auth);
+    }
+    if (q->has_cors) {
+        l7_cors_headers_fini(&q->cors);
+    }
+    arena_fini(&q->arena);
+    held_unref(q->held);
+    workload_unref(q->dst);
+    timer_clear(&q->timer);
+    task_fini(&q->task);
+    list_remove(&q->in_session);
+    q->store->counts.served++;
+    request_recycle(q);
+    session_request_gone(s);
+}
+
+static void give_up(struct request *q, enum http_flag flag, const char *details, int r)
+{
+    q->record.flag = flag;
+    q->record.details = details;
+    finish(q, r);
+}
+
+/* ---- answering here */
+
+static int answer(struct request *q)
+{
+    exchange_close(MOVE(q->up), -ERR_CANCELLED);
+    drop_endpoint(q);
+    int r = request_reply_start(q);
+    if (r < 0) {
+        give_up(q, HTTP_CLIENT_GONE, "downstream_remote_disconnect", r);
+        return 1;
+    }
+    enter(q, REQUEST_REPLY);
+    return 0;
+}
+
+static int step_reply(struct request *q)
+{
+    int r = request_reply_move(q);
+
+    if (r == -EAGAIN) {
+        return r;
+    }
+    if (r < 0) {
+        q->record.flag = HTTP_CLIENT_GONE;
+    }
+    finish(q, r);
+    return 1;
+}
+
+/* ---- tries */
+
+static struct cluster *find_cluster(struct request *q)
+{
+    struct clusters *all = q->store->engine->clusters;
+    const struct entry *e = &q->session->entry;
+
+    if (!q->plan.key) {
+        return cluster_of_workload(all, e->workload, &e->destination.ip, e->destination.port,
+                                   q->plan.protocol);
+    }
+    return cluster_of_service(all, q->plan.key, q->plan.port, q->plan.protocol);
+}
+
+static void note_endpoint(struct request *q, struct upstream *u)
+{
+    q->endpoint = u;
+    if (q->dst != u->workload) {
+        workload_unref(q->dst);
+        q->dst = workload_ref(u->workload);
+    }
+    q->record.upstream_host = u->address;
+    q->record.upstream_cluster = q->plan.key;
+}
+
+/* The first request of a client on a connection that the server may just have closed: only where it
+ * can be sent again. */
+static bool needs_fresh(const struct request *q)
+{
+    return q->session->served == 1 && !q->down->in_over;
+}
+
+static int overflow(struct request *q)
+{
+    (void)request_answer(q, 503, HTTP_OVERFLOW, "upstream_reset_before_response_started{overflow}",
+                         "upstream connect error or disconnect/reset before headers. reset "
+                         "reason: overflow");
+    q->reply.overloaded = true;
+    return answer(q);
+}
+
+static int step_endpoint(struct request *q)
+{
+    struct cluster_ask ask = {.seed = rand_seq_next(&q->store->engine->random),
+                              .tried = q->previous,
+                              .tried_count = q->previous_count};
+    struct cluster *c = find_cluster(q);
+
+    if (!c) {
+        (void)request_answer(q, 500, HTTP_NO_CLUSTER, "cluster_not_found", "");
+        return answer(q);
+    }
+    ask.has_hash = request_hash(q, cluster_traffic(c), &ask.hash);
+    struct upstream *u = cluster_pick(c, &ask);
+    if (!u) {
+        (void)request_answer(q, 503, HTTP_NO_HEALTHY, "no_healthy_upstream", "no healthy upstream");
+        return answer(q);
+    }
+    q->tries++;
+    note_endpoint(q, u);
+    if (q->plan.route && q->plan.route->backend_timeout_ms > 0) {
+        q->try_due_ms = request_now(q) + q->plan.route->backend_timeout_ms;
+    }
+    int r = lease_start(&q->lease, u, &q->task, needs_fresh(q));
+    if (r == -ERR_LIMIT) {
+        return overflow(q);
+    }
+    enter(q, REQUEST_LEASE);
+    return 0;
+}
+
+static void send_head(struct request *q)
+{
+    const struct message *in = &q->down->in;
+    /* A request to speak another protocol stays open: what follows it is no body. */
+    bool upgrade = message_get(in, MESSAGE_PROTOCOL).len > 0;
+    bool end = q->down->in_over && q->replay.len == 0 && !upgrade;
+
+    request_head_up(q);
+    q->sent_ms = request_now(q);
+    q->up = lease_request(&q->lease, &q->out, end);
+    q->up->wants_interim = true;
+    stream_own(&q->up->s, &q->task);
+    q->body_read |= end;
+    q->body_sent = end || upgrade;
+    enter(q, REQUEST_HEAD);
+}
+
+/* ---- trying again */
+
+static void note_result(struct request *q, unsigned status)
+{
+    struct cluster *c = q->endpoint ? find_cluster(q) : NULL;
+
+    if (c) {
+        cluster_result(c, q->endpoint, status);
+    }
+}
+
+/* This try is over: nothing of it is left. */
+static void end_try(struct request *q)
+{
+    exchange_close(MOVE(q->up), -ERR_CANCELLED);
+    lease_end(&q->lease);
+    if (q->previous_count < PREVIOUS_MAX) {
+        q->previous[q->previous_count++] = MOVE(q->endpoint);
+    }
+    drop_endpoint(q);
+    q->try_due_ms = 0;
+}
+
+static uint64_t backoff(struct request *q)
+{
+    const struct l7_route *route = q->plan.route;
+    uint64_t seed = rand_seq_next(&q->store->engine->random);
+
+    return route && route->retry.set ? l7_retry_backoff_ms(&route->retry, q->tries, seed)
+                                     : seed % 25;
+}
+
+static void try_again(struct request *q)
+{
+    q->plan.retries--;
+    q->store->counts.retried++;
+    request_body_rewind(q);
+    end_try(q);
+    q->backoff_due_ms = request_now(q) + backoff(q);
+    enter(q, REQUEST_BACKOFF);
+}
+
+static bool may_repeat(const struct request *q)
+{
+    return q->plan.retries > 0 && !q->head_sent && q->keeps &&
+           message_get(&q->down->in, MESSAGE_PROTOCOL).len == 0;
+}
+
+/* Whether a request that failed without a response may be sent once more. */
+static bool failure_repeats(struct request *q, int r)
+{
+    const struct exchange *x = q->up;
+
+    if (q->lease.status == 401) { /* a policy's refusal: the same identity would be refused again */
+        return false;
+    }
+    if (!x || x->reach == EXCHANGE_UNSENT) {
+        return true;
+    }
+    if (x->reused && x->reach == EXCHANGE_SENT && r == -ECONNRESET) {
+        /* The server closed an idle connection just then. */
+        return q->down->in_over || !q->plan.default_retries;
+    }
+    return !q->plan.default_retries && x->reach == EXCHANGE_SENT;
+}
+
+static int step_backoff(struct request *q)
+{
+    if (is_past(q, q->request_due_ms)) {
+        (void)request_answer(q, 504, HTTP_UPSTREAM_TIMEOUT, "response_timeout",
+                             "upstream request timeout");
+        return answer(q);
+    }
+    if (!is_past(q, q->backoff_due_ms)) {
+        return -EAGAIN;
+    }
+    q->backoff_due_ms = 0;
+    enter(q, REQUEST_ENDPOINT);
+    return 0;
+}
+
+/* A try failed without a response. */
+static int try_failed(struct request *q, int r, const struct diag *why)
+{
+    bool refused = q->lease.status == 401;
+
+    note_result(q, 0);
+    if (failure_repeats(q, r) && may_repeat(q)) {
+        try_again(q);
+        return 0;
+    }
+    (void)request_answer_failure(q, r, why);
+    if (refused) {
+        q->record.failure = "upstream L4 policy denied";
+        q->reply.details = "upstream_l4_policy_denied";
+    }
+    return answer(q);
+}
+
+static int try_timed_out(struct request *q)
+{
+    bool whole = is_past(q, q->request_due_ms);
+
+    note_result(q, 0);
+    if (!whole && q->plan.route && q->plan.route->retry.set && may_repeat(q)) {
+        try_again(q);
+        return 0;
+    }
+    (void)request_answer(q, 504, HTTP_UPSTREAM_TIMEOUT,
+                         whole ? "response_timeout" : "upstream_per_try_timeout",
+                         "upstream request timeout");
+    return answer(q);
+}
+
+/* ---- waiting for a connection, and for the response */
+
+static int step_lease(struct request *q)
+{
+    int r = lease_result(&q->lease);
+
+    if (r == 0) {
+        send_head(q);
+        return 0;
+    }
+    if (r == -EAGAIN && (is_past(q, q->request_due_ms) || is_past(q, q->try_due_ms))) {
+        return try_timed_out(q);
+    }
+    if (r == -EAGAIN) {
+        return r;
+    }
+    struct diag why = q->lease.error;
+    return try_failed(q, r, &why);
+}
+
+/* Moves the client's body. 0, or 1: q is gone. */
+static int move_up(struct request *q)
+{
+    enum request_side side = SIDE_SERVER;
+    int r = request_body_move(q, &side);
+
+    if (r == 1) {
+        task_wake(&q->task, WAKE_IO);
+    }
+    if (r >= 0 || r == -EAGAIN) {
+        return 0;
+    }
+    if (side == SIDE_CLIENT) {
+        give_up(q, HTTP_CLIENT_GONE, "downstream_remote_disconnect", r);
+        return 1;
+    }
+    q->body_given_up = true; /* the server may have answered all the same */
+    return 0;
+}
+
+static int pass_interim(struct request *q)
+{
+    if (q->up->in.status != 100 || q->down->expects_continue) {
+        request_head_down(q, &q->up->in);
+        if (exchange_send(q->down, &q->out) < 0) {
+            return -ERR_CANCELLED;
+        }
+    }
+    return 0;
+}
+
+static bool wants_retry(struct request *q)
+{
+    const struct l7_route *route = q->plan.route;
+
+    return route && route->retry.set && l7_retries_status(&route->retry, q->up->in.status) &&
+           may_repeat(q);
+}
+
+static void note_grpc(struct request *q, const struct message *m)
+{
+    struct slice v;
+    uint32_t n = 0;
+
+    if (q->grpc && message_find(m, "grpc-status", &v) && num_parse_u32(v.p, v.len, 999, &n) == 0) {
+        q->record.grpc_status = (int)n;
+    }
+}
+
+static void relayed(void *arg, int result, struct relay_stats stats, const struct diag *diag)
+{
+    struct request *q = arg;
+
+    (void)result;
+    (void)diag;
+    q->record.received_bytes += stats.sent;
+    q->record.sent_bytes += stats.received;
+    finish(q, 0);
+}
+
+/* Both ends speak another protocol from here on. The relay takes them; the record keeps what it needs
+ * of the client's head. */
+static void start_upgrade(struct request *q)
+{
+    struct message *in = &q->down->in;
+
+    enter(q, REQUEST_UPGRADED);
+    message_clear(&q->spare);
+    message_take(&q->spare, in);
+    stream_own(&q->down->s, NULL);
+    stream_own(&q->up->s, NULL);
+    (void)relay_new(q->task.loop, &q->down->s, &q->up->s, relayed, q); /* tells when it ends */
+    q->down = NULL;
+    q->up = NULL;
+}
+
+static bool has_mirrors(const struct request *q)
+{
+    const struct l7_route *route = q->plan.route;
+
+    for (size_t i = 0; route && i < route->filter_count; i++) {
+        if (route->filters[i].kind == L7_FILTER_MIRROR) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void maybe_mirror(struct request *q)
+{
+    const struct l7_route *route = q->plan.route;
+
+    if (!route || q->drawn_mirrors) {
+        return;
+    }
+    q->drawn_mirrors = true;
+    for (size_t i = 0; i < route->filter_count; i++) {
+        const struct l7_filter *f = &route->filters[i];
+        if (f->kind == L7_FILTER_MIRROR &&
+            l7_mirror_drawn(&f->mirror, rand_seq_next(&q->store->engine->random))) {
+            mirror_send(q->store, q, &f->mirror);
+        }
+    }
+}
+
+/* The response's head is here and goes on. */
+static int start_response(struct request *q)
+{
+    struct exchange *up = q->up;
+
+    note_result(q, up->in.status);
+    q->record.upstream_ms = (int64_t)(request_now(q) - q->sent_ms);
+    q->record.response_head_bytes = message_cost(&up->in);
+    note_grpc(q, &up->in);
+    q->try_due_ms = 0;
+    request_head_down(q, &up->in);
+    int r = exchange_send(q->down, &q->out);
+    if (r < 0) {
+        q->record.termination = q->down->s.diag.code == r ? "response_head_refused" : NULL;
+        give_up(q, HTTP_CLIENT_GONE, "downstream_remote_disconnect", r);
+        return 1;
+    }
+    q->head_sent = true;
+    q->record.status = up->in.status;
+    q->record.details = "via_upstream";
+    if (up->in.status == 101) {
+        start_upgrade(q);
+        return 1;
+    }
+    if (!has_mirrors(q)) {
+        request_body_forget(q);
+    }
+    enter(q, REQUEST_BODY);
+    return 0;
+}
+
+static int head_failed(struct request *q, int r)
+{
+    struct diag why = q->up->s.diag;
+
+    return try_failed(q, r, &why);
+}
+
+static int step_head(struct request *q)
+{
+    if (is_past(q, q->request_due_ms) || is_past(q, q->try_due_ms)) {
+        return try_timed_out(q);
+    }
+    if (move_up(q) != 0) {
+        return 1;
+    }
+    if (q->body_read || q->body_given_up) {
+        maybe_mirror(q);
+    }
+    int r = exchange_head(q->up);
+    if (r == 1) {
+        r = pass_interim(q);
+        if (r < 0) {
+            give_up(q, HTTP_CLIENT_GONE, "downstream_remote_disconnect", r);
+            return 1;
+        }
+        return 0;
+    }
+    if (r == -EAGAIN) {
+        return r;
+    }
+    if (r < 0) {
+        return head_failed(q, r);
+    }
+    if (wants_retry(q)) {
+        note_result(q, q->up->in.status);
+        try_again(q);
+        return 0;
+    }
+    return start_response(q);
+}
+
+/* ---- the response's body */
+
+static int response_broke(struct request *q, int r)
+{
+    if (q->moved.broken == q->down) {
+        give_up(q, HTTP_CLIENT_GONE, "downstream_remote_disconnect", r);
+    } else {
+        give_up(q, r == -ERR_H2_RESET ? HTTP_REMOTE_RESET : HTTP_CONNECTION_ENDED,
+                "upstream_reset_after_response_started", surely_negative(r));
+    }
+    return 1;
+}
+
+static int step_body(struct request *q)
+{
+    if (is_past(q, q->request_due_ms)) {
+        give_up(q, HTTP_UPSTREAM_TIMEOUT, "response_timeout", -ERR_DEADLINE);
+        return 1;
+    }
+    if (!q->body_sent && move_up(q) != 0) {
+        return 1;
+    }
+    uint64_t before = q->moved.bytes;
+    int r = exchange_move(q->up, q->down, MOVE_BUDGET, &q->moved);
+    if (q->moved.bytes != before) {
+        q->moved_ms = request_now(q);
+    }
+    if (r == 1) {
+        task_wake(&q->task, WAKE_IO);
+        return -EAGAIN;
+    }
+    if (r == -EAGAIN) {
+        /* What has been accepted goes out before we wait for more of a slow response. */
+        r = stream_flush(&q->down->s);
+        if (r < 0 && r != -EAGAIN) {
+            q->moved.broken = q->down;
+            return response_broke(q, r);
+        }
+        return -EAGAIN;
+    }
+    if (r < 0) {
+        return response_broke(q, r);
+    }
+    note_grpc(q, &q->up->in_trailers);
+    maybe_mirror(q);
+    finish(q, 0);
+    return 1;
+}
+
+/* ---- from the start */
+
+static int step_start(struct request *q)
+{
+    int r = request_judge(q);
+
+    if (r > 0) {
+        return answer(q);
+    }
+    const struct l7_route *route = q->plan.route;
+    if (route && route->request_timeout_ms > 0) {
+        q->request_due_ms = request_now(q) + route->request_timeout_ms;
+    }
+    q->keeps = true; /* until there is too much of it */
+    enter(q, REQUEST_ENDPOINT);
+    return 0;
+}
+
+/* 0 to go on, -EAGAIN to wait, 1 when q is gone or not its own any more. */
+static int step(struct request *q)
+{
+    switch (q->step) {
+    case REQUEST_START:
+        return step_start(q);
+    case REQUEST_ENDPOINT:
+        return step_endpoint(q);
+    case REQUEST_LEASE:
+        return step_lease(q);
+    case REQUEST_HEAD:
+        return step_head(q);
+    case REQUEST_BODY:
+        return step_body(q);
+    case REQUEST_BACKOFF:
+        return step_backoff(q);
+    case REQUEST_REPLY:
+        return step_reply(q);
+    case REQUEST_UPGRADED:
+    case REQUEST_OVER:
+        break;
+    }
+    return -EAGAIN;
+}
+
+/* Between tries and before a response nobody reads from the client: whether it is still there is
+ * asked. */
+static bool client_is_gone(struct request *q)
+{
+    if (q->step != REQUEST_LEASE && q->step != REQUEST_BACKOFF && q->step != REQUEST_HEAD) {
+        return false;
+    }
+    int r = stream_flush(&q->down->s);
+    return r < 0 && r != -EAGAIN;
+}
+
+static void aborted(struct request *q)
+{
+    if (q->abort == -ERR_DEADLINE && !q->head_sent && q->step != REQUEST_REPLY) {
+        q->abort = 0;
+        (void)request_answer(q, 408, HTTP_IDLE_TIMEOUT, "stream_idle_timeout", "stream timeout");
+        if (answer(q) == 0) {
+            while (step(q) == 0) {
+            }
+        }
+        return;
+    }
+    give_up(q, q->abort == -ERR_DEADLINE ? HTTP_IDLE_TIMEOUT : HTTP_CLIENT_GONE,
+            q->abort == -ERR_DEADLINE ? "stream_idle_timeout" : "downstream_local_disconnect",
+            q->abort);
+}
+
+static void advance(struct request *q)
+{
+    if (q->step == REQUEST_UPGRADED) {
+        return;
+    }
+    if (q->abort < 0) {
+        aborted(q);
+        return;
+    }
+    if (client_is_gone(q)) {
+        give_up(q, HTTP_CLIENT_GONE, "downstream_remote_disconnect", -ERR_CANCELLED);
+        return;
+    }
+    while (step(q) == 0) {
+    }
+}
+
+static void run(struct task *t, unsigned why)
+{
+    (void)why; /* every wake is a hint */
+    advance(container_of(t, struct request, task));
+}
+
+void request_open(struct session *s, struct exchange *take_x)
+{
+    struct request *q = request_make(s->entry.engine->requests);
+
+    task_init(&q->task, s->entry.engine->loop, "request", run);
+    q->session = s;
+    q->down = take_x;
+    q->held = held_ref(session_held(s));
+    q->record.started_ns = clock_mono_ns();
+    q->record.started_wall_ns = clock_wall_ns();
+    q->record.protocol = version_text(take_x->version);
+    q->record.upstream_ms = -1;
+    q->record.grpc_status = -1;
+    q->moved_ms = request_now(q);
+    list_append(&s->requests, &q->in_session);
+    stream_own(&take_x->s, &q->task);
+    advance(q); /* at once: the head is whole, and most requests only wait for the server */
+}
+
+void requests_abort(struct session *s, int why)
+{
+    list_for_each (n, &s->requests) {
+        struct request *q = container_of(n, struct request, in_session);
+        q->abort = surely_negative(why);
+        task_wake(&q->task, WAKE_DRAIN);
+    }
+}
+
+void requests_look_at_clock(struct session *s)
+{
+    list_for_each (n, &s->requests) {
+        struct request *q = container_of(n, struct request, in_session);
+        if (q->step != REQUEST_UPGRADED && request_now(q) - q->moved_ms > IDLE_LIMIT_MS) {
+            q->abort = -ERR_DEADLINE;
+            task_wake(&q->task, WAKE_TIMER);
+        }
+    }
+}

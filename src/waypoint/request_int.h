@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a request is made of:
+ *
+ *   request.c        its steps, tries, deadlines and end
+ *   request_judge.c  what is decided before it is sent anywhere
+ *   request_head.c   the heads that go on, either way
+ *   request_reply.c  what is answered here
+ *   request_body.c   the client's body on its way, kept for another try while it is small
+ *   mirror.c         a copy of it, whose fate is nobody's concern
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "http/exchange.h"
+#include "http/message.h"
+#include "model/l7_apply.h"
+#include "model/l7_authz.h"
+#include "model/l7_table.h"
+#include "obs/http_access.h"
+#include "tls/request_auth.h"
+#include "waypoint/cluster.h"
+#include "waypoint/request.h"
+
+enum request_step {
+    REQUEST_START,    /* nothing is decided */
+    REQUEST_ENDPOINT, /* needs an endpoint and a connection to it */
+    REQUEST_LEASE,    /* a connection is on its way */
+    REQUEST_HEAD,     /* sent, or being so; the response's head is awaited */
+    REQUEST_BODY,     /* the response moves */
+    REQUEST_BACKOFF,  /* before another try */
+    REQUEST_REPLY,    /* answered here; the text leaves */
+    REQUEST_UPGRADED, /* another protocol runs; a relay has both ends */
+    REQUEST_OVER
+};
+
+enum {
+    REPLAY_BYTES_MAX = 64 << 10,
+    MOVE_BUDGET = 256 << 10, /* bytes a direction in one run: small enough for the others' turn */
+    IDLE_LIMIT_MS = 300000,
+    PREVIOUS_MAX = CLUSTER_TRIED_MAX,
+    DEFAULT_RETRIES = 2,
+};
+
+/* Where it is to go. */
+struct request_plan {
+    const struct l7_route *route; /* NULL: straight to the service; held by request.held */
+    const struct l7_match *match;
+    const struct l7_backend *backend; /* NULL: straight to the service */
+    const char *key;                  /* of the service; NULL: the workload */
+    uint16_t port;
+    enum upstream_protocol protocol;
+    unsigned retries;     /* left */
+    bool default_retries; /* only where no server can have acted */
+};
+
+struct request_reply {
+    unsigned status;
+    enum http_flag flag;
+    const char *details;
+    const char *body; /* "" or text; borrowed, or in request.text */
+    bool overloaded;  /* says so in a header */
+};
+
+struct request {
+    struct task task;
+    struct timer timer;
+    struct list in_session; /* or in the store */
+    struct request_store *store;
+    struct session *session;
+    struct held *held;
+    enum request_step step;
+    int abort;
+
+    struct exchange *down; /* NULL once it is closed */
+    struct exchange *up;   /* NULL between tries */
+    struct lease lease;
+    struct upstream *endpoint; /* a user of it while it is tried */
+    struct request_plan plan;
+
+    /* What decisions see. */
+    struct l7_conn conn;
+    struct l7_request view;
+    struct request_auth auth;
+    bool has_auth; /* auth is to be ended */
+    struct arena arena;
+    struct strbuf path; /* normalised; what goes on unless it is rewritten */
+    struct strbuf host; /* canonical */
+    struct strbuf text; /* of a reply; scratch before */
+    struct slice query;
+
+    struct message out;   /* a head to send; reused */
+    struct message spare; /* while one is changed */
+
+    /* The client's body. */
+    struct bytes replay; /* its first bytes, while keeping them makes sense */
+    size_t replayed;     /* of these, sent in this try */
+    bool keeps;          /* everything that was read is in replay */
+    bool body_read;      /* its end was seen */
+    bool body_sent;      /* and passed on in this try */
+    bool body_given_up;  /* the server does not take it: its response is what counts */
+    size_t reply_at;
+    struct exchange_moved moved; /* of the response's */
+    bool drawn_mirrors;
+
+    unsigned tries;
+    struct upstream *previous[PREVIOUS_MAX]; /* used */
+    unsigned previous_count;
+    uint64_t sent_ms;        /* this try's head */
+    uint64_t moved_ms;       /* when something moved last */
+    uint64_t request_due_ms; /* 0: none runs; likewise the next two */
+    uint64_t try_due_ms;
+    uint64_t backoff_due_ms;
+
+    struct request_reply reply;
+    struct l7_cors_verdict cors_verdict;
+    struct l7_cors_headers cors;
+    bool has_cors;
+    bool set_cookie; /* hash cookie to be made */
+    char cookie[20];
+    bool grpc;
+    bool head_sent; /* a final response head has gone to the client */
+    char request_id[40];
+    char details[L7_AUTHZ_TEXT];
+    char failure[128];
+    struct http_access record;
+    const struct workload *dst; /* counted */
+};
+
+struct request_store {
+    struct engine *engine;
+    struct http_recorder *recorder;
+    struct list free;
+    unsigned free_count;
+    struct list mirrors;
+    unsigned mirror_count;
+    struct request_counts counts;
+};
+
+static inline uint64_t request_now(const struct request *q)
+{
+    return loop_now_ms(q->task.loop);
+}
+
+/* request_judge.c: 0: q->plan says where to; 1: q->reply is what is answered. */
+MUST_USE int request_judge(struct request *q);
+/* The key for consistent hashing. False: none. */
+bool request_hash(struct request *q, const struct l7_traffic *t, uint64_t *out);
+
+/* request_head.c: into q->out. */
+void request_head_up(struct request *q);
+void request_head_down(struct request *q, const struct message *in);
+void request_head_reply(struct request *q);
+/* Applies a change to m by way of q->spare. */
+void request_head_change(struct request *q, struct message *m, const struct l7_header_change *c);
+
+/* request_reply.c: fills q->reply; the step is the caller's. Text is copied. */
+int request_answer(struct request *q, unsigned status, enum http_flag flag, const char *details,
+                   const char *body);
+/* For a try that failed for good. */
+int request_answer_failure(struct request *q, int r, const struct diag *why);
+int request_grpc_status(unsigned http_status);
+/* Sends the head; 0 or an error. */
+MUST_USE int request_reply_start(struct request *q);
+/* (*) 0 when all of it has left. */
+MUST_USE int request_reply_move(struct request *q);
+
+/* request_body.c */
+/* (*) Moves the client's body; 0: all of it was, 1: there may be more at once. *side: whose error. */
+enum request_side { SIDE_CLIENT, SIDE_SERVER };
+MUST_USE int request_body_move(struct request *q, enum request_side *side);
+/* Another try starts with what was kept (q->keeps). */
+void request_body_rewind(struct request *q);
+/* Nobody will ask for what is kept. */
+void request_body_forget(struct request *q);
+
+/* mirror.c: a copy of the request as it is; the body is what is kept, whole. */
+void mirror_send(struct request_store *store, struct request *q, const struct l7_mirror *m);
+void mirrors_free(struct request_store *store);

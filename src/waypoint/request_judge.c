@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a head to a decision, in this order: one form of path and host, the rule that matches, the
+ * answer to a preflight, who the token says it is, whether policy lets it, and then what the rule
+ * says: refuse, redirect, or a backend.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "codec/http_path.h"
+#include "http/status.h"
+#include "waypoint/request_int.h"
+
+/* ---- the view */
+
+/* Several lines of one name are one value: nobody may hide one from a policy. */
+static struct slice join_lines(struct request *q, const char *name, int first)
+{
+    const struct message *in = &q->down->in;
+    AUTO(strbuf) struct strbuf all = {0};
+
+    for (int i = first; i >= 0; i = message_find_next(in, name, (unsigned)i + 1)) {
+        struct slice v = message_field(in, (unsigned)i).value;
+        strbuf_puts(&all, all.len > 0 ? "," : "");
+        strbuf_add(&all, v.p, v.len);
+    }
+    return (struct slice){arena_text(&q->arena, strbuf_text(&all), all.len), all.len};
+}
+
+static struct slice find_header(void *arg, const char *name)
+{
+    struct request *q = arg;
+    const struct message *in = &q->down->in;
+    int first = message_find_next(in, name, 0);
+
+    if (first < 0) {
+        return (struct slice){NULL, 0};
+    }
+    if (message_find_next(in, name, (unsigned)first + 1) >= 0) {
+        return join_lines(q, name, first);
+    }
+    struct slice v = message_field(in, (unsigned)first).value;
+    return v.p ? v : (struct slice){"", 0};
+}
+
+static enum http_slashes slashes_of(const struct config *c)
+{
+    return strstr(c->path_normalization, "MERGE") ? HTTP_SLASHES_MERGED : HTTP_SLASHES_KEPT;
+}
+
+/* %2F and %5C become what they stand for, before anything else looks. */
+static void decode_slashes(struct slice path, struct strbuf *out)
+{
+    for (size_t i = 0; i < path.len; i++) {
+        bool escape = path.p[i] == '%' && i + 2 < path.len;
+        char a = escape ? path.p[i + 1] : '\0';
+        char b = escape ? (char)(path.p[i + 2] | 0x20) : '\0';
+        if ((a == '2' && b == 'f') || (a == '5' && b == 'c')) {
+            strbuf_putc(out, '/');
+            i += 2;
+        } else {
+            strbuf_putc(out, path.p[i]);
+        }
+    }
+}
+
+static int normalise(struct request *q, struct slice path, struct diag *why)
+{
+    const struct config *c = q->store->engine->config;
+    enum http_slashes how = slashes_of(c);
+
+    strbuf_clear(&q->path);
+    if (strcmp(c->path_normalization, "NONE") == 0) {
+        q->view.path = path;
+        return 0;
+    }
+    if (c->path_normalization[0] == 'D' && c->path_normalization[2] == 'C' &&
+        memchr(path.p, '%', path.len)) {
+        strbuf_clear(&q->text);
+        decode_slashes(path, &q->text);
+        path = (struct slice){strbuf_text(&q->text), q->text.len};
+    } else if (http_path_is_normal(path, how)) {
+        q->view.path = path;
+        return 0;
+    }
+    int r = http_path_normalise(path, how, &q->path, why);
+    q->view.path = (struct slice){strbuf_text(&q->path), q->path.len};
+    return r;
+}
+
+static bool is_grpc(const struct message *m)
+{
+    struct slice type;
+    static const char prefix[] = "application/grpc";
+    size_t n = sizeof(prefix) - 1;
+
+    return message_find(m, "content-type", &type) && slice_has_prefix(type, prefix) &&
+           (type.len == n || type.p[n] == '+' || type.p[n] == ';');
+}
+
+static int make_view(struct request *q)
+{
+    const struct message *in = &q->down->in;
+    struct diag why = {0};
+    struct slice path;
+
+    message_target(in, &path, &q->query);
+    q->conn = entry_conn(&q->session->entry);
+    q->view = (struct l7_request){.conn = &q->conn,
+                                  .method = message_get(in, MESSAGE_METHOD),
+                                  .query = q->query,
+                                  .header = find_header,
+                                  .header_arg = q};
+    /* An empty query and none are told apart, for what goes on is what came. */
+    q->query.p = memchr(message_get(in, MESSAGE_PATH).p, '?', message_get(in, MESSAGE_PATH).len)
+                     ? (q->query.p ? q->query.p : "")
+                     : NULL;
+    q->grpc = is_grpc(in);
+    q->record.grpc = q->grpc;
+    strbuf_clear(&q->host);
+    int r = normalise(q, path, &why);
+    if (r < 0) {
+        return request_answer(q, 400, HTTP_CLIENT_ERROR, "path_normalization_failed", "");
+    }
+    r = http_host_canonical(message_get(in, MESSAGE_AUTHORITY), &q->host, &why);
+    if (r < 0) {
+        return request_answer(q, 400, HTTP_CLIENT_ERROR, "host_is_not_valid", "");
+    }
+    q->view.authority = (struct slice){strbuf_text(&q->host), q->host.len};
+    return 0;
+}
+
+/* ---- decisions */
+
+static int find_route(struct request *q)
+{
+    const struct l7_port *port = q->held->port;
+    const struct entry *e = &q->session->entry;
+
+    q->plan = (struct request_plan){.port = e->destination.port,
+                                    .key = e->service ? e->service->key : NULL};
+    if (e->service && !port) { /* it was taken from us meanwhile */
+        return request_answer(q, 404, HTTP_NO_ROUTE, "route_not_found", "");
+    }
+    if (!port || !port->table) {
+        return 0;
+    }
+    struct l7_hit hit = l7_table_find(port->table, &q->view);
+    q->plan.route = hit.route;
+    q->plan.match = hit.match;
+    q->record.route = hit.route ? hit.route->label : NULL;
+    return hit.route ? 0 : request_answer(q, 404, HTTP_NO_ROUTE, "route_not_found", "");
+}
+
+static int judge_cors(struct request *q)
+{
+    if (!q->plan.route || !q->plan.route->cors) {
+        return 0;
+    }
+    q->has_cors = true;
+    q->cors_verdict = l7_cors_decide(q->plan.route->cors, &q->view, &q->cors);
+    return q->cors_verdict.preflight ? request_answer(q, 200, HTTP_FLAG_NONE, "cors_preflight", "")
+                                     : 0;
+}
+
+static bool asks_for_tokens(const struct request *q, const struct l7 *l7)
+{
+    return l7_authentication(l7).count > 0 ||
+           (q->held->bound && q->held->bound->authentication.count > 0);
+}
+
+static int judge_token(struct request *q, const struct l7 *l7)
+{
+    if (!asks_for_tokens(q, l7)) {
+        return 0;
+    }
+    request_auth_judge(&q->auth, l7, q->held->bound, &q->view, clock_wall_s());
+    q->has_auth = true;
+    if (q->auth.outcome == REQUEST_AUTH_REFUSED) {
+        const char *message = q->auth.message ? q->auth.message : "Jwt verification fails";
+        (void)snprintf(q->details, sizeof(q->details), "jwt_authn_access_denied{%s}", message);
+        (void)request_answer(q, 401, HTTP_FLAG_NONE, q->details, message);
+        strbuf_clear(&q->text);
+        request_auth_challenge(&q->auth, &q->view, "http", &q->text);
+        message_puts(&q->out, "www-authenticate", strbuf_text(&q->text));
+        return 1;
+    }
+    request_auth_show(&q->auth, &q->view);
+    if (q->auth.query) {
+        q->query = slice_of(q->auth.query);
+    }
+    return 0;
+}
+
+static int judge_policy(struct request *q, const struct l7 *l7)
+{
+    struct l7_authz v = l7_authorize(l7, q->held->bound, &q->view);
+
+    if (v.allowed) {
+        return 0;
+    }
+    (void)l7_authz_text(&v, q->details);
+    return request_answer(q, 403, HTTP_FLAG_NONE, q->details, "RBAC: access denied");
+}
+
+static int redirect(struct request *q, const struct l7_redirect *r)
+{
+    struct l7_came came = {.scheme = "http", .listener_port = q->session->entry.destination.port};
+
+    (void)request_answer(q, r->status, HTTP_FLAG_NONE, "direct_response", "");
+    strbuf_clear(&q->text);
+    l7_redirect_location(r, q->plan.match, &q->view, &came, &q->text);
+    if (q->query.len > 0) {
+        strbuf_putc(&q->text, '?');
+        strbuf_add(&q->text, q->query.p, q->query.len);
+    }
+    message_puts(&q->out, "location", strbuf_text(&q->text));
+    return 1;
+}
+
+static int follow(struct request *q)
+{
+    const struct l7_route *route = q->plan.route;
+    uint64_t seed = rand_seq_next(&q->store->engine->random);
+
+    if (!route) {
+        q->plan.retries = DEFAULT_RETRIES;
+        q->plan.default_retries = true;
+        return 0;
+    }
+    if (route->invalid[0]) {
+        return request_answer(q, 500, HTTP_NO_CLUSTER, "route_is_invalid", "");
+    }
+    if (route->redirect) {
+        return redirect(q, route->redirect);
+    }
+    switch (l7_pick_backend(route, seed, &q->plan.backend)) {
+    case L7_FOLLOWED:
+        break;
+    case L7_NO_BACKEND:
+        return request_answer(q, 500, HTTP_FLAG_NONE, "direct_response", "");
+    case L7_BAD_BACKEND:
+    case L7_BAD_RULE:
+    case L7_NO_ROUTE:
+        return request_answer(q, 500, HTTP_NO_CLUSTER, "cluster_not_found", "");
+    }
+    q->plan.key = q->plan.backend->key;
+    q->plan.port = q->plan.backend->port;
+    q->plan.retries = route->retry.set ? route->retry.attempts : DEFAULT_RETRIES;
+    q->plan.default_retries = !route->retry.set;
+    return 0;
+}
+
+/* HTTP/2 where the backend's port says so or gRPC needs it; else as its port is, HTTP/1.1. */
+static enum upstream_protocol protocol_of(const struct request *q)
+{
+    const struct l7 *l7 = engine_l7(q->store->engine);
+    const struct l7_service *s =
+        q->plan.backend && l7 ? l7_service_find(l7, q->plan.key) : q->held->bound;
+    const struct l7_port *port = s ? l7_service_port(s, q->plan.port) : NULL;
+    enum l7_protocol said = port ? port->protocol : L7_UNKNOWN;
+
+    if (said == L7_HTTP2 || said == L7_GRPC || q->grpc) {
+        return UPSTREAM_H2;
+    }
+    return UPSTREAM_H1;
+}
+
+/* Refused whatever a rule says: it shows a request to who sent it, cookies included. */
+static bool is_trace(const struct request *q)
+{
+    return slice_is(q->view.method, "TRACE");
+}
+
+int request_judge(struct request *q)
+{
+    const struct l7 *l7 = engine_l7(q->store->engine);
+    int r = make_view(q);
+
+    if (r == 0 && is_trace(q)) {
+        r = request_answer(q, 405, HTTP_CLIENT_ERROR, "trace_is_disabled", "");
+    }
+    if (r == 0) {
+        r = find_route(q);
+        if (r == 0) {
+            r = judge_cors(q);
+        } else {
+            /* Whether there is a rule is told only to those who may ask. */
+            int denied = judge_token(q, l7);
+            denied = denied == 0 ? judge_policy(q, l7) : denied;
+            return denied != 0 ? 1 : request_answer(q, 404, HTTP_NO_ROUTE, "route_not_found", "");
+        }
+    }
+    if (r == 0) {
+        r = judge_token(q, l7);
+    }
+    if (r == 0) {
+        r = judge_policy(q, l7);
+    }
+    if (r == 0) {
+        r = follow(q);
+    }
+    if (r == 0) {
+        q->plan.protocol = protocol_of(q);
+    }
+    return r;
+}
+
+/* ---- consistent hashing */
+
+static bool find_cookie(struct slice all, const char *name, struct slice *out)
+{
+    size_t n = strlen(name);
+
+    while (all.len > 0) {
+        struct slice one;
+        (void)slice_cut(all, ';', &one, &all); /* without one: the last */
+        one = slice_trim(one);
+        if (one.len > n && memcmp(one.p, name, n) == 0 && one.p[n] == '=') {
+            *out = (struct slice){one.p + n + 1, one.len - n - 1};
+            if (out->len >= 2 && out->p[0] == '"' && out->p[out->len - 1] == '"') {
+                *out = (struct slice){out->p + 1, out->len - 2};
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool cookie_hash(struct request *q, const struct l7_hash_key *k, uint64_t *out)
+{
+    struct slice all = find_header(q, "cookie");
+    struct slice value;
+
+    if (all.p && find_cookie(all, k->cookie, &value)) {
+        *out = l7_hash(value);
+        return true;
+    }
+    if (!k->make_cookie) {
+        return false;
+    }
+    if (q->cookie[0] == '\0') {
+        (void)snprintf(q->cookie, sizeof(q->cookie), "%016llx",
+                       (unsigned long long)rand_seq_next(&q->store->engine->random));
+    }
+    q->set_cookie = true;
+    *out = l7_hash(slice_of(q->cookie));
+    return true;
+}
+
+bool request_hash(struct request *q, const struct l7_traffic *t, uint64_t *out)
+{
+    const struct l7_hash_key *k = t ? &t->hash : NULL;
+    struct slice v = {NULL, 0};
+
+    if (!k || t->balance != L7_CONSISTENT_HASH) {
+        return false;
+    }
+    if (k->header && k->header[0]) {
+        v = find_header(q, k->header);
+    } else if (k->cookie && k->cookie[0]) {
+        return cookie_hash(q, k, out);
+    } else if (k->query && k->query[0]) {
+        struct slice found;
+        v = message_query_find(q->view.query, k->query, &found) ? found : v;
+        v.p = v.len > 0 ? v.p : NULL;
+    } else if (k->source_ip) {
+        v = (struct slice){(const char *)q->conn.source.ip.bytes, ip_size(&q->conn.source.ip)};
+    }
+    if (!v.p) {
+        return false;
+    }
+    *out = l7_hash(v);
+    return true;
+}

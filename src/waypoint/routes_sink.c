@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "waypoint/routes_sink.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "tls/jwks.h"
+#include "xds/resource.h"
+#include "xds/waypoint.h"
+
+static const char *const types[] = {XDS_TYPE_ADDRESS, XDS_TYPE_L7_BINDING, XDS_TYPE_L7_ROUTE,
+                                    XDS_TYPE_L7_POLICY, XDS_TYPE_L7_TRAFFIC};
+
+struct routes_sink {
+    struct snap_slot *slots;
+    unsigned count;
+    struct snap_bin bin;
+    const struct l7 *now;
+    struct l7_delta *delta; /* NULL: nothing came since the last commit */
+    struct ads_interest interest;
+};
+
+static bool type_of(const char *type_url, enum l7_type *out)
+{
+    for (unsigned i = 1; i < ARRAY_LEN(types); i++) {
+        if (strcmp(type_url, types[i]) == 0) {
+            *out = (enum l7_type)(i - 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct l7_delta *delta_of(struct routes_sink *s)
+{
+    s->delta = s->delta ? s->delta : l7_delta_new(s->now);
+    return s->delta;
+}
+
+static int put_policy(struct routes_sink *s, const char *name, struct slice value, struct diag *why)
+{
+    const struct l7_policy *p = NULL;
+    int r = xds_l7_policy_decode(&p, value, name, "", why);
+
+    if (p) {
+        (void)l7_put_policy(delta_of(s), p); /* a broken one never replaces a good one */
+    }
+    return r;
+}
+
+static int put(void *arg, const char *type_url, const char *name, struct slice value,
+               struct diag *why)
+{
+    struct routes_sink *s = arg;
+    const struct l7_binding *binding = NULL;
+    const struct l7_route *route = NULL;
+    const struct l7_traffic *traffic = NULL;
+    enum l7_type type = L7_TYPES;
+    int r = type_of(type_url, &type) ? 0 : -ERR_UNSUPPORTED;
+
+    /* What a put answers (nothing changed) is of no interest here. */
+    if (r == 0 && type == L7_TYPE_BINDING) {
+        r = xds_l7_binding_decode(&binding, value, name, "", why);
+        (void)(r == 0 && l7_put_binding(delta_of(s), binding));
+    } else if (r == 0 && type == L7_TYPE_ROUTE) {
+        r = xds_l7_route_decode(&route, value, name, "", why);
+        (void)(r == 0 && l7_put_route(delta_of(s), route));
+    } else if (r == 0 && type == L7_TYPE_TRAFFIC) {
+        r = xds_l7_traffic_decode(&traffic, value, name, "", why);
+        (void)(r == 0 && l7_put_traffic(delta_of(s), traffic));
+    } else if (r == 0) {
+        r = put_policy(s, name, value, why);
+    }
+    return r;
+}
+
+static void drop(void *arg, const char *type_url, const char *name)
+{
+    enum l7_type type = L7_TYPES;
+
+    if (type_of(type_url, &type)) {
+        (void)l7_remove(delta_of(arg), type, name); /* removing what is not there is fine */
+    }
+}
+
+static void publish(struct routes_sink *s)
+{
+    snap_publish(s->slots, s->count, l7_snap(l7_ref(s->now)));
+    (void)snap_bin_empty(&s->bin); /* how many is of no interest */
+}
+
+static void commit(void *arg, const struct world *world)
+{
+    struct routes_sink *s = arg;
+    struct l7_delta *d = s->delta;
+
+    (void)world;
+    if (!d) {
+        return;
+    }
+    s->delta = NULL;
+    const struct l7 *next = l7_next(d);
+    l7_unref(s->now);
+    s->now = next;
+    publish(s);
+}
+
+static const struct ads_sink sink_ops = {.put = put, .remove = drop, .commit = commit};
+
+struct routes_sink *routes_sink_new(struct snap_slot *slots, unsigned count)
+{
+    struct routes_sink *s = mem_new(struct routes_sink);
+
+    s->slots = slots;
+    s->count = count;
+    s->now = l7_new(&s->bin, &jwks_maker);
+    s->interest = (struct ads_interest){
+        .types = types, .type_count = ARRAY_LEN(types), .sink = &sink_ops, .sink_arg = s};
+    publish(s);
+    return s;
+}
+
+void routes_sink_free(struct routes_sink *s)
+{
+    if (s) {
+        l7_delta_free(s->delta);
+        l7_unref(s->now);
+        (void)snap_bin_empty(&s->bin); /* nothing names the bin any more */
+        mem_free(s);
+    }
+}
+
+const struct l7 *routes_sink_now(const struct routes_sink *s)
+{
+    return s->now;
+}
+
+const struct ads_interest *routes_sink_interest(const struct routes_sink *s)
+{
+    return &s->interest;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "waypoint/stats.h"
+
+#include "base/mem.h"
+#include "obs/access.h"
+#include "obs/http_access.h"
+
+/* ---- families */
+
+static const struct metric_family build_families[] = {
+    {.name = "istio_build", .help = "Istio component build info.", .type = METRIC_GAUGE}};
+static const char *const build_labels[] = {"component", "tag"};
+static const struct metric_set build_set = {.families = build_families,
+                                            .family_count = 1,
+                                            .labels = build_labels,
+                                            .label_count = ARRAY_LEN(build_labels)};
+
+static const struct metric_family end_families[] = {
+    {.name = "istio_xds_connection_terminations",
+     .help = "The total number of completed connections to xds server (unstable).",
+     .type = METRIC_COUNTER}};
+static const char *const end_labels[] = {"reason"};
+static const struct metric_set end_set = {
+    .families = end_families, .family_count = 1, .labels = end_labels, .label_count = 1};
+
+enum { MESSAGE_COUNT, MESSAGE_BYTES };
+static const struct metric_family message_families[] = {
+    [MESSAGE_COUNT] = {.name = "istio_xds_message",
+                       .help = "Total number of messages received (unstable).",
+                       .type = METRIC_COUNTER},
+    [MESSAGE_BYTES] = {.name = "istio_xds_message_bytes",
+                       .help = "Total number of bytes received (unstable).",
+                       .unit = "bytes",
+                       .type = METRIC_COUNTER}};
+static const char *const message_labels[] = {"url"};
+static const struct metric_set xds_set = {
+    .families = message_families, .family_count = 2, .labels = message_labels, .label_count = 1};
+
+enum { NACKS };
+static const struct metric_family nack_families[] = {
+    {.name = "wp_config_rejected",
+     .help = "Resources of the control plane that were refused.",
+     .type = METRIC_COUNTER}};
+static const struct metric_set nack_set = {.families = nack_families, .family_count = 1};
+
+enum {
+    RETRIES,
+    MIRRORS,
+    MIRRORS_DROPPED,
+    EJECTIONS,
+    CONNECTS,
+    CONNECT_FAILURES,
+    OVERFLOWS,
+    REUSES
+};
+static const struct metric_family counter_families[] = {
+    [RETRIES] = {.name = "wp_request_retries",
+                 .help = "Tries of requests beyond the first.",
+                 .type = METRIC_COUNTER},
+    [MIRRORS] = {.name = "wp_mirrors", .help = "Copies of requests.", .type = METRIC_COUNTER},
+    [MIRRORS_DROPPED] = {.name = "wp_mirrors_dropped",
+                         .help = "Copies that were not sent: too large, or nowhere to go.",
+                         .type = METRIC_COUNTER},
+    [EJECTIONS] = {.name = "wp_ejections",
+                   .help = "Endpoints taken out for their errors.",
+                   .type = METRIC_COUNTER},
+    [CONNECTS] = {.name = "wp_upstream_connects",
+                  .help = "Connections to endpoints that came about.",
+                  .type = METRIC_COUNTER},
+    [CONNECT_FAILURES] = {.name = "wp_upstream_connect_failures",
+                          .help = "Connections to endpoints that did not come about.",
+                          .type = METRIC_COUNTER},
+    [OVERFLOWS] = {.name = "wp_upstream_overflows",
+                   .help = "Requests refused because too many waited.",
+                   .type = METRIC_COUNTER},
+    [REUSES] = {.name = "wp_upstream_reuses",
+                .help = "Requests on a connection that had carried one before.",
+                .type = METRIC_COUNTER}};
+static const struct metric_set counter_set = {.families = counter_families,
+                                              .family_count = ARRAY_LEN(counter_families)};
+
+enum { ENTRIES, TUNNELS, UPSTREAMS, UPSTREAMS_IDLE, UPSTREAMS_WAITING };
+static const struct metric_family gauge_families[] = {
+    [ENTRIES] = {.name = "wp_connections",
+                 .help = "Connections of clients, inside of tunnels or plain.",
+                 .type = METRIC_GAUGE},
+    [TUNNELS] = {.name = "wp_tunnels",
+                 .help = "Tunnels, of clients and to destinations.",
+                 .type = METRIC_GAUGE},
+    [UPSTREAMS] = {.name = "wp_upstream_connections",
+                   .help = "HTTP connections to endpoints.",
+                   .type = METRIC_GAUGE},
+    [UPSTREAMS_IDLE] = {.name = "wp_upstream_idle",
+                        .help = "HTTP connections to endpoints without a request.",
+                        .type = METRIC_GAUGE},
+    [UPSTREAMS_WAITING] = {.name = "wp_upstream_pending",
+                           .help = "Requests that wait for a connection.",
+                           .type = METRIC_GAUGE}};
+static const struct metric_set gauge_set = {.families = gauge_families,
+                                            .family_count = ARRAY_LEN(gauge_families)};
+
+static const struct metric_set *const sets[] = {
+    &http_access_metrics, &access_metrics, &build_set, &end_set, &xds_set, &nack_set,
+    &counter_set,         &gauge_set};
+
+/* ---- counting */
+
+struct stats {
+    struct metrics *metrics;
+    struct metrics_shard *shard;
+    const struct ads_interest *interest;
+    struct ads_stats xds; /* counted so far */
+};
+
+struct stats *stats_new(const char *istio_version, const struct ads_interest *interest)
+{
+    struct stats *s = mem_new(struct stats);
+    struct slice labels[] = {slice_of("proxy"), slice_of(istio_version)};
+
+    s->metrics = metrics_new(sets, ARRAY_LEN(sets));
+    s->shard = metrics_shard_new(s->metrics);
+    s->interest = interest;
+    metrics_probe_process(s->metrics);
+    series_set(metrics_series(s->shard, &build_set, labels), 0, 1);
+    return s;
+}
+
+void stats_free(struct stats *s)
+{
+    if (s) {
+        metrics_free(s->metrics);
+        mem_free(s);
+    }
+}
+
+struct metrics *stats_metrics(struct stats *s)
+{
+    return s->metrics;
+}
+
+void stats_xds(struct stats *s, const struct ads_stats *now)
+{
+    static const char *const reasons[ADS_ENDS] = {"ConnectionError", "Reconnect", "Error",
+                                                  "Complete"};
+
+    for (unsigned i = 0; i < ADS_ENDS; i++) {
+        struct slice label = slice_of(reasons[i]);
+        if (now->ends[i] > s->xds.ends[i]) {
+            series_add(metrics_series(s->shard, &end_set, &label), 0,
+                       now->ends[i] - s->xds.ends[i]);
+        }
+    }
+    for (unsigned i = 0; i < s->interest->type_count; i++) {
+        struct slice label = slice_of(s->interest->types[i]);
+        if (now->responses[i] > s->xds.responses[i]) {
+            struct series *x = metrics_series(s->shard, &xds_set, &label);
+            series_add(x, MESSAGE_COUNT, now->responses[i] - s->xds.responses[i]);
+            series_add(x, MESSAGE_BYTES, now->response_bytes[i] - s->xds.response_bytes[i]);
+        }
+    }
+    series_add(metrics_series(s->shard, &nack_set, NULL), NACKS, now->rejected - s->xds.rejected);
+    s->xds = *now;
+}
+
+void stats_engine(struct metrics_shard *shard, const struct engine_counts *now,
+                  struct engine_counts *before)
+{
+    struct series *c = metrics_series(shard, &counter_set, NULL);
+    struct series *g = metrics_series(shard, &gauge_set, NULL);
+
+    series_add(c, RETRIES, now->retries - before->retries);
+    series_add(c, MIRRORS, now->mirrors - before->mirrors);
+    series_add(c, MIRRORS_DROPPED, now->mirrors_dropped - before->mirrors_dropped);
+    series_add(c, EJECTIONS, now->ejections - before->ejections);
+    series_add(c, CONNECTS, now->connects - before->connects);
+    series_add(c, CONNECT_FAILURES, now->connect_failures - before->connect_failures);
+    series_add(c, OVERFLOWS, now->overflows - before->overflows);
+    series_add(c, REUSES, now->reuses - before->reuses);
+    series_set(g, ENTRIES, (int64_t)now->entries);
+    series_set(g, TUNNELS, (int64_t)now->tunnels);
+    series_set(g, UPSTREAMS, (int64_t)now->upstream_connections);
+    series_set(g, UPSTREAMS_IDLE, (int64_t)now->upstream_idle);
+    series_set(g, UPSTREAMS_WAITING, (int64_t)now->upstream_waiting);
+    *before = *now;
+}

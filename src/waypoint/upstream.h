@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Connections to endpoints, one loop's: per endpoint HTTP/1.1 connections (the one used last goes
+ * first) or HTTP/2 sessions, over tunnels or plain TCP. Who has a request takes a lease on a
+ * connection: at once where one is free, else in the order of asking, behind at most as many others
+ * as the limits allow. A connection that failed to come about fails the lease that has waited longest.
+ */
+#pragma once
+
+#include "base/map.h"
+#include "http/exchange.h"
+#include "model/l7_eject.h"
+#include "model/l7_traffic.h"
+#include "model/workload.h"
+#include "waypoint/engine.h"
+
+enum upstream_protocol { UPSTREAM_H1, UPSTREAM_H2, UPSTREAM_PROTOCOLS };
+
+enum {
+    UPSTREAM_CONNECT_MS = 10000,
+    UPSTREAM_IDLE_MS = 3600 * 1000,
+    UPSTREAM_PENDING_MAX = 4096, /* leases that wait for one endpoint, where nothing else is said */
+};
+
+struct upstream_key { /* borrowed for the call */
+    const struct workload *workload;
+    struct endpoint at; /* of the application */
+    enum upstream_protocol protocol;
+};
+
+/* One endpoint and its connections. */
+struct upstream {
+    struct map_node in_map;
+    struct list in_engine;
+    struct upstreams *home;
+    const struct workload *workload; /* counted */
+    struct endpoint at;
+    char address[ENDPOINT_TEXT];
+    enum upstream_protocol protocol;
+    unsigned users; /* clusters and leases that point here; 0: it goes with its last connection */
+    unsigned in_flight;
+    unsigned conn_count;
+    unsigned connecting;
+    unsigned waiting_count;
+    struct list idle;    /* struct up_conn; the one used last first */
+    struct list busy;    /* all others */
+    struct list waiting; /* struct lease; the oldest first */
+    struct l7_limits limits;
+    struct l7_health health;
+};
+
+struct upstreams *upstreams_new(struct engine *e);
+void upstreams_free(struct upstreams *u);
+AUTO_DEFINE(upstreams, struct upstreams *, upstreams_free);
+/* Idle connections that have been so for too long go. Now and then. */
+void upstreams_sweep(struct upstreams *u);
+/* Idle connections go, others after their request. */
+void upstreams_drain(struct upstreams *u);
+
+struct upstreams_count {
+    unsigned endpoints, connections, idle, waiting;
+    uint64_t opened, failed, reused, overflowed;
+};
+struct upstreams_count upstreams_count(const struct upstreams *u);
+
+/* The endpoint of that key, made at the first call; counts as a user until upstream_unuse. */
+struct upstream *upstream_use(struct upstreams *u, const struct upstream_key *key);
+void upstream_unuse(struct upstream *u);
+
+struct lease {                 /* embedded; zeroed is none */
+    struct upstream *upstream; /* NULL: none */
+    struct up_conn *conn;      /* granted, and not used yet */
+    struct list in_row;
+    struct task *task; /* set while it waits */
+    unsigned status;   /* that the destination's tunnel refused with, or 0 */
+    struct diag error;
+    bool counted;
+};
+
+/* (*) 0: granted; -EAGAIN: task is woken with WAKE_CHILD; -ERR_LIMIT: too many wait. fresh: not a
+ * connection that had a request before. */
+MUST_USE int lease_start(struct lease *l, struct upstream *u, struct task *task, bool fresh);
+/* (*) The same for one that waits; other errors are why there is no connection: l->error. */
+MUST_USE int lease_result(struct lease *l);
+/* Of a granted lease: sends the head. Never NULL, never fails at once. */
+struct exchange *lease_request(struct lease *l, const struct message *head, bool end);
+/* The request is over, or nobody wants the lease any more. */
+void lease_end(struct lease *l);
+
+/* A stream to the endpoint as it is, for TCP; its calls answer -EAGAIN until it is there. */
+struct stream *upstream_dial(struct engine *e, const struct workload *w, const struct endpoint *at,
+                             uint64_t limit_ms);
+/* (*) 0 once connected. *out_status: what the destination's tunnel refused with. */
+MUST_USE int upstream_dial_ready(struct stream *s, const struct workload *w, unsigned *out_status);
+/* For hbone_pool_new. */
+extern const struct hbone_dialer *upstream_dialer(struct engine *e, struct hbone_dialer *out);

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tunnels of clients: who may open one, what they may reach, and what is not HTTP."""
+import pytest
+
+from lib import l7, model, netns, peers, topo, waypoint, webapp
+from lib.tunnelled import Pipe
+from lib.wait import Stopwatch, until
+
+
+def hello(lab, authority, **who):
+    with lab.tunnel(**who) as tunnel:
+        stream, status = tunnel.connect(authority)
+        if status != 200:
+            return status
+        return tunnel.receive(stream, 13)
+
+
+def test_it_says_when_it_is_ready_and_answers_its_pages(lab):
+    assert lab.wp.readiness()[0] == 200
+    dump = lab.wp.config_dump()
+    assert {b["service"] for b in dump["bound"]} == {f"shop/{l7.host(n)}" for n in ("web", "other")}
+    assert dump["certificates"][0]["identity"] == model.spiffe("gate")
+    assert any(m.name == "istio_build" and m.labels["component"] == "proxy" for m in lab.wp.metrics())
+
+
+def test_server_first_is_not_delayed_on_a_port_that_says_tcp(lab):
+    with lab.tunnel() as tunnel:
+        watch = Stopwatch()
+        stream, status = tunnel.connect(f"{waypoint.WEB}:82")
+        assert status == 200 and tunnel.receive(stream, 11) == b"hello from " and watch.seconds < 2
+        tunnel.send(stream, b"ping", end=True)
+        until("the echo", lambda: tunnel.pump() or tunnel.streams[stream].data.endswith(b"ping"))
+        assert tunnel.wait_end(stream) == "end"
+
+
+def test_the_destination_sees_the_waypoints_identity_and_the_pods_port(lab):
+    hello(lab, f"{waypoint.WEB}:82")
+    asked = [(pod, h) for pod in (waypoint.APP1, waypoint.APP2) for h in lab.pods[pod].asked]
+    assert asked[-1][1][":authority"] in (f"{topo.pod4(2, 1)}:{webapp.HELLO}", f"{topo.pod4(2, 2)}:{webapp.HELLO}")
+    identities = {i for pod in lab.pods.values() for c in pod.connections for i in c.identities}
+    assert identities == {model.spiffe("gate")}
+
+
+@pytest.mark.parametrize("authority, status", [
+    (f"{waypoint.WEB}:9999", 404), ("10.96.9.13:80", 400), (f"{topo.pod4(2, 1)}:8080", 400),
+    (f"{topo.pod4(1, 2)}:15000", 400), ("web.shop.svc.cluster.local:80", 400), ("10.1.2.3:80", 400), ("nonsense", 400)])
+def test_what_is_not_served_is_refused(lab, authority, status):
+    assert hello(lab, authority) == status
+
+
+def test_only_connect_is_taken(lab):
+    with lab.tunnel() as tunnel:
+        stream = tunnel.request(f"{waypoint.WEB}:80", method="GET", headers=[(":scheme", "https"), (":path", "/")])
+        tunnel.until("an answer", lambda: tunnel.streams[stream].headers or tunnel.streams[stream].end is not None)
+        assert tunnel.streams[stream].status in (405, 400, None)
+
+
+def test_an_owned_workload_is_reached_by_its_own_address(lab):
+    with lab.tunnel() as tunnel:
+        stream, status = tunnel.connect(f"{topo.pod4(2, 3)}:{webapp.HELLO}")
+        assert status == 200 and tunnel.receive(stream, 11) == b"hello from "
+    assert hello(lab, f"{topo.pod4(2, 3)}:15008") == 400
+
+
+def test_a_client_without_a_certificate_of_the_mesh_gets_nowhere(lab):
+    stranger = lab.cp.authority.issue("spiffe://elsewhere/ns/shop/sa/client")
+    with pytest.raises(peers.Refused):
+        hello(lab, f"{waypoint.WEB}:82", credential=stranger)
+
+
+def test_an_undeclared_port_waits_a_moment_then_lets_the_server_speak(lab):
+    lab.use(l7.binding("web", {82: "UNKNOWN"}))
+    with lab.tunnel() as tunnel:
+        watch = Stopwatch()
+        stream, status = tunnel.connect(f"{waypoint.WEB}:82")
+        assert status == 200 and tunnel.receive(stream, 11) == b"hello from "
+        assert 0.05 < watch.seconds < 3
+
+
+def test_tcp_policy_refuses_and_later_cuts(lab):
+    rule = l7.w.Rule(**{"from": [l7.w.Source(principals=["cluster.local/ns/shop/sa/client"])]})
+    lab.use(l7.policy("only-client", "web", l7.ALLOW, [rule]))
+    assert hello(lab, f"{waypoint.WEB}:82", sa="other") == 401
+    with lab.tunnel() as tunnel:
+        stream, status = tunnel.connect(f"{waypoint.WEB}:82")
+        assert status == 200 and tunnel.receive(stream, 11) == b"hello from "
+        lab.use(l7.policy("nobody", "web", l7.DENY, [rule]))
+        assert tunnel.wait_end(stream) not in ("end", None)
+    lab.wp.wait_access(0, direction="waypoint", error=lambda e: e is not None and "policy" in e)
+
+
+def test_an_http_rule_means_deny_for_tcp(lab):
+    rule = l7.w.Rule(to=[l7.w.Operation(methods=["GET"])])
+    lab.use(l7.policy("get", "web", l7.ALLOW, [rule]))
+    assert hello(lab, f"{waypoint.WEB}:82") == 401
+
+
+def test_tcp_goes_to_the_next_endpoint_when_one_refuses_and_503_when_all_do(lab):
+    lab.pods[waypoint.APP1].refuse = 503
+    for _ in range(4):
+        assert hello(lab, f"{waypoint.WEB}:82") == b"hello from we"
+    lab.pods[waypoint.APP2].refuse = 503
+    assert hello(lab, f"{waypoint.WEB}:82") == 503
+
+
+def test_a_pod_that_is_somebody_else_is_not_believed(lab):
+    lab.use(model.pod(2, 1, "web-1", "impostor", services={l7.host("web"): waypoint.PORTS}),
+            model.pod(2, 2, "web-2", "impostor", services={l7.host("web"): waypoint.PORTS}))
+    assert hello(lab, f"{waypoint.WEB}:82") == 503
+
+
+def test_tcp_route_weights(lab):
+    lab.use(l7.route("web", "split", port=82, kind=l7.w.Route.TCP_ROUTE,
+                     backends=[l7.backend("web", 82, 0), l7.backend("other", 82, 1)]))
+    with lab.tunnel() as tunnel:
+        stream, _ = tunnel.connect(f"{waypoint.WEB}:82")
+        assert tunnel.receive(stream, 18) == b"hello from other-1"
+
+
+def test_bulk_tcp_both_ways(lab):
+    payload = bytes(range(256)) * 4096 * 8
+    with lab.tunnel() as tunnel:
+        stream, _ = tunnel.connect(f"{waypoint.WEB}:82")
+        tunnel.receive(stream, 17)
+        tunnel.send(stream, payload, end=True)
+        assert tunnel.wait_end(stream, 30) == "end"
+        assert tunnel.take(stream)[-len(payload):] == payload
+
+
+def test_plain_endpoints_get_plain_tcp(lab):
+    lab.use(model.pod(2, 1, "web-1", "web", protocol=model.NONE, services={l7.host("web"): waypoint.PORTS}),
+            model.pod(2, 2, "web-2", "web", protocol=model.NONE, services={l7.host("web"): waypoint.PORTS}))
+    before = [len(p.asked) for p in lab.pods.values()]
+    assert hello(lab, f"{waypoint.WEB}:82") == b"hello from we"
+    assert [len(p.asked) for p in lab.pods.values()] == before
