@@ -20,7 +20,7 @@ static struct prefixed *of(struct stream *s)
 static int told(struct prefixed *p, int r)
 {
     if (r < 0 && r != -EAGAIN) {
-        p->s.diag = p->below->diag;
+        stream_note(&p->s, stream_diag(p->below));
     }
     return r;
 }
@@ -74,6 +74,7 @@ static void x_close(struct stream *s, int why)
 
     bytes_fini(&p->prefix);
     stream_close(p->below, why);
+    stream_fini(&p->s);
     mem_free(p);
 }
 

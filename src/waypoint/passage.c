@@ -32,6 +32,7 @@ struct passage {
     struct relay *relay;
     struct relay_stats counted;
     struct access access;
+    struct access_facts facts;
     const struct service *service; /* counted: of the record */
     uint64_t policy_generation;
     int abort;
@@ -65,7 +66,7 @@ static void passage_free(struct passage *p)
 
 static void access_fill(struct passage *p)
 {
-    struct access *a = &p->access;
+    struct access_facts *a = &p->facts;
 
     a->reporter = ACCESS_WAYPOINT;
     a->mutual_tls = p->entry.peer != NULL;
@@ -82,11 +83,16 @@ static void access_fill(struct passage *p)
 
 static void access_destination(struct passage *p, const struct workload *w)
 {
-    side_from_workload(&p->access.dst, w);
-    p->access.dst.principal = w->identity->uri;
-    p->access.dst.identity = w->identity->uri;
-    p->access.located = true;
-    p->access.dst_addr = p->upstream->at;
+    side_from_workload(&p->facts.dst, w);
+    p->facts.dst.principal = w->identity->uri;
+    p->facts.dst.identity = w->identity->uri;
+    p->facts.located = true;
+    p->facts.dst_addr = p->upstream->at;
+}
+
+static void tell(const struct access *a, struct access_facts *out)
+{
+    *out = container_of((struct access *)(uintptr_t)a, struct passage, access)->facts;
 }
 
 static enum access_flag flag_of(int r)
@@ -107,7 +113,7 @@ static enum access_flag flag_of(int r)
 static void refuse(struct passage *p, unsigned status, int r, const char *error)
 {
     if (!p->access.recorder) {
-        access_open(&p->access, p->entry.engine->recorder);
+        access_open(&p->access, p->entry.engine->recorder, tell);
     }
     access_end(&p->access, flag_of(r), error);
     if (p->request) {
@@ -212,7 +218,7 @@ static int step_start(struct passage *p)
         refuse(p, 503, -ERR_NOT_FOUND, error ? error : "no healthy upstream");
         return 1;
     }
-    access_open(&p->access, p->entry.engine->recorder);
+    access_open(&p->access, p->entry.engine->recorder, tell);
     return 0;
 }
 
@@ -247,7 +253,7 @@ static int step_connect(struct passage *p)
     int r = upstream_dial_ready(p->far, p->upstream->workload, &status);
 
     if (r == -EAGAIN && timer_is_due(&p->limit)) {
-        r = FAIL(&p->far->diag, -ERR_DEADLINE, "connection timeout");
+        r = FAIL(stream_why(p->far), -ERR_DEADLINE, "connection timeout");
     }
     if (r == -EAGAIN) {
         return r;
@@ -256,7 +262,7 @@ static int step_connect(struct passage *p)
         start_relay(p);
         return 1;
     }
-    struct diag why = p->far->diag;
+    struct diag why = *stream_diag(p->far);
     stream_close(p->far, r);
     p->far = NULL;
     /* A refusal by policy is meant for us: the next one would say the same. */

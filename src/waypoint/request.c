@@ -641,7 +641,7 @@ static int start_response(struct request *q)
     request_head_down(q, &up->in);
     int r = exchange_send(q->down, &q->out);
     if (r < 0) {
-        q->record.termination = q->down->s.diag.code == r ? "response_head_refused" : NULL;
+        q->record.termination = stream_diag(&q->down->s)->code == r ? "response_head_refused" : NULL;
         give_up(q, HTTP_CLIENT_GONE, "downstream_remote_disconnect", r);
         return 1;
     }
@@ -661,7 +661,7 @@ static int start_response(struct request *q)
 
 static int head_failed(struct request *q, int r)
 {
-    struct diag why = q->up->s.diag;
+    struct diag why = *stream_diag(&q->up->s);
 
     return try_failed(q, r, &why);
 }

@@ -266,13 +266,13 @@ static int step_dial(struct up_conn *c)
     int r = upstream_dial_ready(c->dialled, u->workload, &status);
 
     if (r == -EAGAIN && timer_is_due(&c->limit)) {
-        r = FAIL(&c->dialled->diag, -ERR_DEADLINE, "connection timeout");
+        r = FAIL(stream_why(c->dialled), -ERR_DEADLINE, "connection timeout");
     }
     if (r == -EAGAIN) {
         return r;
     }
     if (r < 0) {
-        struct diag why = c->dialled->diag;
+        struct diag why = *stream_diag(c->dialled);
         u->users++; /* stays while the lease is told */
         conn_free(c);
         dial_failed(u, r, status, &why);
