@@ -164,7 +164,8 @@ def test_a_tunnel_that_ends_in_the_middle_is_never_a_clean_end(driver, gateway):
     assert a.recv(10) == b"part"
     peer.close()
     assert end_of(a) == (b"", "RST")
-    assert d.line().startswith("relay ERR_TRUNCATED")
+    # a peer that closes before it has read all of ours resets TCP
+    assert d.line().startswith(("relay ERR_TRUNCATED", "relay ECONNRESET"))
 
 
 def test_a_refused_stream_goes_to_another_tunnel(driver, gateway):
