@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs of the mesh that are killed, and labels that flip, under load: no connection fails, none is cut.
 
-AMBIT_FLIPS is how often the label comes and goes (default 10).
+AMBIT_FLIPS is how often the label comes and goes (default 50).
 """
 import os
 import time
@@ -9,7 +9,7 @@ import time
 from demo.small import NAMESPACE, deny
 from lib.wait import Stopwatch, until
 
-FLIPS = int(os.environ.get("AMBIT_FLIPS", "10"))
+FLIPS = int(os.environ.get("AMBIT_FLIPS", "50"))
 PER_SECOND, HELD, MANY = 50, 20, 800
 
 

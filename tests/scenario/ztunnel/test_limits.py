@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What must not grow, and what must not stand still. SCENARIO_STALL_SECONDS lengthens the stall (5)."""
+"""What must not grow, and what must not stand still. SCENARIO_STALL_SECONDS changes the stall (20)."""
 import os
 
 import pytest
 
 from lib import app, client, netns, topo, wait, ztunnel
 
-STALL = int(os.environ.get("SCENARIO_STALL_SECONDS", "5"))
+STALL = int(os.environ.get("SCENARIO_STALL_SECONDS", "20"))
 SERVER4 = topo.pod4(2, 1)
 WINDOW_KIB = 4096
 
