@@ -410,6 +410,18 @@ void h1_server_drain(struct h1_server *s)
     task_wake(&s->c.task, WAKE_DRAIN);
 }
 
+bool h1_server_is_idle(const struct h1_server *s)
+{
+    return s->step == H1_HEAD;
+}
+
+void h1_server_cut(struct h1_server *s, int why)
+{
+    if (s->step != H1_OVER) {
+        cut(s, why);
+    }
+}
+
 void h1_server_free(struct h1_server *s)
 {
     if (!s) {

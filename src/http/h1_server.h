@@ -29,6 +29,10 @@ MUST_USE int h1_server_next(struct h1_server *s, struct exchange **out);
 const struct diag *h1_server_diag(const struct h1_server *s);
 /* The running exchange is the last one; an idle connection ends at once. */
 void h1_server_drain(struct h1_server *s);
+/* Between requests, or before the first is complete. */
+bool h1_server_is_idle(const struct h1_server *s);
+/* Ends the connection at once, without waiting for the peer. */
+void h1_server_cut(struct h1_server *s, int why);
 /* Cuts what still runs; an exchange given out stays its owner's and fails. */
 void h1_server_free(struct h1_server *s);
 AUTO_DEFINE(h1_server, struct h1_server *, h1_server_free);

@@ -140,9 +140,47 @@ static void conn_run(struct task *t, unsigned why)
     }
 }
 
+static bool is_idle(const struct conn *c)
+{
+    bool has_no_news = list_is_empty(&c->in_news);
+
+    switch (c->step) {
+    case CONN_SECURING:
+        return true;
+    case CONN_H1:
+        return has_no_news && h1_server_is_idle(c->h1);
+    case CONN_H2:
+        return has_no_news && h2_session_stats(c->h2).streams == 0;
+    }
+    return false;
+}
+
+/* The oldest comes first. */
+static bool displace_one(struct http_server *s)
+{
+    list_for_each (n, &s->conns) {
+        struct conn *c = container_of(n, struct conn, in_conns);
+        if (!is_idle(c)) {
+            continue;
+        }
+        if (c->h1) {
+            h1_server_cut(c->h1, -ERR_LIMIT);
+        }
+        conn_free(c, -ERR_LIMIT);
+        s->stats.displaced++;
+        return true;
+    }
+    return false;
+}
+
+static bool has_room(struct http_server *s)
+{
+    return s->stats.connections < s->o.connections_max || displace_one(s);
+}
+
 void http_server_add(struct http_server *s, struct stream *take_stream)
 {
-    if (s->draining || s->stats.connections >= s->o.connections_max) {
+    if (s->draining || !has_room(s)) {
         s->stats.refused++;
         stream_close(take_stream, -ERR_LIMIT);
         return;

@@ -26,7 +26,9 @@ struct http_server_options { /* copied; the pointers must outlive the server */
     const struct handshake_spec *spec;
     struct h1_limits h1;
     struct h2_options h2;
-    unsigned connections_max; /* 0 = 1,024; one more is closed at once */
+    /* 0 = 1,024. One more takes the place of the oldest that asks for nothing, so that nobody keeps
+     * others out by holding connections; it is closed at once if all are busy. */
+    unsigned connections_max;
 };
 
 struct http_server;
@@ -43,7 +45,8 @@ MUST_USE int http_server_next(struct http_server *s, struct exchange **out);
 struct http_server_stats {
     unsigned connections;
     uint64_t accepted, refused, requests;
-    uint64_t failed; /* connections that ended with an error */
+    uint64_t displaced; /* idle ones that made room */
+    uint64_t failed;    /* connections that ended with an error */
 };
 struct http_server_stats http_server_stats(const struct http_server *s);
 /* Stops listening, drains every connection; the owner is woken when the last one is gone. */

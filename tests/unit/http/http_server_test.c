@@ -178,31 +178,59 @@ TEST(the_scheme_says_whether_the_connection_is_secure)
     }
 }
 
-TEST(one_connection_too_many_is_closed)
+TEST(one_connection_too_many_is_closed_when_all_are_busy)
 {
+    static const char watch[] = "GET /watch HTTP/1.1\r\nHost: a\r\n\r\n";
     struct http_server_options o = {.connections_max = 2};
     struct wire peer[3];
     struct rig g;
 
     CHECK(rig_start(&g, o, false));
     for (int i = 0; i < 3; i++) {
-        wire_start(&peer[i], g.loop, dial(&g, NULL), get_echo, strlen(get_echo));
+        wire_start(&peer[i], g.loop, dial(&g, NULL), watch, strlen(watch));
         if (i < 2) {
-            CHECK(wait_for_text(&g, &peer[i], "GET /echo "));
+            CHECK(wait_for_text(&g, &peer[i], "line"));
         }
     }
     CHECK(wait_for_end(&g, &peer[2]));
     CHECK_INT(http_server_stats(g.server).connections, 2);
     CHECK_INT(http_server_stats(g.server).refused, 1);
-    wire_stop(&peer[0], 0);
-    for (int i = 0; i < 100 && http_server_stats(g.server).connections > 1; i++) {
-        (void)loop_turn(g.loop, 5);
+    CHECK_INT(http_server_stats(g.server).displaced, 0);
+    for (int i = 0; i < 3; i++) {
+        wire_stop(&peer[i], 0);
     }
-    CHECK_INT(http_server_stats(g.server).connections, 1);
-    CHECK_INT(http_server_stats(g.server).failed, 0);
-    wire_stop(&peer[1], 0);
-    wire_stop(&peer[2], 0);
     rig_stop(&g);
+}
+
+TEST(whoever_holds_connections_without_asking_keeps_nobody_out)
+{
+    static const char half[] = "GET /echo HTT";
+    struct http_server_options o = {.connections_max = 4};
+
+    for (int secure = 0; secure < 2; secure++) {
+        struct wire holder[8];
+        struct wire peer;
+        struct rig g;
+        CHECK(rig_start(&g, o, secure));
+        for (size_t i = 0; i < ARRAY_LEN(holder); i++) { /* silent, halfway, done */
+            const char *said = i % 3 == 0 ? "" : i % 3 == 1 ? half : get_echo;
+            wire_start(&holder[i], g.loop, dial(&g, NULL), said, strlen(said));
+            CHECK(i % 3 < 2 || wait_for_text(&g, &holder[i], "GET /echo "));
+        }
+        for (int i = 0; i < 50 && http_server_stats(g.server).accepted < 8; i++) {
+            (void)loop_turn(g.loop, 5);
+        }
+        wire_start(&peer, g.loop, dial(&g, NULL), get_echo, strlen(get_echo));
+        CHECK(wait_for_text(&g, &peer, "GET /echo "));
+        CHECK_INT(http_server_stats(g.server).connections, 4);
+        CHECK_INT(http_server_stats(g.server).refused, 0);
+        CHECK_INT(http_server_stats(g.server).displaced, 5);
+        for (size_t i = 0; i < ARRAY_LEN(holder); i++) {
+            wire_stop(&holder[i], 0);
+        }
+        wire_stop(&peer, 0);
+        rig_stop(&g);
+    }
 }
 
 TEST(drain_lets_requests_finish_and_takes_no_connections)
