@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static _Thread_local int fault_in = -1;
 static _Thread_local unsigned tries;
@@ -88,6 +89,23 @@ void *mem_try_resize(void *old, size_t size, size_t limit)
 void mem_free(void *p)
 {
     free(p);
+}
+
+void *mem_pages(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (p == MAP_FAILED) {
+        out_of_memory(size);
+    }
+    return p;
+}
+
+void mem_pages_free(void *p, size_t size)
+{
+    if (p) {
+        (void)munmap(p, size); /* fails only for what is no mapping */
+    }
 }
 
 void mem_wipe(void *p, size_t size)

@@ -30,6 +30,11 @@ void *mem_try_resize(void *old, size_t size, size_t limit);
 
 /* Accepts NULL. */
 void mem_free(void *p);
+
+/* Zeroed, never NULL; whole pages of its own, which the kernel has back at once when they are freed:
+ * for the few large buffers of a loop. */
+void *mem_pages(size_t size);
+void mem_pages_free(void *p, size_t size);
 /* Clears before freeing: for keys and tokens. */
 void mem_free_secret(void *p, size_t size);
 /* A clear that the compiler keeps. */

@@ -79,7 +79,7 @@ void tunnel_block_begin(struct tunnel *t, const struct frame *f)
     headers_init(&t->block->headers, headers_kind_of((enum block_kind)kind),
                  t->role == HBONE_SERVER ? TUNNEL_SERVER_LIST : TUNNEL_CLIENT_LIST);
     if (!t->hpack) {
-        t->hpack = hpack_decoder_new();
+        t->hpack = t->home->blank ? MOVE(t->home->blank) : hpack_decoder_new();
     }
 }
 
@@ -203,6 +203,15 @@ static int decode(struct tunnel *t, struct header_block *b, struct slice at, boo
     return r;
 }
 
+/* A decoder is larger than all else that an idle tunnel holds of HTTP/2, and few peers index. */
+static void put_blank_decoder_back(struct tunnel *t)
+{
+    if (hpack_decoder_is_blank(t->hpack)) {
+        hpack_decoder_free(t->home->blank);
+        t->home->blank = MOVE(t->hpack);
+    }
+}
+
 void tunnel_block_piece(struct tunnel *t, const struct frame *f)
 {
     struct header_block *b = t->block;
@@ -215,6 +224,7 @@ void tunnel_block_piece(struct tunnel *t, const struct frame *f)
     }
     if (f->last) {
         t->block = NULL;
+        put_blank_decoder_back(t);
         end_block(t, b);
         header_block_free(b);
     }

@@ -56,7 +56,10 @@ struct hbone_loop {
     struct budget *budget;
     struct chunk_pool chunks;
     struct list tunnels;
-    uint8_t *slab; /* TUNNEL_BATCH bytes for DATA that the secure stream does not lend room for */
+    struct loop_rest rest;
+    struct hpack_decoder *blank; /* for the next header block; NULL: none */
+    uint8_t *slab;  /* TUNNEL_BATCH bytes for DATA that the secure stream does not lend room for */
+    bool slab_used; /* since the last rest */
     struct lent lent;
 };
 

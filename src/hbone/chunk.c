@@ -46,17 +46,36 @@ static void chunk_free(struct chunk_pool *p, struct chunk *c)
     mem_free(c);
 }
 
-void chunk_pool_fini(struct chunk_pool *p)
+static void free_spare(struct chunk_pool *p)
 {
     struct list *node;
 
-    assert(list_is_empty(&p->busy));
     while ((node = list_take_first(&p->spare)) != NULL) {
         chunk_free(p, container_of(node, struct chunk, in_pool));
     }
+    p->spare_count = 0;
+}
+
+void chunk_pool_fini(struct chunk_pool *p)
+{
+    assert(list_is_empty(&p->busy));
+    free_spare(p);
     if (p->current) {
         chunk_free(p, p->current);
         p->current = NULL;
+    }
+}
+
+void chunk_pool_rest(struct chunk_pool *p)
+{
+    if (p->used) {
+        p->used = false;
+        loop_stir(p->loop);
+        return;
+    }
+    free_spare(p);
+    if (p->current && list_is_empty(&p->current->pieces)) {
+        chunk_free(p, MOVE(p->current));
     }
 }
 
@@ -174,6 +193,8 @@ uint8_t *chunk_pool_room(struct chunk_pool *p, size_t *out_room)
 {
     struct chunk *c = p->current;
 
+    p->used = true;
+    loop_stir(p->loop);
     tidy(p);
     if (c && list_is_empty(&c->pieces)) {
         c->fill = 0;

@@ -35,6 +35,7 @@ struct chunk_pool {
     struct list spare;
     unsigned spare_count;
     unsigned count;
+    bool used;             /* since the last rest */
     uint64_t queued_bytes; /* in all queues of this pool */
 };
 
@@ -46,6 +47,9 @@ void chunk_pool_fini(struct chunk_pool *p);
 uint8_t *chunk_pool_room(struct chunk_pool *p, size_t *out_room);
 /* So much of the room was filled and may be queued from now on. */
 void chunk_pool_filled(struct chunk_pool *p, size_t len);
+
+/* Gives chunks back that nothing points into, unless there was a read since the last time. */
+void chunk_pool_rest(struct chunk_pool *p);
 
 struct rx_queue {
     struct chunk_pool *pool;

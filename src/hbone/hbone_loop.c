@@ -44,6 +44,19 @@ static void fill_in(struct hbone_limits *l)
     FILL(drain_ms)
 }
 
+static void rest(struct loop_rest *r)
+{
+    struct hbone_loop *home = container_of(r, struct hbone_loop, rest);
+
+    if (home->slab_used) {
+        home->slab_used = false;
+        loop_stir(home->loop);
+    } else {
+        mem_pages_free(MOVE(home->slab), TUNNEL_BATCH);
+    }
+    chunk_pool_rest(&home->chunks);
+}
+
 struct hbone_loop *hbone_loop_new(struct loop *l, const struct hbone_limits *limits,
                                   struct budget *budget)
 {
@@ -55,6 +68,8 @@ struct hbone_loop *hbone_loop_new(struct loop *l, const struct hbone_limits *lim
     home->budget = budget;
     chunk_pool_init(&home->chunks, l);
     list_init(&home->tunnels);
+    home->rest.rest = rest;
+    loop_rest_start(l, &home->rest);
     return home;
 }
 
@@ -67,16 +82,20 @@ void hbone_loop_free(struct hbone_loop *home)
     list_for_each_safe (node, &home->tunnels) {
         tunnel_free(container_of(node, struct tunnel, in_loop));
     }
+    loop_rest_stop(&home->rest);
     chunk_pool_fini(&home->chunks);
-    mem_free(home->slab);
+    hpack_decoder_free(home->blank);
+    mem_pages_free(home->slab, TUNNEL_BATCH);
     mem_free(home);
 }
 
 uint8_t *hbone_loop_slab(struct hbone_loop *home)
 {
     if (!home->slab) {
-        home->slab = mem_alloc(TUNNEL_BATCH);
+        home->slab = mem_pages(TUNNEL_BATCH);
     }
+    home->slab_used = true;
+    loop_stir(home->loop);
     return home->slab;
 }
 

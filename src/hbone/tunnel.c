@@ -219,7 +219,6 @@ unsigned tunnel_room(const struct tunnel *t)
 
 static int ask_ping(struct tunnel *t)
 {
-    bytes_shrink(&t->out);
     tunnel_put(t, frame_put_ping(&t->out, false, TUNNEL_PING_OPAQUE));
     tunnel_due(t, DUE_PONG, t->home->limits.pong_ms);
     return 0;

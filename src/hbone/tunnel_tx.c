@@ -135,9 +135,7 @@ static int push_queue(struct tunnel *t)
         note_progress(t, 0);
     }
     t->out_data = 0;
-    if (t->out.room > TUNNEL_OUT_SOFT) {
-        bytes_shrink(&t->out); /* the rest goes when the tunnel is found idle */
-    }
+    bytes_shrink(&t->out);
     return 0;
 }
 

@@ -137,6 +137,12 @@ static int put_indexing(struct bytes *out, struct slice name, struct slice value
     return r < 0 ? r : put_string(out, value);
 }
 
+bool hpack_decoder_is_blank(struct hpack_decoder *d)
+{
+    return nghttp2_hd_inflate_get_dynamic_table_size(d->inflater) == 0 &&
+           nghttp2_hd_inflate_get_max_dynamic_table_size(d->inflater) == HPACK_TABLE_BYTES;
+}
+
 int hpack_decoder_export(struct hpack_decoder *d, struct bytes *out)
 {
     size_t table = nghttp2_hd_inflate_get_max_dynamic_table_size(d->inflater);

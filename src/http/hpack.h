@@ -34,6 +34,9 @@ AUTO_DEFINE(hpack_decoder, struct hpack_decoder *, hpack_decoder_free);
 MUST_USE int hpack_next(struct hpack_decoder *d, struct slice *at, bool last,
                         struct hpack_field *out);
 
+/* Between blocks: whether it is as a fresh one would be, so that it need not be kept. */
+bool hpack_decoder_is_blank(struct hpack_decoder *d);
+
 /* The dynamic table as a header block that rebuilds it in a fresh decoder. */
 MUST_USE int hpack_decoder_export(struct hpack_decoder *d, struct bytes *out);
 MUST_USE int hpack_decoder_import(struct hpack_decoder **out, const void *block, size_t len);

@@ -32,6 +32,7 @@ struct loop *loop_new(struct diag *why)
     task_queue_init(&l->late);
     list_init(&l->hooks);
     list_init(&l->orphans);
+    list_init(&l->rests);
     list_init(&l->idle_pipes);
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     l->wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -93,7 +94,7 @@ void loop_free(struct loop *l)
             (void)close(l->wakeup); /* as above */
         }
         mem_free(l->timers.at);
-        mem_free(l->scratch);
+        mem_pages_free(l->scratch, LOOP_SCRATCH_BYTES);
         mem_free(l);
     }
 }
@@ -112,9 +113,49 @@ void loop_advance(struct loop *l, uint64_t ms)
 void *loop_scratch(struct loop *l)
 {
     if (!l->scratch) {
-        l->scratch = mem_alloc(LOOP_SCRATCH_BYTES);
+        l->scratch = mem_pages(LOOP_SCRATCH_BYTES);
     }
+    l->scratch_used = true;
+    loop_stir(l);
     return l->scratch;
+}
+
+void loop_rest_start(struct loop *l, struct loop_rest *r)
+{
+    list_append(&l->rests, &r->in_loop);
+}
+
+void loop_rest_stop(struct loop_rest *r)
+{
+    list_remove(&r->in_loop);
+}
+
+void loop_stir(struct loop *l)
+{
+    if (l->rest_at_ms == 0) {
+        l->rest_at_ms = l->now_ms + LOOP_REST_MS;
+    }
+}
+
+static void rest_scratch(struct loop *l)
+{
+    if (l->scratch_used) {
+        l->scratch_used = false;
+        loop_stir(l);
+    } else {
+        mem_pages_free(l->scratch, LOOP_SCRATCH_BYTES);
+        l->scratch = NULL;
+    }
+}
+
+static void rest(struct loop *l)
+{
+    l->rest_at_ms = 0;
+    rest_scratch(l);
+    list_for_each_safe (n, &l->rests) {
+        struct loop_rest *r = container_of(n, struct loop_rest, in_loop);
+        r->rest(r);
+    }
 }
 
 uint64_t loop_slow_tasks(const struct loop *l)
@@ -256,6 +297,10 @@ static int patience(const struct loop *l, int wait_ms)
     if (l->soon.head || l->late.head || atomic_load_explicit(&l->mail, memory_order_relaxed)) {
         return 0;
     }
+    if (l->rest_at_ms > 0) {
+        int64_t in_ms = l->rest_at_ms > l->now_ms ? (int64_t)(l->rest_at_ms - l->now_ms) : 0;
+        timer = timer < 0 || in_ms < timer ? in_ms : timer;
+    }
     if (timer >= 0 && (wait_ms < 0 || timer < wait_ms)) {
         return (int)(timer < 3600000 ? timer : 3600000);
     }
@@ -268,6 +313,9 @@ unsigned loop_turn(struct loop *l, int wait_ms)
 
     clock_update(l); /* the last turn's tasks took their time; do not add it to the next wait */
     gather(l, patience(l, wait_ms));
+    if (l->rest_at_ms > 0 && l->now_ms >= l->rest_at_ms) {
+        rest(l);
+    }
     run_hooks(l);
     deliver_mail(l);
     timer_heap_fire(&l->timers, l->now_ms);

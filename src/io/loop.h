@@ -20,7 +20,8 @@
 enum {
     LOOP_ROUNDS = 8,
     LOOP_SCRATCH_BYTES = 512 << 10, /* performance: batches beyond this leave the L2 cache */
-    LOOP_SLOW_TASK_MS = 5
+    LOOP_SLOW_TASK_MS = 5,
+    LOOP_REST_MS = 5000
 };
 
 /* Delivers what mail is left, so that abandoned jobs are released; whoever may post (a job pool,
@@ -55,6 +56,17 @@ struct loop_hook { /* embedded; called at the top of each turn, before any task 
 };
 void loop_hook_start(struct loop *l, struct loop_hook *h);
 void loop_hook_stop(struct loop_hook *h);
+
+/* Large buffers that the connections of a loop share are given back when they have not been needed
+ * for a while. Whoever uses one says so (loop_stir, cheap); LOOP_REST_MS after that, rest is called once,
+ * outside of any task: it gives back what is free and unused, and stirs again for what is not. */
+struct loop_rest { /* embedded */
+    struct list in_loop;
+    void (*rest)(struct loop_rest *r);
+};
+void loop_rest_start(struct loop *l, struct loop_rest *r);
+void loop_rest_stop(struct loop_rest *r);
+void loop_stir(struct loop *l);
 
 /* Something that lives on by itself, with nobody who would end it: a connection that lingers. It takes
  * itself out when it ends. */

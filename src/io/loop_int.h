@@ -35,7 +35,10 @@ struct loop {
     _Atomic(uint64_t) turns; /* written by the loop, read by whoever counts */
     _Atomic(uint64_t) slow_tasks;
     _Atomic(uint64_t) busy_ns;
-    void *scratch;          /* made at first use */
+    void *scratch;     /* made at first use */
+    bool scratch_used; /* since the last rest */
+    struct list rests;
+    uint64_t rest_at_ms;    /* 0: nothing was stirred */
     struct list idle_pipes; /* splice.c */
     unsigned idle_pipe_count;
     unsigned pipes;   /* idle and in use */

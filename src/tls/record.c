@@ -8,21 +8,27 @@
 #include "tls/key_schedule.h"
 #include "tls/record_int.h"
 
-int record_half_key(const struct record *r, struct record_half *h, struct diag *why)
+static int expand(struct aead **out, const struct record *r, const struct record_half *h,
+                  struct diag *why)
 {
     uint8_t key[AEAD_KEY_MAX];
-    struct aead *a = NULL;
-
     int e = key_expand_label(r->kind, h->secret, "key", key, aead_key_bytes(r->kind));
+
     if (e == 0) {
-        e = key_expand_label(r->kind, h->secret, "iv", h->iv, sizeof(h->iv));
-    }
-    if (e == 0) {
-        e = aead_new(&a, r->kind, r->backend, key, why);
+        e = aead_new(out, r->kind, r->backend, key, why);
     } else {
         e = FAIL(why, e, "derive record keys");
     }
     mem_wipe(key, sizeof(key));
+    return e;
+}
+
+int record_half_key(const struct record *r, struct record_half *h, struct diag *why)
+{
+    struct aead *a = NULL;
+
+    int e = key_expand_label(r->kind, h->secret, "iv", h->iv, sizeof(h->iv));
+    e = e == 0 ? expand(&a, r, h, why) : FAIL(why, e, "derive record keys");
     if (e < 0) {
         return e;
     }
@@ -31,6 +37,17 @@ int record_half_key(const struct record *r, struct record_half *h, struct diag *
     h->seq = 0;
     h->bytes = 0;
     return 0;
+}
+
+int record_half_wake(const struct record *r, struct record_half *h, struct diag *why)
+{
+    return h->aead ? 0 : expand(&h->aead, r, h, why);
+}
+
+void record_rest(struct record *r)
+{
+    aead_free(MOVE(r->seal.aead));
+    aead_free(MOVE(r->open.aead));
 }
 
 int record_half_update(const struct record *r, struct record_half *h, struct diag *why)

@@ -75,6 +75,10 @@ MUST_USE int record_new(struct record **out, const struct record_setup *setup, s
 void record_free(struct record *r);
 AUTO_DEFINE(record, struct record *, record_free);
 
+/* Lets go of the expanded keys, which are most of an idle connection; the next record makes them anew
+ * from the secrets. */
+void record_rest(struct record *r);
+
 static inline size_t record_secret_bytes(enum aead_kind kind)
 {
     return kind == AEAD_AES_128_GCM ? 32 : 48;

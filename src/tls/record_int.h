@@ -21,9 +21,9 @@ enum {
 #define RECORD_UPDATE_BYTES ((uint64_t)RECORD_UPDATE_RECORDS * RECORD_PLAIN_MAX)
 
 struct record_half {
-    struct aead *aead;
-    uint64_t seq;   /* of the next record under this key */
-    uint64_t bytes; /* payload under this key */
+    struct aead *aead; /* NULL at rest */
+    uint64_t seq;      /* of the next record under this key */
+    uint64_t bytes;    /* payload under this key */
     uint8_t iv[AEAD_NONCE_BYTES];
     uint8_t secret[RECORD_SECRET_MAX];
 };
@@ -65,6 +65,8 @@ static inline void record_nonce(const struct record_half *h, uint8_t nonce[AEAD_
 
 /* Makes key and nonce from the half's secret and starts counting anew. */
 MUST_USE int record_half_key(const struct record *r, struct record_half *h, struct diag *why);
+/* The expanded key is there. */
+MUST_USE int record_half_wake(const struct record *r, struct record_half *h, struct diag *why);
 /* The next generation of the half's secret (RFC 8446 7.2). */
 MUST_USE int record_half_update(const struct record *r, struct record_half *h, struct diag *why);
 /* Zero means the default; more than the hard limit is cut. */

@@ -71,6 +71,9 @@ static int decrypt(struct record *r, uint8_t *buf, size_t wire, struct opened *o
     if (r->open.seq == UINT64_MAX) {
         return refuse(r, TLS_ALERT_INTERNAL_ERROR, "sequence numbers are used up", why);
     }
+    if (record_half_wake(r, &r->open, why) < 0) {
+        return refuse(r, TLS_ALERT_INTERNAL_ERROR, "its key cannot be made", why);
+    }
     record_nonce(&r->open, nonce);
     const struct aead_text text = {nonce, buf, RECORD_HEAD, o->p, o->len};
     if (aead_open(r->open.aead, &text, tag) < 0) {

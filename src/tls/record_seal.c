@@ -16,13 +16,17 @@ static int seal_one(struct record *r, uint8_t *slot, size_t len, enum content_ty
     if (r->seal.seq >= RECORD_SEAL_HARD_MAX) {
         return FAIL(why, -ERR_LIMIT, "seal more records than one key may");
     }
+    int e = record_half_wake(r, &r->seal, why);
+    if (e < 0) {
+        return e;
+    }
     slot[0] = CONTENT_DATA;
     be16_put(slot + 1, 0x0303);
     be16_put(slot + 3, (uint16_t)(len + RECORD_TAIL));
     payload[len] = (uint8_t)type;
     record_nonce(&r->seal, nonce);
     const struct aead_text text = {nonce, slot, RECORD_HEAD, payload, len + 1};
-    int e = aead_seal(r->seal.aead, &text, payload + len + 1);
+    e = aead_seal(r->seal.aead, &text, payload + len + 1);
     if (e < 0) {
         return FAIL(why, e, "seal a record");
     }

@@ -98,13 +98,15 @@ static void take_batch(struct tls_stream *t)
 {
     struct tls_in *in = &t->l->in;
 
+    in->used = true;
+    loop_stir(t->l->loop);
     if (in->holder == t) {
         return;
     }
     if (in->holder) {
         (void)tls_in_evict(in->holder); /* its own error, told by its next call */
     }
-    in->buf = in->buf ? in->buf : mem_alloc(TLS_IN_BYTES);
+    in->buf = in->buf ? in->buf : mem_pages(TLS_IN_BYTES);
     in->holder = t;
     if (t->kept) {
         in->raw_end = t->kept->end - t->kept->plain_end;
@@ -131,6 +133,12 @@ static void open_batch(struct tls_stream *t)
     struct record_run run = {.iov = in->piece, .iov_max = TLS_IN_PIECES};
 
     struct diag why = {.code = 0};
+
+    if (in->raw_at == in->raw_end) {
+        in->piece_at = in->piece_end = 0;
+        return;
+    }
+    tls_stir(t);
     int r = record_open(t->record, in->buf + in->raw_at, in->raw_end - in->raw_at, &run, &why);
     in->piece_at = 0;
     in->piece_end = (unsigned)run.iov_len;

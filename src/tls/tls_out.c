@@ -80,6 +80,8 @@ static int seal(struct tls_stream *t)
     uint8_t control[RECORD_CONTROL_MAX];
 
     struct diag why = {.code = 0};
+
+    tls_stir(t);
     ssize_t n = record_control(t->record, control, &why);
     int r = n < 0 ? (int)n : record_seal(t->record, slots(out), out->filled, &why);
     if (r < 0) {
@@ -161,8 +163,9 @@ static int send_control(struct tls_stream *t)
 {
     uint8_t control[RECORD_CONTROL_MAX];
     struct diag why = {.code = 0};
-    ssize_t n = record_control(t->record, control, &why);
 
+    tls_stir(t);
+    ssize_t n = record_control(t->record, control, &why);
     return n < 0 ? lost(t, (int)n, &why) : send_record(t, control, (size_t)n);
 }
 
@@ -241,13 +244,15 @@ static void take_batch(struct tls_stream *t)
 {
     struct tls_out *out = &t->l->out;
 
+    out->used = true;
+    loop_stir(t->l->loop);
     if (out->holder == t) {
         return;
     }
     if (out->holder) {
         (void)tls_out_evict(out->holder); /* its own error, told by its next call */
     }
-    out->buf = out->buf ? out->buf : mem_alloc(TLS_OUT_BYTES);
+    out->buf = out->buf ? out->buf : mem_pages(TLS_OUT_BYTES);
     out->holder = t;
 }
 

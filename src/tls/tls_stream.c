@@ -33,8 +33,31 @@ void tls_enter(struct tls_stream *t, enum tls_step next)
     t->step = next;
     if (next == TLS_OPEN || next == TLS_FAILED) {
         timer_clear(&t->deadline);
+    }
+    if (next == TLS_OPEN) {
+        tls_stir(t);
     } else if (next == TLS_LINGER) {
         timer_set(&t->deadline, &t->task, TLS_LINGER_MS);
+    }
+}
+
+void tls_stir(struct tls_stream *t)
+{
+    t->stirred = true;
+    if (t->step == TLS_OPEN && !timer_is_armed(&t->deadline)) {
+        timer_set(&t->deadline, &t->task, TLS_REST_MS);
+    }
+}
+
+/* Most of what an idle session holds is its expanded keys. */
+static void rest(struct tls_stream *t)
+{
+    if (t->stirred) {
+        t->stirred = false;
+        timer_set(&t->deadline, &t->task, TLS_REST_MS);
+    } else {
+        timer_clear(&t->deadline);
+        record_rest(t->record);
     }
 }
 
@@ -301,6 +324,9 @@ static void run(struct task *task, unsigned why UNUSED)
         }
         return;
     case TLS_OPEN:
+        if (timer_is_due(&t->deadline)) {
+            rest(t);
+        }
         if (t->out_error == 0 && tls_out_pending(t)) {
             (void)tls_out_flush(t); /* an error is told by the owner's next call */
         }

@@ -16,6 +16,7 @@ enum {
     TLS_OUT_ROOM = TLS_BATCH_RECORDS * RECORD_PLAIN_MAX, /* payload of one batch */
     /* A key update goes in front of the first slot without moving the slots. */
     TLS_OUT_BYTES = RECORD_CONTROL_MAX + TLS_BATCH_RECORDS * RECORD_SLOT,
+    TLS_REST_MS = 1000,      /* without a record: the expanded keys go */
     TLS_SHAKE_RETRY_MS = 10, /* the job pool was full in mid-handshake */
 };
 
@@ -35,6 +36,7 @@ struct tls_wire {
 struct tls_in { /* the receiving batch: [opened pieces ... | sealed rest] */
     struct tls_stream *holder;
     uint8_t *buf;           /* TLS_IN_BYTES, made at first use */
+    bool used;              /* since the last rest */
     size_t raw_at, raw_end; /* not yet opened */
     unsigned piece_at, piece_end;
     struct iovec piece[TLS_IN_PIECES];
@@ -45,6 +47,7 @@ enum tls_out_step { TLS_OUT_FILLING, TLS_OUT_SENDING };
 struct tls_out { /* the sending batch */
     struct tls_stream *holder;
     uint8_t *buf; /* TLS_OUT_BYTES, made at first use */
+    bool used;    /* since the last rest */
     enum tls_out_step step;
     size_t filled;  /* FILLING: payload bytes in the slots */
     size_t at, end; /* SENDING: what is left of the sealed bytes */
@@ -58,6 +61,7 @@ struct tls_lane { /* unfinished handshakes of one fairness key */
 
 struct tls_loop {
     struct loop *loop;
+    struct loop_rest rest;
     struct jobs *pool;
     struct tls_ctx *ctx;
     struct tls_loop_options options;
@@ -98,6 +102,7 @@ struct tls_stream {
     bool dirty;       /* below may hold bytes of ours until it is flushed */
     bool in_ended;    /* the peer's close_notify came */
     bool waits;       /* the owner was answered -EAGAIN and is owed a wake */
+    bool stirred;     /* keys were used since the timer was set, which while open is for that */
 };
 
 void tls_enter(struct tls_stream *t, enum tls_step next);
@@ -108,6 +113,8 @@ int tls_ready(struct tls_stream *t, int half_error);
 /* Whether below is a socket. Anything else may itself end in a TLS stream of this loop (the inner session
  * of a tunnel in a tunnel), so it must not be called while we use a batch. */
 bool tls_is_flat(const struct tls_stream *t);
+/* Keys are about to be used. */
+void tls_stir(struct tls_stream *t);
 /* The owner is owed a wake now. Returns -EAGAIN. */
 int tls_blocked(struct tls_stream *t);
 struct tls_stream *tls_stream_make(struct tls_loop *l, struct stream *below);

@@ -109,6 +109,20 @@ TEST(a_decoder_moves_with_its_table)
     }
 }
 
+TEST(a_decoder_is_blank_until_its_table_holds_something_or_has_another_size)
+{
+    AUTO(hpack_decoder) struct hpack_decoder *d = hpack_decoder_new();
+    AUTO(hpack_decoder) struct hpack_decoder *small = hpack_decoder_new();
+    char got[1024];
+
+    decode(d, (const uint8_t *)"\x82\x86", 2, 100, got);
+    CHECK(hpack_decoder_is_blank(d));
+    decode(d, (const uint8_t *)plain[0].bytes, plain[0].len, 100, got);
+    CHECK(!hpack_decoder_is_blank(d));
+    decode(small, (const uint8_t *)"\x20\x82", 2, 100, got);
+    CHECK(!hpack_decoder_is_blank(small));
+}
+
 TEST(a_table_that_the_peer_shrank_stays_small_when_it_moves)
 {
     AUTO(hpack_decoder) struct hpack_decoder *d = hpack_decoder_new();

@@ -239,6 +239,49 @@ static void *send_letters(void *arg)
     return NULL;
 }
 
+struct resting {
+    struct loop_rest rest;
+    struct loop *loop;
+    unsigned rests;
+    bool used;
+};
+
+static void note_rest(struct loop_rest *r)
+{
+    struct resting *x = container_of(r, struct resting, rest);
+
+    x->rests++;
+    if (x->used) {
+        x->used = false;
+        loop_stir(x->loop);
+    }
+}
+
+TEST(rest_comes_once_for_what_was_stirred_and_ends_a_wait)
+{
+    AUTO(loop) struct loop *l = loop_new(NULL);
+    struct resting x = {.rest.rest = note_rest, .loop = l, .used = true};
+
+    loop_rest_start(l, &x.rest);
+    loop_advance(l, 10 * LOOP_REST_MS);
+    (void)loop_turn(l, 0);
+    CHECK_INT(x.rests, 0); /* nothing was stirred */
+    memset(loop_scratch(l), 1, LOOP_SCRATCH_BYTES);
+    loop_advance(l, LOOP_REST_MS - 10);
+    (void)loop_turn(l, 0);
+    CHECK_INT(x.rests, 0);
+    (void)loop_turn(l, 60000); /* does not wait for a minute */
+    (void)loop_turn(l, 0);
+    CHECK_INT(x.rests, 1);
+    for (int i = 0; i < 3; i++) {
+        loop_advance(l, LOOP_REST_MS);
+        (void)loop_turn(l, 0);
+    }
+    CHECK_INT(x.rests, 2);                         /* because x had been used */
+    CHECK_INT(((uint8_t *)loop_scratch(l))[0], 0); /* fresh memory */
+    loop_rest_stop(&x.rest);
+}
+
 TEST(mail_of_many_threads_arrives_complete_and_in_each_senders_order)
 {
     AUTO(loop) struct loop *l = loop_new(NULL);

@@ -183,6 +183,28 @@ static bool passes(struct record *from, struct record *to, size_t len)
     return seen == len;
 }
 
+TEST(keys_at_rest_are_made_again_and_counting_goes_on)
+{
+    for (int k = 0; k < 2; k++) {
+        enum aead_kind kind = k ? AEAD_AES_256_GCM : AEAD_AES_128_GCM;
+        AUTO(record) struct record *a = make(kind, secret_a, secret_b, 3);
+        AUTO(record) struct record *b = make(kind, secret_b, secret_a, 3);
+        uint8_t control[RECORD_CONTROL_MAX];
+
+        for (unsigned i = 0; i < 20; i++) {
+            ssize_t n = record_control(a, control, NULL); /* every third: another key */
+            struct record_run run = {.iov = &(struct iovec){NULL, 0}, .iov_max = 1};
+            CHECK(n >= 0 && record_open(b, control, (size_t)n, &run, NULL) == 0);
+            CHECK(passes(a, b, 100) && passes(b, a, 100));
+            record_rest(i % 2 ? a : b);
+            record_rest(i % 3 ? a : b);
+        }
+        struct record_stats stats;
+        record_stats(b, &stats);
+        CHECK(stats.key_updates_received > 3);
+    }
+}
+
 TEST(runs_of_any_length_arrive_whole_in_both_suites)
 {
     static const size_t lengths[] = {1, 2, 100, 16383, 16384, 16385, 32768, 40000, 65536, 70000};
