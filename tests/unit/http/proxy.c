@@ -34,21 +34,20 @@ static void fail(struct proxying *g, int why)
     task_wake(&g->in->task, WAKE_CHILD);
 }
 
-static void copy_fields(struct message *to, const struct message *from)
+static struct stream *connect_to(struct proxy *p)
 {
-    for (unsigned i = 0; i < from->count; i++) {
-        struct message_field f = message_field(from, i);
-        message_add(to, f.name, f.value);
+    if (p->connect) {
+        return p->connect(p->connect_arg);
     }
+    int fd = sock_open(p->to.ip.family, SOCK_TYPE_STREAM, NULL);
+    return tcp_stream_connect(p->loop, fd, &p->to, CONNECT_MS);
 }
 
 static void connect_up(struct proxying *g)
 {
     if (!g->client || h1_client_state(g->client) != 0) {
         h1_client_free(g->client);
-        int fd = sock_open(g->in->to.ip.family, SOCK_TYPE_STREAM, NULL);
-        g->client = h1_client_new(
-            g->in->loop, tcp_stream_connect(g->in->loop, fd, &g->in->to, CONNECT_MS), NULL, NULL);
+        g->client = h1_client_new(g->in->loop, connect_to(g->in), NULL, NULL);
     }
 }
 
@@ -56,13 +55,7 @@ static void ask(struct proxying *g)
 {
     AUTO(message) struct message head = {0};
 
-    for (int part = 0; part < MESSAGE_PARTS; part++) {
-        struct slice text = message_get(&g->down->in, (enum message_part)part);
-        if (text.len > 0) {
-            message_set(&head, (enum message_part)part, text);
-        }
-    }
-    copy_fields(&head, &g->down->in);
+    message_copy(&head, &g->down->in);
     g->upgraded = message_get(&head, MESSAGE_PROTOCOL).len > 0;
     g->request_over = g->down->in_over || g->upgraded;
     connect_up(g);
@@ -83,8 +76,7 @@ static int pass_head(struct proxying *g, bool *up_failed)
         if (r < 0) {
             return r;
         }
-        head.status = g->up->in.status;
-        copy_fields(&head, &g->up->in);
+        message_copy(&head, &g->up->in);
         int s = exchange_send(g->down, &head);
         if (s < 0) {
             return s;

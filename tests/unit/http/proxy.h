@@ -30,6 +30,8 @@ struct proxy {
     struct task task;
     struct loop *loop;
     struct endpoint to;
+    struct stream *(*connect)(void *arg); /* NULL: TCP to `to` */
+    void *connect_arg;
     int (*next)(void *server, struct exchange **out);
     void *server;
     struct proxying now[PROXY_MAX];
