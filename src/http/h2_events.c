@@ -514,6 +514,7 @@ static int set_callbacks(nghttp2_session_callbacks **out)
         nghttp2_session_callbacks_set_on_frame_send_callback(*out, on_frame_send);
         nghttp2_session_callbacks_set_on_extension_chunk_recv_callback(*out, on_unknown_chunk);
         nghttp2_session_callbacks_set_unpack_extension_callback(*out, on_unknown_end);
+        nghttp2_session_callbacks_set_send_data_callback(*out, h2_on_send_data);
         nghttp2_session_callbacks_set_on_frame_not_send_callback(*out, on_frame_not_send);
     }
     return r;

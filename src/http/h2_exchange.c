@@ -125,6 +125,7 @@ ssize_t h2_on_body_wanted(nghttp2_session *ng, int32_t id, uint8_t *into, size_t
 {
     struct h2_exchange *x = nghttp2_session_get_stream_user_data(ng, id);
 
+    (void)into;
     (void)source;
     (void)user;
     if (!x) {
@@ -135,12 +136,8 @@ ssize_t h2_on_body_wanted(nghttp2_session *ng, int32_t id, uint8_t *into, size_t
         x->deferred = true;
         return NGHTTP2_ERR_DEFERRED;
     }
-    if (n > 0) {
-        memcpy(into, bytes_peek(&x->out), n);
-        bytes_skip(&x->out, n);
-        h2_wake(x); /* there is room again, or less to flush */
-    }
-    if (x->out.len == 0 && x->send == H2_SEND_ENDING) {
+    *flags |= NGHTTP2_DATA_FLAG_NO_COPY; /* h2_on_send_data takes it from where it is */
+    if (n == x->out.len && x->send == H2_SEND_ENDING) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
         if (x->trailers.count > 0) {
             *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
@@ -148,6 +145,26 @@ ssize_t h2_on_body_wanted(nghttp2_session *ng, int32_t id, uint8_t *into, size_t
         }
     }
     return (ssize_t)n;
+}
+
+int h2_on_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *head, size_t len,
+                    nghttp2_data_source *source, void *user)
+{
+    struct h2_exchange *x = nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id);
+
+    (void)source;
+    if (!x) {
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    }
+    int r = h2_send_data(user, head, bytes_peek(&x->out), len);
+    if (r < 0) {
+        return r == -EAGAIN ? NGHTTP2_ERR_WOULDBLOCK : NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
+    if (len > 0) {
+        bytes_skip(&x->out, len);
+        h2_wake(x); /* there is room again, or less to flush */
+    }
+    return 0;
 }
 
 /* Nothing but the head: it carries the end of the stream. */

@@ -53,8 +53,11 @@ struct h2_session {
     uint64_t armed_ms; /* when the timer fires, 0 = it does not run */
     enum h2_role role;
     enum h2_step step;
-    bool peer_leaves; /* GOAWAY was received */
-    int failing;      /* < 0: found while nghttp2 was at work; the session ends with this */
+    bool peer_leaves;   /* GOAWAY was received */
+    bool full;          /* this run: the transport takes no more */
+    int send_failure;   /* < 0: the transport's, found while nghttp2 was at work */
+    uint64_t send_stop; /* of stats.sent_bytes: enough for this run */
+    int failing;        /* < 0: found while nghttp2 was at work; the session ends with this */
     int result;
     struct diag diag;
 };
@@ -114,6 +117,8 @@ void h2_kick(struct h2_session *s); /* something is to be sent, at the end of th
 void h2_set_due(struct h2_session *s, uint64_t *due, uint32_t in_ms);
 void h2_wake_owner(struct h2_session *s);
 void h2_fail(struct h2_session *s, int why); /* from within nghttp2: the session ends soon */
+/* A DATA frame, its body lent: -EAGAIN when it has to wait, or the transport's failure. */
+int h2_send_data(struct h2_session *s, const uint8_t *head, const uint8_t *body, size_t len);
 void h2_given(struct h2_session *s, struct h2_exchange *x);
 
 /* h2_exchange.c */
@@ -127,6 +132,8 @@ void h2_exchange_submit(struct h2_exchange *x);
 int h2_exchange_request(struct h2_exchange *x, const struct message *head, bool end);
 void h2_wake(struct h2_exchange *x);
 void h2_in_ended(struct h2_exchange *x);
+int h2_on_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *head, size_t len,
+                    nghttp2_data_source *source, void *user);
 ssize_t h2_on_body_wanted(nghttp2_session *ng, int32_t id, uint8_t *into, size_t room,
                           uint32_t *flags, nghttp2_data_source *source, void *user);
 

@@ -15,7 +15,9 @@ enum {
     OUT_MAX = 1 << 20, /* one frame or header block of nghttp2's, never more */
     NOTICE_MS = 1000,
     GATHER_FRAME = 4096,
-    GATHER_MAX = 64 << 10
+    GATHER_MAX = 64 << 10,
+    FRAME_HEAD = 9,
+    FRAME_PIECES = 2
 };
 
 static const struct h2_options defaults = {
@@ -127,6 +129,7 @@ static void collect_last_words(struct h2_session *s)
     const uint8_t *p;
     ssize_t n;
 
+    s->full = true; /* no more bodies */
     while (nghttp2_session_want_write(s->ng)) {
         n = nghttp2_session_mem_send(s->ng, &p);
         if (n <= 0 || bytes_add(&s->out, p, (size_t)n) < 0) {
@@ -236,45 +239,91 @@ static int offer(struct h2_session *s)
     return 0;
 }
 
-/* All that waits, and one frame behind it. */
-static ssize_t write_behind(struct h2_session *s, const uint8_t *p, size_t len)
+/* All that waits, and the pieces of a frame behind it. */
+static ssize_t write_behind(struct h2_session *s, const struct iovec *v, int count)
 {
-    union {
-        const uint8_t *in;
-        void *out;
-    } frame = {p}; /* what is written is not changed; a vector cannot say so */
-    struct iovec v[2] = {{s->out.p + s->out.head, s->out.len}, {frame.out, len}};
+    struct iovec all[1 + FRAME_PIECES];
+    int k = 0;
 
-    return s->out.len > 0 ? s->below->ops->writev(s->below, v, 2) : stream_write(s->below, p, len);
+    if (!s->below->ops->writev) {
+        int r = offer(s);
+        return r < 0 ? r : stream_write(s->below, v[0].iov_base, v[0].iov_len);
+    }
+    if (s->out.len > 0) {
+        all[k++] = (struct iovec){s->out.p + s->out.head, s->out.len};
+    }
+    for (int i = 0; i < count; i++) {
+        all[k++] = v[i];
+    }
+    return s->below->ops->writev(s->below, all, k);
+}
+
+/* The pieces less their first skip octets wait in out. */
+static int keep(struct h2_session *s, const struct iovec *v, int count, size_t skip)
+{
+    int r = 0;
+
+    for (int i = 0; i < count && r == 0; i++) {
+        size_t over = MIN_OF(skip, v[i].iov_len);
+        skip -= over;
+        if (v[i].iov_len > over) {
+            r = bytes_add(&s->out, (const char *)v[i].iov_base + over, v[i].iov_len - over);
+        }
+    }
+    return r < 0 ? FAIL(&s->diag, -ERR_LIMIT, "no memory for output") : 0;
 }
 
 /* What the transport does not take at once waits in out; only its -EAGAIN promises a wake. Small frames
  * are gathered where each write is a system call. */
-static int send_frame(struct h2_session *s, const uint8_t *p, size_t len)
+static int send_frame(struct h2_session *s, const struct iovec *v, int count, size_t len)
 {
     bool gathers = s->below->ops->writev && !s->below->ops->reserve;
 
     if (gathers && len < GATHER_FRAME && s->out.len < GATHER_MAX) {
         /* Memory at once for a few: it is given back when all has left. */
-        return !bytes_reserve(&s->out, GATHER_FRAME) || bytes_add(&s->out, p, len) < 0
-                   ? FAIL(&s->diag, -ERR_LIMIT, "no memory for output")
-                   : 0;
+        return bytes_reserve(&s->out, GATHER_FRAME) ? keep(s, v, count, 0) : -ERR_LIMIT;
     }
-    ssize_t n = gathers || s->out.len == 0 ? write_behind(s, p, len) : offer(s);
+    size_t waited = s->out.len;
+    ssize_t n = write_behind(s, v, count);
     if (n < 0 && n != -EAGAIN) {
         return (int)n;
     }
     size_t taken = n > 0 ? (size_t)n : 0;
-    size_t old = MIN_OF(taken, s->out.len);
+    size_t old = s->below->ops->writev ? MIN_OF(taken, waited) : 0;
     s->stats.sent_bytes += taken;
     bytes_skip(&s->out, old);
     if (taken - old == len) {
         return 0;
     }
-    if (bytes_add(&s->out, p + (taken - old), len - (taken - old)) < 0) {
-        return FAIL(&s->diag, -ERR_LIMIT, "no memory for output");
+    int r = keep(s, v, count, taken - old);
+    return r < 0 ? r : n < 0 ? (int)n : offer(s);
+}
+
+int h2_send_data(struct h2_session *s, const uint8_t *head, const uint8_t *body, size_t len)
+{
+    union {
+        const uint8_t *in;
+        void *out;
+    } h = {head}, b = {body}; /* what is written is not changed; a vector cannot say so */
+    const struct iovec v[FRAME_PIECES] = {{h.out, FRAME_HEAD}, {b.out, len}};
+
+    if (s->full || s->stats.sent_bytes >= s->send_stop) {
+        return -EAGAIN;
     }
-    return n < 0 ? (int)n : offer(s);
+    int r = send_frame(s, v, len > 0 ? 2 : 1, FRAME_HEAD + len);
+    s->full = r == -EAGAIN;
+    s->send_failure = r < 0 && r != -EAGAIN ? r : 0;
+    return s->send_failure;
+}
+
+static int send_serialised(struct h2_session *s, const uint8_t *p, size_t len)
+{
+    union {
+        const uint8_t *in;
+        void *out;
+    } frame = {p};
+
+    return send_frame(s, &(struct iovec){frame.out, len}, 1, len);
 }
 
 static void submit_kicked(struct h2_session *s)
@@ -289,23 +338,26 @@ static void submit_kicked(struct h2_session *s)
 /* Frames until nghttp2 has none or the transport takes none. 0: all of it has left. */
 static int transmit(struct h2_session *s)
 {
-    uint64_t stop = s->stats.sent_bytes + SEND_A_RUN;
     int r = offer(s);
     const uint8_t *p;
 
+    s->send_stop = s->stats.sent_bytes + SEND_A_RUN;
+    s->full = false;
     submit_kicked(s);
-    while (r == 0 && s->stats.sent_bytes < stop) {
+    while (r == 0 && s->stats.sent_bytes < s->send_stop) {
         ssize_t n = nghttp2_session_mem_send(s->ng, &p);
         if (n < 0) {
-            return FAIL(&s->diag, -ENOMEM, "HTTP/2 output: %s", nghttp2_strerror((int)n));
+            return s->send_failure < 0
+                       ? s->send_failure
+                       : FAIL(&s->diag, -ENOMEM, "HTTP/2 output: %s", nghttp2_strerror((int)n));
         }
         if (n == 0) {
             break;
         }
-        r = send_frame(s, p, (size_t)n);
+        r = send_serialised(s, p, (size_t)n);
     }
     r = r == 0 ? offer(s) : r;
-    if (r == 0 && s->stats.sent_bytes >= stop) {
+    if (r == 0 && s->stats.sent_bytes >= s->send_stop) {
         task_wake(&s->task, WAKE_IO);
     }
     return r < 0 ? r : stream_flush(s->below);
