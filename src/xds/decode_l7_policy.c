@@ -205,10 +205,10 @@ static void target_from_name(struct l7_policy *p, const char *name, struct arena
     struct slice rest = slice_of(name);
     size_t n = 0;
 
-    while (n < ARRAY_LEN(part) - 1 && slice_cut(rest, '/', &part[n], &rest)) {
+    while (n < ARRAY_LEN(part) && slice_cut(rest, '/', &part[n], &rest)) {
         n++;
     }
-    part[n++] = rest;
+    n += n < ARRAY_LEN(part); /* what follows the last '/' */
     p->ns = "";
     p->name = name;
     p->service_ns = "";

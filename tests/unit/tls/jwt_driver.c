@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Answers jwt_oracle.py: one JSON object a line comes in, one answer a line goes out. With "verify":
+ * what becomes of a token and a key set. With "judge": what RequestAuthentication rules make of a
+ * request.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/mem.h"
+#include "codec/json.h"
+#include "codec/jwt.h"
+#include "model/l7_authz.h"
+#include "tls/jwks.h"
+#include "tls/request_auth.h"
+
+NO_RETURN static void die(const char *what)
+{
+    (void)fprintf(stderr, "jwt_driver: %s\n", what);
+    exit(2);
+}
+
+/* ---- verify */
+
+static const char *verify(const struct json *j)
+{
+    AUTO(jwks) struct jwks *keys = NULL;
+    const char *set = json_str_at(j, "jwks", "");
+    struct jwt t = {.header = NULL};
+    int r = jwks_parse(&keys, set, strlen(set), NULL);
+
+    if (r < 0) {
+        printf("jwks ");
+        return err_name(r);
+    }
+    r = jwt_parse(&t, slice_of(json_str_at(j, "token", "")), NULL);
+    if (r < 0) {
+        printf("token ");
+    } else {
+        r = jwks_verify(keys, &t);
+    }
+    jwt_fini(&t);
+    return r < 0 ? err_name(r) : "good";
+}
+
+/* ---- judge */
+
+static struct l7_texts texts(struct arena *a, const struct json *j, const char *key)
+{
+    const struct json *list = json_get(j, key);
+    const char **at = arena_array(a, json_count(list), sizeof(*at));
+
+    for (size_t i = 0; i < json_count(list); i++) {
+        at[i] = json_str(json_item(list, i), "");
+    }
+    return (struct l7_texts){at, json_count(list)};
+}
+
+static struct l7_jwt_rule rule(struct arena *a, const struct json *j)
+{
+    const struct json *headers = json_get(j, "fromHeaders");
+    const struct json *outputs = json_get(j, "outputClaimToHeaders");
+    struct l7_jwt_location *from = arena_array(a, json_count(headers), sizeof(*from));
+    struct l7_claim_header *to = arena_array(a, json_count(outputs), sizeof(*to));
+
+    for (size_t i = 0; i < json_count(headers); i++) {
+        const struct json *h = json_item(headers, i);
+        from[i] =
+            (struct l7_jwt_location){json_str_at(h, "name", ""), json_str_at(h, "prefix", "")};
+    }
+    for (size_t i = 0; i < json_count(outputs); i++) {
+        const struct json *o = json_item(outputs, i);
+        to[i] = (struct l7_claim_header){json_str_at(o, "header", ""), json_str_at(o, "claim", "")};
+    }
+    return (struct l7_jwt_rule){
+        .issuer = json_str_at(j, "issuer", ""),
+        .audiences = texts(a, j, "audiences"),
+        .jwks = json_str_at(j, "jwks", ""),
+        .from_headers = from,
+        .from_header_count = json_count(headers),
+        .from_params = texts(a, j, "fromParams"),
+        .from_cookies = texts(a, j, "fromCookies"),
+        .output_payload_to_header = json_str_at(j, "outputPayloadToHeader", ""),
+        .claim_headers = to,
+        .claim_header_count = json_count(outputs),
+        .forward_original_token = json_bool_at(j, "forwardOriginalToken", false),
+        .space_delimited_claims = texts(a, j, "spaceDelimitedClaims"),
+    };
+}
+
+static const struct l7 *world(struct arena *a, const struct json *policies)
+{
+    AUTO(l7) const struct l7 *empty = l7_new(NULL, &jwks_maker);
+    struct l7_delta *d = l7_delta_new(empty);
+
+    for (size_t i = 0; i < json_count(policies); i++) {
+        const struct json *rules = json_get(json_item(policies, i), "jwtRules");
+        struct l7_jwt_rule *list = arena_array(a, json_count(rules), sizeof(*list));
+        char name[32];
+        const struct l7_policy *made;
+        for (size_t k = 0; k < json_count(rules); k++) {
+            list[k] = rule(a, json_item(rules, k));
+        }
+        (void)snprintf(name, sizeof(name), "p%zu", i);
+        struct l7_policy p = {.kind = L7_REQUEST_AUTHENTICATION,
+                              .resource = name,
+                              .service_ns = i % 2 ? "ns" : "",
+                              .service_hostname = i % 2 ? "svc" : "",
+                              .jwt_rules = list,
+                              .jwt_rule_count = json_count(rules)};
+        if (l7_policy_new(&made, &p, NULL) < 0) {
+            die("policy");
+        }
+        (void)l7_put_policy(d, made); /* every name comes once */
+    }
+    return l7_next(d);
+}
+
+static struct slice header(void *arg, const char *name)
+{
+    const char *s = json_str(json_get(json_get(arg, "headers"), name), NULL);
+
+    return s ? slice_of(s) : (struct slice){NULL, 0};
+}
+
+static struct json *claim_list(const struct l7_request *q, const struct json *path)
+{
+    struct slice values[4];
+    const char *names[4] = {NULL};
+    struct json *list = json_new_array();
+
+    for (size_t i = 0; i < json_count(path) && i < 4; i++) {
+        names[i] = json_str(json_item(path, i), "");
+    }
+    size_t n = q->claim ? q->claim(q->claim_arg, names, json_count(path), values, 4) : 0;
+    for (size_t i = 0; i < n && i < 4; i++) {
+        json_append(list, json_new_strn(values[i].p, values[i].len));
+    }
+    return list;
+}
+
+static struct json *answer(const struct request_auth *a, struct l7_request *q,
+                           const struct json *ask)
+{
+    static const char *const outcomes[] = {"refused", "nobody", "valid"};
+    struct json *out = json_new_object();
+    struct json *headers = json_new_array();
+    AUTO(strbuf) struct strbuf challenge = {0};
+
+    json_set_str(out, "outcome", outcomes[a->outcome]);
+    if (a->outcome == REQUEST_AUTH_REFUSED) {
+        json_set_str(out, "message", a->message);
+        request_auth_challenge(a, q, "http", &challenge);
+        json_set_str(out, "challenge", strbuf_text(&challenge));
+    }
+    for (size_t i = 0; i < a->header_count; i++) {
+        struct json *pair = json_new_array();
+        json_append_str(pair, a->headers[i].name);
+        json_append(pair,
+                    a->headers[i].value ? json_new_str(a->headers[i].value) : json_new_null());
+        json_append(headers, pair);
+    }
+    json_set(out, "headers", headers);
+    if (a->query) {
+        json_set_str(out, "query", a->query);
+    }
+    request_auth_show(a, q);
+    if (q->principal.p) {
+        json_set(out, "principal", json_new_strn(q->principal.p, q->principal.len));
+        json_set_int(out, "issuer_len", (int64_t)q->issuer_len);
+    }
+    json_set(out, "claim", claim_list(q, ask));
+    return out;
+}
+
+static void judge(struct json *j)
+{
+    AUTO(arena) struct arena a = {0};
+    AUTO(l7) const struct l7 *w = world(&a, json_get(j, "policies"));
+    AUTO(strbuf) struct strbuf text = {0};
+    struct l7_conn conn = {.peer = NULL};
+    struct l7_request q = {.conn = &conn,
+                           .method = slice_of(json_str_at(j, "method", "GET")),
+                           .authority = slice_of("svc"),
+                           .path = slice_of(json_str_at(j, "path", "/")),
+                           .query = slice_of(json_str_at(j, "query", "")),
+                           .header = header,
+                           .header_arg = j};
+    struct request_auth v;
+
+    request_auth_judge(&v, w, l7_service_find(w, "ns/svc"), &q, json_int_at(j, "now", 0));
+    AUTO(json) struct json *out = answer(&v, &q, json_get(j, "ask"));
+    json_print(out, JSON_PRINT_SORTED, &text);
+    printf("%s\n", strbuf_text(&text));
+    request_auth_fini(&v);
+}
+
+int main(int argc, char **argv)
+{
+    AUTO(text) char *line = NULL;
+    size_t size = 0;
+    ssize_t len;
+
+    while (argc == 2 && (len = getline(&line, &size, stdin)) > 0) {
+        AUTO(json) struct json *j = NULL;
+        if (json_parse(&j, line, (size_t)len, NULL, NULL) < 0) {
+            die("case is not JSON");
+        }
+        if (strcmp(argv[1], "verify") == 0) {
+            printf("%s\n", verify(j));
+        } else {
+            judge(j);
+        }
+    }
+    return 0;
+}
