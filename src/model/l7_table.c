@@ -156,9 +156,9 @@ static void make_index(struct l7_table *t)
 static void fill(struct l7_table *t, const struct l7_route *const *routes, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        const struct l7_route *r = l7_route_ref(routes[i]);
+        const struct l7_route *r = routes[i];
         for (size_t k = 0; k < r->match_count; k++) {
-            t->entries[t->count++] = (struct l7_entry){r, &r->matches[k]};
+            t->entries[t->count++] = (struct l7_entry){l7_route_ref(r), &r->matches[k]};
             t->asks_query = t->asks_query || r->matches[k].query_count > 0;
         }
     }
@@ -204,10 +204,7 @@ const struct l7_table *l7_table_unref(const struct l7_table *t)
         return NULL;
     }
     for (size_t i = 0; i < mine->count; i++) {
-        /* Each route was counted once, with its first match. */
-        if (mine->entries[i].match == mine->entries[i].route->matches) {
-            (void)l7_route_unref(mine->entries[i].route); /* NULL */
-        }
+        (void)l7_route_unref(mine->entries[i].route); /* NULL */
     }
     mem_free(mine->slots);
     mem_free(mine);
