@@ -412,13 +412,13 @@ void h1_server_drain(struct h1_server *s)
 
 bool h1_server_is_idle(const struct h1_server *s)
 {
-    return s->step == H1_HEAD;
+    return s->c.step == H1_HEAD;
 }
 
 void h1_server_cut(struct h1_server *s, int why)
 {
-    if (s->step != H1_OVER) {
-        cut(s, why);
+    if (s->c.step != H1_OVER) {
+        h1_cut(&s->c, why);
     }
 }
 
