@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-COMMANDS = ["up", "down", "status", "run", "ps", "stop", "apply", "get", "label", "delete", "waypoint", "why", "can", "conns", "logs",
+COMMANDS = ["up", "down", "status", "run", "ps", "stop", "apply", "get", "label", "delete", "waypoint", "routes", "why", "can", "flows", "conns",
+            "logs",
             "workloads", "services", "certs", "kubeconfig", "version"]
 DOC = pathlib.Path(__file__).resolve().parents[3] / "docs" / "cli.md"
 

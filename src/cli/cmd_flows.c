@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What went on lately, from nodes and waypoints alike: connections and requests, one line each. */
+#include <poll.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cli/commands.h"
+#include "cli/flow_view.h"
+#include "cli/log_tail.h"
+#include "cli/node_ask.h"
+#include "cli/rows.h"
+#include "cli/view.h"
+#include "cli/waypoint_ask.h"
+#include "codec/json.h"
+
+enum { FOLLOW_MS = 500 };
+
+static void show(struct cli *c, const struct json *rows)
+{
+    static const char *const order[] = {"time", NULL};
+    struct view_filter f = view_filter_of(c);
+    AUTO(strbuf) struct strbuf b = {0};
+    AUTO(json) struct json *sorted = rows_sorted(rows, order);
+
+    f.only_denied = args_has(&c->args, "denied");
+    AUTO(json) struct json *kept = view_filtered(sorted, &f);
+    size_t count = json_count(kept);
+    size_t last = args_has(&c->args, "last") ? args_number(&c->args, "last") : count;
+    for (size_t i = count > last ? count - last : 0; i < count; i++) {
+        if (cli_wants_json(c)) {
+            json_print(json_item(kept, i), 0, &b);
+            strbuf_putc(&b, '\n');
+        } else {
+            flow_view_line(json_item(kept, i), c->term.out_colour, &b);
+        }
+    }
+    term_out(&c->term, &b);
+}
+
+static enum answer ask_nodes(struct cli *c, struct log_tail *tail, struct json *rows)
+{
+    AUTO(json) struct json *pages = NULL;
+    enum answer answer = nodes_page_blocking(c, "/access/recent", &pages);
+    struct json_iter it = {0};
+
+    while (json_each(pages, &it)) {
+        AUTO(json) struct json *fresh = log_tail_take(tail, it.key, it.value);
+        view_access(fresh, it.key, rows);
+    }
+    return json_count(pages) == 0 ? ANSWER_UNKNOWN : answer;
+}
+
+/* Requests, and connections of ports that are not HTTP. */
+static int ask_place(struct cli *c, const struct waypoint_place *p, struct log_tail *tail,
+                     struct json *rows, struct diag *why)
+{
+    AUTO(json) struct json *requests = NULL;
+    AUTO(json) struct json *connections = NULL;
+    AUTO(strbuf) struct strbuf key = {0};
+    uint64_t limit_ms = args_ms(&c->args, "timeout");
+    int r = node_page_blocking(&p->where, "/requests/recent", limit_ms, &requests, why);
+
+    if (r == 0) {
+        r = node_page_blocking(&p->where, "/access/recent", limit_ms, &connections, why);
+    }
+    if (r < 0) {
+        return r;
+    }
+    strbuf_printf(&key, "%s/requests", p->pod);
+    AUTO(json) struct json *fresh = log_tail_take(tail, strbuf_text(&key), requests);
+    flow_view_requests(fresh, p->pod, rows);
+    if (!args_has(&c->args, "requests")) {
+        AUTO(json) struct json *ended = log_tail_take(tail, p->pod, connections);
+        view_access(ended, p->pod, rows);
+    }
+    return 0;
+}
+
+static enum answer ask_waypoints(struct cli *c, struct log_tail *tail, struct json *rows)
+{
+    struct waypoint_places places;
+    enum answer answer = ANSWER_YES;
+    struct diag why = {0};
+
+    if (waypoints_find_blocking(c, NULL, NULL, &places, &why) < 0) {
+        return cli_fail(c, why.code == -ERR_SYNTAX ? ANSWER_USAGE : ANSWER_UNKNOWN, NULL, "%s",
+                        why.text);
+    }
+    for (unsigned i = 0; i < places.count; i++) {
+        if (ask_place(c, &places.at[i], tail, rows, &why) < 0) {
+            answer = cli_fail(c, ANSWER_UNKNOWN, "ambit waypoint status -A", "waypoint %s: %s",
+                              places.at[i].pod, why.text);
+        }
+    }
+    waypoint_places_fini(&places);
+    return answer;
+}
+
+static enum answer ask(struct cli *c, struct log_tail *tail)
+{
+    AUTO(json) struct json *rows = json_new_array();
+    enum answer nodes = args_has(&c->args, "requests") ? ANSWER_YES : ask_nodes(c, tail, rows);
+    enum answer waypoints =
+        args_has(&c->args, "connections") ? ANSWER_YES : ask_waypoints(c, tail, rows);
+
+    show(c, rows);
+    return nodes != ANSWER_YES ? nodes : waypoints;
+}
+
+static enum answer run(struct cli *c)
+{
+    AUTO(log_tail) struct log_tail *tail = log_tail_new();
+    bool follow = args_has(&c->args, "follow");
+    enum answer answer;
+
+    if (args_has(&c->args, "requests") && args_has(&c->args, "connections")) {
+        return cli_fail(c, ANSWER_USAGE, "leave both away",
+                        "--requests and --connections exclude each other");
+    }
+    answer = ask(c, tail);
+    while (follow && answer == ANSWER_YES && c->term.failure == 0) {
+        (void)poll(NULL, 0, FOLLOW_MS); /* a signal only makes us look earlier */
+        answer = ask(c, tail);
+        if (log_tail_has_lost(tail)) {
+            (void)cli_fail(c, ANSWER_YES, NULL,
+                           "records came faster than they could be read; some are missing here");
+        }
+    }
+    return answer;
+}
+
+static const struct arg_option own[] = {
+    {"follow", 'f', ARG_FLAG, NULL, NULL, "go on and show what comes"},
+    {"last", 0, ARG_NUMBER, "N", NULL, "only the newest N of those there are"},
+    {"denied", 0, ARG_FLAG, NULL, NULL, "only what a policy denied"},
+    {"requests", 0, ARG_FLAG, NULL, NULL, "only requests, which waypoints have seen"},
+    {"connections", 0, ARG_FLAG, NULL, NULL, "only connections, which node proxies have carried"},
+    {0}};
+static const struct arg_option *const tables[] = {
+    own,          options_waypoint, options_filter, options_output,
+    options_node, options_proxy,    options_common, NULL};
+
+const struct command cmd_flows = {
+    .name = "flows",
+    .operands = "[NAME...]",
+    .summary = "who talked to whom lately: connections and requests",
+    .about =
+        "Node proxies and waypoints keep the newest few hundred records in memory; this asks them "
+        "directly, so it works without the control plane. A line reads: time, where it was seen, "
+        "verdict (ok, DENIED, FAILED), L4 or L7, who to whom, and what: bytes and duration of a "
+        "connection, or method, path, status and route of a request. With -o json there is one "
+        "object a "
+        "line. A NAME is a workload, a service, an address or an identity.",
+    .examples = "ambit flows cart\twhat came to cart and went from it\n"
+                "ambit flows -f --denied\twatch policies deny, at both layers\n"
+                "ambit flows -n shop --requests --last 20 -o json\tfor programs",
+    .tables = tables,
+    .operands_max = OPERANDS_ANY,
+    .run = run};
