@@ -62,15 +62,16 @@ void flow_view_requests(const struct json *records, const char *waypoint, struct
 
 /* ---- a line */
 
+/* Nobody in particular is "" or, of a namespace and a name that are both not known, "/". */
 static void put_or_dash(struct strbuf *out, const char *text)
 {
-    strbuf_puts(out, *text ? text : "-");
+    strbuf_puts(out, *text && strcmp(text, "/") != 0 ? text : "-");
 }
 
 static void put_request(const struct json *row, struct strbuf *out)
 {
     strbuf_printf(out, "%s ", text_at(row, "method"));
-    put_or_dash(out, text_at(row, "path"));
+    strbuf_puts(out, text_at(row, "path"));
     strbuf_printf(out, " %lld", (long long)json_int(json_get(row, "status"), 0));
     if (*text_at(row, "route")) {
         strbuf_printf(out, " by %s", text_at(row, "route"));

@@ -33,7 +33,7 @@ static struct log_scope scope = LOG_SCOPE("waypoints");
 #define GRACE_S         40 /* the agent gives it 35 s to drain */
 #define GATEWAY_VERSION "gateway.networking.k8s.io/v1"
 
-enum { SEEN_LIMIT_MS = 5000, RETRY_FIRST_MS = 1000, RETRY_LAST_MS = 30000, HASH_TEXT = 17 };
+enum { SEEN_LIMIT_MS = 5000, RETRY_FIRST_MS = 100, RETRY_LAST_MS = 30000, HASH_TEXT = 17 };
 
 enum kind { GATEWAYS, CLASSES, NODES, PODS, KINDS };
 
