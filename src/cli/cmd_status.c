@@ -10,6 +10,7 @@
 #include "cli/node_where.h"
 #include "cli/runtime_client.h"
 #include "cli/status_facts.h"
+#include "cli/waypoint_object.h"
 #include "codec/json.h"
 #include "kube/resource.h"
 
@@ -138,6 +139,57 @@ static struct json *ask_nodes(struct cli *c, const struct nodes *nodes, struct f
 static const struct kube_resource policies = {"security.istio.io", "v1", "authorizationpolicies",
                                               true};
 
+static const struct kube_resource gateways = {"gateway.networking.k8s.io", "v1", "gateways", true};
+static const struct kube_resource namespaces = {"", "v1", "namespaces", false};
+static const struct kube_resource services = {"", "v1", "services", true};
+static const struct kube_resource pods = {"", "v1", "pods", true};
+
+static int list(struct api *a, const struct kube_resource *what, const char *label,
+                struct json *into, struct diag *why)
+{
+    struct kube_ask ask = {.resource = what, .label_selector = label};
+    AUTO(json) struct json *items = NULL;
+    int r = api_list_blocking(a, &ask, &items, why);
+
+    for (size_t i = 0; i < json_count(items); i++) {
+        json_append(into, json_ref(json_item(items, i)));
+    }
+    return r;
+}
+
+/* A cluster without the Gateway API has no waypoints. */
+static int ask_waypoints(struct api *a, struct findings *f, struct diag *why)
+{
+    AUTO(json) struct json *all = json_new_array();
+    AUTO(json) struct json *running = json_new_array();
+    AUTO(json) struct json *users = json_new_array();
+    AUTO(json) struct json *rows = json_new_array();
+    int r = list(a, &gateways, NULL, all, why);
+
+    if (r == -ERR_NOT_FOUND) {
+        return 0;
+    }
+    if (r == 0) {
+        r = list(a, &pods, "gateway.networking.k8s.io/gateway-name", running, why);
+    }
+    if (r == 0) {
+        r = list(a, &namespaces, "istio.io/use-waypoint", users, why);
+    }
+    if (r == 0) {
+        r = list(a, &services, "istio.io/use-waypoint", users, why);
+    }
+    if (r < 0) {
+        return r;
+    }
+    for (size_t i = 0; i < json_count(all); i++) {
+        if (waypoint_is_one(json_item(all, i))) {
+            json_append(rows, waypoint_row(json_item(all, i), running));
+        }
+    }
+    status_of_waypoints(rows, users, f);
+    return 0;
+}
+
 /* Why it was not asked or did not answer goes into text; nodes answer without it. */
 static void ask_api(struct cli *c, struct findings *f, struct strbuf *text)
 {
@@ -150,11 +202,14 @@ static void ask_api(struct cli *c, struct findings *f, struct strbuf *text)
     if (r == 0) {
         r = api_list_blocking(a, &ask, &items, &why);
     }
-    if (r < 0) {
-        strbuf_printf(text, "the API was not asked for the status of policies: %s", why.text);
-        return;
+    if (r == 0) {
+        status_of_policies(items, f);
+        r = ask_waypoints(a, f, &why);
     }
-    status_of_policies(items, f);
+    if (r < 0) {
+        strbuf_printf(text, "the API was not asked for the status of policies and waypoints: %s",
+                      why.text);
+    }
 }
 
 /* ---- saying */

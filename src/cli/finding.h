@@ -60,7 +60,13 @@ enum level { LEVEL_OK, LEVEL_WARN, LEVEL_UNKNOWN, LEVEL_BAD };
     X(A501, LEVEL_WARN, "connections run in plaintext",                                            \
       "They are open now and not protected by mutual TLS: opened before the workload joined and "  \
       "kept as they are, or to or from a peer outside the mesh. Those that were kept end when "    \
-      "one of their applications closes them; a restart of the client replaces them.")
+      "one of their applications closes them; a restart of the client replaces them.")             \
+    X(A601, LEVEL_BAD, "a waypoint is not ready",                                                  \
+      "No replica of it serves, or the control plane has not taken it up. Services that layer-7 "  \
+      "policies protect are refused until it is ready; nothing gets past it.")                     \
+    X(A602, LEVEL_BAD, "a waypoint is named and does not exist",                                   \
+      "A namespace or a service has the label istio.io/use-waypoint with a name that no Gateway "  \
+      "has. Services that layer-7 policies protect are refused; others are reached directly.")
 
 /* clang-format off */
 enum finding_code {

@@ -5,6 +5,8 @@
 
 #include "cli/span.h"
 #include "cli/view.h"
+#include "cli/waypoint_effect.h"
+#include "cli/waypoint_object.h"
 #include "codec/json.h"
 
 /* ---- programs */
@@ -321,6 +323,58 @@ void status_of_policies(const struct json *items, struct findings *f)
         for (size_t k = 0; k < json_count(conditions); k++) {
             judge_condition(json_item(items, i), json_item(conditions, k), f);
         }
+    }
+}
+
+static bool has_waypoint(const struct json *rows, const char *ns, const char *name)
+{
+    for (size_t i = 0; i < json_count(rows); i++) {
+        const struct json *row = json_item(rows, i);
+        if (strcmp(json_str_at(row, "namespace", ""), ns) == 0 &&
+            strcmp(json_str_at(row, "name", ""), name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Namespaces have none of their own around them: they look in themselves. */
+static void judge_user(const struct json *rows, const struct json *user, struct findings *f)
+{
+    const char *own = json_str_at(user, "metadata.name", "");
+    const char *around = json_str_at(user, "metadata.namespace", "");
+    const char *ns = "";
+    const char *name =
+        waypoint_effect_named(json_at(user, "metadata.labels"), *around ? around : own, &ns);
+
+    if (!name || has_waypoint(rows, ns, name)) {
+        return;
+    }
+    struct finding *x =
+        findings_add(f, FINDING_A602, "%s %s%s%s names waypoint %s/%s, which does not exist",
+                     *around ? "service" : "namespace", around, *around ? "/" : "", own, ns, name);
+    finding_fix(x, "ambit waypoint apply -n %s --name %s --wait", ns, name);
+}
+
+void status_of_waypoints(const struct json *rows, const struct json *users, struct findings *f)
+{
+    for (size_t i = 0; i < json_count(rows); i++) {
+        const struct json *row = json_item(rows, i);
+        const char *ns = json_str_at(row, "namespace", "");
+        const char *name = json_str_at(row, "name", "");
+        if (waypoint_row_is_ready(row)) {
+            continue;
+        }
+        struct finding *x =
+            findings_add(f, FINDING_A601, "waypoint %s/%s: %s of its replicas ready", ns, name,
+                         json_str_at(row, "replicas", ""));
+        bool programmed = strcmp(json_str_at(row, "programmed", ""), "True") == 0;
+        finding_evidence(x, "%s",
+                         programmed ? "no replica serves" : json_str_at(row, "message", ""));
+        finding_fix(x, "ambit waypoint status %s -n %s", name, ns);
+    }
+    for (size_t i = 0; i < json_count(users); i++) {
+        judge_user(rows, json_item(users, i), f);
     }
 }
 

@@ -41,6 +41,8 @@ void status_of_nodes(const struct node_facts *nodes, unsigned count, int64_t now
                      struct findings *f, struct status_counts *counts);
 /* Objects of the API: AuthorizationPolicies with conditions that are not good. */
 void status_of_policies(const struct json *items, struct findings *f);
+/* Rows of waypoints (waypoint_object.h), and namespaces and services that name one. */
+void status_of_waypoints(const struct json *rows, const struct json *users, struct findings *f);
 /* "3 workloads on 2 nodes are in the mesh; 14 connections, all mutual TLS". */
 void status_sentence(const struct status_counts *c, struct strbuf *out);
 struct json *status_counts_to_json(const struct status_counts *c);

@@ -25,6 +25,7 @@ enum {
     STOP_WAYPOINT_LIMIT_MS = (SHIM_WAYPOINT_GRACE_S + 5) * 1000,
     UNENROL_LIMIT_MS = 30000,
     PAUSE_FIRST_MS = 1000,
+    PAUSE_WAYPOINT_MS = 100, /* others depend on it */
     PAUSE_LAST_MS = 60000,
     RAN_WELL_MS = 30000, /* after that long an end is not the same trouble as before */
     READY_PORT = 15021   /* of a waypoint (contract 3.14) */
@@ -132,8 +133,9 @@ static void enter(struct local_pod *p, enum step next)
 
 static void grow_pause(struct local_pod *p)
 {
-    p->pause_ms =
-        p->pause_ms > 0 ? MIN_OF(p->pause_ms * 2, PAUSE_LAST_MS) : (unsigned)PAUSE_FIRST_MS;
+    unsigned first = is_waypoint(p) ? PAUSE_WAYPOINT_MS : PAUSE_FIRST_MS;
+
+    p->pause_ms = p->pause_ms > 0 ? MIN_OF(p->pause_ms * 2, PAUSE_LAST_MS) : first;
 }
 
 /* What keeps it from starting ends it. A waypoint's pod object stays: its owner tries again. */

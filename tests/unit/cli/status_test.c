@@ -219,6 +219,35 @@ TEST(a_policy_whose_condition_is_false_is_said)
               "    fix: ambit get authorizationpolicy q -n s -o yaml\n");
 }
 
+TEST(waypoints_that_do_not_serve_or_do_not_exist_are_said)
+{
+    AUTO(json)
+    struct json *waypoints = read_json(
+        "[{\"namespace\":\"s\",\"name\":\"good\",\"verdict\":\"ready\"},"
+        "{\"namespace\":\"s\",\"name\":\"bad\",\"verdict\":\"not ready\",\"replicas\":\"0/1\","
+        "\"message\":\"no endpoint\"}]");
+    AUTO(json)
+    struct json *users = read_json(
+        "[{\"metadata\":{\"name\":\"s\",\"labels\":{\"istio.io/use-waypoint\":\"good\"}}},"
+        "{\"metadata\":{\"name\":\"t\",\"labels\":{\"istio.io/use-waypoint\":\"good\"}}},"
+        "{\"metadata\":{\"name\":\"u\",\"labels\":{\"istio.io/use-waypoint\":\"none\"}}},"
+        "{\"metadata\":{\"name\":\"w\",\"namespace\":\"t\",\"labels\":{\"istio.io/use-waypoint\":"
+        "\"bad\",\"istio.io/use-waypoint-namespace\":\"s\"}}}]");
+    struct findings f;
+    AUTO(strbuf) struct strbuf b = {0};
+
+    findings_init(&f);
+    status_of_waypoints(waypoints, users, &f);
+    findings_print(&f, false, &b);
+    findings_fini(&f);
+    CHECK_STR(strbuf_text(&b),
+              "PROBLEM A601: waypoint s/bad: 0/1 of its replicas ready\n"
+              "    no endpoint\n"
+              "    fix: ambit waypoint status bad -n s\n"
+              "PROBLEM A602: namespace t names waypoint t/good, which does not exist\n"
+              "    fix: ambit waypoint apply -n t --name good --wait\n");
+}
+
 TEST(problems_are_printed_before_warnings_and_evidence_is_cut)
 {
     struct findings f;
