@@ -35,16 +35,18 @@ static struct log_scope scope = LOG_SCOPE("waypoints");
 
 enum { SEEN_LIMIT_MS = 5000, RETRY_FIRST_MS = 100, RETRY_LAST_MS = 30000, HASH_TEXT = 17 };
 
-enum kind { GATEWAYS, CLASSES, NODES, PODS, KINDS };
+enum kind { GATEWAYS, CLASSES, NODES, PODS, LEASES, KINDS };
 
 static const struct {
     struct kube_resource resource;
     const char *label_selector;
+    const char *ns;
 } kinds[KINDS] = {
     [GATEWAYS] = {{"gateway.networking.k8s.io", "v1", "gateways", true}, NULL},
     [CLASSES] = {{"gateway.networking.k8s.io", "v1", "gatewayclasses", false}, NULL},
     [NODES] = {{"", "v1", "nodes", false}, NULL},
     [PODS] = {{"", "v1", "pods", true}, LABEL_MANAGED "=" MANAGED},
+    [LEASES] = {{"coordination.k8s.io", "v1", "leases", true}, NULL, "kube-node-lease"},
 };
 
 struct write {
@@ -59,10 +61,12 @@ struct waypoint_pods {
     struct task task;
     struct timer retry; /* after writes that failed */
     struct timer seen;  /* while something is unseen */
+    struct timer age;   /* leases grow old without a word */
     struct kube_client *client;
     struct kube_watch *watches[KINDS];
     struct json *known[KINDS]; /* objects by "namespace/name" */
     struct list writes;
+    struct json *beats;  /* by node: when its Lease changed last, by our clock: theirs may differ */
     struct json *unseen; /* "namespace/name" of pods: true when made, false when ended */
     uint64_t unseen_until_ms;
     unsigned retry_ms; /* 0: the last round went well */
@@ -216,6 +220,11 @@ static void take(struct waypoint_pods *w, enum kind kind, const struct kube_even
         return;
     }
     key_of(e->object, &key);
+    if (kind == LEASES) {
+        json_set_int(w->beats, json_str_at(e->object, "metadata.name", ""),
+                     (int64_t)loop_now_ms(w->task.loop));
+        return;
+    }
     if (e->type == KUBE_DELETED) {
         (void)json_remove(w->known[kind], strbuf_text(&key));
     } else {
@@ -304,6 +313,32 @@ static bool is_ready(const struct json *pod)
     return false;
 }
 
+static bool runs_waypoints(const struct json *node)
+{
+    return strcmp(label(node, LABEL_RUNS), "true") == 0 &&
+           !json_bool_at(node, "spec.unschedulable", false);
+}
+
+static bool is_silent(const struct waypoint_pods *w, const char *node)
+{
+    const struct json *beat = json_get(w->beats, node);
+    int64_t now = (int64_t)loop_now_ms(w->task.loop);
+
+    return beat && kube_watch_diag(w->watches[LEASES])->code == 0 &&
+           now - json_int(beat, now) >= WAYPOINT_NODE_MS;
+}
+
+/* Somebody could take over. */
+static bool has_live_node(const struct waypoint_pods *w)
+{
+    for (struct json_iter it = {0}; json_each(w->known[NODES], &it);) {
+        if (runs_waypoints(it.value) && !is_silent(w, json_str_at(it.value, "metadata.name", ""))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool is_over(const struct waypoint_pods *w, const struct json *pod)
 {
     const char *phase = json_str_at(pod, "status.phase", "");
@@ -311,13 +346,8 @@ static bool is_over(const struct waypoint_pods *w, const struct json *pod)
 
     strbuf_printf(&node, "/%s", json_str_at(pod, "spec.nodeName", ""));
     return strcmp(phase, "Failed") == 0 || strcmp(phase, "Succeeded") == 0 ||
-           !json_get(w->known[NODES], strbuf_text(&node));
-}
-
-static bool runs_waypoints(const struct json *node)
-{
-    return strcmp(label(node, LABEL_RUNS), "true") == 0 &&
-           !json_bool_at(node, "spec.unschedulable", false);
+           !json_get(w->known[NODES], strbuf_text(&node)) ||
+           (is_silent(w, json_str_at(pod, "spec.nodeName", "")) && has_live_node(w));
 }
 
 static void facts_read(const struct waypoint_pods *w, struct facts *f)
@@ -340,7 +370,7 @@ static void facts_read(const struct waypoint_pods *w, struct facts *f)
         }
     }
     for (struct json_iter it = {0}; json_each(w->known[NODES], &it);) {
-        if (runs_waypoints(it.value)) {
+        if (runs_waypoints(it.value) && !is_silent(w, json_str_at(it.value, "metadata.name", ""))) {
             f->nodes[f->node_count++].name = json_str_at(it.value, "metadata.name", "");
         }
     }
@@ -548,6 +578,9 @@ static void run(struct task *t, unsigned why)
         return;
     }
     plan_all(w);
+    if (json_count(w->beats) > 0) {
+        timer_set(&w->age, t, WAYPOINT_NODE_MS / 4);
+    }
 }
 
 /* ---- life */
@@ -558,10 +591,12 @@ struct waypoint_pods *waypoint_pods_new(struct loop *l, struct kube_client *clie
 
     w->client = client;
     w->unseen = json_new_object();
+    w->beats = json_new_object();
     list_init(&w->writes);
     task_init(&w->task, l, "waypoint pods", run);
     for (unsigned k = 0; k < KINDS; k++) {
         struct kube_watch_options o = {.resource = &kinds[k].resource,
+                                       .ns = kinds[k].ns,
                                        .label_selector = kinds[k].label_selector};
         w->known[k] = json_new_object();
         w->watches[k] = kube_watch_new(client, &o, &w->task);
@@ -582,8 +617,10 @@ void waypoint_pods_free(struct waypoint_pods *w)
         json_unref(w->known[k]);
     }
     json_unref(w->unseen);
+    json_unref(w->beats);
     timer_clear(&w->retry);
     timer_clear(&w->seen);
+    timer_clear(&w->age);
     task_fini(&w->task);
     mem_free(w);
 }

@@ -10,7 +10,10 @@
  *     gateway.istio.io/service-account  whose identity it has; default: the Gateway's name
  *
  * A node takes part when its object has the label ambit.io/runs-waypoints=true (its agent sees to it)
- * and is not unschedulable. The control loop.
+ * and is not unschedulable. Its agent renews the Lease kube-node-lease/NODE; when that has not changed
+ * for WAYPOINT_NODE_MS and another node can take over, its replicas are taken from it. A node without
+ * a Lease counts as alive, and nothing is taken from anybody while Leases cannot be read. The control
+ * loop.
  */
 #pragma once
 
@@ -23,7 +26,7 @@ struct kube_client;
 struct loop;
 struct waypoint_pods;
 
-enum { WAYPOINT_WRITES_MAX = 16 };
+enum { WAYPOINT_WRITES_MAX = 16, WAYPOINT_NODE_MS = 20000 };
 
 struct waypoint_pods *waypoint_pods_new(struct loop *l, struct kube_client *client);
 void waypoint_pods_free(struct waypoint_pods *w);

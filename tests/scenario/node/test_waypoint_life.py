@@ -174,6 +174,21 @@ def test_it_survives_its_agent(place, how):
     until("nothing is left on the nodes", lambda: not traces(place), 10)
 
 
+def test_a_node_whose_agent_is_silent_loses_its_replicas_to_another_and_ends_them_when_it_is_back(place):
+    place.apply_waypoint("theta")
+    pod, = count_ready(place, "theta", 1)
+    node = int(pod["spec"]["nodeName"].removeprefix("node"))
+    place.agents[node].process.kill()
+    never("it is taken at once", lambda: place.living("theta")[0]["metadata"]["uid"] != pod["metadata"]["uid"], 8)
+    moved = until("another node runs it", lambda: [p for p in place.ready("theta") if p["spec"]["nodeName"] != f"node{node}"], 40)
+    assert len(moved) == 1 and place.ask(pod, "/told")  # the old one runs on, and nobody is sent to it
+    assert len(place.pods("theta")) == 1
+    place.start_agent(node)
+    until("the old one is ended", lambda: not [t for t in traces(place) if f"node{node}" in t], 20)
+    place.ambit.delete("gateway", "theta", "way")
+    gone(place, "theta")
+
+
 def test_a_gateway_of_another_class_is_left_alone(place):
     place.apply_waypoint("eta")
     count_ready(place, "eta", 1)
