@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/waypoint_pods.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "codec/json.h"
+#include "codec/yaml.h"
+#include "t.h"
+
+static struct json *read_yaml(const char *text)
+{
+    AUTO(json) struct json *all = NULL;
+
+    return yaml_parse_all(&all, text, strlen(text), NULL) == 0 ? json_ref(json_item(all, 0)) : NULL;
+}
+
+#define GATEWAY(metadata, spec)                                                                    \
+    "{metadata: {name: way, namespace: shop, uid: u1" metadata "}, spec: {gatewayClassName: "      \
+    "istio-waypoint" spec "}}"
+
+static const char *mark(const struct json *o, const char *which, const char *key)
+{
+    return json_str(json_get(json_get(json_get(o, "metadata"), which), key), "");
+}
+
+TEST(how_many_is_an_annotation_and_one_otherwise)
+{
+    static const struct {
+        const char *text;
+        unsigned n;
+    } rows[] = {{GATEWAY("", ""), 1},
+                {GATEWAY(", annotations: {ambit.io/replicas: '3'}", ""), 3},
+                {GATEWAY(", annotations: {ambit.io/replicas: '0'}", ""), 0},
+                {GATEWAY(", annotations: {ambit.io/replicas: many}", ""), 1},
+                {GATEWAY(", annotations: {ambit.io/replicas: '-1'}", ""), 1},
+                {GATEWAY(", annotations: {ambit.io/replicas: '65'}", ""), 1}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO(json) struct json *g = read_yaml(rows[i].text);
+        CHECK_INT(waypoint_replicas_of(g), rows[i].n);
+    }
+}
+
+TEST(a_pod_has_what_the_agent_the_index_and_the_mesh_look_for)
+{
+    AUTO(json) struct json *g = read_yaml(GATEWAY(", labels: {team: a}", ""));
+    AUTO(json) struct json *pod = waypoint_pod_of(g);
+    const struct json *owner = json_item(json_at(pod, "metadata.ownerReferences"), 0);
+
+    CHECK_STR(json_str_at(pod, "metadata.namespace", ""), "shop");
+    CHECK_STR(json_str_at(pod, "metadata.generateName", ""), "way-");
+    CHECK_STR(mark(pod, "labels", "gateway.networking.k8s.io/gateway-name"), "way");
+    CHECK_STR(mark(pod, "labels", "gateway.istio.io/managed"), "istio.io-mesh-controller");
+    CHECK_STR(mark(pod, "labels", "istio.io/dataplane-mode"), "none");
+    CHECK_STR(mark(pod, "labels", "team"), "a");
+    CHECK_STR(mark(pod, "annotations", "ambit.io/program"), "waypoint");
+    CHECK_STR(json_str_at(pod, "spec.serviceAccountName", ""), "way");
+    CHECK_STR(json_str_at(owner, "uid", ""), "u1");
+}
+
+TEST(infrastructure_says_what_pods_carry_and_an_annotation_whose_they_are)
+{
+    AUTO(json)
+    struct json *g = read_yaml(
+        GATEWAY(", labels: {team: a}, annotations: {gateway.istio.io/service-account: other, x: y}",
+                ", infrastructure: {labels: {tier: b, gateway.networking.k8s.io/gateway-name: no}, "
+                "annotations: {n: m}}"));
+    AUTO(json) struct json *pod = waypoint_pod_of(g);
+
+    CHECK_STR(mark(pod, "labels", "team"), "");
+    CHECK_STR(mark(pod, "labels", "tier"), "b");
+    CHECK_STR(mark(pod, "labels", "gateway.networking.k8s.io/gateway-name"), "way");
+    CHECK_STR(mark(pod, "annotations", "x"), "");
+    CHECK_STR(mark(pod, "annotations", "n"), "m");
+    CHECK_STR(json_str_at(pod, "spec.serviceAccountName", ""), "other");
+}
+
+/* What makes pods differ replaces them; how many there are does not. */
+TEST(the_template_changes_with_what_the_pod_is_made_of)
+{
+    static const struct {
+        const char *text;
+        bool same;
+    } rows[] = {
+        {GATEWAY("", ""), true},
+        {GATEWAY(", annotations: {ambit.io/replicas: '3'}", ""), true},
+        {GATEWAY(", resourceVersion: '7', generation: 9", ", listeners: [{name: mesh}]"), true},
+        {GATEWAY(", annotations: {ambit.io/restarted-at: now}", ""), false},
+        {GATEWAY(", labels: {a: b}", ""), false},
+        {GATEWAY(", annotations: {gateway.istio.io/service-account: other}", ""), false},
+    };
+    AUTO(json) struct json *g = read_yaml(rows[0].text);
+    AUTO(json) struct json *first = waypoint_pod_of(g);
+
+    CHECK_INT(strlen(mark(first, "annotations", "ambit.io/template")), 16);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO(json) struct json *other = read_yaml(rows[i].text);
+        AUTO(json) struct json *pod = waypoint_pod_of(other);
+        CHECK_INT(strcmp(mark(pod, "annotations", "ambit.io/template"),
+                         mark(first, "annotations", "ambit.io/template")) == 0,
+                  rows[i].same);
+    }
+}
