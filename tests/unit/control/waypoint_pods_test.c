@@ -62,17 +62,17 @@ TEST(a_pod_has_what_the_agent_the_index_and_the_mesh_look_for)
 TEST(infrastructure_says_what_pods_carry_and_an_annotation_whose_they_are)
 {
     AUTO(json)
-    struct json *g = read_yaml(
-        GATEWAY(", labels: {team: a}, annotations: {gateway.istio.io/service-account: other, x: y}",
-                ", infrastructure: {labels: {tier: b, gateway.networking.k8s.io/gateway-name: no}, "
-                "annotations: {n: m}}"));
+    struct json *g = read_yaml(GATEWAY(
+        ", labels: {team: a}, annotations: {gateway.istio.io/service-account: other, key: value}",
+        ", infrastructure: {labels: {tier: b, gateway.networking.k8s.io/gateway-name: no}, "
+        "annotations: {note: m}}"));
     AUTO(json) struct json *pod = waypoint_pod_of(g);
 
     CHECK_STR(mark(pod, "labels", "team"), "");
     CHECK_STR(mark(pod, "labels", "tier"), "b");
     CHECK_STR(mark(pod, "labels", "gateway.networking.k8s.io/gateway-name"), "way");
-    CHECK_STR(mark(pod, "annotations", "x"), "");
-    CHECK_STR(mark(pod, "annotations", "n"), "m");
+    CHECK_STR(mark(pod, "annotations", "key"), "");
+    CHECK_STR(mark(pod, "annotations", "note"), "m");
     CHECK_STR(json_str_at(pod, "spec.serviceAccountName", ""), "other");
 }
 
