@@ -35,6 +35,9 @@ static const struct script_line script[] = {
     {"PATCH", "/api/v1/namespaces/shop/pods/gone/status", 404,
      "{\"kind\":\"Status\",\"status\":\"Failure\",\"reason\":\"NotFound\",\"code\":404}"},
     {"POST", "/api/v1/namespaces/shop/pods", 201, POD("14", "")},
+    {"POST", "/api/v1/namespaces/shop/serviceaccounts/cart/token", 201,
+     "{\"kind\":\"TokenRequest\",\"spec\":{\"expirationSeconds\":1800},\"status\":{\"token\":"
+     "\"secret\"}}"},
     {"POST", "/api/v1/namespaces/taken/pods", 409,
      "{\"kind\":\"Status\",\"status\":\"Failure\",\"reason\":\"AlreadyExists\",\"code\":409}"},
     {"DELETE", "/api/v1/namespaces/shop/pods/cart-1", 200, POD("15", "")},
@@ -184,13 +187,16 @@ TEST(requests_go_where_they_belong_and_answers_are_understood)
         ops->set_phase(g.source, &g.task, &spec, POD_RUNNING, true),
         ops->remove(g.source, &g.task, "shop", "cart-1"),
         ops->remove(g.source, &g.task, "shop", "nobody"),
+        ops->token(g.source, &g.task, &spec, "u1"),
     };
-    static const int want[] = {0, -ERR_NOT_FOUND, 0, -ERR_EXISTS, 0, 0, -ERR_NOT_FOUND};
+    static const int want[] = {0, -ERR_NOT_FOUND, 0, -ERR_EXISTS, 0, 0, -ERR_NOT_FOUND, 0};
     int got[ARRAY_LEN(writes)];
     for (size_t i = 0; i < ARRAY_LEN(writes); i++) {
         got[i] = await_result(&g, writes[i]);
     }
     bool has_uid = strcmp(ops->uid(writes[2]), "u1") == 0;
+    unsigned life_s = 0;
+    bool has_secret = strcmp(ops->secret(writes[7], &life_s), "secret") == 0;
     for (size_t i = 0; i < ARRAY_LEN(writes); i++) {
         ops->drop(writes[i]);
     }
@@ -198,11 +204,15 @@ TEST(requests_go_where_they_belong_and_answers_are_understood)
         script_server_was_asked(&g.server, "\"ambient.istio.io/redirection\":\"enabled\"");
     bool away = script_server_was_asked(&g.server, "\"ambient.istio.io/redirection\":null");
     bool grace = script_server_was_asked(&g.server, "\"gracePeriodSeconds\":0");
+    bool bound = script_server_was_asked(&g.server, "\"name\":\"cart-1\",\"uid\":\"u1\"");
     rig_stop(&g);
     for (size_t i = 0; i < ARRAY_LEN(writes); i++) {
         CHECK_INT(got[i], want[i]);
     }
     CHECK(has_uid);
+    CHECK(has_secret);
+    CHECK_INT(life_s, 1800);
+    CHECK(bound);
     CHECK(enabled);
     CHECK(away);
     CHECK(grace);
