@@ -163,7 +163,9 @@ void admit_secret(struct admission *a)
 
 /* ---- Istio's policies: the rules that their definitions state beside the schema */
 
-void admit_target_refs(struct admission *a)
+enum { TARGETS_MAX = 16 };
+
+static void check_target_refs(struct admission *a)
 {
     const struct json *spec = json_get(a->object, "spec");
     int ways = (json_get(spec, "selector") != NULL) + (json_get(spec, "targetRef") != NULL) +
@@ -173,6 +175,9 @@ void admit_target_refs(struct admission *a)
         faults_add(a->faults, FAULT_INVALID, "spec",
                    "only one of targetRefs or selector can be set");
     }
+    if (json_count(json_get(spec, "targetRefs")) > TARGETS_MAX) {
+        faults_add(a->faults, FAULT_INVALID, "spec.targetRefs", "must have at most 16 items");
+    }
 }
 
 void admit_authorization_policy(struct admission *a)
@@ -180,9 +185,36 @@ void admit_authorization_policy(struct admission *a)
     const struct json *spec = json_get(a->object, "spec");
     bool custom = strcmp(json_str_at(spec, "action", ""), "CUSTOM") == 0;
 
-    admit_target_refs(a);
+    check_target_refs(a);
     if (!custom && json_get(spec, "provider")) {
         faults_add(a->faults, FAULT_INVALID, "spec", "provider is only for action CUSTOM");
+    }
+}
+
+static void check_jwt_rule(struct admission *a, const struct json *rule, size_t i)
+{
+    AUTO(strbuf) struct strbuf path = {0};
+    bool by_uri = json_get(rule, "jwksUri") || json_get(rule, "jwks_uri");
+
+    if (json_str_at(rule, "issuer", "")[0] == '\0') {
+        strbuf_printf(&path, "spec.jwtRules[%zu].issuer", i);
+        faults_add(a->faults, FAULT_REQUIRED, strbuf_text(&path), "name who issues the tokens");
+    }
+    if (by_uri && json_get(rule, "jwks")) {
+        strbuf_clear(&path);
+        strbuf_printf(&path, "spec.jwtRules[%zu]", i);
+        faults_add(a->faults, FAULT_INVALID, strbuf_text(&path),
+                   "only one of jwks or jwksUri can be set");
+    }
+}
+
+void admit_request_authentication(struct admission *a)
+{
+    const struct json *rules = json_at(a->object, "spec.jwtRules");
+
+    check_target_refs(a);
+    for (size_t i = 0; i < json_count(rules); i++) {
+        check_jwt_rule(a, json_item(rules, i), i);
     }
 }
 
@@ -200,6 +232,81 @@ void admit_peer_authentication(struct admission *a)
             faults_add(a->faults, FAULT_INVALID, "spec.portLevelMtls",
                        "port must be between 1-65535");
         }
+    }
+}
+
+/* ---- DestinationRule */
+
+static const char *const hash_keys[] = {"httpHeaderName", "httpCookie", "useSourceIp",
+                                        "httpQueryParameterName"};
+
+static void check_balancer(struct admission *a, const struct json *policy, const char *at)
+{
+    const struct json *lb = json_get(policy, "loadBalancer");
+    const struct json *hash = json_get(lb, "consistentHash");
+    AUTO(strbuf) struct strbuf path = {0};
+    size_t keys = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(hash_keys); i++) {
+        keys += json_get(hash, hash_keys[i]) != NULL;
+    }
+    strbuf_printf(&path, "%s.loadBalancer", at);
+    if (hash && json_get(lb, "simple")) {
+        faults_add(a->faults, FAULT_INVALID, strbuf_text(&path),
+                   "only one of simple or consistentHash can be set");
+    }
+    if (hash && keys != 1) {
+        strbuf_puts(&path, ".consistentHash");
+        faults_add(a->faults, FAULT_INVALID, strbuf_text(&path),
+                   "exactly one of httpHeaderName, httpCookie, useSourceIp, "
+                   "httpQueryParameterName must be set");
+    }
+}
+
+static void check_times(struct admission *a, const struct json *policy, const char *at)
+{
+    static const char *const times[] = {
+        "connectionPool.tcp.connectTimeout", "connectionPool.tcp.idleTimeout",
+        "connectionPool.http.idleTimeout",   "outlierDetection.interval",
+        "outlierDetection.baseEjectionTime", "loadBalancer.consistentHash.httpCookie.ttl",
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(times); i++) {
+        const char *text = json_str_at(policy, times[i], NULL);
+        uint64_t ms = 0;
+        if (text && num_parse_duration_ms(text, strlen(text), &ms) < 0) {
+            AUTO(strbuf) struct strbuf path = {0};
+            strbuf_printf(&path, "%s.%s", at, times[i]);
+            faults_add(a->faults, FAULT_INVALID, strbuf_text(&path),
+                       "must be a duration such as 10s, 1m30s or 250ms");
+        }
+    }
+}
+
+static void check_traffic(struct admission *a, const struct json *policy, const char *at)
+{
+    const struct json *ports = json_get(policy, "portLevelSettings");
+
+    check_balancer(a, policy, at);
+    check_times(a, policy, at);
+    for (size_t i = 0; i < json_count(ports); i++) {
+        AUTO(strbuf) struct strbuf path = {0};
+        strbuf_printf(&path, "%s.portLevelSettings[%zu]", at, i);
+        check_balancer(a, json_item(ports, i), strbuf_text(&path));
+        check_times(a, json_item(ports, i), strbuf_text(&path));
+    }
+}
+
+void admit_destination_rule(struct admission *a)
+{
+    const struct json *spec = json_get(a->object, "spec");
+    const struct json *subsets = json_get(spec, "subsets");
+
+    check_traffic(a, json_get(spec, "trafficPolicy"), "spec.trafficPolicy");
+    for (size_t i = 0; i < json_count(subsets); i++) {
+        AUTO(strbuf) struct strbuf path = {0};
+        strbuf_printf(&path, "spec.subsets[%zu].trafficPolicy", i);
+        check_traffic(a, json_get(json_item(subsets, i), "trafficPolicy"), strbuf_text(&path));
     }
 }
 

@@ -308,6 +308,29 @@ static struct json *cell_slice_endpoints(const struct json *o, int64_t now_s)
     return take_text(&b, "<unset>");
 }
 
+/* "ready/wanted". */
+static struct json *cell_deployment_ready(const struct json *o, int64_t now_s)
+{
+    struct strbuf b = {0};
+
+    (void)now_s;
+    strbuf_printf(&b, "%" PRId64 "/%" PRId64, json_int_at(o, "status.readyReplicas", 0),
+                  json_int_at(o, "spec.replicas", 0));
+    return take_text(&b, "");
+}
+
+static struct json *cell_updated(const struct json *o, int64_t now_s)
+{
+    (void)now_s;
+    return json_new_int(json_int_at(o, "status.updatedReplicas", 0));
+}
+
+static struct json *cell_available(const struct json *o, int64_t now_s)
+{
+    (void)now_s;
+    return json_new_int(json_int_at(o, "status.availableReplicas", 0));
+}
+
 static struct json *cell_programmed(const struct json *o, int64_t now_s)
 {
     (void)now_s;
@@ -406,6 +429,12 @@ const struct column columns_endpoint_slice[] = {
     {"Endpoints", "string", "", 0, NULL, cell_slice_endpoints},
     AGE,
     END};
+const struct column columns_deployment[] = {NAME,
+                                            {"Ready", "string", "", 0, NULL, cell_deployment_ready},
+                                            {"Up-to-date", "integer", "", 0, NULL, cell_updated},
+                                            {"Available", "integer", "", 0, NULL, cell_available},
+                                            AGE,
+                                            END};
 const struct column columns_lease[] = {
     NAME, {"Holder", "string", "", 0, "spec.holderIdentity", NULL}, AGE, END};
 const struct column columns_crd[] = {

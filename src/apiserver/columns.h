@@ -25,6 +25,7 @@ extern const struct column columns_secret[];
 extern const struct column columns_node[];
 extern const struct column columns_event[];
 extern const struct column columns_endpoint_slice[];
+extern const struct column columns_deployment[];
 extern const struct column columns_lease[];
 extern const struct column columns_crd[];
 extern const struct column columns_authorization_policy[];

@@ -75,7 +75,7 @@ static bool in_group(const struct kind *k, const char *group)
     return is_served(k) && strcmp(k->group, group) == 0;
 }
 
-/* The first kind of each group stands for the group: all kinds of a group have its first version. */
+/* The first kind of each group stands for the group. */
 static bool is_first_of_group(size_t i)
 {
     for (size_t j = 0; j < i; j++) {
@@ -163,13 +163,15 @@ static struct json *legacy_group(const struct kind *k)
 {
     struct json *g = json_new_object();
     struct json *versions = json_new_array();
+    const char *names[KIND_GROUP_VERSIONS];
+    size_t n = kind_group_versions(k->group, names);
 
     json_set_str(g, "name", k->group);
-    for (size_t i = 0; k->versions[i]; i++) {
-        json_append(versions, group_version(k->group, k->versions[i]));
+    for (size_t i = 0; i < n; i++) {
+        json_append(versions, group_version(k->group, names[i]));
     }
     json_set(g, "versions", versions);
-    json_set(g, "preferredVersion", group_version(k->group, k->versions[0]));
+    json_set(g, "preferredVersion", group_version(k->group, names[0]));
     return g;
 }
 
@@ -286,12 +288,14 @@ static struct json *aggregated_group(const struct kind *k)
 {
     struct json *g = json_new_object();
     struct json *meta = json_make_object(g, "metadata");
+    const char *names[KIND_GROUP_VERSIONS];
+    size_t n = kind_group_versions(k->group, names);
 
     if (k->group[0] != '\0') {
         json_set_str(meta, "name", k->group);
     }
-    for (size_t i = 0; k->versions[i]; i++) {
-        json_append(json_make_array(g, "versions"), aggregated_version(k->group, k->versions[i]));
+    for (size_t i = 0; i < n; i++) {
+        json_append(json_make_array(g, "versions"), aggregated_version(k->group, names[i]));
     }
     return g;
 }
@@ -385,10 +389,12 @@ static int answer_root(struct call *c)
     return answer_take(c, o);
 }
 
-static const struct kind *kind_of_group(const char *group)
+/* With that version; "" = any. */
+static const struct kind *kind_of_group(const char *group, const char *version)
 {
     for (size_t i = 0; i < kind_count; i++) {
-        if (in_group(&kind_list[i], group)) {
+        if (in_group(&kind_list[i], group) &&
+            (version[0] == '\0' || kind_version(&kind_list[i], slice_of(version)))) {
             return &kind_list[i];
         }
     }
@@ -400,9 +406,9 @@ static int answer_group(struct call *c)
 {
     const char *group = is_api(c) ? "" : segment(c, 1);
     const char *version = segment(c, is_api(c) ? 1 : 2);
-    const struct kind *k = kind_of_group(group);
+    const struct kind *k = kind_of_group(group, version);
 
-    if (!k || (version[0] != '\0' && !kind_version(k, slice_of(version)))) {
+    if (!k) {
         return answer_text(c, 404, "404 page not found\n");
     }
     if (version[0] == '\0') {

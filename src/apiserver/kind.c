@@ -49,6 +49,34 @@ const struct kind *kind_named(const char *group, const char *name)
     return NULL;
 }
 
+static bool has_version(const char *const *list, size_t n, const char *version)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(list[i], version) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t kind_group_versions(const char *group, const char **out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < kind_count; i++) {
+        const struct kind *k = &kind_list[i];
+        if (strcmp(k->group, group) != 0 || kind_is(k, KIND_INTERNAL)) {
+            continue;
+        }
+        for (size_t v = 0; k->versions[v] && n < KIND_GROUP_VERSIONS; v++) {
+            if (!has_version(out, n, k->versions[v])) {
+                out[n++] = k->versions[v];
+            }
+        }
+    }
+    return n;
+}
+
 size_t kind_index(const struct kind *k)
 {
     return (size_t)(k - kind_list);

@@ -58,6 +58,10 @@ const struct kind *kind_stored(const char *resource);
 const struct kind *kind_named(const char *group, const char *name);
 /* The registered spelling of the version. */
 const char *kind_version(const struct kind *k, struct slice version);
+/* The versions that any kind of the group has, the preferred first; out has room for
+ * KIND_GROUP_VERSIONS. How many. */
+enum { KIND_GROUP_VERSIONS = 8 };
+size_t kind_group_versions(const char *group, const char **out);
 size_t kind_index(const struct kind *k);
 /* "security.istio.io/v1" or "v1" into out. */
 void kind_api_version(const struct kind *k, const char *version, struct strbuf *out);

@@ -2,25 +2,22 @@
 #include "apiserver/admit.h"
 #include "apiserver/columns.h"
 #include "apiserver/kind.h"
+#include "apiserver/schemas_int.h"
 
 /*
  * Schemas. Fields that nothing here reads and that nobody mistypes often are `any`: their insides
  * are stored as they come. Built-in types follow Kubernetes 1.35, custom ones Istio 1.32 and the
  * Gateway API 1.6.
  */
-#define CONDITION                                                                                  \
-    "{type! status!:(True|False|Unknown) reason message lastTransitionTime lastProbeTime "         \
-    "observedGeneration:int}"
-#define CONDITIONS    "conditions:[" CONDITION "]@type"
-#define PORT          "int(1..65535)"
-#define LABELS        "<string>"
-#define LOCAL_REF     "{name}"
-#define OBJECT_REF    "{kind namespace name uid apiVersion resourceVersion fieldPath}~"
-#define PROTOCOL      "protocol:(TCP|UDP|SCTP)=TCP"
-#define TARGET_REF    "{group kind! name! namespace}"
-#define POD_SELECTOR  "selector:{matchLabels:" LABELS "}"
-#define ISTIO_STATUS  "status:any"
-#define PARENT_STATUS "status:any"
+#define CONDITIONS   SCHEMA_CONDITIONS
+#define PORT         SCHEMA_PORT
+#define LABELS       SCHEMA_LABELS
+#define LOCAL_REF    "{name}"
+#define OBJECT_REF   "{kind namespace name uid apiVersion resourceVersion fieldPath}~"
+#define PROTOCOL     "protocol:(TCP|UDP|SCTP)=TCP"
+#define TARGET_REF   "{group kind! name! namespace}"
+#define POD_SELECTOR "selector:{matchLabels:" LABELS "}"
+#define ISTIO_STATUS "status:any"
 
 static const char schema_namespace[] = "spec:{finalizers:[string]} status:{phase " CONDITIONS "}";
 
@@ -143,8 +140,6 @@ static const char schema_workload_entry[] =
     "spec:{address ports:<" PORT "> labels:" LABELS " network locality weight:int "
     "serviceAccount} " ISTIO_STATUS;
 
-static const char schema_opaque[] = "spec:any status:any";
-
 static const char schema_gateway[] =
     "spec!:{gatewayClassName! addresses:[any] infrastructure:any backendTLS:any tls:any "
     "defaultScope allowedListeners:any "
@@ -155,9 +150,6 @@ static const char schema_gateway[] =
 
 static const char schema_gateway_class[] = "spec!:{controllerName! parametersRef:any description} "
                                            "status:{" CONDITIONS " supportedFeatures:[any]@name}";
-
-static const char schema_route[] =
-    "spec:{parentRefs:[any] hostnames:[string] rules:[any] useDefaultGateways:any} " PARENT_STATUS;
 
 static const char schema_token_review[] =
     "spec!:{token audiences:[string]} "
@@ -181,7 +173,8 @@ static const char schema_token[] =
 
 #define SECURITY_GROUP   .group = "security.istio.io", .versions = {"v1", "v1beta1"}
 #define NETWORKING_GROUP .group = "networking.istio.io", .versions = {"v1", "v1beta1", "v1alpha3"}
-#define GATEWAY_GROUP    .group = "gateway.networking.k8s.io", .versions = {"v1", "v1beta1"}
+#define GATEWAY_API      "gateway.networking.k8s.io"
+#define GATEWAY_GROUP    .group = GATEWAY_API, .versions = {"v1", "v1beta1"}
 
 const struct kind kind_list[] = {
     {.group = "",
@@ -279,6 +272,16 @@ const struct kind kind_list[] = {
      .flags = OBJECTS | KIND_GENERATION,
      .schema = schema_endpoint_slice,
      .columns = columns_endpoint_slice},
+    {.group = "apps",
+     .versions = {"v1"},
+     .plural = "deployments",
+     .singular = "deployment",
+     .name = "Deployment",
+     .short_names = "deploy",
+     .categories = "all",
+     .flags = OBJECTS | KIND_STATUS | KIND_GENERATION,
+     .schema = schema_deployment,
+     .columns = columns_deployment},
     {.group = "coordination.k8s.io",
      .versions = {"v1"},
      .plural = "leases",
@@ -309,7 +312,8 @@ const struct kind kind_list[] = {
     {SECURITY_GROUP, .plural = "requestauthentications", .singular = "requestauthentication",
      .name = "RequestAuthentication", .short_names = "ra",
      .categories = "istio-io,security-istio-io", .flags = RESOURCE,
-     .schema = schema_request_authentication, .columns = columns_dated, .admit = admit_target_refs},
+     .schema = schema_request_authentication, .columns = columns_dated,
+     .admit = admit_request_authentication},
     {NETWORKING_GROUP, .plural = "serviceentries", .singular = "serviceentry",
      .name = "ServiceEntry", .short_names = "se", .categories = "istio-io,networking-istio-io",
      .flags = RESOURCE, .schema = schema_service_entry, .columns = columns_service_entry},
@@ -318,7 +322,8 @@ const struct kind kind_list[] = {
      .flags = RESOURCE, .schema = schema_workload_entry, .columns = columns_workload_entry},
     {NETWORKING_GROUP, .plural = "destinationrules", .singular = "destinationrule",
      .name = "DestinationRule", .short_names = "dr", .categories = "istio-io,networking-istio-io",
-     .flags = RESOURCE, .schema = schema_opaque, .columns = columns_destination_rule},
+     .flags = RESOURCE, .schema = schema_destination_rule, .columns = columns_destination_rule,
+     .admit = admit_destination_rule},
     {GATEWAY_GROUP, .plural = "gatewayclasses", .singular = "gatewayclass", .name = "GatewayClass",
      .short_names = "gc", .categories = "gateway-api",
      .flags = KIND_CUSTOM | KIND_STATUS | KIND_GENERATION, .schema = schema_gateway_class,
@@ -327,17 +332,32 @@ const struct kind kind_list[] = {
      .short_names = "gtw", .categories = "gateway-api", .flags = RESOURCE, .schema = schema_gateway,
      .columns = columns_gateway, .admit = admit_gateway},
     {GATEWAY_GROUP, .plural = "httproutes", .singular = "httproute", .name = "HTTPRoute",
-     .categories = "gateway-api", .flags = RESOURCE, .schema = schema_route,
-     .columns = columns_route},
-    {.group = "gateway.networking.k8s.io",
+     .categories = "gateway-api", .flags = RESOURCE, .schema = schema_http_route,
+     .columns = columns_route, .admit = admit_http_route},
+    {.group = GATEWAY_API,
      .versions = {"v1"},
      .plural = "grpcroutes",
      .singular = "grpcroute",
      .name = "GRPCRoute",
      .categories = "gateway-api",
      .flags = RESOURCE,
-     .schema = schema_route,
-     .columns = columns_route},
+     .schema = schema_grpc_route,
+     .columns = columns_route,
+     .admit = admit_grpc_route},
+    {.group = GATEWAY_API,
+     .versions = {"v1", "v1alpha2"},
+     .plural = "tcproutes",
+     .singular = "tcproute",
+     .name = "TCPRoute",
+     .categories = "gateway-api",
+     .flags = RESOURCE,
+     .schema = schema_tcp_route,
+     .columns = columns_dated,
+     .admit = admit_tcp_route},
+    {GATEWAY_GROUP, .plural = "referencegrants", .singular = "referencegrant",
+     .name = "ReferenceGrant", .short_names = "refgrant", .categories = "gateway-api",
+     .flags = KIND_NAMESPACED | KIND_CUSTOM | KIND_GENERATION, .schema = schema_reference_grant,
+     .columns = columns_dated},
 
     {.group = "authentication.k8s.io",
      .versions = {"v1"},

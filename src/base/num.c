@@ -73,20 +73,41 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* One "<digits><unit>" at s: how many bytes it took, or an error. */
+static size_t digits_at(const char *s, size_t len)
+{
+    size_t n = 0;
+
+    while (n < len && is_digit(s[n])) {
+        n++;
+    }
+    return n;
+}
+
+/* What ".25" of a unit is; finer than a millisecond is cut off. */
+static uint64_t duration_fraction(const char *s, size_t digits, uint64_t unit)
+{
+    uint64_t nano = 0;
+
+    for (size_t i = 0; i < 9; i++) {
+        nano = nano * 10 + (i < digits ? (uint64_t)(s[i] - '0') : 0);
+    }
+    return unit * nano / 1000000000; /* a week of milliseconds has 10 digits: it fits */
+}
+
+/* One "<digits>[.<digits>]<unit>" at s: how many bytes it took, or an error. */
 static int duration_part(const char *s, size_t len, uint64_t *total)
 {
-    size_t digits = 0;
-    size_t end;
+    size_t whole = digits_at(s, len);
+    size_t fraction =
+        whole < len && s[whole] == '.' ? digits_at(s + whole + 1, len - whole - 1) : 0;
+    size_t digits = whole + (fraction > 0 ? 1 + fraction : 0);
+    size_t end = digits;
     uint64_t n = 0;
 
-    while (digits < len && is_digit(s[digits])) {
-        digits++;
-    }
-    for (end = digits; end < len && !is_digit(s[end]);) {
+    while (end < len && !is_digit(s[end])) {
         end++;
     }
-    int r = num_parse_u64(s, digits, UINT64_MAX, &n);
+    int r = num_parse_u64(s, whole, UINT64_MAX, &n);
     if (r < 0) {
         return r;
     }
@@ -94,7 +115,8 @@ static int duration_part(const char *s, size_t len, uint64_t *total)
     if (unit == 0) {
         return -ERR_SYNTAX;
     }
-    if (__builtin_mul_overflow(n, unit, &n) || __builtin_add_overflow(*total, n, total)) {
+    if (__builtin_mul_overflow(n, unit, &n) || __builtin_add_overflow(*total, n, total) ||
+        __builtin_add_overflow(*total, duration_fraction(s + whole + 1, fraction, unit), total)) {
         return -ERR_RANGE;
     }
     return (int)end;

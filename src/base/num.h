@@ -31,7 +31,7 @@ MUST_USE int num_parse_u64(const char *s, size_t len, uint64_t max, uint64_t *ou
 MUST_USE int num_parse_u32(const char *s, size_t len, uint32_t max, uint32_t *out);
 /* 1 to 65535. */
 MUST_USE int num_parse_port(const char *s, size_t len, uint16_t *out);
-/* "5s", "1m30s", "100ms", "24h"; a bare number is seconds. Result in milliseconds. */
+/* "5s", "1m30s", "100ms", "24h", "0.5s"; a bare number is seconds. Result in milliseconds. */
 MUST_USE int num_parse_duration_ms(const char *s, size_t len, uint64_t *out);
 
 static inline uint16_t be16_get(const uint8_t *p)

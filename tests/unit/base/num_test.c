@@ -8,7 +8,8 @@ TEST(durations_read_as_the_environment_writes_them)
     static const struct {
         const char *text;
         uint64_t ms;
-    } rows[] = {{"5s", 5000}, {"1m30s", 90000}, {"100ms", 100}, {"24h", 86400000}, {"7", 7000}};
+    } rows[] = {{"5s", 5000}, {"1m30s", 90000}, {"100ms", 100},     {"24h", 86400000},
+                {"7", 7000},  {"0.5s", 500},    {"1.25h", 4500000}, {"1m0.0019s", 60001}};
     uint64_t ms = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -19,7 +20,8 @@ TEST(durations_read_as_the_environment_writes_them)
 
 TEST(durations_that_are_not_are_refused)
 {
-    static const char *const bad[] = {"", "s", "5x", "-5s", "5 s", "5s3", "99999999999999999999s"};
+    static const char *const bad[] = {
+        "", "s", "5x", "-5s", "5 s", "5s3", "1.s", ".5s", "1.5", "1.5.5s", "99999999999999999999s"};
     uint64_t ms = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Schemas (schema.h) that are long enough for files of their own; kinds.c lists who has them. */
+#pragma once
+
+#define SCHEMA_LABELS "<string>"
+#define SCHEMA_PORT   "int(1..65535)"
+#define SCHEMA_CONDITIONS                                                                          \
+    "conditions:[{type! status!:(True|False|Unknown) reason message lastTransitionTime "           \
+    "lastProbeTime observedGeneration:int}]@type"
+
+/* Gateway API 1.6: the standard channel, and retries and external authorization of the other. */
+extern const char schema_http_route[];
+extern const char schema_grpc_route[];
+extern const char schema_tcp_route[];
+extern const char schema_reference_grant[];
+
+/* Istio 1.32. */
+extern const char schema_destination_rule[];
+
+/* Kubernetes 1.35. */
+extern const char schema_deployment[];
