@@ -133,7 +133,9 @@ static void run(struct task *t, unsigned why)
         readiness_clear(a->readiness, cluster_sync);
         log_info(&scope, "ready");
     }
-    status_writer_poke(a->status);
+    if (a->was_synced) { /* half a cluster says wrong things */
+        status_writer_poke(a->status);
+    }
     if (why & (WAKE_TIMER | WAKE_START)) {
         tick(a);
     }
@@ -165,6 +167,13 @@ static bool may_impersonate(void *arg, const struct ca_caller *c, const struct i
            index_runs_on(a->index, pod.node, id->ns, id->service_account);
 }
 
+static bool is_gateway(void *arg, const char *ns, const char *gateway, const char *account)
+{
+    const struct ambitd *a = arg;
+
+    return index_is_gateway(a->index, ns, gateway, account);
+}
+
 /* ---- pages */
 
 static void render_clients(void *arg, struct slice query, unsigned *status, struct strbuf *out)
@@ -179,6 +188,10 @@ static void render_clients(void *arg, struct slice query, unsigned *status, stru
     json_set_int(j, "cut", (int64_t)s->cut);
     json_set_int(j, "addresses", (int64_t)catalog_count(a->catalogs[ADS_ADDRESS]));
     json_set_int(j, "policies", (int64_t)catalog_count(a->catalogs[ADS_AUTHORIZATION]));
+    json_set_int(j, "bindings", (int64_t)catalog_count(a->catalogs[ADS_L7_BINDING]));
+    json_set_int(j, "routes", (int64_t)catalog_count(a->catalogs[ADS_L7_ROUTE]));
+    json_set_int(j, "waypointPolicies", (int64_t)catalog_count(a->catalogs[ADS_L7_POLICY]));
+    json_set_int(j, "traffic", (int64_t)catalog_count(a->catalogs[ADS_L7_TRAFFIC]));
     json_set_bool(j, "synced", feed_is_synced(a->feed));
     json_set_str(j, "lastReject", s->last_reject.code < 0 ? s->last_reject.text : "");
     json_print(j, JSON_PRINT_INDENT, out);
@@ -254,11 +267,15 @@ static void build_discovery(struct ambitd *a)
                             .root_ns = s->mesh_namespace,
                             .system_ns = s->mesh_namespace,
                             .domain = "cluster.local",
-                            .revision = s->revision};
-    a->catalogs[ADS_ADDRESS] = catalog_new(XDS_TYPE_ADDRESS, true);
-    a->catalogs[ADS_AUTHORIZATION] = catalog_new(XDS_TYPE_AUTHORIZATION, false);
-    a->index = index_new(&a->mesh, a->catalogs[ADS_ADDRESS], a->catalogs[ADS_AUTHORIZATION]);
-    a->ads = ads_server_new(a->loop, a->catalogs, NULL);
+                            .revision = s->revision,
+                            .waypoint_image = s->standalone ? NULL : s->waypoint_image,
+                            .discovery = s->waypoint_discovery};
+    for (unsigned t = 0; t < ADS_TYPES; t++) {
+        a->catalogs[t] = catalog_new(ads_type_urls[t], t != ADS_AUTHORIZATION);
+    }
+    a->index = index_new(&a->mesh, a->catalogs);
+    struct ads_server_options ads = {.is_gateway = is_gateway, .arg = a};
+    a->ads = ads_server_new(a->loop, a->catalogs, &ads);
     a->status = status_writer_new(a->loop, a->client, a->index);
     a->feed = feed_new(a->loop, a->client, a->index, a->ads, &a->task);
     if (s->standalone) {

@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "control/service_facts.h"
+#include "model/l7_binding.h"
 #include "xds/resource.h"
 
 static const struct {
@@ -44,6 +45,38 @@ static bool look_up(struct slice name, uint8_t *out)
 static bool server_speaks_first(uint16_t port)
 {
     return port == 25 || port == 53 || port == 3306 || port == 27017;
+}
+
+/* Whose servers may speak first, or that are no HTTP: they are not to be sniffed. */
+static bool is_plain_tcp(struct slice name)
+{
+    static const char *const names[] = {"mongo", "redis", "mysql",    "postgres",
+                                        "kafka", "smtp",  "memcached"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (name.len == strlen(names[i]) && strncasecmp(name.p, names[i], name.len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint8_t l7_protocol_of(const char *app_protocol, const char *name, uint8_t app)
+{
+    static const uint8_t same[] = {
+        [APP_UNKNOWN] = L7_UNKNOWN, [APP_HTTP11] = L7_HTTP, [APP_HTTP2] = L7_HTTP2,
+        [APP_GRPC] = L7_GRPC,       [APP_TCP] = L7_TCP,     [APP_TLS] = L7_TLS,
+    };
+    struct slice head = slice_of(app_protocol ? app_protocol : name);
+    struct slice rest;
+
+    if (head.len >= 8 && strncasecmp(head.p, "grpc-web", 8) == 0) {
+        return L7_HTTP;
+    }
+    if (!app_protocol) {
+        (void)slice_cut(head, '-', &head, &rest); /* without one, all of it is the head */
+    }
+    return is_plain_tcp(head) ? L7_TCP : same[app];
 }
 
 uint8_t app_protocol_of(const char *protocol, const char *app_protocol, const char *name,

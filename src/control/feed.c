@@ -10,6 +10,8 @@
 
 static struct log_scope scope = LOG_SCOPE("feed");
 
+#define GATEWAY_API "gateway.networking.k8s.io"
+
 static const struct {
     struct kube_resource resource;
     const char *field_selector;
@@ -33,6 +35,31 @@ static const struct {
     [INDEX_PEER] = {{.group = "security.istio.io",
                      .version = "v1",
                      .plural = "peerauthentications",
+                     .namespaced = true},
+                    NULL},
+    [INDEX_CLASS] = {{.group = GATEWAY_API, .version = "v1", .plural = "gatewayclasses"}, NULL},
+    [INDEX_GATEWAY] =
+        {{.group = GATEWAY_API, .version = "v1", .plural = "gateways", .namespaced = true}, NULL},
+    [INDEX_HTTP_ROUTE] =
+        {{.group = GATEWAY_API, .version = "v1", .plural = "httproutes", .namespaced = true}, NULL},
+    [INDEX_GRPC_ROUTE] =
+        {{.group = GATEWAY_API, .version = "v1", .plural = "grpcroutes", .namespaced = true}, NULL},
+    [INDEX_TCP_ROUTE] =
+        {{.group = GATEWAY_API, .version = "v1alpha2", .plural = "tcproutes", .namespaced = true},
+         NULL},
+    [INDEX_GRANT] = {{.group = GATEWAY_API,
+                      .version = "v1beta1",
+                      .plural = "referencegrants",
+                      .namespaced = true},
+                     NULL},
+    [INDEX_AUTHENTICATION] = {{.group = "security.istio.io",
+                               .version = "v1",
+                               .plural = "requestauthentications",
+                               .namespaced = true},
+                              NULL},
+    [INDEX_RULE] = {{.group = "networking.istio.io",
+                     .version = "v1",
+                     .plural = "destinationrules",
                      .namespaced = true},
                     NULL},
 };

@@ -14,6 +14,7 @@
 
 #include "codec/json.h"
 #include "control/mesh.h"
+#include "control/voice.h"
 #include "model/identity.h"
 #include "xds/catalog.h"
 
@@ -25,6 +26,14 @@ enum index_kind {
     INDEX_SLICE,
     INDEX_AUTHORIZATION,
     INDEX_PEER,
+    INDEX_CLASS,
+    INDEX_GATEWAY,
+    INDEX_HTTP_ROUTE,
+    INDEX_GRPC_ROUTE,
+    INDEX_TCP_ROUTE,
+    INDEX_GRANT,
+    INDEX_AUTHENTICATION,
+    INDEX_RULE, /* DestinationRule */
     INDEX_KINDS
 };
 
@@ -32,9 +41,8 @@ enum { INDEX_SETTLE_UNITS = 256 }; /* resources translated in one portion: about
 
 struct index;
 
-/* Everything is borrowed and must outlive it. */
-struct index *index_new(const struct mesh *mesh, struct catalog *addresses,
-                        struct catalog *policies);
+/* Everything is borrowed and must outlive it; catalogs are ADS_TYPES of them. */
+struct index *index_new(const struct mesh *mesh, struct catalog *const *catalogs);
 void index_free(struct index *x);
 AUTO_DEFINE(index, struct index *, index_free);
 
@@ -70,5 +78,11 @@ struct index_status { /* the texts are borrowed until the next call */
     const char *reason;
     const char *message;
 };
+/* What else is to be written: status of other objects, and objects of our own. Each once a change.
+ * False: nothing. */
+bool index_next_write(struct index *x, struct index_write *out);
+/* Whether the account acts for the gateway of its namespace (discovery of waypoints). */
+bool index_is_gateway(const struct index *x, const char *ns, const char *gateway,
+                      const char *account);
 /* A policy whose condition is not what it should be; each once a change of the object. False: none. */
 bool index_next_status(struct index *x, struct index_status *out);

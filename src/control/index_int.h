@@ -9,6 +9,8 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "control/index.h"
+#include "control/index_kinds_int.h"
+#include "control/index_l7_int.h"
 #include "control/peer_facts.h"
 #include "control/pod_facts.h"
 #include "control/service_facts.h"
@@ -21,6 +23,9 @@ struct space {
     unsigned users; /* items in it, and 1 while the namespace object is there */
     bool exists;
     uint8_t distribution; /* enum distribution, by its annotation */
+    int8_t ingress;       /* as in struct service_facts */
+    struct labels labels;
+    struct waypoint_wish wish;
     struct list pods;
     struct list services;
     struct list policies;
@@ -28,6 +33,7 @@ struct space {
     struct map selectors; /* its services that select, by the first label of the selector */
     unsigned pod_count;
     unsigned dirty_pods;
+    unsigned settled_pods;         /* that have been translated once */
     const struct peer_facts *peer; /* the one that holds for all of it; NULL: none */
 };
 
@@ -49,6 +55,10 @@ struct pod_item {
     struct list dirty;
     struct space *space;
     struct place *place; /* NULL: not scheduled */
+    struct waypoint_wish wish;
+    bool was_settled;
+    struct guard **guards; /* that it has to name */
+    unsigned guard_count;
     struct pod_facts f;
 };
 
@@ -57,10 +67,19 @@ struct service_item {
     struct map_node by_label;
     struct list in_space;
     struct list dirty;
+    struct list dirty_l7;
     struct list slices;
+    struct list routes; /* attachments: it is their parent */
+    struct list backed; /* attachments: it is their backend */
+    struct list aims;   /* of policies */
+    struct waypoint_wish wish;
+    struct shelf shelf;
+    struct voice status;
+    struct json *said; /* its condition WaypointBound; NULL: it has none */
+    const char *guard; /* interned: what its pods' guards follow from; NULL: not known yet */
     struct space *space;
     const char *name;
-    unsigned users; /* slices that name it, and 1 while the object is there */
+    unsigned users; /* who refers to it, and 1 while the object is there */
     bool exists;
     bool is_filed; /* in the space's selectors */
     struct service_facts f;
@@ -109,6 +128,7 @@ struct peer_item {
 
 struct index {
     const struct mesh *mesh;
+    struct catalog *const *catalogs; /* ADS_TYPES of them */
     struct catalog *addresses;
     struct catalog *policies;
     struct intern *pool;
@@ -120,6 +140,22 @@ struct index {
     struct map authorizations;
     struct map peers;
     struct map targets;
+    struct map gateways;
+    struct map routes;
+    struct map l7_policies;
+    struct map rules;
+    struct map rules_by_host;
+    struct map guards;
+    struct json *classes; /* GatewayClasses by name */
+    struct json *grants;  /* ReferenceGrants by "ns/name" */
+    struct list class_aims;
+    struct voice class_voice; /* the class that waypoints have */
+    struct voice class_status;
+    struct list words; /* voices that have something to say */
+    struct list dirty_l7;
+    struct list dirty_gateways;
+    struct list dirty_routes;
+    struct list dirty_l7_policies;
     struct list dirty_pods;
     struct list dirty_services;
     struct list dirty_slices;
@@ -157,38 +193,6 @@ void mark_matching(struct index *x, const struct space *s, const struct labels *
 void mark_all_pods(struct index *x);
 void mark_everything(struct index *x);
 
-/* ---- one file a kind: what comes and goes */
-
-void index_put_namespace(struct index *x, const struct json *object);
-void index_remove_namespace(struct index *x, const char *name);
-void index_put_node(struct index *x, const struct json *object);
-void index_remove_node(struct index *x, const char *name);
-void index_put_pod(struct index *x, const struct json *object);
-void index_remove_pod(struct index *x, const char *ns, const char *name);
-void index_put_service(struct index *x, const struct json *object);
-void index_remove_service(struct index *x, const char *ns, const char *name);
-void index_put_slice(struct index *x, const struct json *object);
-void index_remove_slice(struct index *x, const char *ns, const char *name);
-void index_put_authorization(struct index *x, const struct json *object);
-void index_remove_authorization(struct index *x, const char *ns, const char *name);
-void index_put_peer(struct index *x, const struct json *object);
-void index_remove_peer(struct index *x, const char *ns, const char *name);
-
-void pod_item_free(struct index *x, struct pod_item *p);
-void slice_item_free(struct index *x, struct slice_item *s);
-void policy_item_free(struct index *x, struct policy_item *p);
-void peer_item_free(struct index *x, struct peer_item *p);
-/* The targets of a slice follow whether its service has a selector. */
-void slice_attach(struct index *x, struct slice_item *s);
-void slice_detach(struct index *x, struct slice_item *s);
-bool service_is_selectorless(const struct service_item *s);
-
-/* ---- settling: each translates one item and publishes what came of it */
-
-void settle_pod(struct index *x, struct pod_item *p);
-void settle_service(struct index *x, struct service_item *s);
-void settle_slice(struct index *x, struct slice_item *s);
-void settle_peer(struct index *x, struct peer_item *p);
 /* Appends the resource's name, as translate_pod makes it. */
 void pod_resource_name(const struct index *x, const char *ns, const char *name, struct strbuf *out);
 /* What is put between keys: the mode that holds where a workload's own policy says nothing. */

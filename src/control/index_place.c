@@ -42,6 +42,30 @@ static void set_network(struct index *x, const struct space *s, const char *netw
     }
 }
 
+/* Its labels say which waypoint its services have, and whose they may have. */
+static void set_attachment(struct index *x, struct space *s, const struct json *object)
+{
+    const struct json *from = json_object_at(object, "metadata.labels");
+    int8_t ingress = ingress_read(object);
+    struct labels labels;
+
+    labels_read(&labels, from, x->pool);
+    bool is_other = !labels_equal(&labels, &s->labels) || ingress != s->ingress;
+    labels_fini(&s->labels);
+    s->labels = labels;
+    s->ingress = ingress;
+    is_other |= wish_read(x, &s->wish, WISHER_SPACE, from, s->name);
+    if (!is_other) {
+        return;
+    }
+    list_for_each (n, &s->services) {
+        mark_binding(x, container_of(n, struct service_item, in_space));
+    }
+    list_for_each (n, &s->pods) {
+        mark_pod(x, container_of(n, struct pod_item, in_space));
+    }
+}
+
 void index_put_namespace(struct index *x, const struct json *object)
 {
     struct space *s = space_use(x, json_str_at(object, "metadata.name", ""));
@@ -56,6 +80,7 @@ void index_put_namespace(struct index *x, const struct json *object)
     set_distribution(x, s,
                      distribution_read(json_str(
                          json_get(annotations, "networking.istio.io/traffic-distribution"), NULL)));
+    set_attachment(x, s, object);
     set_network(x, s, label_of(object, "topology.istio.io/network"));
 }
 
@@ -68,6 +93,7 @@ void index_remove_namespace(struct index *x, const char *name)
         x->existing_namespaces--;
         set_distribution(x, s, DISTRIBUTION_UNSET);
         set_network(x, s, "");
+        set_attachment(x, s, NULL);
         space_unuse(x, s);
     }
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "control/guard.h"
 #include "control/index_int.h"
 
 static void place_pod(struct index *x, struct pod_item *p)
@@ -29,6 +30,7 @@ static struct pod_item *item_new(struct index *x, const char *ns, const char *na
 
     list_init(&p->in_place);
     list_init(&p->dirty);
+    wish_init(&p->wish);
     p->space = space_use(x, ns);
     p->space->pod_count++;
     list_append(&p->space->pods, &p->in_space);
@@ -48,6 +50,7 @@ void index_put_pod(struct index *x, const struct json *object)
     unplace_pod(x, p);
     pod_facts_fini(&p->f);
     p->f = f;
+    (void)wish_read(x, &p->wish, WISHER_POD, json_object_at(object, "metadata.labels"), f.ns);
     place_pod(x, p);
     mark_pod(x, p);
 }
@@ -60,7 +63,10 @@ void pod_item_free(struct index *x, struct pod_item *p)
     list_remove(&p->dirty);
     list_remove(&p->in_space);
     p->space->pod_count--;
+    p->space->settled_pods -= p->was_settled;
     unplace_pod(x, p);
+    wish_fini(x, &p->wish);
+    guards_drop(x, p);
     map_remove(&x->pods, &p->by_name);
     space_unuse(x, p->space);
     pod_facts_fini(&p->f);
@@ -90,9 +96,25 @@ void pod_resource_name(const struct index *x, const char *ns, const char *name, 
 struct found {
     struct arena *arena;
     const struct service_facts **at;
+    const struct service_item **items; /* the same */
     unsigned count;
     unsigned room;
 };
+
+static void found_grow(struct found *f)
+{
+    unsigned room = f->room * 2 + 8;
+    const struct service_facts **at = arena_array(f->arena, room, sizeof(void *));
+    const struct service_item **items = arena_array(f->arena, room, sizeof(void *));
+
+    if (f->count > 0) {
+        memcpy(at, f->at, f->count * sizeof(void *));
+        memcpy(items, f->items, f->count * sizeof(void *));
+    }
+    f->at = at;
+    f->items = items;
+    f->room = room;
+}
 
 static void add_service(struct found *f, const struct service_item *s)
 {
@@ -105,14 +127,9 @@ static void add_service(struct found *f, const struct service_item *s)
         }
     }
     if (f->count == f->room) {
-        const struct service_facts **bigger =
-            arena_array(f->arena, f->room * 2 + 8, sizeof(void *));
-        if (f->count > 0) {
-            memcpy(bigger, f->at, f->count * sizeof(void *));
-        }
-        f->at = bigger;
-        f->room = f->room * 2 + 8;
+        found_grow(f);
     }
+    f->items[f->count] = s;
     f->at[f->count++] = &s->f;
 }
 
@@ -217,10 +234,12 @@ static int by_text(const void *a, const void *b)
     return strcmp(*x, *y);
 }
 
-static struct names find_policies(const struct index *x, const struct pod_item *p, struct arena *a)
+static struct names find_policies(struct index *x, struct pod_item *p, const struct found *services,
+                                  struct arena *a)
 {
     const struct space *root = space_find(x, x->mesh->root_ns);
-    struct names names = {.at = arena_array(a, WORKLOAD_POLICIES_MAX + 1, sizeof(char *))};
+    struct names names = {
+        .at = arena_array(a, WORKLOAD_POLICIES_MAX + 1 + GUARDS_MAX, sizeof(char *))};
 
     add_policies(&names, p->space, p);
     if (root && root != p->space) {
@@ -228,23 +247,28 @@ static struct names find_policies(const struct index *x, const struct pod_item *
     }
     qsort(names.at, names.count, sizeof(*names.at), by_text);
     add_peer(&names, x, p, a);
+    guards_take(x, p, services->items, services->count);
+    for (unsigned i = 0; i < p->guard_count; i++) {
+        names.at[names.count++] = guard_key(p->guards[i]);
+    }
     return names;
 }
 
 /* ---- the whole */
 
-static void publish(struct index *x, const struct pod_item *p, struct arena *a)
+static void publish(struct index *x, struct pod_item *p, struct arena *a)
 {
     struct found services = {.arena = a};
-    struct names policies = find_policies(x, p, a);
     AUTO(identity)
     const struct identity *id =
         intern_identity(x->pool, x->mesh->trust_domain, p->f.ns, p->f.account);
     struct locality here = {"", "", ""};
+    struct gateway waypoint;
     struct workload w;
 
     find_selecting(&services, p);
     find_targeting(&services, x, p);
+    struct names policies = find_policies(x, p, &services, a);
     if (p->place) {
         here = (struct locality){p->place->region, p->place->zone, p->place->subzone};
     }
@@ -255,7 +279,8 @@ static void publish(struct index *x, const struct pod_item *p, struct arena *a)
                             .services = services.at,
                             .service_count = services.count,
                             .policies = policies.at,
-                            .policy_count = policies.count};
+                            .policy_count = policies.count,
+                            .waypoint = waypoint_for_pod(x, p, &waypoint, a)};
     translate_pod(&w, &p->f, &c, a);
     strbuf_clear(&x->wire);
     xds_workload_encode(&x->wire, &w);
@@ -267,9 +292,12 @@ void settle_pod(struct index *x, struct pod_item *p)
     AUTO(arena) struct arena a = {0};
     AUTO(strbuf) struct strbuf resource = {0};
 
+    p->space->settled_pods += !p->was_settled;
+    p->was_settled = true;
     if (p->f.is_published) {
         publish(x, p, &a);
     } else {
+        guards_drop(x, p);
         pod_resource_name(x, p->f.ns, p->f.name, &resource);
         (void)catalog_remove(x->addresses, strbuf_text(&resource)); /* it may never have been */
     }

@@ -146,6 +146,7 @@ void index_put_authorization(struct index *x, const struct json *object)
     }
     set_selector(x, p, is_published ? &policy : NULL, object);
     set_condition(x, p, object, &condition);
+    l7_policy_put(x, L7_AUTHORIZATION, object);
 }
 
 void policy_item_free(struct index *x, struct policy_item *p)
@@ -171,6 +172,7 @@ void index_remove_authorization(struct index *x, const char *ns, const char *nam
     }
     unpublish(x, ns, name);
     mark_bound(x, p);
+    l7_policy_remove(x, L7_AUTHORIZATION, ns, name);
     policy_item_free(x, p);
 }
 

@@ -30,6 +30,8 @@ struct space *space_use(struct index *x, const char *name)
         list_init(&s->policies);
         list_init(&s->peers);
         map_init(&s->selectors);
+        wish_init(&s->wish);
+        s->ingress = -1;
         map_insert(&x->spaces, &s->by_name, map_hash_str(name));
     }
     s->users++;
@@ -41,6 +43,7 @@ void space_unuse(struct index *x, struct space *s)
     if (--s->users == 0) {
         map_remove(&x->spaces, &s->by_name);
         map_fini(&s->selectors);
+        labels_fini(&s->labels);
         text_unref(s->name);
         mem_free(s);
     }
@@ -112,7 +115,13 @@ struct service_item *service_use(struct index *x, const char *ns, const char *na
         s->name = intern_text(x->pool, name);
         list_init(&s->in_space);
         list_init(&s->dirty);
+        list_init(&s->dirty_l7);
         list_init(&s->slices);
+        list_init(&s->routes);
+        list_init(&s->backed);
+        list_init(&s->aims);
+        wish_init(&s->wish);
+        voice_init(&s->status);
         map_insert(&x->services, &s->by_name, index_hash(ns, name));
     }
     s->users++;
@@ -128,6 +137,12 @@ void service_unuse(struct index *x, struct service_item *s)
         }
         list_remove(&s->in_space);
         list_remove(&s->dirty);
+        list_remove(&s->dirty_l7);
+        wish_fini(x, &s->wish);
+        shelf_fini(&s->shelf);
+        voice_fini(&s->status);
+        json_unref(s->said);
+        text_unref(s->guard);
         text_unref(s->name);
         space_unuse(x, s->space);
         mem_free(s);
@@ -202,6 +217,7 @@ void mark_everything(struct index *x)
     map_for_each (n, &x->services) {
         mark_service(x, container_of(n, struct service_item, by_name));
     }
+    mark_all_gateways(x);
     map_for_each (n, &x->slices) {
         mark_slice(x, container_of(n, struct slice_item, by_name));
     }

@@ -101,9 +101,52 @@ static void adopt(struct index *x, struct service_item *s, struct service_facts 
     service_facts_fini(&old);
 }
 
+static void note_said(struct service_item *s, const struct json *object)
+{
+    const struct json *all = json_array_at(object, "status.conditions");
+
+    s->said = json_unref(s->said);
+    for (size_t i = 0; i < json_count(all); i++) {
+        if (strcmp(json_str_at(json_item(all, i), "type", ""), "istio.io/WaypointBound") == 0) {
+            s->said = json_ref(json_item(all, i));
+        }
+    }
+}
+
+/* A gateway's status says what its service is. */
+static void mark_own_gateway(struct index *x, const struct service_item *s)
+{
+    struct gateway_item *g = gateway_find(x, s->space->name, s->name);
+
+    if (g) {
+        mark_gateway(x, g);
+    }
+}
+
+void mark_l7(struct index *x, struct service_item *s)
+{
+    if (list_is_empty(&s->dirty_l7)) {
+        list_append(&x->dirty_l7, &s->dirty_l7);
+    }
+}
+
+void mark_binding(struct index *x, struct service_item *s)
+{
+    if (s->exists) {
+        mark_service(x, s);
+        mark_l7(x, s);
+        mark_aims(x, &s->aims);
+        list_for_each (n, &s->routes) {
+            mark_route(x, container_of(n, struct attachment, in_service)->route);
+        }
+    }
+}
+
 void index_put_service(struct index *x, const struct json *object)
 {
     struct service_facts f;
+
+    const struct json *labels = json_object_at(object, "metadata.labels");
 
     service_facts_read(&f, object, x->mesh, x->pool);
     struct service_item *s = service_use(x, f.ns, f.name);
@@ -114,7 +157,12 @@ void index_put_service(struct index *x, const struct json *object)
         x->existing_services++;
     }
     adopt(x, s, &f);
-    mark_service(x, s);
+    (void)wish_read(x, &s->wish, WISHER_SERVICE, labels, f.ns); /* all that follows is marked */
+    note_said(s, object);
+    mark_binding(x, s);
+    mark_routes_of(x, s);
+    mark_aims(x, &s->aims);
+    mark_own_gateway(x, s);
 }
 
 void index_remove_service(struct index *x, const char *ns, const char *name)
@@ -127,17 +175,34 @@ void index_remove_service(struct index *x, const char *ns, const char *name)
     (void)catalog_remove(x->addresses, s->f.key); /* an ExternalName was never published */
     mark_slices(x, s);
     mark_selected(x, s, &s->f);
+    mark_routes_of(x, s);
+    mark_aims(x, &s->aims);
+    mark_own_gateway(x, s);
+    shelf_clear(&s->shelf, x->catalogs);
+    voice_hush(&s->status);
+    s->said = json_unref(s->said);
+    s->guard = text_unref(s->guard);
+    wish_fini(x, &s->wish);
     s->exists = false;
     x->existing_services--;
     file_selector(s);
     reattach(x, s);
     list_remove(&s->dirty);
+    list_remove(&s->dirty_l7);
     list_remove(&s->in_space);
     service_facts_fini(&s->f);
     service_unuse(x, s);
 }
 
 /* ---- settling */
+
+void mark_members(struct index *x, const struct service_item *s)
+{
+    list_for_each (n, &s->slices) {
+        mark_targets(x, container_of(n, struct slice_item, in_service));
+    }
+    mark_selected(x, s, &s->f);
+}
 
 static void touch_pod(struct index *x, const struct pod_item *p)
 {
@@ -193,12 +258,17 @@ void settle_service(struct index *x, struct service_item *s)
         (void)catalog_remove(x->addresses, s->f.key); /* it may never have been */
         return;
     }
-    translate_service(&service, &more, &s->f, x->network, (enum distribution)s->space->distribution,
-                      &a);
+    struct gateway room;
+    struct service_context c = {.network = x->network,
+                                .of_namespace = (enum distribution)s->space->distribution,
+                                .waypoint = waypoint_for_service(x, s, &room, &a)};
+    int8_t ingress = s->f.ingress >= 0 ? s->f.ingress : s->space->ingress;
+    c.ingress_use_waypoint = ingress == 1 && waypoint_of_service(x, s).state == WAYPOINT_BOUND;
+    translate_service(&service, &more, &s->f, &c, &a);
     strbuf_clear(&x->wire);
     xds_service_encode(&x->wire, &service, &more);
     if (catalog_put(x->addresses, s->f.key, (struct slice){x->wire.p, x->wire.len}) &&
-        s->space->dirty_pods < s->space->pod_count) {
+        s->space->settled_pods > 0) { /* not while everything is read for the first time */
         touch_members(x, s);
     }
 }

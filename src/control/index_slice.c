@@ -77,6 +77,16 @@ static void leave_service(struct index *x, struct slice_item *s)
     }
 }
 
+/* A gateway's status says whether its service has endpoints. */
+static void mark_fronted(struct index *x, const struct slice_item *s)
+{
+    struct gateway_item *g = *s->f.service ? gateway_find(x, s->f.ns, s->f.service) : NULL;
+
+    if (g) {
+        mark_gateway(x, g);
+    }
+}
+
 void index_put_slice(struct index *x, const struct json *object)
 {
     struct slice_facts f;
@@ -94,6 +104,7 @@ void index_put_slice(struct index *x, const struct json *object)
     s->f = f;
     join_service(x, s);
     mark_slice(x, s);
+    mark_fronted(x, s);
 }
 
 static void forget_published(struct slice_item *s)
@@ -126,6 +137,7 @@ void index_remove_slice(struct index *x, const char *ns, const char *name)
     for (unsigned i = 0; i < s->published_count; i++) {
         (void)catalog_remove(x->addresses, s->published[i]); /* an address named twice goes once */
     }
+    mark_fronted(x, s);
     slice_item_free(x, s);
 }
 

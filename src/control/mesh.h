@@ -3,10 +3,12 @@
 #pragma once
 
 struct mesh {
-    const char *cluster_id;   /* "Kubernetes" */
-    const char *trust_domain; /* "cluster.local" */
-    const char *root_ns;      /* policies here are for everyone: "istio-system" */
-    const char *system_ns;    /* its label names the network; usually the root namespace */
-    const char *domain;       /* of service host names: "cluster.local" */
-    const char *revision;     /* policies with another istio.io/rev are not ours; "": all are */
+    const char *cluster_id;     /* "Kubernetes" */
+    const char *trust_domain;   /* "cluster.local" */
+    const char *root_ns;        /* policies here are for everyone: "istio-system" */
+    const char *system_ns;      /* its label names the network; usually the root namespace */
+    const char *domain;         /* of service host names: "cluster.local" */
+    const char *revision;       /* policies with another istio.io/rev are not ours; "": all are */
+    const char *waypoint_image; /* of the Deployments of waypoints; NULL: there are none to write */
+    const char *discovery;      /* "https://host:port" as pods reach us; with waypoint_image */
 };

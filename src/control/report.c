@@ -83,7 +83,10 @@ struct report {
 struct report *report_new(void)
 {
     static const struct metric_set *const sets[] = {&by_type, &xds_set, &ca_set, &known_set};
-    static const char *const names[ADS_TYPES] = {"Address", "Authorization"};
+    static const char *const names[ADS_TYPES] = {
+        [ADS_ADDRESS] = "Address",  [ADS_AUTHORIZATION] = "Authorization",
+        [ADS_L7_POLICY] = "Policy", [ADS_L7_TRAFFIC] = "Traffic",
+        [ADS_L7_ROUTE] = "Route",   [ADS_L7_BINDING] = "Binding"};
     struct report *r = mem_new(struct report);
 
     r->metrics = metrics_new(sets, ARRAY_LEN(sets));

@@ -95,6 +95,8 @@ static struct service_port_facts read_port(const struct json *p, struct intern *
     }
     f.app = app_protocol_of(json_str_at(p, "protocol", "TCP"), json_str_at(p, "appProtocol", NULL),
                             name, f.port);
+    f.is_tcp = strcmp(json_str_at(p, "protocol", "TCP"), "TCP") == 0;
+    f.l7 = l7_protocol_of(json_str_at(p, "appProtocol", NULL), name, f.app);
     return f;
 }
 
@@ -110,6 +112,37 @@ static void read_ports(struct service_facts *f, const struct json *service, stru
             f->ports[f->port_count++] = read_port(json_item(all, i), pool);
         }
     }
+}
+
+int8_t ingress_read(const struct json *object)
+{
+    static const char *const yes[] = {"1", "t", "T", "TRUE", "true", "True"};
+    const struct json *labels = json_object_at(object, "metadata.labels");
+    const char *text = json_str(json_get(labels, "istio.io/ingress-use-waypoint"), NULL);
+
+    for (size_t i = 0; text && i < ARRAY_LEN(yes); i++) {
+        if (strcmp(text, yes[i]) == 0) {
+            return 1;
+        }
+    }
+    return text ? 0 : -1;
+}
+
+/* Contract 3.4.3. */
+static bool is_managed(const struct json *service)
+{
+    const struct json *labels = json_object_at(service, "metadata.labels");
+    const char *by = json_str(json_get(labels, "gateway.istio.io/managed"), "");
+
+    return strcmp(by, "istio.io-mesh-controller") == 0 ||
+           strcmp(by, "istio.io-eastwest-controller") == 0;
+}
+
+static bool is_bypass_allowed(const struct json *service)
+{
+    const struct json *annotations = json_object_at(service, "metadata.annotations");
+
+    return strcmp(json_str(json_get(annotations, "ambit.io/waypoint-bypass"), ""), "allow") == 0;
 }
 
 static void read_names(struct service_facts *f, const struct json *service, const struct mesh *mesh,
@@ -140,6 +173,9 @@ void service_facts_read(struct service_facts *out, const struct json *service,
     f.distribution = (uint8_t)own_distribution(service);
     f.is_local = strcmp(json_str_at(service, "spec.internalTrafficPolicy", ""), "Local") == 0;
     f.wants_not_ready = json_bool_at(service, "spec.publishNotReadyAddresses", false);
+    f.is_waypoint = is_managed(service);
+    f.allows_bypass = is_bypass_allowed(service);
+    f.ingress = ingress_read(service);
     *out = f;
 }
 

@@ -19,6 +19,8 @@ struct service_port_facts {
     uint16_t port;
     uint16_t target; /* 0: named */
     uint8_t app;     /* enum xds_app_protocol */
+    uint8_t l7;      /* enum l7_protocol */
+    bool is_tcp;
 };
 
 enum distribution {
@@ -43,6 +45,9 @@ struct service_facts {
     bool is_published;    /* no ExternalName, all addresses parse */
     bool is_local;        /* internalTrafficPolicy: Local */
     bool wants_not_ready; /* publishNotReadyAddresses */
+    bool is_waypoint;     /* made for one: it never has one itself */
+    bool allows_bypass;   /* of its waypoint, see docs/compatibility.md */
+    int8_t ingress;       /* label ingress-use-waypoint: 1 true, 0 false, -1 absent */
 };
 
 enum { SERVICE_FACT_VIPS_MAX = 16, SERVICE_FACT_PORTS_MAX = 4096 };
@@ -53,6 +58,10 @@ void service_facts_fini(struct service_facts *f);
 
 /* Of an annotation or field; NULL and "" are UNSET, unknown values ANY (contract 3.3.3). */
 enum distribution distribution_read(const char *text);
+/* Of the label ingress-use-waypoint. */
+int8_t ingress_read(const struct json *object);
+/* What a waypoint makes of a port: enum l7_protocol (waypoint contract 3.4). */
+uint8_t l7_protocol_of(const char *app_protocol, const char *name, uint8_t app);
 /* enum xds_app_protocol, by contract 3.3.1. app_protocol NULL: absent. */
 uint8_t app_protocol_of(const char *protocol, const char *app_protocol, const char *name,
                         uint16_t port);

@@ -25,9 +25,11 @@ struct settings {
     char *trust_domain;
     char *mesh_namespace;
     char *revision;
-    char *listen;     /* discovery and certificates */
-    char *pod_listen; /* the same, for waypoints of this host; "": none */
-    char *api_listen; /* stand-alone */
+    char *waypoint_image;     /* with a cluster: of the Deployments of waypoints */
+    char *waypoint_discovery; /* with a cluster: "https://host:port", as their pods reach us */
+    char *listen;             /* discovery and certificates */
+    char *pod_listen;         /* the same, for waypoints of this host; "": none */
+    char *api_listen;         /* stand-alone */
     char *
         advertise; /* stand-alone: host[:port] under which nodes reach the API; NULL: as it listens */
     char *monitoring; /* "": none; likewise the next two */

@@ -12,19 +12,53 @@
 
 static struct log_scope scope = LOG_SCOPE("status");
 
-/* The manager of this condition alone, so that writers of other conditions are not in its way. */
-static const char manager[] = "istio-ambient-ztunnel-policy";
+#define GATEWAY_API "gateway.networking.k8s.io"
 
-static const struct kube_resource policies = {.group = "security.istio.io",
-                                              .version = "v1",
-                                              .plural = "authorizationpolicies",
-                                              .namespaced = true};
+static const struct kube_resource resources[WRITE_RESOURCES] = {
+    [WRITE_POLICY] = {.group = "security.istio.io",
+                      .version = "v1",
+                      .plural = "authorizationpolicies",
+                      .namespaced = true},
+    [WRITE_AUTHENTICATION] = {.group = "security.istio.io",
+                              .version = "v1",
+                              .plural = "requestauthentications",
+                              .namespaced = true},
+    [WRITE_SERVICE] = {.group = "", .version = "v1", .plural = "services", .namespaced = true},
+    [WRITE_ACCOUNT] = {.group = "",
+                       .version = "v1",
+                       .plural = "serviceaccounts",
+                       .namespaced = true},
+    [WRITE_DEPLOYMENT] = {.group = "apps",
+                          .version = "v1",
+                          .plural = "deployments",
+                          .namespaced = true},
+    [WRITE_GATEWAY] = {.group = GATEWAY_API,
+                       .version = "v1",
+                       .plural = "gateways",
+                       .namespaced = true},
+    [WRITE_CLASS] = {.group = GATEWAY_API, .version = "v1", .plural = "gatewayclasses"},
+    [WRITE_HTTP_ROUTE] = {.group = GATEWAY_API,
+                          .version = "v1",
+                          .plural = "httproutes",
+                          .namespaced = true},
+    [WRITE_GRPC_ROUTE] = {.group = GATEWAY_API,
+                          .version = "v1",
+                          .plural = "grpcroutes",
+                          .namespaced = true},
+    [WRITE_TCP_ROUTE] = {.group = GATEWAY_API,
+                         .version = "v1alpha2",
+                         .plural = "tcproutes",
+                         .namespaced = true},
+};
+
+static const enum kube_verb verbs[] = {[VERB_APPLY] = KUBE_APPLY,
+                                       [VERB_MERGE] = KUBE_MERGE_PATCH,
+                                       [VERB_CREATE] = KUBE_CREATE,
+                                       [VERB_DELETE] = KUBE_DELETE};
 
 struct status_write {
     struct list in_writer; /* under way, or waiting */
-    char *ns;
-    char *name;
-    struct json *body;
+    struct index_write what;
     struct kube_call *call; /* NULL while waiting */
     unsigned tries;
     uint64_t due_ms;
@@ -47,9 +81,7 @@ static void write_free(struct status_write *x)
 {
     list_remove(&x->in_writer);
     kube_call_free(x->call);
-    json_unref(x->body);
-    mem_free(x->ns);
-    mem_free(x->name);
+    json_unref(x->what.body);
     mem_free(x);
 }
 
@@ -71,32 +103,49 @@ static struct json *condition_of(const struct index_status *s)
     return c;
 }
 
-static struct status_write *write_new(const struct index_status *s)
+/* The manager of this condition alone, so that writers of other conditions are not in its way. */
+static struct index_write policy_write(const struct index_status *s)
+{
+    struct json *body =
+        written_object("security.istio.io/v1", "AuthorizationPolicy", s->ns, s->name);
+
+    json_append(json_make_array(body, "status.conditions"), condition_of(s));
+    return (struct index_write){.resource = WRITE_POLICY,
+                                .verb = VERB_APPLY,
+                                .manager = "istio-ambient-ztunnel-policy",
+                                .sub = "status",
+                                .body = body};
+}
+
+static struct status_write *write_new(const struct index_write *take_w)
 {
     struct status_write *x = mem_new(struct status_write);
 
     list_init(&x->in_writer);
-    x->ns = mem_strdup(s->ns);
-    x->name = mem_strdup(s->name);
-    x->body = json_new_object();
-    json_set_str(x->body, "apiVersion", "security.istio.io/v1");
-    json_set_str(x->body, "kind", "AuthorizationPolicy");
-    json_set_str(json_make_object(x->body, "metadata"), "name", s->name);
-    json_set_str(json_at(x->body, "metadata"), "namespace", s->ns);
-    json_append(json_make_array(x->body, "status.conditions"), condition_of(s));
+    x->what = *take_w;
     return x;
+}
+
+static const char *ns_of(const struct status_write *x)
+{
+    return json_str_at(x->what.body, "metadata.namespace", "");
+}
+
+static const char *name_of(const struct status_write *x)
+{
+    return json_str_at(x->what.body, "metadata.name", "");
 }
 
 static void begin(struct status_writer *w, struct status_write *x)
 {
-    struct kube_ask ask = {.verb = KUBE_APPLY,
-                           .resource = &policies,
-                           .ns = x->ns,
-                           .name = x->name,
-                           .sub = "status",
-                           .body = x->body,
-                           .field_manager = manager,
-                           .force = true};
+    struct kube_ask ask = {.verb = verbs[x->what.verb],
+                           .resource = &resources[x->what.resource],
+                           .ns = ns_of(x),
+                           .name = x->what.verb == VERB_CREATE ? NULL : name_of(x),
+                           .sub = x->what.sub,
+                           .body = x->what.verb == VERB_DELETE ? NULL : x->what.body,
+                           .field_manager = x->what.manager,
+                           .force = x->what.verb == VERB_APPLY};
 
     x->tries++;
     x->call = kube_call_new(w->client, &ask, &w->task);
@@ -107,13 +156,14 @@ static void begin(struct status_writer *w, struct status_write *x)
 /* Gone objects and conflicts need no second try: what is there now comes by the watch. */
 static void settle(struct status_writer *w, struct status_write *x, int r, const struct diag *why)
 {
-    bool is_done = r == 0 || r == -ERR_NOT_FOUND || r == -ERR_CONFLICT;
+    bool is_done = r == 0 || r == -ERR_NOT_FOUND || r == -ERR_CONFLICT || r == -ERR_EXISTS;
 
     w->stats.written += r == 0;
     w->stats.failed += !is_done;
     if (!is_done) {
-        log_warn(&scope, "the status of a policy was not written", F_STR("namespace", x->ns),
-                 F_STR("name", x->name), F_DIAG(why));
+        log_warn(&scope, "an object was not written",
+                 F_STR("kind", resources[x->what.resource].plural), F_STR("namespace", ns_of(x)),
+                 F_STR("name", name_of(x)), F_DIAG(why));
     }
     if (is_done || x->tries >= STATUS_TRIES || w->waiting_count >= STATUS_RETRIES_MAX) {
         write_free(x);
@@ -150,6 +200,7 @@ static void collect(struct status_writer *w)
 static void start_more(struct status_writer *w)
 {
     struct index_status s;
+    struct index_write next;
 
     while (w->writing_count < STATUS_WRITES_MAX && !list_is_empty(&w->waiting)) {
         struct status_write *x = container_of(w->waiting.next, struct status_write, in_writer);
@@ -162,7 +213,11 @@ static void start_more(struct status_writer *w)
         begin(w, x);
     }
     while (w->writing_count < STATUS_WRITES_MAX && index_next_status(w->index, &s)) {
-        begin(w, write_new(&s));
+        next = policy_write(&s);
+        begin(w, write_new(&next));
+    }
+    while (w->writing_count < STATUS_WRITES_MAX && index_next_write(w->index, &next)) {
+        begin(w, write_new(&next));
     }
 }
 

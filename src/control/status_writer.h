@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Says in the status of AuthorizationPolicies what became of them (condition ZtunnelAccepted,
- * contract 4.6). A few writes at a time; what fails is tried again later, what meanwhile changed is
+ * Writes what the index has to say into the API: the status of policies, services, gateways and
+ * routes, and the objects that gateways need. A few writes at a time; what fails is tried again later, what meanwhile changed is
  * found again by the index. The control loop.
  */
 #pragma once

@@ -29,6 +29,7 @@ struct pod_context {
     const char *const *policies;                 /* that it has to name, in order */
     unsigned service_count;
     unsigned policy_count;
+    const struct gateway *waypoint; /* NULL: none */
 };
 
 /* f->is_published is the caller's to ask. */
@@ -40,7 +41,13 @@ void translate_endpoint(struct workload *out, const struct slice_facts *slice,
                         const struct slice_endpoint *e, const struct service_facts *service,
                         const struct pod_context *c, struct arena *a);
 
-/* of_namespace: what the namespace says about traffic distribution. */
+struct service_context {
+    const char *network;
+    enum distribution of_namespace; /* what the namespace says about traffic distribution */
+    const struct gateway *waypoint; /* NULL: none */
+    bool ingress_use_waypoint;
+};
+
 void translate_service(struct service *out, struct xds_service_more *more,
-                       const struct service_facts *f, const char *network,
-                       enum distribution of_namespace, struct arena *a);
+                       const struct service_facts *f, const struct service_context *c,
+                       struct arena *a);

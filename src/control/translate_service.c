@@ -39,15 +39,16 @@ static void balance(struct service *s, const struct service_facts *f,
 }
 
 void translate_service(struct service *out, struct xds_service_more *more,
-                       const struct service_facts *f, const char *network,
-                       enum distribution of_namespace, struct arena *a)
+                       const struct service_facts *f, const struct service_context *c,
+                       struct arena *a)
 {
     struct service_vip *vips = arena_array(a, f->vip_count, sizeof(*vips));
     struct port_pair *ports = arena_array(a, f->port_count, sizeof(*ports));
     uint8_t *apps = arena_alloc(a, f->port_count);
 
     for (unsigned i = 0; i < f->vip_count; i++) {
-        vips[i] = (struct service_vip){network, {f->vips[i], (uint8_t)(ip_size(&f->vips[i]) * 8)}};
+        vips[i] =
+            (struct service_vip){c->network, {f->vips[i], (uint8_t)(ip_size(&f->vips[i]) * 8)}};
     }
     for (unsigned i = 0; i < f->port_count; i++) {
         ports[i] = (struct port_pair){f->ports[i].port, f->ports[i].target};
@@ -61,7 +62,9 @@ void translate_service(struct service *out, struct xds_service_more *more,
                             .vip_count = (uint16_t)f->vip_count,
                             .vips = vips,
                             .port_count = (uint16_t)f->port_count,
-                            .ports = ports};
-    *more = (struct xds_service_more){.app_protocols = apps};
-    balance(out, f, of_namespace);
+                            .ports = ports,
+                            .waypoint = c->waypoint};
+    *more = (struct xds_service_more){.app_protocols = apps,
+                                      .ingress_use_waypoint = c->ingress_use_waypoint};
+    balance(out, f, c->of_namespace);
 }

@@ -87,6 +87,7 @@ void translate_pod(struct workload *out, const struct pod_facts *f, const struct
         .workload_name = f->workload_name,
         .ips = f->ips,
         .policies = c->policies,
+        .waypoint = c->waypoint,
     };
     add_locality(out, c->locality);
     add_members(out, f, c, a);

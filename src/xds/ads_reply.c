@@ -82,6 +82,14 @@ static void put_removed(struct reply *r, struct slice name)
     r->removals++;
 }
 
+/* Another waypoint's resources are nobody else's business. */
+static bool is_for(const struct ads_stream *c, enum ads_type type, const char *name)
+{
+    bool is_shared = type == ADS_ADDRESS || type == ADS_AUTHORIZATION;
+
+    return is_shared || (c->gateway && slice_has_prefix(slice_of(name), c->gateway));
+}
+
 static bool is_live(const struct catalog_entry *e)
 {
     return e && !catalog_is_gone(e);
@@ -105,7 +113,7 @@ static void answer_all(struct reply *r, const struct ads_request *q)
 {
     for (const struct catalog_entry *e = catalog_after(r->catalog, 0); e;
          e = catalog_next(r->catalog, e)) {
-        if (is_live(e) && !ads_request_is_same(q, e)) {
+        if (is_live(e) && is_for(r->stream, q->type, e->name) && !ads_request_is_same(q, e)) {
             put_resource(r, e);
         }
     }
@@ -288,7 +296,9 @@ bool ads_push_build(struct ads_stream *c, enum ads_type type)
     begin(&r, c, type);
     const struct catalog_entry *e = catalog_after(r.catalog, r.watch->heard);
     for (; e; e = catalog_next(r.catalog, e)) {
-        put_changed(&r, e);
+        if (is_for(c, type, e->name)) {
+            put_changed(&r, e);
+        }
     }
     r.watch->heard = catalog_seq(r.catalog);
     if (r.resources == 0 && r.removals == 0) {

@@ -25,6 +25,7 @@ void ads_node_fini(struct ads_node *n)
     mem_free(n->ns);
     mem_free(n->node);
     mem_free(n->account);
+    mem_free(n->gateway);
     *n = (struct ads_node){.id = NULL};
 }
 
@@ -85,6 +86,8 @@ static int take_metadata(struct ads_node *n, const struct pb_field *entry, struc
         at = &n->node;
     } else if (slice_is(slice_of_field(&key), "SERVICE_ACCOUNT")) {
         at = &n->account;
+    } else if (slice_is(slice_of_field(&key), "GATEWAY")) {
+        at = &n->gateway;
     }
     return at ? take_text(at, &text, ADS_NODE_TEXT_MAX, why) : 0;
 }

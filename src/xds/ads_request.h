@@ -27,6 +27,7 @@ struct ads_node { /* the caller's; NULL where absent */
     char *ns;      /* metadata NAMESPACE */
     char *node;    /* metadata NODE_NAME */
     char *account; /* metadata SERVICE_ACCOUNT */
+    char *gateway; /* metadata GATEWAY: the name of the Gateway that it serves */
 };
 void ads_node_fini(struct ads_node *n);
 

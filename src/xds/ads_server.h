@@ -2,7 +2,9 @@
 /*
  * The delta discovery server toward node proxies (contract 5): one stream a client, over catalogs that
  * others fill. Changes go out together once they have paused for a moment, Address before
- * Authorization; a request is answered at once.
+ * Authorization; a request is answered at once. Of the types of layer 7 a client is told only what
+ * belongs to the gateway that it serves (proto/waypoint.proto), whatever it asks for; a client that
+ * serves none is told of nothing.
  *
  * A client costs its place in each catalog. While it is slow, nothing is queued for it: what it has
  * missed is found when it can be told. Responses being sent are bounded for all clients together;
@@ -12,8 +14,8 @@
 
 #include "io/loop.h"
 #include "rpc/grpc_server.h"
+#include "xds/ads_type.h"
 #include "xds/catalog.h"
-#include "xds/response_int.h"
 
 enum {
     ADS_QUIET_MS = 100,
@@ -33,6 +35,9 @@ struct ads_server_options { /* copied; 0 is the default above */
     uint64_t quiet_ms;
     uint64_t most_ms;
     uint64_t buffer_bytes;
+    /* Whether that account acts for the gateway of its namespace; NULL: the account of its name. */
+    bool (*is_gateway)(void *arg, const char *ns, const char *gateway, const char *account);
+    void *arg;
 };
 
 struct ads_server;

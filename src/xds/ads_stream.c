@@ -94,6 +94,33 @@ static void refuse_stranger(struct ads_stream *c, const struct ads_node *n)
     end(c, GRPC_PERMISSION_DENIED, strbuf_text(&text));
 }
 
+static bool acts_for(const struct ads_stream *c, const char *ns, const char *gateway)
+{
+    const struct ads_server_options *o = &c->server->o;
+
+    if (!c->caller_ns) {
+        return true; /* nobody looked at the credential */
+    }
+    return o->is_gateway ? o->is_gateway(o->arg, ns, gateway, c->caller_account)
+                         : strcmp(gateway, c->caller_account) == 0;
+}
+
+/* Which gateway it serves: the one it names, of the namespace that its credential is of. */
+static void find_gateway(struct ads_stream *c)
+{
+    AUTO(strbuf) struct strbuf ns = {0};
+    AUTO(strbuf) struct strbuf prefix = {0};
+    const char *name = c->node.gateway ? c->node.gateway : "";
+    struct slice said = said_namespace(&c->node);
+
+    strbuf_add(&ns, said.p, said.len);
+    if (slice_has_prefix(slice_of(c->node.id), "waypoint~") && *name && !strchr(name, '/') &&
+        acts_for(c, strbuf_text(&ns), name)) {
+        strbuf_printf(&prefix, "%s/%s/", strbuf_text(&ns), name);
+        c->gateway = strbuf_take(&prefix);
+    }
+}
+
 /* False: the stream has ended. */
 static bool greet(struct ads_stream *c)
 {
@@ -119,6 +146,7 @@ static bool greet(struct ads_stream *c)
     }
     c->node = *n;
     c->request.node = (struct ads_node){.id = NULL};
+    find_gateway(c);
     enter(c, STREAM_OPEN);
     return true;
 }
@@ -131,7 +159,7 @@ static enum watch_mode first_mode(const struct ads_request *q)
     bool star = name_set_has(&q->subscribe, slice_of("*"));
     bool not_star = name_set_has(&q->unsubscribe, slice_of("*"));
 
-    if (q->type == ADS_AUTHORIZATION) {
+    if (q->type != ADS_ADDRESS) {
         return WATCH_ALL; /* by whatever name: a policy that is not sent is not enforced */
     }
     return (q->subscribe.by_name.count == 0 && !not_star) || (star && !not_star) ? WATCH_ALL
@@ -420,6 +448,7 @@ void ads_stream_free(struct ads_stream *c)
     list_remove(&c->waiting);
     list_remove(&c->in_server);
     ads_node_fini(&c->node);
+    mem_free(c->gateway);
     mem_free(c->caller_ns);
     mem_free(c->caller_account);
     mem_free(c->caller_identity);

@@ -39,6 +39,7 @@ struct ads_stream {
     char *caller_account;
     char *caller_identity;
     struct ads_node node;
+    char *gateway;              /* "ns/name/" of the one it serves; NULL: none */
     struct ads_request request; /* being read */
     bool is_reading;
     bool has_asked; /* request is complete and wants an answer of watch[request.type] */

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "xds/resource.h"
 #include "xds/response_int.h"
+#include "xds/waypoint.h"
 
 enum {
     NAME_MAX_BYTES = 4096,
@@ -19,7 +20,11 @@ enum { RESPONSE_RESOURCES = 2, RESPONSE_TYPE_URL = 4, RESPONSE_NONCE = 5, RESPON
 enum { RESOURCE_VERSION = 1, RESOURCE_ANY = 2, RESOURCE_NAME = 3 };
 enum { ANY_TYPE_URL = 1, ANY_VALUE = 2 };
 
-const char *const ads_type_urls[ADS_TYPES] = {XDS_TYPE_ADDRESS, XDS_TYPE_AUTHORIZATION};
+const char *const ads_type_urls[ADS_TYPES] = {
+    [ADS_ADDRESS] = XDS_TYPE_ADDRESS,     [ADS_AUTHORIZATION] = XDS_TYPE_AUTHORIZATION,
+    [ADS_L7_POLICY] = XDS_TYPE_L7_POLICY, [ADS_L7_TRAFFIC] = XDS_TYPE_L7_TRAFFIC,
+    [ADS_L7_ROUTE] = XDS_TYPE_L7_ROUTE,   [ADS_L7_BINDING] = XDS_TYPE_L7_BINDING,
+};
 
 struct rejected_name {
     struct map_node node;

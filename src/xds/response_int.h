@@ -12,9 +12,7 @@
 #include "model/intern.h"
 #include "model/world.h"
 #include "xds/ads_client.h"
-
-enum ads_type { ADS_ADDRESS, ADS_AUTHORIZATION, ADS_TYPES, ADS_UNKNOWN = ADS_TYPES };
-extern const char *const ads_type_urls[ADS_TYPES];
+#include "xds/ads_type.h"
 
 /* Where refused names are remembered between responses. */
 struct ads_names {

@@ -17,6 +17,12 @@
 #define XDS_TYPE_L7_POLICY  "type.googleapis.com/ambit.waypoint.v1.Policy"
 #define XDS_TYPE_L7_TRAFFIC "type.googleapis.com/ambit.waypoint.v1.Traffic"
 
+/* Each appends the wire form; templates do. NULL texts are absent ones. */
+void xds_l7_binding_encode(struct strbuf *out, const struct l7_binding *b);
+void xds_l7_route_encode(struct strbuf *out, const struct l7_route *r);
+void xds_l7_policy_encode(struct strbuf *out, const struct l7_policy *p);
+void xds_l7_traffic_encode(struct strbuf *out, const struct l7_traffic *t);
+
 /* name is the resource's. The caller's on success. */
 MUST_USE int xds_l7_binding_decode(const struct l7_binding **out, struct slice bytes,
                                    const char *name, const char *version, struct diag *why);

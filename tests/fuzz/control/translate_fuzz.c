@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "control/index.h"
+#include "xds/ads_type.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,6 +24,7 @@ struct object {
 
 struct rig {
     struct mesh mesh;
+    struct catalog *catalogs[ADS_TYPES];
     struct catalog *addresses;
     struct catalog *policies;
     struct index *index;
@@ -36,16 +38,20 @@ static void rig_open(struct rig *r)
                             .system_ns = "r",
                             .domain = "d",
                             .revision = "v"};
-    r->addresses = catalog_new(XDS_TYPE_ADDRESS, true);
-    r->policies = catalog_new(XDS_TYPE_AUTHORIZATION, false);
-    r->index = index_new(&r->mesh, r->addresses, r->policies);
+    for (unsigned t = 0; t < ADS_TYPES; t++) {
+        r->catalogs[t] = catalog_new(ads_type_urls[t], t != ADS_AUTHORIZATION);
+    }
+    r->addresses = r->catalogs[ADS_ADDRESS];
+    r->policies = r->catalogs[ADS_AUTHORIZATION];
+    r->index = index_new(&r->mesh, r->catalogs);
 }
 
 static void rig_close(struct rig *r)
 {
     index_free(r->index);
-    catalog_free(r->addresses);
-    catalog_free(r->policies);
+    for (unsigned t = 0; t < ADS_TYPES; t++) {
+        catalog_free(r->catalogs[t]);
+    }
 }
 
 static void settle(struct rig *r)

@@ -46,7 +46,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     AUTO(catalog) struct catalog *addresses = catalog_new(XDS_TYPE_ADDRESS, true);
     AUTO(catalog) struct catalog *policies = catalog_new(XDS_TYPE_AUTHORIZATION, false);
-    const struct catalog *catalogs[ADS_TYPES] = {addresses, policies};
+    const struct catalog *catalogs[ADS_TYPES] = {addresses, policies, policies,
+                                                 policies,  policies, policies};
     struct ads_request whole;
     struct ads_request parts;
 

@@ -10,9 +10,21 @@
 #include "codec/yaml.h"
 #include "t.h"
 
-static const char *const kinds[INDEX_KINDS] = {
-    "Namespace",         "Node", "Pod", "Service", "EndpointSlice", "AuthorizationPolicy",
-    "PeerAuthentication"};
+static const char *const kinds[INDEX_KINDS] = {"Namespace",
+                                               "Node",
+                                               "Pod",
+                                               "Service",
+                                               "EndpointSlice",
+                                               "AuthorizationPolicy",
+                                               "PeerAuthentication",
+                                               "GatewayClass",
+                                               "Gateway",
+                                               "HTTPRoute",
+                                               "GRPCRoute",
+                                               "TCPRoute",
+                                               "ReferenceGrant",
+                                               "RequestAuthentication",
+                                               "DestinationRule"};
 
 bool case_rig_kind(const char *name, enum index_kind *out)
 {
@@ -218,9 +230,12 @@ void case_rig_open(struct case_rig *r, const char *folder, const char *trust_dom
                                     .system_ns = "istio-system",
                                     .domain = "cluster.local",
                                     .revision = "default"}};
-    r->addresses = catalog_new(XDS_TYPE_ADDRESS, true);
-    r->policies = catalog_new(XDS_TYPE_AUTHORIZATION, false);
-    r->index = index_new(&r->mesh, r->addresses, r->policies);
+    for (unsigned t = 0; t < ADS_TYPES; t++) {
+        r->catalogs[t] = catalog_new(ads_type_urls[t], t != ADS_AUTHORIZATION);
+    }
+    r->addresses = r->catalogs[ADS_ADDRESS];
+    r->policies = r->catalogs[ADS_AUTHORIZATION];
+    r->index = index_new(&r->mesh, r->catalogs);
     if (folder) {
         read_input(r, folder);
     }
@@ -229,7 +244,8 @@ void case_rig_open(struct case_rig *r, const char *folder, const char *trust_dom
 void case_rig_close(struct case_rig *r)
 {
     index_free(r->index);
-    catalog_free(r->addresses);
-    catalog_free(r->policies);
+    for (unsigned t = 0; t < ADS_TYPES; t++) {
+        catalog_free(r->catalogs[t]);
+    }
     json_unref(r->objects);
 }

@@ -7,10 +7,12 @@
 
 #include "codec/json.h"
 #include "control/index.h"
+#include "xds/ads_type.h"
 
 struct case_rig {
     struct json *objects; /* by "kind/ns/name" */
     struct mesh mesh;
+    struct catalog *catalogs[ADS_TYPES];
     struct catalog *addresses;
     struct catalog *policies;
     struct index *index;

@@ -4,8 +4,8 @@
  * byte: the settled state, then step after step what was sent again and what was removed.
  *
  * Not covered yet, for what they need does not exist yet: ServiceEntries, WorkloadEntries and their
- * groups (39, 41-43, 45-47, 49, 50, 63, 73, parts of 09, 15, 18, 59, 62, 65), waypoints (51, 53-55, 57,
- * 58, 71, 74, the conditions of 29), discovery selectors and other changes of the mesh's settings (61,
+ * groups (39, 41-43, 45-47, 49, 50, 63, 73, parts of 09, 15, 18, 51, 53, 59, 62, 65), canary and sandwich
+ * waypoints (58, 74), discovery selectors and other changes of the mesh's settings (61,
  * 77), several networks (69, 70, 75).
  */
 #include <dirent.h>
@@ -35,6 +35,7 @@ struct difference {
 #define UNSET_PARENT   "an UNSET namespace leaves the decision to the mesh, here too"
 #define DENY_CLOSED    "what a DENY says about HTTP is taken to be met"
 #define MASKED         "prefixes go without host bits, mapped IPv4 as IPv4: the meaning is the same"
+#define REFUSED        "who asks for a waypoint and cannot have it is refused, not let past it"
 #define SAME_BYTES     "a resource whose bytes are the same is not sent again"
 
 static const struct difference differences[] = {
@@ -60,6 +61,16 @@ static const struct difference differences[] = {
     {"35", "c35/converted_peer_authentication_perm-u", EXTRA, STRICT_PORT},
     {"35", "c35/converted_peer_authentication_unset-d", EXTRA, UNSET_PARENT},
     {"35", "c35/converted_peer_authentication_unset-p", EXTRA, UNSET_PARENT},
+    {"51-waypoint-service/04", "c51/s-own.c51.svc.cluster.local", CHANGED, REFUSED},
+    {"51-waypoint-service/04", "c51/s.c51.svc.cluster.local", CHANGED, REFUSED},
+    {"51-waypoint-service/04", "Kubernetes//Pod/c51/p-label", EXTRA, REFUSED},
+    {"53", "c53-ns/t.c53-ns.svc.cluster.local", CHANGED, REFUSED},
+    {"54", "c54-x/s-same.c54-x.svc.cluster.local", CHANGED, REFUSED},
+    {"54", "c54-y/s-same.c54-y.svc.cluster.local", CHANGED, REFUSED},
+    {"54-waypoint-cross-namespace$", "c54-y/s-sel.c54-y.svc.cluster.local", CHANGED, REFUSED},
+    {"55", "c55-none/s-own.c55-none.svc.cluster.local", CHANGED, REFUSED},
+    {"57", "c57-ns/denied.c57-ns.svc.cluster.local", CHANGED, REFUSED},
+    {"71", "c71-b/s.c71-b.svc.cluster.local", CHANGED, REFUSED},
     {"59", "Kubernetes//Pod/c59/match", CHANGED, EMPTY_SELECTOR},
     {"59", "Kubernetes//Pod/c59/no-labels", CHANGED, LABELLESS},
     {"59", "Kubernetes//Pod/c59/other-label", CHANGED, EMPTY_SELECTOR},
@@ -70,13 +81,20 @@ static const struct difference differences[] = {
     {"66", "c66/converted_peer_authentication_perm-u", EXTRA, STRICT_PORT},
 };
 
+/* The end of a name that ends with '$' is meant. */
+static bool is_place(const char *place, const char *want)
+{
+    size_t n = strcspn(want, "$");
+
+    return strncmp(place, want, n) == 0 && (want[n] == '\0' || place[n] == '\0');
+}
+
 /* place is "NN-case" or "NN-case/step". */
 static bool differs(const char *place, const char *name, enum different how)
 {
     for (size_t i = 0; i < ARRAY_LEN(differences); i++) {
         const struct difference *d = &differences[i];
-        if (d->how == how && strncmp(place, d->place, strlen(d->place)) == 0 &&
-            strcmp(name, d->name) == 0) {
+        if (d->how == how && is_place(place, d->place) && strcmp(name, d->name) == 0) {
             return true;
         }
     }
@@ -313,6 +331,12 @@ CASE(modes_of_ports_in_a_strict_namespace, "34-pa-port-level-namespace-strict")
 CASE(modes_of_ports_in_an_unset_namespace, "35-pa-port-level-mesh-strict-ns-unset")
 CASE(the_oldest_wins, "37-pa-oldest-and-root-selector")
 CASE(life_of_a_peer_authentication, "38-pa-life")
+CASE(waypoints_of_services, "51-waypoint-service")
+CASE(waypoints_of_workloads, "53-waypoint-workload-all")
+CASE(waypoints_of_other_namespaces, "54-waypoint-cross-namespace")
+CASE(opting_out, "55-waypoint-none-precedence")
+CASE(ingress_by_waypoint, "57-ingress-use-waypoint")
+CASE(any_gateway_is_a_waypoint, "71-waypoint-any-gateway")
 CASE(objects_without_labels, "59-unlabelled-objects")
 CASE(revisions, "65-revision-filter")
 CASE(modes_of_ports_in_a_strict_mesh, "66-pa-port-level-mesh-strict-only")

@@ -19,9 +19,8 @@ struct rig {
 static void rig_open(struct rig *g)
 {
     *g = (struct rig){.result = 0};
-    g->c[ADS_ADDRESS] = catalog_new(XDS_TYPE_ADDRESS, true);
-    g->c[ADS_AUTHORIZATION] = catalog_new(XDS_TYPE_AUTHORIZATION, false);
     for (unsigned i = 0; i < ADS_TYPES; i++) {
+        g->c[i] = catalog_new(ads_type_urls[i], i != ADS_AUTHORIZATION);
         g->readable[i] = g->c[i];
     }
 }
@@ -29,8 +28,9 @@ static void rig_open(struct rig *g)
 static void rig_close(struct rig *g)
 {
     ads_request_fini(&g->q);
-    catalog_free(g->c[ADS_ADDRESS]);
-    catalog_free(g->c[ADS_AUTHORIZATION]);
+    for (unsigned i = 0; i < ADS_TYPES; i++) {
+        catalog_free(g->c[i]);
+    }
 }
 
 /* In pieces of that size. */

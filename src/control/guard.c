@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/guard.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "control/index_int.h"
+
+enum { GATEWAYS_MAX = 4 }; /* that guard one port; beyond, the port is closed for the others */
+
+struct guard {
+    struct map_node by_key;
+    unsigned users;
+    char *key; /* "ns/name" */
+};
+
+/* A port of a pod, and who may come there. */
+struct guarded {
+    uint16_t port;
+    bool is_open;
+    const struct gateway_item *gateways[GATEWAYS_MAX];
+    unsigned count;
+};
+
+struct guarded_ports {
+    struct guarded at[GUARDS_MAX];
+    unsigned count;
+};
+
+const char *guard_key(const struct guard *g)
+{
+    return g->key;
+}
+
+static const char *account_of(const struct gateway_item *g)
+{
+    return g->f.account ? g->f.account : g->name;
+}
+
+/* ---- the authorization */
+
+static const char *principal_of(const struct index *x, const struct gateway_item *g,
+                                struct arena *a)
+{
+    AUTO(strbuf) struct strbuf text = {0};
+
+    strbuf_printf(&text, "%s/ns/%s/sa/%s", x->mesh->trust_domain, g->space->name, account_of(g));
+    return arena_text(a, strbuf_text(&text), text.len);
+}
+
+/* One match: not one of these, and on this port (contract 4.2: both have to hold). */
+static void publish(struct index *x, const struct guard *guard, const struct guarded *w)
+{
+    AUTO(arena) struct arena a = {0};
+    struct str_match *names = arena_array(&a, w->count, sizeof(*names));
+    const char *slash = strchr(guard->key, '/');
+    struct policy_match match = {.not_principals = {names, w->count},
+                                 .destination_ports = {&w->port, 1}};
+    struct policy_clause clause = {&match, 1};
+    struct policy_rule rule = {&clause, 1};
+    struct policy p = {.ns = arena_text(&a, guard->key, (size_t)(slash - guard->key)),
+                       .name = slash + 1,
+                       .scope = SCOPED_WORKLOAD,
+                       .action = POLICY_DENY,
+                       .rules = &rule,
+                       .rule_count = 1};
+
+    for (unsigned i = 0; i < w->count; i++) {
+        names[i] =
+            (struct str_match){.kind = MATCH_EXACT, .text = principal_of(x, w->gateways[i], &a)};
+    }
+    strbuf_clear(&x->wire);
+    xds_policy_encode(&x->wire, &p);
+    (void)catalog_put(x->policies, guard->key, (struct slice){x->wire.p, x->wire.len});
+}
+
+/* What it says follows from its name. Kubernetes allows no '_' in names: no policy of a user has it. */
+static void write_key(const struct guarded *w, struct strbuf *out)
+{
+    strbuf_printf(out, "%s/ambit_only", w->gateways[0]->space->name);
+    for (unsigned i = 0; i < w->count; i++) {
+        strbuf_printf(out, "_%s_%s", w->gateways[i]->space->name, account_of(w->gateways[i]));
+    }
+    strbuf_printf(out, "_%u", w->port);
+}
+
+static struct guard *guard_use(struct index *x, const struct guarded *w)
+{
+    AUTO(strbuf) struct strbuf key = {0};
+
+    write_key(w, &key);
+    uint64_t hash = map_hash_str(strbuf_text(&key));
+    for (struct map_node *n = map_find(&x->guards, hash); n; n = map_find_next(n)) {
+        struct guard *g = container_of(n, struct guard, by_key);
+        if (strcmp(g->key, strbuf_text(&key)) == 0) {
+            g->users++;
+            return g;
+        }
+    }
+    struct guard *g = mem_new(struct guard);
+    g->users = 1;
+    g->key = strbuf_take(&key);
+    map_insert(&x->guards, &g->by_key, hash);
+    publish(x, g, w);
+    return g;
+}
+
+static void guard_unuse(struct index *x, struct guard *g)
+{
+    if (--g->users == 0) {
+        (void)catalog_remove(x->policies, g->key); /* it was put when it was made */
+        map_remove(&x->guards, &g->by_key);
+        mem_free(g->key);
+        mem_free(g);
+    }
+}
+
+/* ---- what a pod's ports ask for */
+
+static struct guarded *port_at(struct guarded_ports *all, uint16_t port)
+{
+    for (unsigned i = 0; i < all->count; i++) {
+        if (all->at[i].port == port) {
+            return &all->at[i];
+        }
+    }
+    if (all->count == GUARDS_MAX) {
+        return NULL;
+    }
+    all->at[all->count] = (struct guarded){.port = port};
+    return &all->at[all->count++];
+}
+
+static void add_gateway(struct guarded *w, const struct gateway_item *g)
+{
+    for (unsigned i = 0; i < w->count; i++) {
+        if (w->gateways[i] == g) {
+            return;
+        }
+    }
+    if (w->count < GATEWAYS_MAX) {
+        w->gateways[w->count++] = g;
+    }
+}
+
+static uint16_t target_of(const struct service_port_facts *f, const struct pod_item *p)
+{
+    return f->target > 0 ? f->target : pod_facts_port(&p->f, f->target_name);
+}
+
+static void add_guarded(struct guarded_ports *all, const struct pod_item *p,
+                        const struct service_facts *s, const struct gateway_item *g)
+{
+    for (unsigned i = 0; i < s->port_count; i++) {
+        uint16_t target = s->ports[i].is_tcp ? target_of(&s->ports[i], p) : 0;
+        struct guarded *w = target > 0 ? port_at(all, target) : NULL;
+        if (w) {
+            add_gateway(w, g);
+        }
+    }
+}
+
+static bool is_guarded_by(const struct guarded *w, const struct waypoint_choice *c)
+{
+    for (unsigned i = 0; i < w->count; i++) {
+        if (c->state == WAYPOINT_BOUND && w->gateways[i] == c->gateway) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Others come to a port directly: closing it would break them. */
+static void open_shared(struct guarded_ports *all, const struct pod_item *p,
+                        const struct service_facts *s, const struct waypoint_choice *c)
+{
+    for (unsigned i = 0; i < s->port_count; i++) {
+        uint16_t target = target_of(&s->ports[i], p);
+        for (unsigned k = 0; k < all->count; k++) {
+            if (all->at[k].port == target && !is_guarded_by(&all->at[k], c)) {
+                all->at[k].is_open = true;
+            }
+        }
+    }
+}
+
+static void find_ports(const struct index *x, const struct pod_item *p,
+                       const struct service_item *const *services, unsigned count,
+                       struct guarded_ports *out)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct gateway_item *g = waypoint_guard(x, services[i]);
+        if (g) {
+            add_guarded(out, p, &services[i]->f, g);
+        }
+    }
+    for (unsigned i = 0; i < count && out->count > 0; i++) {
+        struct waypoint_choice c = waypoint_of_service(x, services[i]);
+        if (!waypoint_guard(x, services[i])) {
+            open_shared(out, p, &services[i]->f, &c);
+        }
+    }
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct gateway_item *const *x = a;
+    const struct gateway_item *const *y = b;
+    int r = strcmp((*x)->space->name, (*y)->space->name);
+
+    return r != 0 ? r : strcmp((*x)->name, (*y)->name);
+}
+
+void guards_take(struct index *x, struct pod_item *p, const struct service_item *const *services,
+                 unsigned count)
+{
+    struct guarded_ports ports = {.count = 0};
+    struct guard *next[GUARDS_MAX];
+    unsigned n = 0;
+
+    if (!is_waypoint_pod(x, p)) {
+        find_ports(x, p, services, count, &ports);
+    }
+    for (unsigned i = 0; i < ports.count; i++) {
+        if (!ports.at[i].is_open) {
+            qsort(ports.at[i].gateways, ports.at[i].count, sizeof(ports.at[i].gateways[0]),
+                  by_name);
+            next[n++] = guard_use(x, &ports.at[i]);
+        }
+    }
+    guards_drop(x, p);
+    if (n > 0) {
+        p->guards = mem_array(n, sizeof(struct guard *));
+        memcpy(p->guards, next, n * sizeof(struct guard *));
+        p->guard_count = n;
+    }
+}
+
+void guards_drop(struct index *x, struct pod_item *p)
+{
+    for (unsigned i = 0; i < p->guard_count; i++) {
+        guard_unuse(x, p->guards[i]);
+    }
+    mem_free(p->guards);
+    p->guards = NULL;
+    p->guard_count = 0;
+}

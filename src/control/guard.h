@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * That policy of layer 7 is not walked around: pods behind a service that has such policy take traffic
+ * on its ports only from its waypoint's identity. A guard is one authorization for the node proxy (a
+ * DENY for everybody else on one port), named by the pods it holds for; it lives as long as they do.
+ * Ports that such a pod also serves for services without that waypoint stay open: what comes there
+ * cannot be told apart at layer 4.
+ */
+#pragma once
+
+struct guard;
+struct index;
+struct pod_item;
+struct service_item;
+
+enum { GUARDS_MAX = 32 }; /* guarded ports of one pod */
+
+/* Makes p->guards anew from the services that the pod belongs to. */
+void guards_take(struct index *x, struct pod_item *p, const struct service_item *const *services,
+                 unsigned count);
+void guards_drop(struct index *x, struct pod_item *p);
+/* The authorization's name in discovery. */
+const char *guard_key(const struct guard *g);

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the index knows of waypoints and of layer 7: gateways, and who asks for them by label; routes,
+ * policies and traffic rules, and what they name. A gateway or service also exists while something
+ * only refers to it (index_int.h). Objects of these kinds are kept as they are and read when a service
+ * or gateway is translated.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "codec/json.h"
+#include "control/index_meta.h"
+#include "control/shelf.h"
+#include "control/voice.h"
+#include "model/gateway.h"
+#include "model/l7_policy.h"
+#include "model/l7_route.h"
+
+struct index;
+struct pod_item;
+struct service_item;
+struct space;
+
+/* ---- gateways */
+
+enum wisher { WISHER_SPACE, WISHER_SERVICE, WISHER_POD, WISHERS };
+
+/* What the labels of something say about its waypoint. */
+struct waypoint_wish {
+    bool is_set;                  /* a label is there, if only "none" */
+    struct gateway_item *gateway; /* NULL: none is named */
+    struct list in_gateway;
+};
+
+enum gateway_traffic { TRAFFIC_NONE, TRAFFIC_SERVICE, TRAFFIC_WORKLOAD, TRAFFIC_ALL };
+enum gateway_allows { ALLOWS_SAME, ALLOWS_ALL, ALLOWS_SELECTOR, ALLOWS_NONE };
+enum gateway_child { CHILD_SERVICE, CHILD_ACCOUNT, CHILD_DEPLOYMENT, CHILDREN };
+
+struct gateway_facts {
+    struct gateway address; /* texts borrowed from the object; kind NONE: not ready */
+    enum gateway_traffic traffic;
+    enum gateway_allows allows;
+    const struct json *selector; /* of the object; ALLOWS_SELECTOR */
+    const char *account;         /* borrowed: whose identity its pods have */
+    bool is_ours;                /* its class is of our controller */
+    bool allows_bypass;
+};
+
+struct gateway_item {
+    struct map_node by_name;
+    struct list dirty;
+    struct space *space;
+    const char *name;
+    unsigned users;      /* wishes and aims, and 1 while the object is there */
+    struct json *object; /* NULL: is only referred to */
+    struct gateway_facts f;
+    struct list wishing[WISHERS];
+    struct list aims;
+    struct shelf shelf;
+    struct voice status;
+    struct voice children[CHILDREN];
+    char *rendered; /* of which form of the object the children were written; NULL: none */
+};
+
+struct gateway_item *gateway_find(const struct index *x, const char *ns, const char *name);
+struct gateway_item *gateway_use(struct index *x, const char *ns, const char *name);
+void gateway_unuse(struct index *x, struct gateway_item *g);
+void mark_gateway(struct index *x, struct gateway_item *g);
+void mark_all_gateways(struct index *x);
+/* Those whose waypoint it is, or should be. */
+void mark_gateway_users(struct index *x, const struct gateway_item *g);
+
+void wish_init(struct waypoint_wish *w);
+void wish_fini(struct index *x, struct waypoint_wish *w);
+/* From the labels of an object in own_ns. True: it is another than before. */
+bool wish_read(struct index *x, struct waypoint_wish *w, enum wisher who, const struct json *labels,
+               const char *own_ns);
+bool wish_set(struct index *x, struct waypoint_wish *w, enum wisher who, const char *name,
+              const char *ns, const char *own_ns);
+
+enum waypoint_state {
+    WAYPOINT_NONE, /* none is asked for */
+    WAYPOINT_BOUND,
+    WAYPOINT_NOT_READY,
+    WAYPOINT_DENIED,
+    WAYPOINT_UNSUPPORTED
+};
+
+struct waypoint_choice {
+    enum waypoint_state state;
+    struct gateway_item *gateway; /* NULL with WAYPOINT_NONE */
+};
+
+struct waypoint_choice waypoint_of_service(const struct index *x, const struct service_item *s);
+struct waypoint_choice waypoint_of_pod(const struct index *x, const struct pod_item *p);
+/* The gateway to publish for it, into room; NULL: none. Where a waypoint is asked for and cannot be
+ * had, it is one that nobody finds, so that the node proxy refuses (docs/compatibility.md). */
+const struct gateway *waypoint_for_service(const struct index *x, const struct service_item *s,
+                                           struct gateway *room, struct arena *a);
+const struct gateway *waypoint_for_pod(const struct index *x, const struct pod_item *p,
+                                       struct gateway *room, struct arena *a);
+/* Policy of layer 7 is enforced for the service by this gateway alone; NULL: nothing is guarded. */
+const struct gateway_item *waypoint_guard(const struct index *x, const struct service_item *s);
+/* A waypoint's pods have no waypoint of their own. */
+bool is_waypoint_pod(const struct index *x, const struct pod_item *p);
+
+/* ---- routes */
+
+/* A service that a route names, as parent or as backend. */
+struct attachment {
+    struct list in_service;
+    struct route_item *route;
+    struct service_item *service;
+    unsigned parent; /* its place in spec.parentRefs */
+};
+
+struct route_item {
+    struct map_node by_name;
+    struct list dirty;
+    enum l7_route_kind kind;
+    struct json *object;
+    struct attachment *parents;
+    struct attachment *backends;
+    unsigned parent_count;
+    unsigned backend_count;
+    struct voice status;
+};
+
+const char *route_ns(const struct route_item *r);
+const char *route_name(const struct route_item *r);
+/* "HTTPRoute", ... */
+const char *route_kind_name(enum l7_route_kind kind);
+void mark_route(struct index *x, struct route_item *r);
+/* Of all routes that have it as parent or backend, and what they publish. */
+void mark_routes_of(struct index *x, struct service_item *s);
+void mark_all_routes(struct index *x);
+/* Why it is not followed for that parent: NULL, or a reason of the Gateway API, and text for people. */
+const char *route_parent_problem(const struct index *x, const struct attachment *parent,
+                                 struct strbuf *text);
+/* The service a backendRef means; NULL and a reason of the Gateway API where it has none. */
+struct service_item *route_backend(const struct index *x, const struct route_item *r,
+                                   const struct json *ref, const char **reason,
+                                   struct strbuf *text);
+
+/* ---- policies that name targets */
+
+struct aim {
+    struct list in_target;
+    struct l7_policy_item *policy;
+    struct service_item *service; /* one of the two, or neither: a class */
+    struct gateway_item *gateway;
+    bool binds; /* the policy is enforced there */
+};
+
+struct l7_policy_item {
+    struct map_node by_name;
+    struct list dirty;
+    enum l7_policy_kind kind;
+    struct json *object;
+    struct aim *aims; /* one for each target that can be one */
+    unsigned aim_count;
+    struct voice status;
+};
+
+const char *policy_kind_name(enum l7_policy_kind kind);
+/* What it says is enforced: no dry run, no AUDIT. */
+bool l7_policy_is_enforced(const struct l7_policy_item *p);
+void l7_policy_put(struct index *x, enum l7_policy_kind kind, const struct json *object);
+void l7_policy_remove(struct index *x, enum l7_policy_kind kind, const char *ns, const char *name);
+void mark_l7_policy(struct index *x, struct l7_policy_item *p);
+/* Their conditions say whether the target is bound. */
+void mark_aims(struct index *x, struct list *aims);
+/* The targetRefs of a spec, targetRef among them. */
+size_t target_count(const struct json *spec);
+const struct json *target_at(const struct json *spec, size_t i);
+
+/* ---- traffic rules */
+
+struct rule_item {
+    struct map_node by_name;
+    struct map_node by_host;
+    const char *host; /* interned: fully qualified */
+    struct json *object;
+};
+
+/* The one that holds for a service at a waypoint of that namespace; NULL: none. */
+const struct json *rule_for(const struct index *x, const char *waypoint_ns,
+                            const struct service_item *s);
+
+/* ---- marking and settling */
+
+/* What the waypoint of the service is told about it. */
+void mark_l7(struct index *x, struct service_item *s);
+/* Which waypoint a service has, and all that rests on it. */
+void mark_binding(struct index *x, struct service_item *s);
+/* The pods behind a service. */
+void mark_members(struct index *x, const struct service_item *s);
+
+/* At the end: what only gateways that are there still hold. */
+void gateways_drop(struct index *x);

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* DestinationRules, by the host they are for. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "control/index_int.h"
+
+static struct rule_item *find(const struct index *x, const char *ns, const char *name)
+{
+    for (struct map_node *n = map_find(&x->rules, index_hash(ns, name)); n; n = map_find_next(n)) {
+        struct rule_item *r = container_of(n, struct rule_item, by_name);
+        if (strcmp(meta_ns(r->object), ns) == 0 && strcmp(meta_name(r->object), name) == 0) {
+            return r;
+        }
+    }
+    return NULL;
+}
+
+/* A name without dots is a service of the rule's namespace. */
+static const char *host_of(struct index *x, const struct json *object)
+{
+    const char *host = json_str_at(object, "spec.host", "");
+    AUTO(strbuf) struct strbuf text = {0};
+
+    if (strchr(host, '.')) {
+        return intern_text(x->pool, host);
+    }
+    strbuf_printf(&text, "%s.%s.svc.%s", host, meta_ns(object), x->mesh->domain);
+    return intern_text(x->pool, strbuf_text(&text));
+}
+
+void index_put_rule(struct index *x, const struct json *object)
+{
+    if (!revision_is_ours(object, x->mesh)) {
+        index_remove_rule(x, meta_ns(object), meta_name(object));
+        return;
+    }
+    struct rule_item *old = find(x, meta_ns(object), meta_name(object));
+    if (old) {
+        rule_item_free(x, old);
+    }
+    struct rule_item *r = mem_new(struct rule_item);
+    r->object = json_ref(object);
+    r->host = host_of(x, object);
+    map_insert(&x->rules, &r->by_name, index_hash(meta_ns(object), meta_name(object)));
+    map_insert(&x->rules_by_host, &r->by_host, map_hash_str(r->host));
+    mark_all_gateways(x);
+}
+
+void rule_item_free(struct index *x, struct rule_item *r)
+{
+    map_remove(&x->rules, &r->by_name);
+    map_remove(&x->rules_by_host, &r->by_host);
+    text_unref(r->host);
+    json_unref(r->object);
+    mem_free(r);
+}
+
+void index_remove_rule(struct index *x, const char *ns, const char *name)
+{
+    struct rule_item *r = find(x, ns, name);
+
+    if (r) {
+        rule_item_free(x, r);
+        mark_all_gateways(x);
+    }
+}
+
+static bool is_exported(const struct json *rule, const char *to)
+{
+    const struct json *list = json_at(rule, "spec.exportTo");
+    bool is_own = strcmp(meta_ns(rule), to) == 0;
+
+    for (size_t i = 0; i < json_count(list); i++) {
+        const char *ns = json_str(json_item(list, i), "");
+        if (strcmp(ns, "*") == 0 || strcmp(ns, to) == 0 || (is_own && strcmp(ns, ".") == 0)) {
+            return true;
+        }
+    }
+    return json_count(list) == 0;
+}
+
+/* Whose rule counts: of the waypoint's namespace, else of the service's, else of everyone. */
+static int rank_of(const struct index *x, const struct json *rule, const char *waypoint_ns,
+                   const struct service_item *s)
+{
+    const char *ns = meta_ns(rule);
+
+    if (strcmp(ns, waypoint_ns) == 0) {
+        return 3;
+    }
+    if (strcmp(ns, s->space->name) == 0) {
+        return 2;
+    }
+    return strcmp(ns, x->mesh->root_ns) == 0;
+}
+
+/* The oldest of a rank; of the same age the first by name. */
+static bool is_before(const struct json *a, const struct json *b)
+{
+    int64_t x = meta_created_s(a);
+    int64_t y = meta_created_s(b);
+
+    return x != y ? x < y : strcmp(meta_name(a), meta_name(b)) < 0;
+}
+
+const struct json *rule_for(const struct index *x, const char *waypoint_ns,
+                            const struct service_item *s)
+{
+    const struct json *best = NULL;
+    int best_rank = 0;
+
+    for (struct map_node *n = map_find(&x->rules_by_host, map_hash_str(s->f.hostname)); n;
+         n = map_find_next(n)) {
+        const struct rule_item *r = container_of(n, struct rule_item, by_host);
+        int rank = rank_of(x, r->object, waypoint_ns, s);
+        if (strcmp(r->host, s->f.hostname) != 0 || rank == 0 ||
+            !is_exported(r->object, waypoint_ns)) {
+            continue;
+        }
+        if (rank > best_rank || (rank == best_rank && is_before(r->object, best))) {
+            best = r->object;
+            best_rank = rank;
+        }
+    }
+    return best;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A waypoint's Gateway made real (contract 7.1-7.3): the Service and ServiceAccount that it needs, on a
+ * cluster the Deployment too, and its status. Without a cluster its pods are made elsewhere.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+struct gateway_item;
+struct index;
+struct json;
+
+#define WAYPOINT_CLASS      "istio-waypoint"
+#define WAYPOINT_CONTROLLER "istio.io/mesh-controller"
+#define WAYPOINT_MANAGED    "istio.io-mesh-controller"
+
+void reconcile_gateway(struct index *x, struct gateway_item *g);
+/* Its object is about to go: so does what was made for it, where nobody else sees to that. */
+void reconcile_remove(struct index *x, struct gateway_item *g);
+/* A class came or changed. */
+void reconcile_class(struct index *x, const struct json *object);
+/* The class that waypoints have is not there. */
+void reconcile_class_missing(struct index *x);
+
+/* ---- pure: what is written; each the caller's */
+
+struct json *gateway_service(const struct json *gateway);
+struct json *gateway_account(const struct json *gateway);
+struct waypoint_image {
+    const char *image;
+    const char *discovery; /* "https://host:port" */
+    const char *cluster_id;
+    const char *trust_domain;
+    const char *network;
+};
+struct json *gateway_deployment(const struct json *gateway, const struct waypoint_image *image);
+
+struct gateway_view { /* what is known of its Service */
+    const char *hostname;
+    const struct ip *vips;
+    unsigned vip_count;
+    const struct service_port_facts *ports;
+    unsigned port_count;
+    bool exists;
+    bool has_endpoints; /* one that is ready */
+};
+struct json *gateway_status(const struct json *gateway, const struct gateway_view *v);
+struct json *class_status(const struct json *class);

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a waypoint is told: of each service that is bound to it, and of itself. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "control/index_int.h"
+#include "control/reconcile.h"
+#include "control/translate_l7.h"
+#include "xds/waypoint.h"
+
+/* ---- names of resources (proto/waypoint.proto) */
+
+static void name_gateway(struct strbuf *out, const struct gateway_item *g)
+{
+    strbuf_clear(out);
+    strbuf_printf(out, "%s/%s/", g->space->name, g->name);
+}
+
+static void put(struct index *x, struct shelf_fill *fill, enum ads_type type,
+                const struct strbuf *name)
+{
+    shelf_put(fill, type, strbuf_text(name), (struct slice){x->wire.p, x->wire.len});
+}
+
+/* ---- bindings */
+
+static void put_binding(struct index *x, struct shelf_fill *fill, const struct gateway_item *g,
+                        const struct service_item *s)
+{
+    AUTO(arena) struct arena a = {0};
+    AUTO(strbuf) struct strbuf name = {0};
+    struct l7_bound_port *ports = arena_array(&a, s->f.port_count, sizeof(*ports));
+    struct l7_binding b = {.ns = s->f.ns, .hostname = s->f.hostname, .ports = ports};
+
+    for (unsigned i = 0; i < s->f.port_count; i++) {
+        if (s->f.ports[i].is_tcp) {
+            ports[b.port_count++] =
+                (struct l7_bound_port){s->f.ports[i].port, (enum l7_protocol)s->f.ports[i].l7};
+        }
+    }
+    name_gateway(&name, g);
+    strbuf_puts(&name, s->f.key);
+    strbuf_clear(&x->wire);
+    xds_l7_binding_encode(&x->wire, &b);
+    put(x, fill, ADS_L7_BINDING, &name);
+}
+
+/* ---- routes */
+
+struct finding {
+    const struct index *x;
+    const struct route_item *route;
+};
+
+static void find_backend(void *arg, const struct json *ref, struct l7_backend *out, struct arena *a)
+{
+    const struct finding *f = arg;
+    AUTO(strbuf) struct strbuf why = {0};
+    const char *reason = NULL;
+    const struct service_item *s = route_backend(f->x, f->route, ref, &reason, &why);
+
+    if (s) {
+        out->ns = s->f.ns;
+        out->hostname = s->f.hostname;
+        out->port = (uint16_t)json_int_at(ref, "port", 0);
+    } else {
+        out->invalid = arena_text(a, strbuf_text(&why), why.len);
+    }
+}
+
+static void put_rule(struct index *x, struct shelf_fill *fill, const struct gateway_item *g,
+                     const struct service_item *s, const struct route_item *r, size_t rule,
+                     uint16_t port)
+{
+    AUTO(arena) struct arena a = {0};
+    AUTO(strbuf) struct strbuf name = {0};
+    struct finding finding = {x, r};
+    struct backend_finder finder = {find_backend, &finding};
+    struct l7_route out;
+
+    translate_route_rule(&out, r->kind, json_item(json_at(r->object, "spec.rules"), rule), &finder,
+                         &a);
+    out.ns = s->f.ns;
+    out.hostname = s->f.hostname;
+    out.port = port;
+    out.created_s = meta_created_s(r->object);
+    out.route_ns = route_ns(r);
+    out.route_name = route_name(r);
+    out.rule = (uint32_t)rule;
+    name_gateway(&name, g);
+    strbuf_printf(&name, "%s/%u/%s/%s/%s/%zu", s->f.key, port, route_kind_name(r->kind),
+                  out.route_ns, out.route_name, rule);
+    strbuf_clear(&x->wire);
+    xds_l7_route_encode(&x->wire, &out);
+    put(x, fill, ADS_L7_ROUTE, &name);
+}
+
+static int64_t port_of(const struct attachment *at)
+{
+    const struct json *ref = json_item(json_at(at->route->object, "spec.parentRefs"), at->parent);
+
+    return json_int_at(ref, "port", 0);
+}
+
+static bool is_followed(const struct index *x, const struct attachment *at)
+{
+    AUTO(strbuf) struct strbuf why = {0};
+
+    return route_parent_problem(x, at, &why) == NULL;
+}
+
+/* Kinds are not mixed on a port: gRPC goes before HTTP, HTTP before TCP (waypoint contract A9). */
+static bool is_above(enum l7_route_kind a, enum l7_route_kind b)
+{
+    static const int rank[] = {[L7_GRPC_ROUTE] = 2, [L7_HTTP_ROUTE] = 1, [L7_TCP_ROUTE] = 0};
+
+    return rank[a] > rank[b];
+}
+
+/* port 0: any of its ports. */
+static bool is_taken(const struct index *x, const struct service_item *s, enum l7_route_kind kind,
+                     int64_t port)
+{
+    list_for_each (n, &s->routes) {
+        const struct attachment *at = container_of(n, struct attachment, in_service);
+        int64_t its = port_of(at);
+        if (is_above(at->route->kind, kind) && (its == 0 || port == 0 || its == port) &&
+            is_followed(x, at)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void put_rules(struct index *x, struct shelf_fill *fill, const struct gateway_item *g,
+                      const struct service_item *s, const struct route_item *r, uint16_t port)
+{
+    size_t count = json_count(json_at(r->object, "spec.rules"));
+
+    for (size_t i = 0; i < count; i++) {
+        put_rule(x, fill, g, s, r, i, port);
+    }
+}
+
+static void put_route(struct index *x, struct shelf_fill *fill, const struct gateway_item *g,
+                      const struct service_item *s, const struct attachment *at)
+{
+    const struct route_item *r = at->route;
+    int64_t port = port_of(at);
+
+    if (port != 0 || !is_taken(x, s, r->kind, 0)) {
+        if (port == 0 || !is_taken(x, s, r->kind, port)) {
+            put_rules(x, fill, g, s, r, (uint16_t)port);
+        }
+        return;
+    }
+    for (unsigned i = 0; i < s->f.port_count; i++) { /* those that are left to it */
+        if (!is_taken(x, s, r->kind, s->f.ports[i].port)) {
+            put_rules(x, fill, g, s, r, s->f.ports[i].port);
+        }
+    }
+}
+
+/* ---- policies */
+
+static void put_policy(struct index *x, struct shelf_fill *fill, const struct gateway_item *g,
+                       const struct service_item *s, const struct l7_policy_item *p)
+{
+    AUTO(arena) struct arena a = {0};
+    AUTO(strbuf) struct strbuf name = {0};
+    struct l7_policy out;
+
+    translate_l7_policy(&out, p->kind, p->object, &a);
+    out.service_ns = s ? s->f.ns : "";
+    out.service_hostname = s ? s->f.hostname : "";
+    name_gateway(&name, g);
+    strbuf_printf(&name, "%s/%s/%s/%s", s ? s->f.key : "gateway", policy_kind_name(p->kind), out.ns,
+                  out.name);
+    strbuf_clear(&x->wire);
+    xds_l7_policy_encode(&x->wire, &out);
+    put(x, fill, ADS_L7_POLICY, &name);
+}
+
+static void put_policies(struct index *x, struct shelf_fill *fill, const struct gateway_item *g,
+                         const struct service_item *s, const struct list *aims)
+{
+    list_for_each (n, aims) {
+        const struct aim *aim = container_of(n, struct aim, in_target);
+        if (aim->binds) {
+            put_policy(x, fill, g, s, aim->policy);
+        }
+    }
+}
+
+/* ---- services */
+
+static const char *trouble_of(enum waypoint_state state)
+{
+    static const char *const names[] = {[WAYPOINT_NONE] = "",
+                                        [WAYPOINT_BOUND] = "WaypointAccepted",
+                                        [WAYPOINT_NOT_READY] = "WaypointIsNotReady",
+                                        [WAYPOINT_DENIED] = "AttachmentDenied",
+                                        [WAYPOINT_UNSUPPORTED] = "UnsupportedTrafficType"};
+
+    return names[state];
+}
+
+static void describe(const struct waypoint_choice *c, const struct service_item *s,
+                     struct strbuf *out)
+{
+    const char *ns = c->gateway->space->name;
+    const char *name = c->gateway->name;
+    int8_t ingress = s->f.ingress >= 0 ? s->f.ingress : s->space->ingress;
+
+    switch (c->state) {
+    case WAYPOINT_NONE:
+        break;
+    case WAYPOINT_BOUND:
+        strbuf_printf(out, "Successfully attached to waypoint %s/%s", ns, name);
+        if (ingress == 1) {
+            strbuf_puts(out, ". Ingress traffic will traverse the waypoint");
+        }
+        break;
+    case WAYPOINT_NOT_READY:
+        strbuf_printf(out, "waypoint \"%s/%s\" is not ready", ns, name);
+        break;
+    case WAYPOINT_DENIED:
+        strbuf_printf(out,
+                      "we are not permitted to attach to waypoint \"%s/%s\" (missing "
+                      "allowedRoutes?)",
+                      ns, name);
+        break;
+    case WAYPOINT_UNSUPPORTED:
+        strbuf_printf(out,
+                      "attempting to bind to traffic type \"service\" which the waypoint "
+                      "\"%s/%s\" does not support",
+                      ns, name);
+        break;
+    }
+}
+
+/* Our own addition to Istio's words. */
+static void describe_refusal(const struct index *x, const struct service_item *s,
+                             const struct waypoint_choice *c, struct strbuf *out)
+{
+    AUTO(arena) struct arena a = {0};
+    struct gateway room;
+
+    if (c->state != WAYPOINT_BOUND && waypoint_for_service(x, s, &room, &a)) {
+        strbuf_puts(out, "; connections to the service are refused meanwhile (annotation "
+                         "ambit.io/waypoint-bypass: allow lets them pass)");
+    }
+}
+
+static void say_bound(struct index *x, struct service_item *s, const struct waypoint_choice *c)
+{
+    AUTO(strbuf) struct strbuf message = {0};
+    struct json *body = written_object("v1", "Service", s->f.ns, s->f.name);
+    struct json *list = json_make_array(body, "status.conditions");
+    AUTO(json) struct json *had = json_new_array();
+
+    if (s->said) {
+        json_append(had, json_ref(s->said));
+    }
+    if (c->state != WAYPOINT_NONE) {
+        describe(c, s, &message);
+        describe_refusal(x, s, c, &message);
+        struct condition condition = {.type = "istio.io/WaypointBound",
+                                      .status = c->state == WAYPOINT_BOUND,
+                                      .reason = trouble_of(c->state),
+                                      .message = strbuf_text(&message)};
+        json_append(list, condition_new(&condition, had));
+    }
+    if (json_count(list) == 0 ? !s->said : json_covers(s->said, json_item(list, 0))) {
+        voice_hush(&s->status);
+        json_unref(body);
+        return;
+    }
+    voice_say(&x->words, &s->status,
+              (struct index_write){.resource = WRITE_SERVICE,
+                                   .verb = VERB_APPLY,
+                                   .manager = "istio-ambient-service",
+                                   .sub = "status",
+                                   .body = body});
+}
+
+/* Whose identity alone its pods take, and whom else they know: where that changes, so do they. */
+static void follow_guard(struct index *x, struct service_item *s, const struct waypoint_choice *c)
+{
+    const struct gateway_item *g = waypoint_guard(x, s);
+    AUTO(strbuf) struct strbuf text = {0};
+
+    if (g) {
+        strbuf_printf(&text, "%s/%s/%s", g->space->name, g->name, g->f.account ? g->f.account : "");
+    }
+    if (c->state == WAYPOINT_BOUND) {
+        strbuf_printf(&text, " %s/%s", c->gateway->space->name, c->gateway->name);
+    }
+    const char *next = intern_text(x->pool, strbuf_text(&text));
+    if (next != s->guard && (s->guard || *next)) {
+        mark_members(x, s);
+    }
+    text_unref(s->guard);
+    s->guard = next;
+}
+
+void settle_l7_service(struct index *x, struct service_item *s)
+{
+    struct waypoint_choice c = waypoint_of_service(x, s);
+    struct shelf_fill fill;
+
+    shelf_begin(&fill, &s->shelf, x->catalogs);
+    if (c.state == WAYPOINT_BOUND && c.gateway->f.is_ours && s->f.is_published) {
+        put_policies(x, &fill, c.gateway, s, &s->aims);
+        list_for_each (n, &s->routes) {
+            const struct attachment *at = container_of(n, struct attachment, in_service);
+            if (is_followed(x, at)) {
+                put_route(x, &fill, c.gateway, s, at);
+            }
+        }
+        put_binding(x, &fill, c.gateway, s);
+    }
+    shelf_end(&fill);
+    if (s->exists) {
+        say_bound(x, s, &c);
+        follow_guard(x, s, &c);
+    }
+    if (c.gateway) {
+        mark_gateway(x, c.gateway); /* traffic settings of what it and its routes name */
+    }
+}
+
+/* ---- traffic settings */
+
+static void put_traffic(struct index *x, struct shelf_fill *fill, const struct gateway_item *g,
+                        const struct service_item *s, const struct json *policy, uint16_t port)
+{
+    AUTO(strbuf) struct strbuf name = {0};
+    struct l7_traffic out;
+
+    translate_traffic(&out, policy);
+    out.ns = s->f.ns;
+    out.hostname = s->f.hostname;
+    out.port = port;
+    name_gateway(&name, g);
+    strbuf_puts(&name, s->f.key);
+    if (port > 0) {
+        strbuf_printf(&name, "/%u", port);
+    }
+    strbuf_clear(&x->wire);
+    xds_l7_traffic_encode(&x->wire, &out);
+    put(x, fill, ADS_L7_TRAFFIC, &name);
+}
+
+/* What a port says nothing about stays as it is for the others: each part is taken as a whole. */
+static struct json *port_policy(const struct json *policy, const struct json *port)
+{
+    static const char *const parts[] = {"loadBalancer", "connectionPool", "outlierDetection"};
+    struct json *both = json_new_object();
+
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        const struct json *own = json_get(port, parts[i]);
+        const struct json *part = own ? own : json_get(policy, parts[i]);
+        if (part) {
+            json_set(both, parts[i], json_ref(part));
+        }
+    }
+    return both;
+}
+
+static void put_traffic_of(struct index *x, struct shelf_fill *fill, const struct gateway_item *g,
+                           const struct service_item *s)
+{
+    const struct json *policy = json_at(rule_for(x, g->space->name, s), "spec.trafficPolicy");
+    const struct json *ports = json_get(policy, "portLevelSettings");
+
+    if (!policy || !s->exists) {
+        return;
+    }
+    put_traffic(x, fill, g, s, policy, 0);
+    for (size_t i = 0; i < json_count(ports); i++) {
+        AUTO(json) struct json *both = port_policy(policy, json_item(ports, i));
+        int64_t number = json_int_at(json_item(ports, i), "port.number", 0);
+        if (number > 0 && number <= UINT16_MAX) {
+            put_traffic(x, fill, g, s, both, (uint16_t)number);
+        }
+    }
+}
+
+/* Of a service that the gateway serves, and of what its routes send to. */
+static void put_traffic_around(struct index *x, struct shelf_fill *fill,
+                               const struct gateway_item *g, const struct service_item *s)
+{
+    struct waypoint_choice c = waypoint_of_service(x, s);
+
+    if (c.state != WAYPOINT_BOUND || c.gateway != g) {
+        return;
+    }
+    put_traffic_of(x, fill, g, s);
+    list_for_each (n, &s->routes) {
+        const struct route_item *r = container_of(n, struct attachment, in_service)->route;
+        for (unsigned i = 0; i < r->backend_count; i++) {
+            put_traffic_of(x, fill, g, r->backends[i].service);
+        }
+    }
+}
+
+static void put_all_traffic(struct index *x, struct shelf_fill *fill, const struct gateway_item *g)
+{
+    if (x->rules.count == 0) {
+        return;
+    }
+    list_for_each (n, &g->wishing[WISHER_SERVICE]) {
+        put_traffic_around(x, fill, g, container_of(n, struct service_item, wish.in_gateway));
+    }
+    list_for_each (n, &g->wishing[WISHER_SPACE]) {
+        const struct space *space = container_of(n, struct space, wish.in_gateway);
+        list_for_each (k, &space->services) {
+            const struct service_item *s = container_of(k, struct service_item, in_space);
+            if (!s->wish.is_set) {
+                put_traffic_around(x, fill, g, s);
+            }
+        }
+    }
+}
+
+/* ---- gateways */
+
+void settle_gateway(struct index *x, struct gateway_item *g)
+{
+    struct shelf_fill fill;
+
+    if (!g->object) {
+        return;
+    }
+    shelf_begin(&fill, &g->shelf, x->catalogs);
+    if (g->f.is_ours) {
+        put_policies(x, &fill, g, NULL, &g->aims);
+        put_policies(x, &fill, g, NULL, &x->class_aims);
+        put_all_traffic(x, &fill, g);
+    }
+    shelf_end(&fill);
+    reconcile_gateway(x, g);
+}
