@@ -67,3 +67,5 @@ void settle_l7_policy(struct index *x, struct l7_policy_item *p);
 void slice_attach(struct index *x, struct slice_item *s);
 void slice_detach(struct index *x, struct slice_item *s);
 bool service_is_selectorless(const struct service_item *s);
+/* At the end: what only gateways that are there still hold. */
+void gateways_drop(struct index *x);

@@ -197,6 +197,3 @@ void mark_l7(struct index *x, struct service_item *s);
 void mark_binding(struct index *x, struct service_item *s);
 /* The pods behind a service. */
 void mark_members(struct index *x, const struct service_item *s);
-
-/* At the end: what only gateways that are there still hold. */
-void gateways_drop(struct index *x);

@@ -18,16 +18,25 @@ import grpc  # noqa: E402
 
 from lib.proc import Process  # noqa: E402
 from lib.wait import SCALE, until  # noqa: E402
-from lib.wiretypes import ADDRESS, AUTHORIZATION, authorization, ca, workload, xds  # noqa: E402
+from lib.wiretypes import (ADDRESS, AUTHORIZATION, BINDING, POLICY, ROUTE, TRAFFIC, authorization, ca,  # noqa: E402
+                           waypoint, workload, xds)
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = os.environ.get("AMBIT_BUILD_ASAN", os.environ.get("AMBIT_BUILD", str(ROOT / "build")))
 ISTIO = "/apis/security.istio.io/v1"
+GATEWAY_API = "/apis/gateway.networking.k8s.io"
 PATHS = {"Namespace": "/api/v1/namespaces", "Node": "/api/v1/nodes", "Pod": "/api/v1/namespaces/{}/pods",
          "Service": "/api/v1/namespaces/{}/services", "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
          "EndpointSlice": "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices",
          "AuthorizationPolicy": ISTIO + "/namespaces/{}/authorizationpolicies",
-         "PeerAuthentication": ISTIO + "/namespaces/{}/peerauthentications"}
+         "PeerAuthentication": ISTIO + "/namespaces/{}/peerauthentications",
+         "RequestAuthentication": ISTIO + "/namespaces/{}/requestauthentications",
+         "DestinationRule": "/apis/networking.istio.io/v1/namespaces/{}/destinationrules",
+         "GatewayClass": GATEWAY_API + "/v1/gatewayclasses", "Gateway": GATEWAY_API + "/v1/namespaces/{}/gateways",
+         "HTTPRoute": GATEWAY_API + "/v1/namespaces/{}/httproutes",
+         "GRPCRoute": GATEWAY_API + "/v1/namespaces/{}/grpcroutes",
+         "TCPRoute": GATEWAY_API + "/v1alpha2/namespaces/{}/tcproutes",
+         "ReferenceGrant": GATEWAY_API + "/v1beta1/namespaces/{}/referencegrants"}
 
 
 class Refused(Exception):
@@ -206,6 +215,10 @@ def node_of(node_id=NODE_ID, **changes):
     return node
 
 
+MESSAGES = {ADDRESS: workload.Address, AUTHORIZATION: authorization.Authorization, BINDING: waypoint.Binding,
+            ROUTE: waypoint.Route, POLICY: waypoint.Policy, TRAFFIC: waypoint.Traffic}
+
+
 class Answer:
     """One DeltaDiscoveryResponse."""
 
@@ -223,8 +236,7 @@ class Answer:
         return {name: r.version for name, r in self.resources.items()}
 
     def message(self, name):
-        kind = workload.Address if self.type == ADDRESS else authorization.Authorization
-        return kind.FromString(self.resources[name].resource.value)
+        return MESSAGES[self.type].FromString(self.resources[name].resource.value)
 
 
 class Ads:
@@ -288,10 +300,22 @@ class Ads:
             return
         raise AssertionError(f"unexpected: {answer.type} {answer.names} removed {answer.removed}")
 
+    def drain(self):
+        """Takes what came until nothing comes for a moment."""
+        while True:
+            try:
+                self._in.get(timeout=0.6)
+            except queue.Empty:
+                return
+
     def status(self, seconds=5.0):
         """(code, text) of a stream that has to end."""
         assert self.ended.wait(seconds * SCALE), "the stream goes on"
         return self.error.code().name, self.error.details()
+
+    def message(self, kind, name):
+        """What the stream holds of that name now."""
+        return MESSAGES[kind].FromString(self.state[kind][name].resource.value)
 
     def held(self, kind=ADDRESS):
         return {name: r.version for name, r in self.state[kind].items()}

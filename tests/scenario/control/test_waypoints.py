@@ -1,0 +1,495 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waypoints as the control plane sees them: Gateways made real, services bound, what a waypoint is told and what the
+node proxies are told about it. The waypoint is a foreign gRPC client with a waypoint's credential."""
+import contextlib
+
+import pytest
+
+import plane as planes
+from lib.wait import until
+from lib.wiretypes import ADDRESS, AUTHORIZATION, BINDING, POLICY, ROUTE, TRAFFIC, waypoint
+from plane import Ads, named, node_of, pod, policy, service
+
+L7 = (POLICY, TRAFFIC, ROUTE, BINDING)
+GROUP = "gateway.networking.k8s.io"
+
+
+def gateway(name, ns, labels=None, allowed=None, **annotations):
+    listener = {"name": "mesh", "port": 15008, "protocol": "HBONE"}
+    if allowed:
+        listener["allowedRoutes"] = {"namespaces": {"from": allowed}}
+    return {"apiVersion": f"{GROUP}/v1", "kind": "Gateway",
+            "metadata": {"name": name, "namespace": ns, "labels": labels or {}, "annotations": annotations},
+            "spec": {"gatewayClassName": "istio-waypoint", "listeners": [listener]}}
+
+
+def route(name, ns, parent, rules, kind="HTTPRoute", port=None, parent_ns=None):
+    ref = {"group": "", "kind": "Service", "name": parent}
+    if port:
+        ref["port"] = port
+    if parent_ns:
+        ref["namespace"] = parent_ns
+    version = "v1alpha2" if kind == "TCPRoute" else "v1"
+    return {"apiVersion": f"{GROUP}/{version}", "kind": kind, "metadata": {"name": name, "namespace": ns},
+            "spec": {"parentRefs": [ref], "rules": rules}}
+
+
+def target(name, kind="Service"):
+    return {"group": "" if kind == "Service" else GROUP, "kind": kind, "name": name}
+
+
+def host(ns, name):
+    return f"{ns}/{name}.{ns}.svc.cluster.local"
+
+
+def uid(ns, name):
+    return f"Kubernetes//Pod/{ns}/{name}"
+
+
+def condition(obj, kind):
+    found = [c for c in obj.get("status", {}).get("conditions", []) if c["type"] == kind]
+    return (found[0]["status"], found[0]["reason"], found[0].get("message", "")) if found else None
+
+
+def parent_conditions(obj):
+    parents = obj.get("status", {}).get("parents", [])
+    return {c["type"]: (c["status"], c["reason"]) for p in parents for c in p["conditions"]}
+
+
+@pytest.fixture
+def town(api, ns):
+    """A namespace with a service `web`, its pod, and a service `v2`."""
+    api.create(pod("web-1", ns, "10.1.0.1", labels={"app": "web"}))
+    api.create(service("web", ns, selector={"app": "web"}, ports=((80, 8080), (81, 8081))))
+    api.create(service("v2", ns, selector={"app": "v2"}))
+    return ns
+
+
+@pytest.fixture
+def standing(api, town):
+    """A waypoint `wp` that is up: its pod is there and ready."""
+    return stand(api, town, "wp")
+
+
+def stand(api, ns, name, **options):
+    api.create(gateway(name, ns, **options))
+    until("its service account is there", lambda: has(api, named("ServiceAccount", name, ns)))
+    number = sum(map(ord, ns + name)) % 200
+    api.create(pod(f"{name}-0", ns, f"10.1.{number}.9", account=name, captured=False,
+                   labels={f"{GROUP}/gateway-name": name}))
+    until("it is programmed", lambda: condition(api.get(gateway(name, ns)), "Programmed")[0] == "True")
+    return name
+
+
+def has(api, obj):
+    try:
+        return api.get(obj)
+    except planes.Refused as refused:
+        assert refused.status == 404
+        return None
+
+
+def use(api, ns, svc, name):
+    api.patch(named("Service", svc, ns), {"metadata": {"labels": {"istio.io/use-waypoint": name}}})
+
+
+@contextlib.contextmanager
+def stream_of(plane, api, ns, name, account=None, kinds=L7, claims=None):
+    token = api.token_for(ns, account or name)
+    with plane.channel() as channel:
+        ads = Ads(channel, token)
+        for kind in kinds:
+            ads.state[kind] = {}
+        node = node_of(f"waypoint~10.1.0.9~{name}-0.{ns}~{ns}.svc.cluster.local", NAMESPACE=ns,
+                       GATEWAY=claims or name, NODE_NAME=None)
+        for kind in kinds:
+            ads.send(kind, subscribe=["*"], node=node)
+        for _ in kinds:
+            ads.next()
+        yield ads
+        ads.close()
+
+
+# ---- a Gateway made real
+
+
+def test_the_class_is_made_and_accepted(api):
+    made = until("it is accepted", lambda: (lambda c: condition(c, "Accepted")[0] == "True" and c)(
+        api.get(named("GatewayClass", "istio-waypoint"))))
+    assert made["spec"]["controllerName"] == "istio.io/mesh-controller"
+    assert condition(made, "Accepted")[1:] == ("Accepted", "Handled by Istio controller")
+    api.delete(named("GatewayClass", "istio-waypoint"))
+    until("it is made again", lambda: has(api, named("GatewayClass", "istio-waypoint")))
+
+
+def test_a_gateway_gets_its_service_its_account_and_its_status(api, ns):
+    api.create(gateway("wp", ns, labels={"team": "a"}))
+    made = until("its service is there", lambda: has(api, named("Service", "wp", ns)))
+    assert has(api, named("ServiceAccount", "wp", ns))
+    assert made["metadata"]["labels"] == {"team": "a", "gateway.istio.io/managed": "istio.io-mesh-controller",
+                                          f"{GROUP}/gateway-name": "wp",
+                                          f"{GROUP}/gateway-class-name": "istio-waypoint"}
+    assert made["metadata"]["ownerReferences"][0]["kind"] == "Gateway"
+    assert {(p["name"], p["port"], p["appProtocol"]) for p in made["spec"]["ports"]} == {
+        ("status-port", 15021, "tcp"), ("mesh", 15008, "hbone")}
+    until("it waits for a pod", lambda: condition(api.get(gateway("wp", ns)), "Programmed")[1] ==
+          "AddressNotAssigned")
+    api.create(pod("wp-0", ns, "10.1.0.9", account="wp", labels={f"{GROUP}/gateway-name": "wp"}))
+    until("it is programmed", lambda: condition(api.get(gateway("wp", ns)), "Programmed")[0] == "True")
+    status = api.get(gateway("wp", ns))["status"]
+    assert condition({"status": status}, "Programmed")[2] == \
+        f"Resource programmed, assigned to service(s) wp.{ns}.svc.cluster.local:15008"
+    assert status["addresses"] == [{"type": "IPAddress", "value": made["spec"]["clusterIP"]},
+                                   {"type": "Hostname", "value": f"wp.{ns}.svc.cluster.local"}]
+    listener = status["listeners"][0]
+    assert (listener["name"], listener["attachedRoutes"], listener["supportedKinds"]) == ("mesh", 0, [])
+    assert {c["type"]: c["status"] for c in listener["conditions"]} == {
+        "Accepted": "True", "Conflicted": "False", "Programmed": "True", "ResolvedRefs": "True"}
+    api.delete(pod("wp-0", ns, None))
+    until("its pod is missed", lambda: condition(api.get(gateway("wp", ns)), "Programmed")[0] == "False")
+    assert api.get(gateway("wp", ns))["status"]["addresses"] == status["addresses"], "they stay: it is not none"
+    api.delete(named("Service", "wp", ns))
+    until("its service is made again", lambda: has(api, named("Service", "wp", ns)))
+    api.delete(gateway("wp", ns))
+    until("its service goes with it", lambda: not has(api, named("Service", "wp", ns)))
+
+
+def test_what_belongs_to_others_is_left_alone(api, ns):
+    api.create(service("wp", ns))
+    other = gateway("other", ns)
+    other["spec"]["gatewayClassName"] = "somebody-else"
+    api.create(gateway("wp", ns))
+    api.create(other)
+    until("the account is written", lambda: has(api, named("ServiceAccount", "wp", ns)))
+    assert "gateway.istio.io/managed" not in api.get(named("Service", "wp", ns))["metadata"].get("labels", {})
+    assert not has(api, named("Service", "other", ns))
+    assert condition(api.get(other), "Accepted")[0] == "Unknown"
+
+
+# ---- binding
+
+
+def test_services_and_node_proxies_hear_of_the_binding(plane, api, town, standing, channel, proxy_token):
+    proxy = Ads(channel, proxy_token).first()
+    until("the service is known", lambda: host(town, "web") in proxy.state[ADDRESS])
+    assert not proxy.message(ADDRESS, host(town, "web")).service.HasField("waypoint")
+    use(api, town, "web", "wp")
+    until("it has a waypoint", lambda: proxy.message(ADDRESS, host(town, "web")).service.HasField("waypoint"))
+    there = proxy.message(ADDRESS, host(town, "web")).service.waypoint
+    assert (there.hostname.namespace, there.hostname.hostname, there.hbone_mtls_port) == \
+        (town, f"wp.{town}.svc.cluster.local", 15008)
+    bound = until("it says so", lambda: condition(api.get(named("Service", "web", town)), "istio.io/WaypointBound"))
+    assert bound == ("True", "WaypointAccepted", f"Successfully attached to waypoint {town}/wp")
+    use(api, town, "web", "none")
+    until("it has none", lambda: not proxy.message(ADDRESS, host(town, "web")).service.HasField("waypoint"))
+    until("it says nothing", lambda: not condition(api.get(named("Service", "web", town)),
+                                                   "istio.io/WaypointBound"))
+    api.patch(named("Namespace", town), {"metadata": {"labels": {"istio.io/use-waypoint": "wp"}}})
+    until("the namespace speaks for v2",
+          lambda: proxy.message(ADDRESS, host(town, "v2")).service.HasField("waypoint"))
+    assert not proxy.message(ADDRESS, host(town, "web")).service.HasField("waypoint"), "its own label goes before"
+    assert not proxy.message(ADDRESS, host(town, "wp")).service.HasField("waypoint"), "a waypoint has none"
+    proxy.close()
+
+
+def test_a_waypoint_is_told_of_its_own_services_only(plane, api, town, standing):
+    stand(api, town, "wq")
+    use(api, town, "web", "wp")
+    use(api, town, "v2", "wq")
+    mine = f"{town}/wp/{host(town, 'web')}"
+    with stream_of(plane, api, town, "wp") as wp, stream_of(plane, api, town, "wq") as wq:
+        until("wp has its binding", lambda: mine in wp.state[BINDING])
+        until("wq has its own", lambda: list(wq.state[BINDING]) == [f"{town}/wq/{host(town, 'v2')}"])
+        assert list(wp.state[BINDING]) == [mine]
+        binding = wp.message(BINDING, mine)
+        assert (binding.namespace, binding.hostname) == (town, f"web.{town}.svc.cluster.local")
+        assert [(p.port, p.protocol) for p in binding.ports] == [(80, waypoint.HTTP), (81, waypoint.HTTP)]
+        use(api, town, "web", "none")
+        until("it is taken away", lambda: wp.state[BINDING] == {})
+        assert len(wq.state[BINDING]) == 1
+    with stream_of(plane, api, town, "wq", claims="wp") as thief:
+        assert thief.state[BINDING] == {}, "wq's credential is not for wp"
+    with stream_of(plane, api, town, "wp", account="default") as stranger:
+        assert stranger.state[BINDING] == {}, "an account without a gateway"
+
+
+def test_other_namespaces_need_leave(api, town, ns, channel, proxy_token):
+    far = named("Namespace", ns + "-far")
+    api.create(far)
+    stand(api, ns + "-far", "same")
+    stand(api, ns + "-far", "open", allowed="All")
+    for svc, name in (("web", "same"), ("v2", "open")):
+        api.patch(named("Service", svc, town), {"metadata": {"labels": {
+            "istio.io/use-waypoint": name, "istio.io/use-waypoint-namespace": ns + "-far"}}})
+    proxy = Ads(channel, proxy_token).first()
+    until("v2 has it", lambda: proxy.message(ADDRESS, host(town, "v2")).service.waypoint.hostname.namespace ==
+          ns + "-far")
+    denied = until("web has not", lambda: condition(api.get(named("Service", "web", town)),
+                                                    "istio.io/WaypointBound"))
+    assert denied[:2] == ("False", "AttachmentDenied") and "missing allowedRoutes?" in denied[2]
+    assert proxy.message(ADDRESS, host(town, "web")).service.waypoint.hostname.hostname == \
+        f"refused.same.{ns}-far.svc.cluster.local", "it is not let past"
+    proxy.close()
+    api.delete(far)
+
+
+# ---- routes
+
+
+def test_an_http_route_becomes_rules(plane, api, town, standing):
+    use(api, town, "web", "wp")
+    api.create(route("r", town, "web", [
+        {"name": "special", "matches": [{"path": {"type": "Exact", "value": "/a"}, "method": "GET",
+                                         "headers": [{"name": "X-A", "value": "1"}],
+                                         "queryParams": [{"type": "RegularExpression", "name": "q", "value": "b+"}]}],
+         "filters": [{"type": "RequestHeaderModifier",
+                      "requestHeaderModifier": {"set": [{"name": "s", "value": "1"}], "remove": ["x"]}},
+                     {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "v2", "port": 80},
+                                                                 "percent": 20}},
+                     {"type": "URLRewrite", "urlRewrite": {"hostname": "h.example",
+                                                           "path": {"type": "ReplaceFullPath",
+                                                                    "replaceFullPath": "/b"}}}],
+         "backendRefs": [{"name": "web", "port": 80, "weight": 90}, {"name": "v2", "port": 80, "weight": 10},
+                         {"name": "gone", "port": 80}],
+         "timeouts": {"request": "10s", "backendRequest": "2s"},
+         "retry": {"codes": [503], "attempts": 3, "backoff": "100ms"}},
+        {"filters": [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "port": 8443,
+                                                                     "statusCode": 301}}]}], port=80))
+    base = f"{town}/wp/{host(town, 'web')}/80/HTTPRoute/{town}/r"
+    with stream_of(plane, api, town, "wp") as wp:
+        until("both rules are there", lambda: sorted(wp.state[ROUTE]) == [f"{base}/0", f"{base}/1"])
+        one = wp.message(ROUTE, f"{base}/0")
+        assert (one.namespace, one.hostname, one.port, one.route_namespace, one.route_name, one.rule, one.rule_name) == \
+            (town, f"web.{town}.svc.cluster.local", 80, town, "r", 0, "special")
+        match = one.matches[0]
+        assert (match.path.kind, match.path.value, match.method) == (waypoint.PathMatch.EXACT, "/a", "GET")
+        assert [(h.name, h.kind, h.value) for h in match.headers] == [("X-A", 0, "1")]
+        assert [(q.name, q.kind, q.value) for q in match.query] == [("q", waypoint.ValueMatch.REGEX, "b+")]
+        kinds = [f.WhichOneof("what") for f in one.filters]
+        assert kinds == ["request_headers", "mirror", "rewrite"]
+        assert (one.filters[1].mirror.numerator, one.filters[1].mirror.denominator) == (20, 100)
+        assert one.filters[1].mirror.backend.hostname == f"v2.{town}.svc.cluster.local"
+        assert (one.filters[2].rewrite.hostname, one.filters[2].rewrite.path.value) == ("h.example", "/b")
+        assert [(b.hostname, b.port, b.weight) for b in one.backends] == [
+            (f"web.{town}.svc.cluster.local", 80, 90), (f"v2.{town}.svc.cluster.local", 80, 10), ("", 0, 1)]
+        assert "not found" in one.backends[2].invalid
+        assert (one.request_timeout_ms, one.backend_timeout_ms) == (10000, 2000)
+        assert (one.retry.attempts, list(one.retry.codes), one.retry.backoff_ms) == (3, [503], 100)
+        assert one.created_s > 1700000000
+        two = wp.message(ROUTE, f"{base}/1")
+        assert (two.filters[0].redirect.scheme, two.filters[0].redirect.port, two.filters[0].redirect.status) == \
+            ("https", 8443, 301)
+        assert (two.matches[0].path.kind, two.matches[0].path.value) == (waypoint.PathMatch.PREFIX, "/")
+        seen = until("the status is written", lambda: parent_conditions(api.get(route("r", town, "web", []))))
+        assert seen == {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("False", "BackendNotFound"),
+                        "ResolvedWaypoints": ("True", "ResolvedWaypoints")}
+        wp.drain()
+        api.create(service("gone", town))
+        answer = wp.next()
+        assert (answer.type, answer.names) == (ROUTE, [f"{base}/0"]), "only what has changed is sent"
+        assert wp.message(ROUTE, f"{base}/0").backends[2].invalid == ""
+        until("the status follows",
+              lambda: parent_conditions(api.get(route("r", town, "web", [])))["ResolvedRefs"][0] == "True")
+        api.delete(route("r", town, "web", []))
+        until("the rules go", lambda: wp.state[ROUTE] == {})
+
+
+def test_kinds_are_not_mixed_on_a_port(plane, api, town, standing):
+    use(api, town, "web", "wp")
+    api.create(route("h", town, "web", [{"backendRefs": [{"name": "v2", "port": 80}]}]))
+    api.create(route("t", town, "web", [{"backendRefs": [{"name": "v2", "port": 80}]}], kind="TCPRoute"))
+    prefix = f"{town}/wp/{host(town, 'web')}"
+    with stream_of(plane, api, town, "wp") as wp:
+        until("HTTP goes before TCP", lambda: list(wp.state[ROUTE]) == [f"{prefix}/0/HTTPRoute/{town}/h/0"])
+        api.create(route("g", town, "web", [
+            {"matches": [{"method": {"service": "a.B", "method": "Get"}}, {"method": {"service": "a.B"}},
+                         {"method": {"method": "Get"}}], "backendRefs": [{"name": "v2", "port": 80}]}],
+            kind="GRPCRoute", port=81))
+        until("gRPC takes its port", lambda: sorted(wp.state[ROUTE]) == [f"{prefix}/80/HTTPRoute/{town}/h/0",
+                                                                         f"{prefix}/81/GRPCRoute/{town}/g/0"])
+        paths = [(m.path.kind, m.path.value) for m in wp.message(ROUTE, f"{prefix}/81/GRPCRoute/{town}/g/0").matches]
+        assert paths == [(waypoint.PathMatch.EXACT, "/a.B/Get"), (waypoint.PathMatch.PREFIX, "/a.B"),
+                         (waypoint.PathMatch.REGEX, "/[^/]+/Get")]
+        api.delete(route("h", town, "web", []))
+        until("TCP has what is left", lambda: sorted(wp.state[ROUTE]) == [f"{prefix}/80/TCPRoute/{town}/t/0",
+                                                                          f"{prefix}/81/GRPCRoute/{town}/g/0"])
+
+
+def test_references_are_checked(plane, api, town, standing):
+    far = named("Namespace", town + "-far")
+    api.create(far)
+    api.create(service("other", town + "-far"))
+    use(api, town, "web", "wp")
+    api.create(route("r", town, "web", [{"backendRefs": [
+        {"name": "other", "namespace": town + "-far", "port": 80}]}], port=80))
+    api.create(route("lost", town, "web", [{"backendRefs": [{"name": "v2", "port": 80}]}], port=99))
+    api.create(route("consumer", town + "-far", "web", [{"backendRefs": [{"name": "other", "port": 80}]}],
+                     parent_ns=town))
+    name = f"{town}/wp/{host(town, 'web')}/80/HTTPRoute/{town}/r/0"
+    with stream_of(plane, api, town, "wp") as wp:
+        until("the rule is there", lambda: list(wp.state[ROUTE]) == [name])
+        assert "ReferenceGrant" in wp.message(ROUTE, name).backends[0].invalid
+        until("it says so", lambda: parent_conditions(api.get(route("r", town, "web", []))).get("ResolvedRefs") ==
+              ("False", "RefNotPermitted"))
+        for bad in ({"group": GROUP, "kind": "GRPCRoute", "namespace": town},
+                    {"group": GROUP, "kind": "HTTPRoute", "namespace": "elsewhere"}):
+            api.create(grant(town + "-far", bad))
+        api.create(grant(town + "-far", {"group": GROUP, "kind": "HTTPRoute", "namespace": town},
+                         {"group": "", "kind": "Service", "name": "another"}))
+        until("they are there", lambda: len(api.ask("GET", planes.Api.path(grant(town + "-far"), False))["items"]) == 3)
+        assert "ReferenceGrant" in wp.message(ROUTE, name).backends[0].invalid, "none of these is for it"
+        api.create(grant(town + "-far", {"group": GROUP, "kind": "HTTPRoute", "namespace": town}))
+        until("it is let through", lambda: wp.message(ROUTE, name).backends[0].hostname ==
+              f"other.{town}-far.svc.cluster.local")
+        until("it says so", lambda: parent_conditions(api.get(route("r", town, "web", [])))["ResolvedRefs"] ==
+              ("True", "ResolvedRefs"))
+    assert parent_conditions(api.get(route("lost", town, "web", [])))["Accepted"] == ("False", "NoMatchingParent")
+    assert parent_conditions(api.get(route("consumer", town + "-far", "web", [])))["Accepted"] == \
+        ("False", "UnsupportedValue")
+    api.delete(far)
+
+
+def grant(ns, source=None, to=None):
+    grant.number = getattr(grant, "number", 0) + 1
+    return {"apiVersion": f"{GROUP}/v1beta1", "kind": "ReferenceGrant",
+            "metadata": {"name": f"g{grant.number}", "namespace": ns},
+            "spec": {"from": [source or {}], "to": [to or {"group": "", "kind": "Service"}]}}
+
+
+# ---- policies and traffic
+
+
+def test_policies_go_to_the_waypoint_of_their_target(plane, api, town, standing):
+    use(api, town, "web", "wp")
+    api.create(policy("deny", town, "DENY", [
+        {"from": [{"source": {"principals": ["p"], "serviceAccounts": ["a", "x/b"]}}],
+         "to": [{"operation": {"methods": ["GET"], "paths": ["/admin/{*}"]}}],
+         "when": [{"key": "request.headers[x]", "values": ["1"]}]}], targetRefs=[target("web")]))
+    api.create(policy("all", town, "ALLOW", [{}], targetRefs=[target("wp", "Gateway")]))
+    api.create(policy("l4", town, "DENY", [{}], selector={"matchLabels": {"app": "none"}}))
+    api.create(policy("nobody", town, "DENY", [{}], targetRefs=[target("v2")]))
+    api.create({"apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication",
+                "metadata": {"name": "jwt", "namespace": town},
+                "spec": {"targetRefs": [target("web")], "jwtRules": [
+                    {"issuer": "me", "jwks": '{"keys":[]}', "audiences": ["a"], "fromHeaders": [
+                        {"name": "x-t", "prefix": "T "}], "outputClaimToHeaders": [{"header": "h", "claim": "c"}]}]}})
+    prefix, web = f"{town}/wp/", host(town, "web")
+    want = [f"{prefix}{web}/AuthorizationPolicy/{town}/deny", f"{prefix}{web}/RequestAuthentication/{town}/jwt",
+            f"{prefix}gateway/AuthorizationPolicy/{town}/all"]
+    with stream_of(plane, api, town, "wp") as wp:
+        until("they are there", lambda: sorted(wp.state[POLICY]) == sorted(want))
+        deny = wp.message(POLICY, want[0])
+        assert (deny.namespace, deny.name, deny.service_hostname) == (town, "deny", f"web.{town}.svc.cluster.local")
+        rule = deny.authorization.rules[0]
+        assert deny.authorization.action == waypoint.Authorization.DENY
+        assert list(getattr(rule, "from")[0].service_accounts) == [f"{town}/a", "x/b"]
+        assert (list(rule.to[0].methods), list(rule.to[0].paths)) == (["GET"], ["/admin/{*}"])
+        assert (rule.when[0].key, list(rule.when[0].values)) == ("request.headers[x]", ["1"])
+        jwt = wp.message(POLICY, want[1]).authentication.rules[0]
+        assert (jwt.issuer, jwt.jwks, jwt.from_headers[0].prefix, jwt.output_claim_to_headers[0].claim) == \
+            ("me", '{"keys":[]}', "T ", "c")
+        assert wp.message(POLICY, want[2]).service_hostname == ""
+    for name, said in (("deny", ("True", "Accepted", f"bound to {town}/wp")),
+                       ("all", ("True", "Accepted", f"bound to {town}/wp")),
+                       ("nobody", ("False", "AncestorNotBound", f"Service {town}/v2 is not bound to a waypoint"))):
+        until(f"{name} is judged", lambda n=name, s=said: condition(api.get(policy(n, town)), "WaypointAccepted") == s)
+    assert condition(api.get(policy("l4", town)), "WaypointAccepted") is None
+
+
+def test_traffic_rules_follow_services_and_backends(plane, api, town, standing):
+    use(api, town, "web", "wp")
+    rule = {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
+            "metadata": {"name": "d", "namespace": town},
+            "spec": {"host": "v2", "trafficPolicy": {
+                "loadBalancer": {"consistentHash": {"httpCookie": {"name": "c", "ttl": "5s"}}},
+                "connectionPool": {"tcp": {"maxConnections": 7, "connectTimeout": "0.5s"}},
+                "outlierDetection": {"consecutive5xxErrors": 3, "interval": "1s"},
+                "portLevelSettings": [{"port": {"number": 80}, "loadBalancer": {"simple": "RANDOM"}}]}}}
+    api.create(rule)
+    name = f"{town}/wp/{host(town, 'v2')}"
+    with stream_of(plane, api, town, "wp") as wp:
+        assert wp.state[TRAFFIC] == {}, "nothing is sent there"
+        api.create(route("r", town, "web", [{"backendRefs": [{"name": "v2", "port": 80}]}]))
+        until("it follows the backend", lambda: sorted(wp.state[TRAFFIC]) == [name, f"{name}/80"])
+        whole, port = wp.message(TRAFFIC, name), wp.message(TRAFFIC, f"{name}/80")
+        assert (whole.balance, whole.hash.cookie, whole.hash.cookie_ttl_ms, whole.hash.make_cookie) == \
+            (waypoint.Traffic.CONSISTENT_HASH, "c", 5000, True)
+        assert (whole.limits.connections, whole.limits.connect_timeout_ms) == (7, 500)
+        assert (whole.outlier.consecutive_5xx, whole.outlier.interval_ms, whole.outlier.base_ejection_ms,
+                whole.outlier.max_ejection_percent) == (3, 1000, 30000, 10)
+        assert (port.port, port.balance, port.limits.connections) == (80, waypoint.Traffic.RANDOM, 7)
+        api.delete(rule)
+        until("it goes", lambda: wp.state[TRAFFIC] == {})
+
+
+# ---- no bypass
+
+
+def guards_of(proxy, ns, name):
+    there = proxy.message(ADDRESS, uid(ns, name)).workload.authorization_policies
+    return sorted(n for n in there if "/ambit_only_" in n)
+
+
+def test_guarded_pods_take_only_the_waypoint(api, town, standing, channel, proxy_token):
+    proxy = Ads(channel, proxy_token).first()
+    proxy.send(AUTHORIZATION)
+    use(api, town, "web", "wp")
+    until("the service is bound", lambda: proxy.message(ADDRESS, host(town, "web")).service.HasField("waypoint"))
+    assert guards_of(proxy, town, "web-1") == [], "without policy of layer 7 there is nothing to get around"
+    api.create(policy("p", town, "DENY", [{"to": [{"operation": {"paths": ["/admin"]}}]}], targetRefs=[target("web")]))
+    names = [f"{town}/ambit_only_{town}_wp_8080", f"{town}/ambit_only_{town}_wp_8081"]
+    until("its ports are guarded", lambda: guards_of(proxy, town, "web-1") == names)
+    until("the guards are there", lambda: all(n in proxy.state[AUTHORIZATION] for n in names))
+    guard = proxy.message(AUTHORIZATION, names[0])
+    match = guard.rules[0].clauses[0].matches[0]
+    assert (guard.action, guard.scope) == (1, 2)
+    assert [m.exact for m in match.not_principals] == [f"cluster.local/ns/{town}/sa/wp"]
+    assert list(match.destination_ports) == [8080]
+    shared = service("direct", town, selector={"app": "web"}, ports=((90, 8080),))
+    api.create(shared)
+    until("a port that others use stays open", lambda: guards_of(proxy, town, "web-1") == names[1:])
+    assert names[0] not in proxy.state[AUTHORIZATION] or until(
+        "its guard goes", lambda: names[0] not in proxy.state[AUTHORIZATION])
+    api.delete(shared)
+    until("it is guarded again", lambda: guards_of(proxy, town, "web-1") == names)
+    api.patch(named("Service", "web", town), {"metadata": {"annotations": {"ambit.io/waypoint-bypass": "allow"}}})
+    until("the user may switch it off", lambda: guards_of(proxy, town, "web-1") == [])
+    api.patch(named("Service", "web", town), {"metadata": {"annotations": {"ambit.io/waypoint-bypass": None}}})
+    until("and on", lambda: guards_of(proxy, town, "web-1") == names)
+    api.delete(policy("p", town))
+    until("nothing is left to guard", lambda: guards_of(proxy, town, "web-1") == [])
+    until("nor a trace of it", lambda: not any("/ambit_only_" in n and n.startswith(town)
+                                               for n in proxy.state[AUTHORIZATION]))
+    proxy.close()
+
+
+def test_a_missing_waypoint_refuses(api, town, standing, channel, proxy_token):
+    proxy = Ads(channel, proxy_token).first()
+    web, v2 = host(town, "web"), host(town, "v2")
+    use(api, town, "web", "wp")
+    use(api, town, "v2", "later")
+    until("v2 is refused: nobody has that name", lambda: proxy.message(ADDRESS, v2).service.waypoint.hostname.hostname ==
+          f"later.{town}.svc.cluster.local")
+    said = until("it says so", lambda: condition(api.get(named("Service", "v2", town)), "istio.io/WaypointBound"))
+    assert said[:2] == ("False", "WaypointIsNotReady")
+    assert said[2].startswith(f'waypoint "{town}/later" is not ready; connections to the service are refused')
+    api.create(gateway("later", town))
+    until("one that is being set up and has no policy is waited for at layer 4",
+          lambda: not proxy.message(ADDRESS, v2).service.HasField("waypoint"))
+    api.create(policy("p", town, "DENY", [{}], targetRefs=[target("v2")]))
+    until("with policy it is not", lambda: proxy.message(ADDRESS, v2).service.HasField("waypoint"))
+    api.patch(named("Service", "v2", town), {"metadata": {"annotations": {"ambit.io/waypoint-bypass": "allow"}}})
+    until("unless the user says so", lambda: not proxy.message(ADDRESS, v2).service.HasField("waypoint"))
+    until("web is bound", lambda: proxy.message(ADDRESS, web).service.HasField("waypoint"))
+    api.delete(pod("wp-0", town, None))
+    until("the waypoint has no pod", lambda: condition(api.get(gateway("wp", town)), "Programmed")[0] == "False")
+    assert proxy.message(ADDRESS, web).service.waypoint.hostname.hostname == f"wp.{town}.svc.cluster.local", \
+        "its waypoint stays its waypoint, though nobody answers there"
+    api.delete(gateway("wp", town))
+    until("the gateway is gone", lambda: not has(api, gateway("wp", town)))
+    until("web is refused", lambda: proxy.message(ADDRESS, web).service.waypoint.hostname.hostname in
+          (f"wp.{town}.svc.cluster.local", f"refused.wp.{town}.svc.cluster.local"))
+    until("and the host is nobody's", lambda: host(town, "wp") not in proxy.state[ADDRESS])
+    use(api, town, "web", None)
+    until("without the label it is layer 4 again", lambda: not proxy.message(ADDRESS, web).service.HasField("waypoint"))
+    proxy.close()
