@@ -212,6 +212,14 @@ static int by_name(const void *a, const void *b)
     return r != 0 ? r : strcmp((*x)->name, (*y)->name);
 }
 
+static int by_key(const void *a, const void *b)
+{
+    const struct guard *const *x = a;
+    const struct guard *const *y = b;
+
+    return strcmp((*x)->key, (*y)->key);
+}
+
 void guards_take(struct index *x, struct pod_item *p, const struct service_item *const *services,
                  unsigned count)
 {
@@ -231,6 +239,7 @@ void guards_take(struct index *x, struct pod_item *p, const struct service_item 
     }
     guards_drop(x, p);
     if (n > 0) {
+        qsort(next, n, sizeof(struct guard *), by_key);
         p->guards = mem_array(n, sizeof(struct guard *));
         memcpy(p->guards, next, n * sizeof(struct guard *));
         p->guard_count = n;

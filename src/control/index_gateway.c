@@ -169,8 +169,7 @@ static enum gateway_traffic read_traffic(const struct index *x, const struct jso
 }
 
 /* The first host name, else the first address that parses (contract 3.4.1). */
-static void read_address(struct gateway_facts *f, const struct index *x, const struct json *gateway,
-                         const char *ns)
+static void read_address(struct gateway_facts *f, const struct json *gateway, const char *ns)
 {
     const struct json *all = json_array_at(gateway, "status.addresses");
     struct ip ip;
@@ -183,7 +182,7 @@ static void read_address(struct gateway_facts *f, const struct index *x, const s
             break;
         }
         if (f->address.kind == GATEWAY_NONE && ip_parse(&ip, value, strlen(value)) == 0) {
-            f->address = (struct gateway){.kind = GATEWAY_ADDRESS, .ip = ip, .network = x->network};
+            f->address = (struct gateway){.kind = GATEWAY_ADDRESS, .ip = ip};
         }
     }
     f->address.hbone_mtls_port = HBONE_PORT;
@@ -236,7 +235,7 @@ static void read_facts(struct index *x, struct gateway_item *g)
     const char *account = meta_annotation(o, "gateway.istio.io/service-account");
     struct gateway_facts f = {.account = *account ? account : g->name};
 
-    read_address(&f, x, o, g->space->name);
+    read_address(&f, o, g->space->name);
     f.traffic = read_traffic(x, o);
     read_allowed(&f, o);
     f.is_ours = is_ours(x, o) && revision_is_ours(o, x->mesh);
@@ -296,6 +295,16 @@ static void mark_around(struct index *x, struct gateway_item *g)
     mark_aims(x, &g->aims);
 }
 
+/* Its pods have no waypoint themselves, while it is there. */
+static void mark_instances(struct index *x, const struct gateway_item *g)
+{
+    struct label label = {intern_text(x->pool, "gateway.networking.k8s.io/gateway-name"), g->name};
+    const struct labels selector = {&label, 1};
+
+    mark_matching(x, g->space, &selector);
+    text_unref(label.key);
+}
+
 /* ---- coming and going */
 
 void index_put_gateway(struct index *x, const struct json *object)
@@ -304,6 +313,8 @@ void index_put_gateway(struct index *x, const struct json *object)
 
     if (g->object) {
         gateway_unuse(x, g); /* it has its use already */
+    } else {
+        mark_instances(x, g);
     }
     json_unref(g->object);
     g->object = json_ref(object);
@@ -325,6 +336,7 @@ void index_remove_gateway(struct index *x, const char *ns, const char *name)
     g->object = json_unref(g->object);
     g->f = (struct gateway_facts){.traffic = TRAFFIC_NONE};
     mark_around(x, g);
+    mark_instances(x, g);
     gateway_unuse(x, g);
 }
 

@@ -39,7 +39,7 @@ enum gateway_allows { ALLOWS_SAME, ALLOWS_ALL, ALLOWS_SELECTOR, ALLOWS_NONE };
 enum gateway_child { CHILD_SERVICE, CHILD_ACCOUNT, CHILD_DEPLOYMENT, CHILDREN };
 
 struct gateway_facts {
-    struct gateway address; /* texts borrowed from the object; kind NONE: not ready */
+    struct gateway address; /* borrowed, without its network; kind NONE: not ready */
     enum gateway_traffic traffic;
     enum gateway_allows allows;
     const struct json *selector; /* of the object; ALLOWS_SELECTOR */

@@ -371,10 +371,11 @@ static struct json *port_policy(const struct json *policy, const struct json *po
 static void put_traffic_of(struct index *x, struct shelf_fill *fill, const struct gateway_item *g,
                            const struct service_item *s)
 {
-    const struct json *policy = json_at(rule_for(x, g->space->name, s), "spec.trafficPolicy");
+    const struct json *rule = s->exists ? rule_for(x, g->space->name, s) : NULL;
+    const struct json *policy = json_at(rule, "spec.trafficPolicy");
     const struct json *ports = json_get(policy, "portLevelSettings");
 
-    if (!policy || !s->exists) {
+    if (!policy) {
         return;
     }
     put_traffic(x, fill, g, s, policy, 0);

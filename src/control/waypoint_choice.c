@@ -125,9 +125,11 @@ static const struct gateway *nobody(const struct index *x, const struct gateway_
     return room;
 }
 
-static const struct gateway *published(const struct waypoint_choice *c, struct gateway *room)
+static const struct gateway *published(const struct index *x, const struct waypoint_choice *c,
+                                       struct gateway *room)
 {
     *room = c->gateway->f.address;
+    room->network = room->kind == GATEWAY_ADDRESS ? x->network : NULL;
     return room;
 }
 
@@ -147,7 +149,7 @@ const struct gateway *waypoint_for_service(const struct index *x, const struct s
     struct waypoint_choice c = waypoint_of_service(x, s);
 
     if (c.state == WAYPOINT_BOUND) {
-        return published(&c, room);
+        return published(x, &c, room);
     }
     if (c.gateway && !may_bypass(s, c.gateway) && is_refused(x, s, &c)) {
         return nobody(x, c.gateway, room, a);
@@ -161,7 +163,7 @@ const struct gateway *waypoint_for_pod(const struct index *x, const struct pod_i
     struct waypoint_choice c = waypoint_of_pod(x, p);
 
     if (c.state == WAYPOINT_BOUND) {
-        return published(&c, room);
+        return published(x, &c, room);
     }
     bool is_missing = c.state == WAYPOINT_NOT_READY && !c.gateway->object;
     if (c.gateway && !c.gateway->f.allows_bypass && (is_missing || c.state == WAYPOINT_DENIED)) {

@@ -65,6 +65,9 @@ static struct json *object(struct history *h, const char *kind, const char *ns, 
 
 /* ---- one of each kind */
 
+static void set_targets(struct history *h, struct json *spec);
+static void maybe_wish(struct history *h, struct json *o);
+
 static struct json *make_namespace(struct history *h)
 {
     struct json *o = object(h, "Namespace", NULL, any_ns(h));
@@ -78,6 +81,10 @@ static struct json *make_namespace(struct history *h)
         json_set_str(json_make_object(o, "metadata.labels"), "topology.istio.io/network",
                      PICK(h, "net1", "net2"));
     }
+    if (below(h, 2)) {
+        json_set_str(json_make_object(o, "metadata.labels"), "team", PICK(h, "x", "y"));
+    }
+    maybe_wish(h, o);
     return o;
 }
 
@@ -98,6 +105,10 @@ static struct json *make_pod(struct history *h)
     char ip[32];
 
     json_set(json_at(o, "metadata"), "labels", labels(h, true));
+    maybe_wish(h, o);
+    if (below(h, 8) == 0) {
+        json_set_str(json_at(o, "metadata.labels"), "gateway.networking.k8s.io/gateway-name", "w1");
+    }
     json_set_str(json_at(o, "metadata"), "uid", PICK(h, "u1", "u2"));
     json_set_str(json_make_object(o, "spec"), "nodeName", PICK(h, "", "n1", "n2", "n3"));
     json_set_str(json_at(o, "spec"), "serviceAccountName", PICK(h, "s1", "s2"));
@@ -132,6 +143,7 @@ static struct json *make_service(struct history *h)
     }
     json_append(json_make_array(spec, "ports"), port);
     json_set_bool(spec, "publishNotReadyAddresses", below(h, 4) == 0);
+    maybe_wish(h, o);
     return o;
 }
 
@@ -184,6 +196,9 @@ static struct json *make_authorization(struct history *h)
     json_append_str(json_make_array(from, "source.namespaces"), any_ns(h));
     json_append(json_make_array(rule, "from"), from);
     json_append(json_make_array(o, "spec.rules"), rule);
+    if (below(h, 2)) {
+        set_targets(h, json_get(o, "spec"));
+    }
     maybe_foreign(h, o);
     return o;
 }
@@ -209,20 +224,192 @@ static struct json *make_peer(struct history *h)
     return o;
 }
 
+/* ---- waypoints */
+
+static void maybe_wish(struct history *h, struct json *o)
+{
+    struct json *into = json_make_object(o, "metadata.labels");
+
+    if (below(h, 3) == 0) {
+        json_set_str(into, "istio.io/use-waypoint", PICK(h, "w1", "w2", "none"));
+    }
+    if (below(h, 6) == 0) {
+        json_set_str(into, "istio.io/use-waypoint-namespace", any_ns(h));
+    }
+    if (below(h, 8) == 0) {
+        json_set_str(json_make_object(o, "metadata.annotations"), "ambit.io/waypoint-bypass",
+                     "allow");
+    }
+}
+
+static struct json *make_class(struct history *h)
+{
+    struct json *o = object(h, "GatewayClass", NULL, PICK(h, "istio-waypoint", "other"));
+
+    json_set_str(json_make_object(o, "spec"), "controllerName",
+                 PICK(h, "istio.io/mesh-controller", "example.com/x"));
+    if (below(h, 3) == 0) {
+        json_set_str(json_make_object(o, "metadata.labels"), "istio.io/waypoint-for", "all");
+    }
+    return o;
+}
+
+static struct json *make_gateway(struct history *h)
+{
+    struct json *o = object(h, "Gateway", any_ns(h), PICK(h, "w1", "w2"));
+    struct json *listener = json_new_object();
+    struct json *address = json_new_object();
+
+    json_set_str(json_make_object(o, "spec"), "gatewayClassName",
+                 PICK(h, "istio-waypoint", "istio-waypoint", "other"));
+    json_set_str(listener, "name", "mesh");
+    json_set_int(listener, "port", 15008);
+    json_set_str(listener, "protocol", "HBONE");
+    json_set_str(json_make_object(listener, "allowedRoutes.namespaces"), "from",
+                 PICK(h, "Same", "All", "Selector"));
+    json_set_str(json_make_object(listener, "allowedRoutes.namespaces.selector.matchLabels"),
+                 "team", "x");
+    json_append(json_make_array(o, "spec.listeners"), listener);
+    if (below(h, 4)) {
+        json_set_str(address, "type", "IPAddress");
+        json_set_str(address, "value", PICK(h, "10.96.0.7", "10.96.0.8"));
+        json_append(json_make_array(o, "status.addresses"), address);
+    }
+    if (below(h, 3) == 0) {
+        json_set_str(json_make_object(o, "metadata.labels"), "istio.io/waypoint-for",
+                     PICK(h, "all", "workload", "none"));
+    }
+    if (below(h, 4) == 0) {
+        json_set_str(json_make_object(o, "metadata.annotations"),
+                     "gateway.istio.io/service-account", PICK(h, "s1", "s2"));
+    }
+    return o;
+}
+
+static struct json *backend_ref(struct history *h)
+{
+    struct json *r = json_new_object();
+
+    json_set_str(r, "group", "");
+    json_set_str(r, "kind", PICK(h, "Service", "Service", "Service", "Other"));
+    json_set_str(r, "name", PICK(h, "v1", "v2", "v3", "v4"));
+    if (below(h, 3) == 0) {
+        json_set_str(r, "namespace", any_ns(h));
+    }
+    if (below(h, 2)) {
+        json_set_int(r, "port", 80 + below(h, 3));
+    }
+    return r;
+}
+
+static struct json *make_route(struct history *h, const char *kind)
+{
+    struct json *o = object(h, kind, any_ns(h), PICK(h, "t1", "t2"));
+    struct json *rule = json_new_object();
+
+    json_set_str(json_get(o, "metadata"), "creationTimestamp", "2026-01-01T00:00:00Z");
+    for (unsigned i = below(h, 3); i > 0; i--) {
+        json_append(json_make_array(o, "spec.parentRefs"), backend_ref(h));
+    }
+    for (unsigned i = below(h, 3); i > 0; i--) {
+        json_append(json_make_array(rule, "backendRefs"), backend_ref(h));
+    }
+    json_append(json_make_array(o, "spec.rules"), rule);
+    maybe_foreign(h, o);
+    return o;
+}
+
+static struct json *make_http_route(struct history *h)
+{
+    return make_route(h, "HTTPRoute");
+}
+
+static struct json *make_grpc_route(struct history *h)
+{
+    return make_route(h, "GRPCRoute");
+}
+
+static struct json *make_tcp_route(struct history *h)
+{
+    return make_route(h, "TCPRoute");
+}
+
+static struct json *make_grant(struct history *h)
+{
+    struct json *o = object(h, "ReferenceGrant", any_ns(h), PICK(h, "g1", "g2"));
+    struct json *from = json_new_object();
+    struct json *to = json_new_object();
+
+    json_set_str(from, "group", "gateway.networking.k8s.io");
+    json_set_str(from, "kind", PICK(h, "HTTPRoute", "TCPRoute"));
+    json_set_str(from, "namespace", any_ns(h));
+    json_set_str(to, "group", "");
+    json_set_str(to, "kind", "Service");
+    json_append(json_make_array(o, "spec.from"), from);
+    json_append(json_make_array(o, "spec.to"), to);
+    return o;
+}
+
+/* In place of a selector. */
+static void set_targets(struct history *h, struct json *spec)
+{
+    static const char *const kinds[] = {"Service", "Gateway", "GatewayClass"};
+
+    (void)json_remove(spec, "selector"); /* there may be none */
+    for (unsigned i = 1 + below(h, 2); i > 0; i--) {
+        struct json *t = json_new_object();
+        unsigned kind = below(h, 3);
+        json_set_str(t, "group", kind == 0 ? "" : "gateway.networking.k8s.io");
+        json_set_str(t, "kind", kinds[kind]);
+        json_set_str(t, "name",
+                     kind == 0   ? PICK(h, "v1", "v2", "v3")
+                     : kind == 1 ? PICK(h, "w1", "w2")
+                                 : "istio-waypoint");
+        json_append(json_make_array(spec, "targetRefs"), t);
+    }
+}
+
+static struct json *make_authentication(struct history *h)
+{
+    struct json *o = object(h, "RequestAuthentication", any_ns(h), PICK(h, "q1", "q2"));
+    struct json *rule = json_new_object();
+
+    json_set_str(rule, "issuer", PICK(h, "i1", "i2"));
+    json_append(json_make_array(o, "spec.jwtRules"), rule);
+    if (below(h, 4)) {
+        set_targets(h, json_get(o, "spec"));
+    }
+    return o;
+}
+
+static struct json *make_rule(struct history *h)
+{
+    struct json *o = object(h, "DestinationRule", any_ns(h), PICK(h, "d1", "d2", "d3"));
+
+    json_set_str(json_get(o, "metadata"), "creationTimestamp",
+                 PICK(h, "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"));
+    json_set_str(json_make_object(o, "spec"), "host",
+                 PICK(h, "v1", "v2", "v3.a.svc.cluster.local"));
+    json_set_str(json_make_object(o, "spec.trafficPolicy.loadBalancer"), "simple",
+                 PICK(h, "RANDOM", "ROUND_ROBIN"));
+    return o;
+}
+
 /* ---- histories */
 
 static void change(struct history *h)
 {
     static struct json *(*const make[INDEX_KINDS])(struct history * h) = {
-        make_namespace, make_node,          make_pod, make_service,
-        make_slice,     make_authorization, make_peer};
+        make_namespace,     make_node,      make_pod,   make_service,        make_slice,
+        make_authorization, make_peer,      make_class, make_gateway,        make_http_route,
+        make_grpc_route,    make_tcp_route, make_grant, make_authentication, make_rule};
     enum index_kind kind = (enum index_kind)below(h, INDEX_KINDS);
     struct json *o = make[kind](h);
     const char *ns = json_str_at(o, "metadata.namespace", "");
     const char *name = json_str_at(o, "metadata.name", "");
     char key[256];
 
-    (void)snprintf(key, sizeof(key), "%d/%s/%s", kind, ns, name);
+    (void)snprintf(key, sizeof(key), "%c/%s/%s", (char)('a' + kind), ns, name);
     if (below(h, 3)) {
         index_put(h->live.index, kind, o);
         json_set(h->live.objects, key, o);
@@ -265,12 +452,14 @@ static bool is_same_as_new(struct history *h)
 
     case_rig_open(&fresh, NULL, "cluster.local");
     for (struct json_iter it = {0}; json_each(h->live.objects, &it);) {
-        index_put(fresh.index, (enum index_kind)(it.key[0] - '0'), it.value);
+        index_put(fresh.index, (enum index_kind)(it.key[0] - 'a'), it.value);
     }
     settle(fresh.index);
-    bool good = is_in(fresh.addresses, h->live.addresses) &
-                is_in(h->live.addresses, fresh.addresses) &
-                is_in(fresh.policies, h->live.policies) & is_in(h->live.policies, fresh.policies);
+    bool good = true;
+    for (unsigned t = 0; t < ADS_TYPES; t++) {
+        good &= is_in(fresh.catalogs[t], h->live.catalogs[t]) &
+                is_in(h->live.catalogs[t], fresh.catalogs[t]);
+    }
     for (unsigned k = 0; k < INDEX_KINDS; k++) {
         good &= index_count(fresh.index, (enum index_kind)k) ==
                 index_count(h->live.index, (enum index_kind)k);
