@@ -139,6 +139,9 @@ void mark_all_routes(struct index *x);
 /* Why it is not followed for that parent: NULL, or a reason of the Gateway API, and text for people. */
 const char *route_parent_problem(const struct index *x, const struct attachment *parent,
                                  struct strbuf *text);
+/* Rules that are not are left out. */
+bool route_rule_is_good(const struct index *x, const struct attachment *parent, size_t rule,
+                        struct diag *why);
 /* The service a backendRef means; NULL and a reason of the Gateway API where it has none. */
 struct service_item *route_backend(const struct index *x, const struct route_item *r,
                                    const struct json *ref, const char **reason,

@@ -68,6 +68,23 @@ static const char *check_rules(const struct index *x, const struct route_item *r
     return reason;
 }
 
+/* Which rules are left out: none is left of `count` when all are. */
+static size_t count_bad(const struct index *x, const struct attachment *at, size_t count,
+                        struct strbuf *text)
+{
+    size_t bad = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct diag why = {.code = 0};
+        if (!route_rule_is_good(x, at, i, &why)) {
+            strbuf_printf(text, "%sDropped Rule: spec.rules[%zu]: %s", bad > 0 ? "; " : "", i,
+                          why.text);
+            bad++;
+        }
+    }
+    return bad;
+}
+
 static struct json *entry(const struct index *x, const struct attachment *at)
 {
     const struct route_item *r = at->route;
@@ -79,7 +96,14 @@ static struct json *entry(const struct index *x, const struct attachment *at)
     AUTO(strbuf) struct strbuf resolved = {0};
     struct json *e = json_new_object();
     struct json *list = json_new_array();
+    AUTO(strbuf) struct strbuf dropped = {0};
+    size_t rules = json_count(json_at(r->object, "spec.rules"));
+    size_t bad = count_bad(x, at, rules, &dropped);
     const char *problem = route_parent_problem(x, at, &accepted);
+    if (!problem && rules > 0 && bad == rules) {
+        problem = "UnsupportedValue";
+        strbuf_puts(&accepted, strbuf_text(&dropped));
+    }
     const char *missing = check_rules(x, r, &resolved);
 
     add(list, had,
@@ -97,6 +121,11 @@ static struct json *entry(const struct index *x, const struct attachment *at)
                                : "the parent has no waypoint: label istio.io/use-waypoint is "
                                  "missing, or names one that it cannot have",
                            generation, false});
+    if (bad > 0 && bad < rules) {
+        add(list, had,
+            (struct condition){"PartiallyInvalid", true, "UnsupportedValue", strbuf_text(&dropped),
+                               generation, false});
+    }
     json_set(e, "parentRef", json_ref(ref));
     json_set_str(e, "controllerName", controller);
     json_set(e, "conditions", list);

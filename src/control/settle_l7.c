@@ -68,25 +68,57 @@ static void find_backend(void *arg, const struct json *ref, struct l7_backend *o
     }
 }
 
+static void translate(struct l7_route *out, const struct index *x, const struct service_item *s,
+                      const struct route_item *r, size_t rule, struct arena *a)
+{
+    struct finding finding = {x, r};
+    struct backend_finder finder = {find_backend, &finding};
+
+    translate_route_rule(out, r->kind, json_item(json_at(r->object, "spec.rules"), rule), &finder,
+                         a);
+    out->ns = s->f.ns;
+    out->hostname = s->f.hostname;
+    out->created_s = meta_created_s(r->object);
+    out->route_ns = route_ns(r);
+    out->route_name = route_name(r);
+    out->rule = (uint32_t)rule;
+}
+
+/* Whether a waypoint can read it: of what it could not, it would say no more than that. */
+static bool is_readable(const struct l7_route *from, struct diag *why)
+{
+    AUTO(l7_route) const struct l7_route *made = NULL;
+
+    return l7_route_new(&made, from, why) == 0;
+}
+
+bool route_rule_is_good(const struct index *x, const struct attachment *parent, size_t rule,
+                        struct diag *why)
+{
+    AUTO(arena) struct arena a = {0};
+    struct l7_route out;
+
+    if (!parent->service->exists) {
+        return true; /* nothing is known about it */
+    }
+    translate(&out, x, parent->service, parent->route, rule, &a);
+    return is_readable(&out, why);
+}
+
 static void put_rule(struct index *x, struct shelf_fill *fill, const struct gateway_item *g,
                      const struct service_item *s, const struct route_item *r, size_t rule,
                      uint16_t port)
 {
     AUTO(arena) struct arena a = {0};
     AUTO(strbuf) struct strbuf name = {0};
-    struct finding finding = {x, r};
-    struct backend_finder finder = {find_backend, &finding};
+    struct diag why = {.code = 0};
     struct l7_route out;
 
-    translate_route_rule(&out, r->kind, json_item(json_at(r->object, "spec.rules"), rule), &finder,
-                         &a);
-    out.ns = s->f.ns;
-    out.hostname = s->f.hostname;
+    translate(&out, x, s, r, rule, &a);
     out.port = port;
-    out.created_s = meta_created_s(r->object);
-    out.route_ns = route_ns(r);
-    out.route_name = route_name(r);
-    out.rule = (uint32_t)rule;
+    if (!is_readable(&out, &why)) {
+        return; /* its status says so */
+    }
     name_gateway(&name, g);
     strbuf_printf(&name, "%s/%u/%s/%s/%s/%zu", s->f.key, port, route_kind_name(r->kind),
                   out.route_ns, out.route_name, rule);
@@ -174,8 +206,8 @@ static void put_policy(struct index *x, struct shelf_fill *fill, const struct ga
     out.service_ns = s ? s->f.ns : "";
     out.service_hostname = s ? s->f.hostname : "";
     name_gateway(&name, g);
-    strbuf_printf(&name, "%s/%s/%s/%s", s ? s->f.key : "gateway", policy_kind_name(p->kind), out.ns,
-                  out.name);
+    strbuf_printf(&name, "%s%s%s/%s/%s", s ? s->f.key : "", s ? "/" : "", policy_kind_name(p->kind),
+                  out.ns, out.name);
     strbuf_clear(&x->wire);
     xds_l7_policy_encode(&x->wire, &out);
     put(x, fill, ADS_L7_POLICY, &name);

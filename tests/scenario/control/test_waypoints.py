@@ -294,6 +294,21 @@ def test_an_http_route_becomes_rules(plane, api, town, standing):
         until("the rules go", lambda: wp.state[ROUTE] == {})
 
 
+def test_rules_that_nobody_can_read_are_left_out(plane, api, town, standing):
+    use(api, town, "web", "wp")
+    bad = {"matches": [{"path": {"type": "RegularExpression", "value": "/a(?=b)"}}]}
+    api.create(route("r", town, "web", [bad, {"backendRefs": [{"name": "v2", "port": 80}]}]))
+    with stream_of(plane, api, town, "wp") as wp:
+        until("the good one is there", lambda: list(wp.state[ROUTE]) == [
+            f"{town}/wp/{host(town, 'web')}/0/HTTPRoute/{town}/r/1"])
+        until("it says so", lambda: parent_conditions(api.get(route("r", town, "web", []))).get(
+            "PartiallyInvalid") == ("True", "UnsupportedValue"))
+        api.patch(route("r", town, "web", []), {"spec": {"rules": [bad]}})
+        until("none is left", lambda: wp.state[ROUTE] == {})
+        until("it says so", lambda: parent_conditions(api.get(route("r", town, "web", []))).get(
+            "Accepted") == ("False", "UnsupportedValue"))
+
+
 def test_kinds_are_not_mixed_on_a_port(plane, api, town, standing):
     use(api, town, "web", "wp")
     api.create(route("h", town, "web", [{"backendRefs": [{"name": "v2", "port": 80}]}]))
@@ -375,7 +390,7 @@ def test_policies_go_to_the_waypoint_of_their_target(plane, api, town, standing)
                         {"name": "x-t", "prefix": "T "}], "outputClaimToHeaders": [{"header": "h", "claim": "c"}]}]}})
     prefix, web = f"{town}/wp/", host(town, "web")
     want = [f"{prefix}{web}/AuthorizationPolicy/{town}/deny", f"{prefix}{web}/RequestAuthentication/{town}/jwt",
-            f"{prefix}gateway/AuthorizationPolicy/{town}/all"]
+            f"{prefix}AuthorizationPolicy/{town}/all"]
     with stream_of(plane, api, town, "wp") as wp:
         until("they are there", lambda: sorted(wp.state[POLICY]) == sorted(want))
         deny = wp.message(POLICY, want[0])
