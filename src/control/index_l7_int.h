@@ -103,7 +103,6 @@ const struct gateway *waypoint_for_pod(const struct index *x, const struct pod_i
                                        struct gateway *room, struct arena *a);
 /* Policy of layer 7 is enforced for the service by this gateway alone; NULL: nothing is guarded. */
 const struct gateway_item *waypoint_guard(const struct index *x, const struct service_item *s);
-/* A waypoint's pods have no waypoint of their own. */
 bool is_waypoint_pod(const struct index *x, const struct pod_item *p);
 
 /* ---- routes */
@@ -133,7 +132,6 @@ const char *route_name(const struct route_item *r);
 /* "HTTPRoute", ... */
 const char *route_kind_name(enum l7_route_kind kind);
 void mark_route(struct index *x, struct route_item *r);
-/* Of all routes that have it as parent or backend, and what they publish. */
 void mark_routes_of(struct index *x, struct service_item *s);
 void mark_all_routes(struct index *x);
 /* Why it is not followed for that parent: NULL, or a reason of the Gateway API, and text for people. */

@@ -251,6 +251,9 @@ static void describe(const struct waypoint_choice *c, const struct service_item 
         strbuf_printf(out, "Successfully attached to waypoint %s/%s", ns, name);
         if (ingress == 1) {
             strbuf_puts(out, ". Ingress traffic will traverse the waypoint");
+        } else if (ingress == 0) {
+            strbuf_puts(out, ". Ingress traffic is not using the waypoint, set the "
+                             "istio.io/ingress-use-waypoint label to true if desired.");
         }
         break;
     case WAYPOINT_NOT_READY:
