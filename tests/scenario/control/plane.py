@@ -30,6 +30,7 @@ PATHS = {"Namespace": "/api/v1/namespaces", "Node": "/api/v1/nodes", "Pod": "/ap
          "EndpointSlice": "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices",
          "AuthorizationPolicy": ISTIO + "/namespaces/{}/authorizationpolicies",
          "PeerAuthentication": ISTIO + "/namespaces/{}/peerauthentications",
+         "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
          "RequestAuthentication": ISTIO + "/namespaces/{}/requestauthentications",
          "DestinationRule": "/apis/networking.istio.io/v1/namespaces/{}/destinationrules",
          "GatewayClass": GATEWAY_API + "/v1/gatewayclasses", "Gateway": GATEWAY_API + "/v1/namespaces/{}/gateways",

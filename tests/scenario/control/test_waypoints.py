@@ -114,8 +114,10 @@ def stream_of(plane, api, ns, name, account=None, kinds=L7, claims=None):
 
 
 def test_the_class_is_made_and_accepted(api):
-    made = until("it is accepted", lambda: (lambda c: condition(c, "Accepted")[0] == "True" and c)(
-        api.get(named("GatewayClass", "istio-waypoint"))))
+    until("it is there", lambda: has(api, named("GatewayClass", "istio-waypoint")))
+    until("it is accepted",
+          lambda: condition(api.get(named("GatewayClass", "istio-waypoint")), "Accepted")[0] == "True")
+    made = api.get(named("GatewayClass", "istio-waypoint"))
     assert made["spec"]["controllerName"] == "istio.io/mesh-controller"
     assert condition(made, "Accepted")[1:] == ("Accepted", "Handled by Istio controller")
     api.delete(named("GatewayClass", "istio-waypoint"))
@@ -508,3 +510,32 @@ def test_a_missing_waypoint_refuses(api, town, standing, channel, proxy_token):
     use(api, town, "web", None)
     until("without the label it is layer 4 again", lambda: not proxy.message(ADDRESS, web).service.HasField("waypoint"))
     proxy.close()
+
+
+# ---- on a cluster
+
+
+def test_on_a_cluster_a_gateway_becomes_a_deployment(plane, api, ns, tmp_path):
+    """The API server of one control plane is the cluster of another."""
+    second = planes.Process("ambitd-cluster", [
+        planes.os.path.join(planes.BUILD, "ambitd"), "--kubeconfig", planes.os.path.join(plane.data, "admin.kubeconfig"),
+        "--data", str(tmp_path / "data"), "--listen", planes.free_address(), "--monitoring", "", "--readiness", "",
+        "--admin", "", "--waypoint-image", "registry.example/waypoint:7"], str(tmp_path))
+    try:
+        second.wait_text("\tready", 20)
+        api.create(gateway("wp", ns, **{"ambit.io/replicas": "2"}))
+        made = until("its deployment is there", lambda: has(api, named("Deployment", "wp", ns)))
+        spec = made["spec"]["template"]["spec"]
+        assert (made["spec"]["replicas"], spec["containers"][0]["image"], spec["serviceAccountName"]) == \
+            (2, "registry.example/waypoint:7", "wp")
+        assert made["metadata"]["managedFields"][0]["manager"] == "istio.io/gateway-controller"
+        assert made["metadata"]["managedFields"][0]["operation"] == "Apply"
+        api.patch(gateway("wp", ns), {"metadata": {"annotations": {"ambit.io/replicas": "3"}}})
+        until("it is scaled", lambda: api.get(named("Deployment", "wp", ns))["spec"]["replicas"] == 3)
+        version = api.get(named("Deployment", "wp", ns))["metadata"]["resourceVersion"]
+        api.create(pod("wp-0", ns, "10.1.0.9", account="wp", labels={f"{GROUP}/gateway-name": "wp"}))
+        until("it is programmed", lambda: condition(api.get(gateway("wp", ns)), "Programmed")[0] == "True")
+        assert api.get(named("Deployment", "wp", ns))["metadata"]["resourceVersion"] == version, \
+            "what does not change is not written"
+    finally:
+        assert second.stop(20) == 0
