@@ -126,6 +126,46 @@ def test_a_policy_about_http_closes_rather_than_does_nothing(town):
     until("it is let in again", lambda: client.outcome(town.ns("p11"), VIP, 80) == "served")
 
 
+def label(town, **labels):
+    town.api.patch(named("Service", "shop", "town"), {"metadata": {"labels": labels}})
+
+
+def test_a_service_whose_waypoint_is_missing_is_refused(town):
+    since = town.proxy.mark()
+    label(town, **{"istio.io/use-waypoint": "nowhere"})
+    until("it is refused", lambda: client.outcome(town.ns("p11"), VIP, 80) != "served")
+    until("the log says why", lambda: "unknown waypoint" in town.proxy.process.text()[since:])
+    bypass = {"metadata": {"annotations": {"ambit.io/waypoint-bypass": "allow"}}}
+    town.api.patch(named("Service", "shop", "town"), bypass)
+    until("unless the user wants it past", lambda: client.outcome(town.ns("p11"), VIP, 80) == "served")
+    bypass["metadata"]["annotations"]["ambit.io/waypoint-bypass"] = None
+    town.api.patch(named("Service", "shop", "town"), bypass)
+    until("it is refused again", lambda: client.outcome(town.ns("p11"), VIP, 80) != "served")
+    label(town, **{"istio.io/use-waypoint": None})
+    until("without the label it is served", lambda: client.outcome(town.ns("p11"), VIP, 80) == "served")
+
+
+def test_nobody_gets_past_a_waypoint_with_policy(town):
+    """Straight to the pod's address and port, which the service's waypoint is there to protect."""
+    direct = (town.ns("p11"), topo.pod4(1, 2), app.ECHO)
+    gateway = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+               "metadata": {"name": "wp", "namespace": "town"},
+               "spec": {"gatewayClassName": "istio-waypoint",
+                        "listeners": [{"name": "mesh", "port": 15008, "protocol": "HBONE"}]}}
+    guarded = policy("by-path", "town", "DENY", [{"to": [{"operation": {"paths": ["/admin"]}}]}],
+                     targetRefs=[{"group": "", "kind": "Service", "name": "shop"}])
+    town.api.create(gateway)
+    label(town, **{"istio.io/use-waypoint": "wp"})
+    assert client.outcome(*direct) == "served", "nothing is to be protected yet"
+    town.api.create(guarded)
+    until("the pod refuses who is not the waypoint", lambda: client.outcome(*direct) != "served")
+    assert client.outcome(town.ns("p11"), VIP, 80) != "served", "nor by the service: its waypoint is not up"
+    town.api.delete(guarded)
+    until("it is served again", lambda: client.outcome(*direct) == "served")
+    label(town, **{"istio.io/use-waypoint": None})
+    town.api.delete(gateway)
+
+
 def test_a_sudden_end_under_load_fails_no_connection(town):
     load = Process("load", [sys.executable, os.path.join(LIB, "load.py"), "rate", VIP, "80", "100"], town.folder,
                    ns=town.ns("p11"), stdin=-1)
