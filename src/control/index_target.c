@@ -285,7 +285,14 @@ static void judge_class(const struct index *x, const struct aim *aim, const stru
 static void judge(const struct index *x, const struct aim *aim, const struct json *ref,
                   struct verdict *v)
 {
+    bool is_far = !aim->binds && (aim->service || aim->gateway);
+
     v->reason = "Accepted";
+    if (is_far) {
+        v->reason = "Invalid";
+        strbuf_puts(&v->message, "a policy is enforced only for what is in its own namespace");
+        return;
+    }
     switch (kind_of(ref)) {
     case TARGET_SERVICE:
         judge_service(x, aim, v);

@@ -2,6 +2,7 @@
 #include "control/status_writer.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -153,12 +154,28 @@ static void begin(struct status_writer *w, struct status_write *x)
     w->writing_count++;
 }
 
+/* What a service asks for and has not is for the log too: its connections may be refused. */
+static void log_trouble(const struct status_write *x)
+{
+    const struct json *c = json_item(json_at(x->what.body, "status.conditions"), 0);
+
+    if (x->what.resource == WRITE_SERVICE && strcmp(json_str_at(c, "status", ""), "False") == 0) {
+        log_warn(&scope, "a service has not the waypoint that it asks for",
+                 F_STR("namespace", ns_of(x)), F_STR("service", name_of(x)),
+                 F_STR("reason", json_str_at(c, "reason", "")),
+                 F_STR("why", json_str_at(c, "message", "")));
+    }
+}
+
 /* Gone objects and conflicts need no second try: what is there now comes by the watch. */
 static void settle(struct status_writer *w, struct status_write *x, int r, const struct diag *why)
 {
     bool is_done = r == 0 || r == -ERR_NOT_FOUND || r == -ERR_CONFLICT || r == -ERR_EXISTS;
 
     w->stats.written += r == 0;
+    if (r == 0) {
+        log_trouble(x);
+    }
     w->stats.failed += !is_done;
     if (!is_done) {
         log_warn(&scope, "an object was not written",
