@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole way: real control plane, real node proxy, real waypoint, curl and an HTTP server that know of none of it.
+Routes and policies of layer 7 are in force while the waypoint is up; while it is not, nobody gets past."""
+import os
+import subprocess
+import sys
+
+import pytest
+
+import plane as planes
+from lib import topo
+from lib.cni import Agent
+from lib.proc import Process
+from lib.wait import until
+from lib.ztunnel import Ztunnel
+from plane import named, pod, policy, service
+from test_proxy import Inside
+from test_waypoints import GROUP, condition, gateway, route, target
+
+WEB, V2 = "10.96.44.1", "10.96.44.2"
+SERVER = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        body = f"{sys.argv[1]} {self.path}".encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+print("serving", flush=True)
+http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Handler).serve_forever()
+"""
+
+
+class Mesh:
+    """One node: `user` (p11), `web` (p12), the waypoint (p13), `v2` (p14)."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+        self.topology = topo.Topology({1: 4})
+        self.ns = self.topology.ns
+        self.plane = planes.Plane(folder, "--advertise", topo.ROUTER4)
+        self.plane.addresses = {"discovery": f"{topo.ROUTER4}:15012", "api": f"{topo.ROUTER4}:6443",
+                                "monitoring": f"{topo.ROUTER4}:15014"}
+        self.url, self.root_file = f"https://{topo.ROUTER4}:15012", os.path.join(self.plane.data, "root-cert.pem")
+        self.api, self.proxy, self.waypoint, self.apps = None, None, None, []
+
+    def start_plane(self):
+        original = planes.Process
+        planes.Process = lambda name, argv, folder: original(name, argv, folder, ns=self.ns("fab"))
+        try:
+            self.plane.start()
+        finally:
+            planes.Process = original
+        self.api = Inside(self.ns("fab"), self.plane.admin())
+
+    def start(self):
+        self.topology.up()
+        self.start_plane()
+        self.api.create(named("Namespace", "town"))
+        for number, name in ((1, "user"), (2, "web"), (4, "v2")):
+            self.api.create(named("ServiceAccount", name, "town"))
+            self.api.create(pod(name, "town", topo.pod4(1, number), name, "node1"))
+        self.api.create(service("web", "town", WEB, {"app": "web"}))
+        self.api.create(service("v2", "town", V2, {"app": "v2"}))
+        for ns, name in (("p12", "web"), ("p14", "v2")):
+            self.apps.append(Process(name, [sys.executable, "-c", SERVER, name], self.folder, ns=self.ns(ns)))
+            self.apps[-1].wait_text("serving", 20)
+        self.start_proxy()
+        return self
+
+    def start_proxy(self):
+        own = self.api.create(pod("ztunnel-1", "istio-system", topo.node4(1), "ztunnel", "node1", captured=False,
+                                  hostNetwork=True))
+        agent = Agent(os.path.join(self.folder, "zds.sock"))
+        for ns, name in (("p11", "user"), ("p12", "web"), ("p14", "v2")):
+            self.topology.capture(ns)
+            agent.pods[f"uid-{ns}"] = (self.ns(ns), name, "town", name)
+        agent.serve()
+        self.proxy = Ztunnel(self.topology, 1, self, agent.path, self.folder)
+        self.proxy.env["LOCAL_XDS_PATH"] = None
+        self.proxy.set_token(self.api.token_for("istio-system", "ztunnel", own))
+        self.proxy.start()
+        self.proxy.wait_ready(20)
+
+    def add_waypoint(self):
+        """The Gateway, and the pod that the node would make for it."""
+        self.api.create(gateway("wp", "town"))
+        until("its account is there", lambda: self.api.get(named("ServiceAccount", "wp", "town")))
+        self.api.create(pod("wp-0", "town", topo.pod4(1, 3), "wp", "node1", captured=False,
+                            labels={f"{GROUP}/gateway-name": "wp"}))
+        self.start_waypoint()
+        until("it is programmed", lambda: condition(self.api.get(gateway("wp", "town")), "Programmed")[0] == "True")
+
+    def start_waypoint(self):
+        token = os.path.join(self.folder, "waypoint-token")
+        with open(token, "w", encoding="ascii") as f:
+            f.write(self.api.token_for("town", "wp", self.api.get(pod("wp-0", "town", None))))
+        environment = {"PATH": os.environ["PATH"], "XDS_ADDRESS": self.url, "CA_ADDRESS": self.url,
+                       "XDS_ROOT_CA": self.root_file, "CA_ROOT_CA": self.root_file, "AUTH_TOKEN": token,
+                       "GATEWAY": "wp", "NAMESPACE": "town", "SERVICE_ACCOUNT": "wp", "POD_NAME": "wp-0",
+                       "INSTANCE_IP": topo.pod4(1, 3), "NODE_NAME": "node1", "CLUSTER_ID": "Kubernetes",
+                       "WAYPOINT_WORKER_THREADS": "1"}
+        self.waypoint = Process("waypoint", [os.path.join(planes.BUILD, "ambit-waypoint"), "proxy"], self.folder,
+                                ns=self.ns("p13"), env=environment)
+
+    def curl(self, url, *arguments):
+        """(status, body); status 0: no answer at all."""
+        done = subprocess.run(["ip", "netns", "exec", self.ns("p11"), "curl", "-s", "-m", "5", "-w", "\n%{http_code}",
+                               *arguments, url], capture_output=True, text=True, timeout=20, check=False)
+        body, _, code = done.stdout.rpartition("\n")
+        return int(code or 0), body
+
+    def stop(self):
+        if self.proxy:
+            self.proxy.discard()
+        for process in [*self.apps, self.waypoint]:
+            if process:
+                process.kill()
+        if self.plane.process:
+            self.plane.process.stop(20)
+        self.topology.down()
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory):
+    m = Mesh(tmp_path_factory.mktemp("mesh"))
+    try:
+        yield m.start()
+    finally:
+        m.stop()
+
+
+def test_layer_seven_from_label_to_label(mesh):
+    api, url = mesh.api, f"http://{WEB}"
+    until("layer 4 serves", lambda: mesh.curl(url + "/admin") == (200, "web /admin"))
+    mesh.add_waypoint()
+    use = {"metadata": {"labels": {"istio.io/use-waypoint": "wp"}}}
+    api.patch(named("Service", "web", "town"), use)
+    until("requests go through the waypoint", lambda: mesh.curl(url + "/x", "-D", "-")[1].find("envoy-upstream") > 0)
+    assert mesh.curl(url + "/x") == (200, "web /x")
+    api.create(route("r", "town", "web", [
+        {"matches": [{"headers": [{"name": "x-new", "value": "yes"}]}], "backendRefs": [{"name": "v2", "port": 80}]},
+        {"backendRefs": [{"name": "web", "port": 80}]}], port=80))
+    until("a header chooses", lambda: mesh.curl(url + "/y", "-H", "x-new: yes") == (200, "v2 /y"))
+    assert mesh.curl(url + "/y") == (200, "web /y")
+    api.create(policy("by-path", "town", "DENY", [{"to": [{"operation": {"paths": ["/admin"]}}]}],
+                      targetRefs=[target("web")]))
+    until("a path is denied", lambda: mesh.curl(url + "/admin")[0] == 403)
+    assert mesh.curl(url + "/y") == (200, "web /y")
+    until("nobody gets past it", lambda: mesh.curl(f"http://{topo.pod4(1, 2)}:8080/admin")[0] == 0)
+    mesh.waypoint.kill()
+    until("without it nothing is let past", lambda: mesh.curl(url + "/y")[0] in (0, 503))
+    assert mesh.curl(url + "/admin")[0] != 200
+    mesh.start_waypoint()
+    until("it is back, with its routes and policies",
+          lambda: (mesh.curl(url + "/y", "-H", "x-new: yes"), mesh.curl(url + "/admin")[0]) == ((200, "v2 /y"), 403), 20)
+    api.delete(policy("by-path", "town"))
+    until("the policy is gone", lambda: mesh.curl(url + "/admin") == (200, "web /admin"))
+    use["metadata"]["labels"]["istio.io/use-waypoint"] = None
+    api.patch(named("Service", "web", "town"), use)
+    until("the label goes: layer 4 again", lambda: mesh.curl(url + "/y", "-H", "x-new: yes") == (200, "web /y"))
