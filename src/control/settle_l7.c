@@ -187,7 +187,7 @@ static void put_route(struct index *x, struct shelf_fill *fill, const struct gat
         return;
     }
     for (unsigned i = 0; i < s->f.port_count; i++) { /* those that are left to it */
-        if (!is_taken(x, s, r->kind, s->f.ports[i].port)) {
+        if (s->f.ports[i].is_tcp && !is_taken(x, s, r->kind, s->f.ports[i].port)) {
             put_rules(x, fill, g, s, r, s->f.ports[i].port);
         }
     }
