@@ -73,7 +73,8 @@ class Reader:
 
 
 class Recorder:
-    """Requests are kept under the tag in their path: /TAG/what. Answers come from `answer`."""
+    """Requests are kept under the tag in their path: /TAG/what. Answers come from `answer`; one that contains
+    "x-then: close" is the last of its connection."""
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -101,7 +102,10 @@ class Recorder:
                     tag = request["target"].split(b"/")[1] if b"/" in request["target"] else b""
                     with self.lock:
                         self.kept.setdefault(tag, []).append(request)
-                    sock.sendall(self.answer(request))
+                    said = self.answer(request)
+                    sock.sendall(said)
+                    if b"x-then: close" in said:
+                        return
             except Broken as e:
                 with self.lock:
                     self.broken.append(str(e))
