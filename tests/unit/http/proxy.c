@@ -58,6 +58,7 @@ static void ask(struct proxying *g)
     message_copy(&head, &g->down->in);
     g->upgraded = message_get(&head, MESSAGE_PROTOCOL).len > 0;
     g->request_over = g->down->in_over || g->upgraded;
+    g->bodyless = g->request_over;
     connect_up(g);
     g->up = h1_client_request(g->client, &head, g->request_over);
     g->up->wants_interim = true;
@@ -105,6 +106,20 @@ static int move(struct proxying *g, bool *done, struct exchange *from, struct ex
     return r;
 }
 
+/* The server closed a kept connection just when it was used again: nothing is lost by asking once more. */
+static bool ask_again(struct proxying *g)
+{
+    const struct exchange *x = g->up;
+
+    if (g->answered || !x->reused || x->reach == EXCHANGE_ANSWERING || !g->bodyless) {
+        return false;
+    }
+    exchange_close(g->up, -ERR_CANCELLED);
+    g->up = NULL;
+    task_wake(&g->task, WAKE_IO);
+    return true;
+}
+
 static void run_one(struct task *t, unsigned why)
 {
     struct proxying *g = container_of(t, struct proxying, task);
@@ -127,9 +142,9 @@ static void run_one(struct task *t, unsigned why)
     if (s < 0 && s != -EAGAIN && g->sent.broken == g->down) {
         over(g, s); /* the client broke its own request */
     } else if (r < 0 && r != -EAGAIN) {
-        if (up_failed) {
+        if (up_failed && !ask_again(g)) {
             fail(g, r);
-        } else {
+        } else if (!up_failed) {
             over(g, r);
         }
     } else if (s < 0 && s != -EAGAIN) {

@@ -20,6 +20,7 @@ struct proxying {
     struct h1_client *client; /* kept when the exchange is over */
     struct exchange_moved sent;
     struct exchange_moved received;
+    bool bodyless; /* from the start: it can be asked again */
     bool request_over;
     bool response_over;
     bool answered;
