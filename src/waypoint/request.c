@@ -375,9 +375,9 @@ static int step_endpoint(struct request *q)
 static void send_head(struct request *q)
 {
     const struct message *in = &q->down->in;
-    /* A request to speak another protocol stays open: what follows it is no body. */
-    bool upgrade = message_get(in, MESSAGE_PROTOCOL).len > 0;
-    bool end = q->down->in_over && q->replay.len == 0 && !upgrade;
+    /* A request to speak another protocol has no body; what follows the 101 is none either. */
+    bool end =
+        message_get(in, MESSAGE_PROTOCOL).len > 0 || (q->down->in_over && q->replay.len == 0);
 
     request_head_up(q);
     q->sent_ms = request_now(q);
@@ -385,7 +385,7 @@ static void send_head(struct request *q)
     q->up->wants_interim = true;
     stream_own(&q->up->s, &q->task);
     q->body_read |= end;
-    q->body_sent = end || upgrade;
+    q->body_sent = end;
     enter(q, REQUEST_HEAD);
 }
 

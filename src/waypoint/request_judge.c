@@ -211,10 +211,6 @@ static int redirect(struct request *q, const struct l7_redirect *r)
     (void)request_answer(q, r->status, HTTP_FLAG_NONE, "direct_response", "");
     strbuf_clear(&q->text);
     l7_redirect_location(r, q->plan.match, &q->view, &came, &q->text);
-    if (q->query.len > 0) {
-        strbuf_putc(&q->text, '?');
-        strbuf_add(&q->text, q->query.p, q->query.len);
-    }
     message_puts(&q->out, "location", strbuf_text(&q->text));
     return 1;
 }
@@ -261,10 +257,10 @@ static enum upstream_protocol protocol_of(const struct request *q)
     const struct l7_port *port = s ? l7_service_port(s, q->plan.port) : NULL;
     enum l7_protocol said = port ? port->protocol : L7_UNKNOWN;
 
-    if (said == L7_HTTP2 || said == L7_GRPC || q->grpc) {
-        return UPSTREAM_H2;
+    if (message_get(&q->down->in, MESSAGE_PROTOCOL).len > 0) {
+        return UPSTREAM_H1; /* nobody offers WebSocket over HTTP/2 with prior knowledge */
     }
-    return UPSTREAM_H1;
+    return said == L7_HTTP2 || said == L7_GRPC || q->grpc ? UPSTREAM_H2 : UPSTREAM_H1;
 }
 
 /* Refused whatever a rule says: it shows a request to who sent it, cookies included. */

@@ -235,6 +235,13 @@ class PodServer(peers.TunnelServer):
         self.ns, self.refuse, self.asked = ns, None, []
         super().__init__(ns, credential, handler=self._join)
 
+    def drop(self):
+        """Ends every tunnel there is."""
+        for conn in self.connections:
+            if not conn.closed:
+                conn.drop()
+        self.connections.clear()
+
     def _join(self, conn, stream):
         headers = conn.streams[stream].headers
         self.asked.append(headers)

@@ -112,6 +112,12 @@ class Lab:
         """The baseline and these."""
         self.cp.replace([*baseline(), *resources])
 
+    def refuse(self, status, *pods):
+        """The node proxies of `web` (or of these pods) answer every CONNECT so, and drop what they have."""
+        for name in pods or (APP1, APP2):
+            self.pods[name].refuse = status
+            self.pods[name].drop()
+
     def credential(self, sa="client", ns="shop", **options):
         return self.cp.authority.issue(model.spiffe(sa, ns), **options)
 

@@ -226,6 +226,8 @@ class H2Connection:
             self.flush()
             return
         status, more, out = answer(pseudo[":method"], target, plain, body)
+        if pseudo[":method"] == "HEAD":
+            more, out = [*more, ("content-length", str(len(out)))], b""
         if grpc:
             more, out = [("content-type", "application/grpc")], body
         self.send(stream, status, more, out, [("grpc-status", "0"), ("grpc-message", "fine")] if grpc else None)
