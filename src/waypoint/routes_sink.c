@@ -5,13 +5,19 @@
 
 #include "base/mem.h"
 #include "tls/jwks.h"
+#include "xds/name_set.h"
 #include "xds/resource.h"
 #include "xds/waypoint.h"
 
 static const char *const types[] = {XDS_TYPE_ADDRESS, XDS_TYPE_L7_BINDING, XDS_TYPE_L7_ROUTE,
                                     XDS_TYPE_L7_POLICY, XDS_TYPE_L7_TRAFFIC};
 
+enum { NAMES_BYTES = 64 << 20 };
+
 struct routes_sink {
+    /* What is held: a stream that begins anew tells the control plane, so that it says what has gone
+     * meanwhile. */
+    struct name_set names[L7_TYPES];
     struct snap_slot *slots;
     unsigned count;
     struct snap_bin bin;
@@ -71,6 +77,11 @@ static int put(void *arg, const char *type_url, const char *name, struct slice v
     } else if (r == 0) {
         r = put_policy(s, name, value, why);
     }
+    /* A policy that is refused may be held as broken. */
+    if ((r == 0 || type == L7_TYPE_POLICY) &&
+        name_set_add(&s->names[type], slice_of(name), NAMES_BYTES) < 0) {
+        r = FAIL(why, -ERR_LIMIT, "too many resources");
+    }
     return r;
 }
 
@@ -79,7 +90,24 @@ static void drop(void *arg, const char *type_url, const char *name)
     enum l7_type type = L7_TYPES;
 
     if (type_of(type_url, &type)) {
-        (void)l7_remove(delta_of(arg), type, name); /* removing what is not there is fine */
+        struct routes_sink *s = arg;
+        (void)name_set_remove(&s->names[type],
+                              slice_of(name));    /* removing what is not there is fine */
+        (void)l7_remove(delta_of(s), type, name); /* likewise */
+    }
+}
+
+static void names(void *arg, const char *type_url, void (*each)(void *to, const char *name),
+                  void *to)
+{
+    struct routes_sink *s = arg;
+    enum l7_type type = L7_TYPES;
+
+    if (type_of(type_url, &type)) {
+        name_set_for_each(n, &s->names[type])
+        {
+            each(to, container_of(n, struct name_item, by_name)->name);
+        }
     }
 }
 
@@ -105,7 +133,8 @@ static void commit(void *arg, const struct world *world)
     publish(s);
 }
 
-static const struct ads_sink sink_ops = {.put = put, .remove = drop, .commit = commit};
+static const struct ads_sink sink_ops = {
+    .put = put, .remove = drop, .commit = commit, .names = names};
 
 struct routes_sink *routes_sink_new(struct snap_slot *slots, unsigned count)
 {
@@ -123,6 +152,9 @@ struct routes_sink *routes_sink_new(struct snap_slot *slots, unsigned count)
 void routes_sink_free(struct routes_sink *s)
 {
     if (s) {
+        for (unsigned i = 0; i < L7_TYPES; i++) {
+            name_set_fini(&s->names[i]);
+        }
         l7_delta_free(s->delta);
         l7_unref(s->now);
         (void)snap_bin_empty(&s->bin); /* nothing names the bin any more */

@@ -145,7 +145,7 @@ class H2:
             h2.settings.SettingCodes.ENABLE_PUSH: 0, h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 1 << 20})
         self.conn.initiate_connection()
         self.conn.increment_flow_control_window(16 << 20)
-        self.responses, self.goaway, self.auto = {}, None, True
+        self.responses, self.goaway, self.auto, self.unread = {}, None, True, b""
         self.flush()
 
     def flush(self):
@@ -179,8 +179,11 @@ class H2:
         octets = self.sock.recv(262144)
         if not octets:
             raise ConnectionResetError("the connection ended")
-        for event in self.conn.receive_data(octets):
-            self.event(event)
+        self.unread += octets
+        while len(self.unread) >= 9 and len(self.unread) >= (size := 9 + int.from_bytes(self.unread[:3], "big")):
+            frame, self.unread = self.unread[:size], self.unread[size:]
+            for event in self.conn.receive_data(frame):
+                self.event(event)
         self.flush()
 
     def event(self, event):
@@ -203,6 +206,8 @@ class H2:
             r.end = int(event.error_code)
         elif isinstance(event, h2.events.ConnectionTerminated):
             self.goaway = int(event.error_code)
+            # To python-h2 this is the end of the connection; to HTTP/2 it is the end of new streams.
+            self.conn.state_machine.state = h2.connection.ConnectionState.CLIENT_OPEN
 
     def response(self, stream):
         while self.responses[stream].end is None:

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "waypoint/config.h"
+
+#include <string.h>
+
+#include "t.h"
+
+TEST(the_least_that_is_needed_and_what_the_rest_is_then)
+{
+    char *env[] = {(char *)(uintptr_t) "GATEWAY=gate", (char *)(uintptr_t) "NAMESPACE=shop",
+                   (char *)(uintptr_t) "CA_ADDRESS=ca:15012", NULL};
+    struct config c;
+    struct diag why = {0};
+
+    CHECK_INT(config_read(&c, env, &why), 0);
+    CHECK_STR(c.service_account, "gate");
+    CHECK_STR(c.hostname, "gate.shop.svc.cluster.local");
+    CHECK_STR(c.ca_address, "https://ca:15012");
+    CHECK_STR(c.trust_domain, "cluster.local");
+    CHECK(c.workers >= 1 && c.drain_ms == 30000 && c.sniff_ms == 100 && !c.xfcc);
+    AUTO(text) char *id = config_node_id(&c);
+    CHECK_STR(id, "waypoint~0.0.0.0~gate.shop~shop.svc.cluster.local");
+    config_fini(&c);
+}
+
+TEST(unusable_values_name_their_variable)
+{
+    static const struct {
+        const char *value;
+        const char *named;
+    } rows[] = {{"GATEWAY=", "GATEWAY"},
+                {"HBONE_PORT=70000", "HBONE_PORT"},
+                {"XFCC_INCLUDE_CLIENT_IDENTITY=yes", "XFCC_INCLUDE_CLIENT_IDENTITY"},
+                {"PATH_NORMALIZATION=base", "PATH_NORMALIZATION"},
+                {"PLAIN_LISTENERS=1.2.3.4:80", "PLAIN_LISTENERS"},
+                {"WAYPOINT_WORKER_THREADS=257", "WAYPOINT_WORKER_THREADS"},
+                {"TERMINATION_DRAIN_DURATION=x", "TERMINATION_DRAIN_DURATION"},
+                {"TERMINATION_GRACE_PERIOD_SECONDS=-1", "TERMINATION_GRACE_PERIOD_SECONDS"},
+                {"XDS_HEADER_X=a\tb\n", "XDS_HEADER_X"}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char *env[] = {(char *)(uintptr_t)rows[i].value, (char *)(uintptr_t) "GATEWAY=gate",
+                       (char *)(uintptr_t) "NAMESPACE=shop", NULL};
+        struct config c;
+        struct diag why = {0};
+        CHECK(config_read(&c, env, &why) < 0);
+        CHECK(strstr(why.text, rows[i].named));
+    }
+}
+
+TEST(plain_listeners)
+{
+    char *env[] = {
+        (char *)(uintptr_t) "GATEWAY=gate", (char *)(uintptr_t) "NAMESPACE=shop",
+        (char *)(uintptr_t) "PLAIN_LISTENERS=1.2.3.4:80=10.0.0.1:81,[::1]:82=[fd00::1]:83", NULL};
+    struct config c;
+    struct diag why = {0};
+
+    CHECK_INT(config_read(&c, env, &why), 0);
+    CHECK(c.plain_count == 2 && c.plain[0].at.port == 80 && c.plain[0].to.port == 81 &&
+          c.plain[1].at.ip.family == IP_V6 && c.plain[1].to.port == 83);
+    config_fini(&c);
+}
