@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/mem.h"
 #include "t.h"
 
 TEST(the_least_that_is_needed_and_what_the_rest_is_then)
