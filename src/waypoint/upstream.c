@@ -411,13 +411,16 @@ static void serve_waiting(struct upstream *u)
     dial_more(u);
 }
 
+/* Who has a connection of its own on the way does not count as waiting behind others. */
 static bool is_overflow(const struct upstream *u)
 {
-    uint32_t pending = u->limits.pending_requests;
+    unsigned pending =
+        u->limits.pending_requests > 0 ? u->limits.pending_requests : UPSTREAM_PENDING_MAX;
+    unsigned most = u->limits.connections;
+    unsigned on_the_way = u->connecting + (most == 0 || u->conn_count < most);
     uint32_t requests = u->limits.requests;
 
-    return u->waiting_count >= (pending > 0 ? pending : UPSTREAM_PENDING_MAX) ||
-           (requests > 0 && u->in_flight >= requests);
+    return u->waiting_count >= pending + on_the_way || (requests > 0 && u->in_flight >= requests);
 }
 
 int lease_start(struct lease *l, struct upstream *u, struct task *task, bool fresh)

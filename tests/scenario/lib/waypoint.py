@@ -6,17 +6,20 @@ import os
 import sys
 
 from lib import l7, model, netns, peers, topo, tunnelled, webapp
+from lib.cni import Agent
 from lib.proc import Process
-from lib.wait import Timeout, until
-from lib.ztunnel import Ztunnel
+from lib.wait import until
+from lib.ztunnel import PLAIN as ZTUNNEL, Ztunnel
 
 BUILD = os.environ.get("AMBIT_BUILD", os.path.join(os.path.dirname(__file__), "../../../build"))
 CHECKED_BUILD = os.environ.get("AMBIT_BUILD_ASAN", os.path.join(os.path.dirname(__file__), "../../../build-asan"))
 PLAIN, CHECKED = (os.path.abspath(os.path.join(b, "ambit-waypoint")) for b in (BUILD, CHECKED_BUILD))
 WEB, WEB2, RAW = "10.96.9.10", "10.96.9.11", "10.96.9.12"
-PODS = {1: 2, 2: 3}
+PODS = {1: 3, 2: 4}
 CLIENT, GATE, APP1, APP2, APP3 = "p11", "p12", "p21", "p22", "p23"
+REAL_CLIENT, REAL_APP, REAL = "p13", "p24", "10.96.9.40"  # behind our own node proxies
 APPS = {APP1: "web-1", APP2: "web-2", APP3: "other-1"}
+CAPTURED = {REAL_CLIENT: "user-1", REAL_APP: "real-1"}
 PORTS = {80: webapp.H1, 81: webapp.H2C, 82: webapp.HELLO, 83: webapp.H1}
 PROTOCOLS = {80: "HTTP", 81: "HTTP2", 82: "TCP", 83: "UNKNOWN"}
 
@@ -25,7 +28,11 @@ def baseline():
     """The resources every test starts from: service `web` on two pods, `other` on one, `raw` without a mesh."""
     web, other = l7.host("web"), l7.host("other")
     return [
-        model.pod(1, 1, "client-1", "client"), model.pod(1, 2, "gate-1", "gate"),
+        model.pod(1, 1, "client-1", "client"), 
+        model.pod(1, 2, "gate-1", "gate", services={l7.host("gate"): {15008: 15008}}),
+        model.pod(1, 3, "user-1", "user"), model.pod(2, 4, "real-1", "real", services={l7.host("real"): PORTS}),
+        model.service("real", [REAL], PORTS, waypoint=model.gateway(f"shop/{l7.host('gate')}")),
+        l7.binding("real", PROTOCOLS),
         model.pod(2, 1, "web-1", "web", services={web: PORTS}), model.pod(2, 2, "web-2", "web", services={web: PORTS}),
         model.pod(2, 3, "other-1", "other", services={other: PORTS},
                   waypoint=model.gateway(f"shop/{l7.host('gate')}")),
@@ -75,7 +82,7 @@ class World:
 
     def up(self):
         self.topology.up()
-        for ns, name in APPS.items():
+        for ns, name in {**APPS, REAL_APP: "real-1"}.items():
             self.apps[ns] = Process(f"web-{name}", [sys.executable, webapp.__file__, name], self.folder, ns=self.ns(ns),
                                     env=dict(os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(webapp.__file__))))
         for app in self.apps.values():
@@ -94,7 +101,7 @@ class Lab:
     def __init__(self, world, cp, folder):
         self.world, self.cp, self.folder, self.ns = world, cp, folder, world.ns
         self.wp = Waypoint(world.topology, cp, folder)
-        self.pods = {}
+        self.pods, self.node_proxies = {}, []
 
     def start(self, **env):
         for ns, name in APPS.items():
@@ -103,7 +110,28 @@ class Lab:
         self.wp.start(**env)
         self.wp.wait_ready(20)
 
+    def start_node_proxies(self):
+        """Our own, for the pods in CAPTURED."""
+        resolv = os.path.join(self.folder, "resolv.conf")
+        with open(resolv, "w", encoding="ascii") as f:
+            f.write(f"nameserver {topo.ROUTER4}\n")
+        for pod, name in CAPTURED.items():
+            node = int(pod[1])
+            self.world.topology.capture(pod)
+            agent = Agent(os.path.join(self.folder, f"zds-{node}.sock"))
+            agent.pods[f"uid-{pod}"] = (self.ns(pod), name, "shop", name.split("-", maxsplit=1)[0])
+            agent.serve()
+            zt = Ztunnel(self.world.topology, node, self.cp, agent.path, self.folder, resolv)
+            zt.binary = ZTUNNEL
+            zt.start()
+            self.node_proxies.append((zt, agent))
+        for zt, _ in self.node_proxies:
+            zt.wait_ready(20)
+
     def stop(self):
+        for zt, agent in self.node_proxies:
+            zt.discard()
+            agent.stop()
         self.wp.discard()
         for pod in self.pods.values():
             pod.close()

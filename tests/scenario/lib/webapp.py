@@ -7,6 +7,7 @@ knowledge by python-h2 on port 8081, a line echo that speaks first on port 8082.
     /flaky/N/KEY        503 for the first N requests with KEY, then 200
     /delay/MS           200 after so long
     /bytes/N            a body of N bytes
+    /stream/N           a body of N bytes that is never in memory (HTTP/1.1)
     /digest             reads a body of any size, answers its hash and size
     /trailers           a chunked body and trailers
     /hints              103, then 200
@@ -147,6 +148,15 @@ class H1Connection:
     def do_hints(self, _):
         self.send(h11.InformationalResponse(status_code=103, headers=[("link", "</style.css>")]))
         self.whole(200, [], b"hinted")
+        return True
+
+    def do_stream(self, request):
+        left, piece = int(request.target.decode().rsplit("/", 1)[1]), b"s" * (1 << 20)
+        self.send(h11.Response(status_code=200, headers=[("content-length", str(left))]))
+        while left > 0:
+            self.send(h11.Data(data=piece[:left]))
+            left -= min(left, len(piece))
+        self.send(h11.EndOfMessage())
         return True
 
     def do_cut(self, _):

@@ -53,3 +53,14 @@ def lab(running_lab):
     running_lab.cp.ca(name=model.spiffe("gate"))
     running_lab.use()
     return running_lab
+
+
+@pytest.fixture(scope="session")
+def node_proxies(running_lab):
+    running_lab.start_node_proxies()
+
+
+@pytest.fixture
+def mesh(node_proxies, lab):
+    """The lab with our own node proxies for one client and one application."""
+    return lab

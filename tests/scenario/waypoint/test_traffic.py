@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How endpoints are chosen and used, and what clients and servers may do to each other's connections."""
+import os
+import threading
+import time
+import uuid
+
+import pytest
+
+from lib import l7, model, waypoint
+from lib.wait import Stopwatch, until
+
+
+def pods(http, count, *headers):
+    return [http.get("/echo", *headers).json()["pod"] for _ in range(count)]
+
+
+def test_round_robin_takes_turns(lab):
+    lab.use(l7.traffic("web", balance=l7.w.Traffic.ROUND_ROBIN))
+    with lab.h1() as http:
+        got = pods(http, 10)
+        assert got.count("web-1") == 5
+
+
+@pytest.mark.parametrize("balance", (0, 1, 2))
+def test_every_way_of_choosing_uses_all(lab, balance):
+    lab.use(l7.traffic("web", balance=balance))
+    with lab.h1() as http:
+        assert set(pods(http, 40)) == {"web-1", "web-2"}
+
+
+def test_a_header_decides(lab):
+    lab.use(l7.traffic("web", balance=l7.w.Traffic.CONSISTENT_HASH, hash=l7.w.HashKey(header="X-User")))
+    with lab.h1() as http:
+        by_user = {user: set(pods(http, 5, ("x-user", user))) for user in map(str, range(20))}
+    assert all(len(p) == 1 for p in by_user.values())
+    assert len(set.union(*by_user.values())) == 2
+
+
+def test_a_cookie_decides_and_is_made(lab):
+    lab.use(l7.traffic("web", balance=l7.w.Traffic.CONSISTENT_HASH,
+                       hash=l7.w.HashKey(cookie="stick", make_cookie=True, cookie_ttl_ms=60000, cookie_path="/")))
+    with lab.h1() as http:
+        r = http.get("/echo")
+        name, _, value = r["set-cookie"].split(";")[0].partition("=")
+        assert name == "stick" and "Max-Age=60" in r["set-cookie"] and "Path=/" in r["set-cookie"]
+        first = r.json()["pod"]
+        again = http.get("/echo", ("cookie", f"a=b; stick={value}"))
+        assert "set-cookie" not in again
+        assert {first, *pods(http, 8, ("cookie", f"stick={value}"))} == {first}
+
+
+def test_an_endpoint_that_fails_again_and_again_is_taken_out(lab):
+    lab.use(l7.traffic("web", balance=l7.w.Traffic.ROUND_ROBIN, outlier=l7.w.Outlier(
+        consecutive_5xx=3, consecutive_gateway=3, interval_ms=1000, base_ejection_ms=60000, max_ejection_percent=100)))
+    lab.refuse(503, waypoint.APP1)
+    with lab.h1() as http:
+        for _ in range(20):
+            assert http.get("/echo").json()["pod"] == "web-2"
+        asked = len(lab.pods[waypoint.APP1].asked)
+        for _ in range(20):
+            r = http.get("/echo")
+            assert dict(r.json()["headers"])["x-envoy-attempt-count"] == "1"
+        assert len(lab.pods[waypoint.APP1].asked) == asked
+    until("it is counted", lambda: lab.wp.metric("wp_ejections_total") >= 1)
+
+
+def together(lab, count, path, **who):
+    """The statuses of as many requests at once, each over a connection of its own."""
+    out, lock = [], threading.Lock()
+
+    def one():
+        with lab.h1(**who) as http:
+            r = http.get(path)
+            with lock:
+                out.append(r)
+    threads = [threading.Thread(target=one) for _ in range(count)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return out
+
+
+def test_too_many_that_wait_are_refused(lab):
+    lab.use(model.pod(2, 2, "web-2", "web"),  # not a member any more: one endpoint is left
+            l7.traffic("web", limits=l7.w.Limits(connections=1, pending_requests=1)))
+    lab.wp.discard()
+    lab.wp.start(WAYPOINT_WORKER_THREADS="1")
+    lab.wp.wait_ready(20)
+    answers = together(lab, 6, "/delay/500")
+    statuses = sorted(r.status for r in answers)
+    assert statuses == [200, 200, 503, 503, 503, 503]
+    refused = [r for r in answers if r.status == 503]
+    assert all(r["x-envoy-overloaded"] == "true" and b"overflow" in r.body for r in refused)
+    assert any(" UO " in line for line in lab.wp.requests())
+    until("it is counted", lambda: lab.wp.metric("wp_upstream_overflows_total") >= 4)
+    lab.wp.discard()
+
+
+def test_connections_are_used_again(lab):
+    with lab.h1() as http:
+        pods(http, 10)
+        before = sum(len(p.asked) for p in lab.pods.values())
+        pods(http, 30)
+        assert sum(len(p.asked) for p in lab.pods.values()) - before <= 1
+    lab.use(l7.traffic("web", limits=l7.w.Limits(requests_per_connection=1)))
+    with lab.h1() as http:
+        before = sum(len(p.asked) for p in lab.pods.values())
+        pods(http, 10)
+        assert sum(len(p.asked) for p in lab.pods.values()) - before >= 8
+
+
+def test_each_try_has_its_time(lab):
+    lab.use(l7.route("web", "slow", backends=[l7.backend("web")], backend_timeout_ms=150,
+                     retry=l7.w.Retry(attempts=2, codes=[504], backoff_ms=1)))
+    with lab.h1() as http:
+        watch = Stopwatch()
+        r = http.get("/delay/5000")
+        assert r.status == 504 and 0.3 < watch.seconds < 3
+        assert http.get("/delay/1").status == 200
+
+
+def test_connecting_to_nowhere_has_its_time(lab):
+    nowhere = "10.244.2.99"
+    lab.use(model.workload("web-1", [nowhere], "web", services={l7.host("web"): waypoint.PORTS}),
+            model.pod(2, 2, "web-2", "web"),
+            l7.traffic("web", limits=l7.w.Limits(connect_timeout_ms=300)))
+    with lab.h1() as http:
+        watch = Stopwatch()
+        r = http.get("/nowhere")
+        assert r.status == 503 and b"upstream connect error" in r.body and watch.seconds < 8
+    assert " UF " in lab.wp.wait_request("/nowhere")
+
+
+def test_a_slow_reader_holds_up_nobody_else(lab):
+    with lab.tunnel() as tunnel:
+        stream, _ = tunnel.connect(f"{waypoint.WEB}:80")
+        tunnel.send(stream, b"GET /bytes/200000000 HTTP/1.1\r\nhost: a\r\n\r\n")
+        until("the response has begun", lambda: tunnel.pump() and tunnel.streams[stream].data)
+        # python-h2 gives credit as data comes; from here on nothing is read at all
+        with lab.h1() as http:
+            watch = Stopwatch()
+            assert len(pods(http, 20)) == 20 and watch.seconds < 10
+        time.sleep(0.5)
+        if not lab.wp.sanitized:
+            assert lab.wp.private_kib() < 64 << 10
+        tunnel.reset(stream)
+        assert tunnel.connect(f"{waypoint.WEB}:80")[1] == 200
+
+
+def idle(lab):
+    """Nobody waits for an endpoint and no request is under way."""
+    return lab.wp.metric("wp_upstream_pending") == 0 and lab.wp.metric("wp_connections") == 0
+
+
+def head_only(pipe, path):
+    pipe.sendall(f"GET {path} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+
+
+def half_a_head(pipe, _path):
+    pipe.sendall(b"GET /x HTTP/1.1\r\nhost:")
+
+
+def half_an_upload(pipe, path):
+    pipe.sendall(f"POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n".encode() + b"x" * 5000)
+
+
+def in_the_response(pipe, _path):
+    pipe.sendall(b"GET /bytes/50000000 HTTP/1.1\r\nhost: a\r\n\r\n")
+    pipe.recv(1000)
+
+
+MOMENTS = {"before anything": lambda pipe, path: None, "in the head": half_a_head, "waiting for the response": head_only,
+           "in an upload": half_an_upload, "in the response": in_the_response}
+
+
+@pytest.mark.parametrize("how", ("reset", "end", "drop"))
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_client_may_leave_at_any_moment(lab, moment, how):
+    path = f"/delay/1500/{uuid.uuid4().hex}"
+    with lab.h1() as http:
+        pipe = http.sock
+        MOMENTS[moment](pipe, path)
+        time.sleep(0.1)
+        if how == "reset":
+            pipe.tunnel.reset(pipe.stream)
+        elif how == "end":
+            pipe.shutdown()
+        else:
+            pipe.tunnel.drop(reset=True)
+        if how != "drop":
+            until("nothing more happens here", lambda: pipe.tunnel.pump(0.1) or True)
+    if moment == "waiting for the response" and how != "end":
+        assert " DC " in lab.wp.wait_request(path, seconds=4)
+    with lab.h1() as http:
+        assert http.get("/echo").status == 200
+    until("everything is let go", lambda: idle(lab), 15, every=0.2)
+
+
+@pytest.mark.parametrize("moment", ("waiting for the response", "in an upload", "in the response"))
+def test_a_destinations_node_may_go_at_any_moment(lab, moment):
+    path = f"/delay/1500/{uuid.uuid4().hex}"
+    with lab.h1() as http:
+        pipe = http.sock
+        MOMENTS[moment](pipe, path)
+        time.sleep(0.2)
+        for pod in (waypoint.APP1, waypoint.APP2):
+            lab.pods[pod].drop()
+        if moment == "in the response":
+            with pytest.raises(Exception):
+                for _ in range(1000):
+                    assert pipe.recv(1 << 20)
+        else:
+            octets = b""
+            while b"\r\n\r\n" not in octets:
+                octets += pipe.recv(65536)
+            assert octets.startswith(b"HTTP/1.1 503 ")
+    with lab.h1() as http:
+        assert http.get("/echo").status == 200
+    until("everything is let go", lambda: idle(lab), 15, every=0.2)
+
+
+def test_an_early_answer_ends_the_upload(lab):
+    with lab.h2() as http:
+        stream = http.begin("POST", "/early", end=False)
+        http.data(stream, os.urandom(20000))
+        r = http.head(stream)
+        assert r.status == 200
+        r = http.response(stream)
+        assert r.body == b"early"
+        assert http.get("/echo").status == 200
+
+
+def test_a_locality_is_preferred_while_it_is_healthy(lab):
+    def pod(n, zone):
+        w = model.pod(2, n, f"web-{n}", "web", services={l7.host("web"): waypoint.PORTS})
+        a = model.wl.Address.FromString(w.octets)
+        a.workload.locality.region, a.workload.locality.zone = "r", zone
+        return model.Resource(w.type, w.name, a.SerializeToString())
+    gate = model.pod(1, 2, "gate-1", "gate")
+    a = model.wl.Address.FromString(gate.octets)
+    a.workload.locality.region, a.workload.locality.zone = "r", "near"
+    lab.use(pod(1, "near"), pod(2, "far"), model.Resource(gate.type, gate.name, a.SerializeToString()),
+            l7.traffic("web", locality_failover=True))
+    with lab.h1() as http:
+        assert set(pods(http, 20)) == {"web-1"}
+        lab.refuse(503, waypoint.APP1)
+        assert set(pods(http, 10)) == {"web-2"}
