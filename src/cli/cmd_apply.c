@@ -10,6 +10,7 @@
 
 struct target {
     const struct resource_kind *kind;
+    struct kube_resource resource; /* in the version that the manifest is written in */
     const struct json *object;
     const char *ns; /* "" = the kind has none */
     const char *name;
@@ -28,6 +29,9 @@ static int check(const struct json *object, struct target *out, struct diag *why
     if (!out->kind) {
         return surely_negative(why->code);
     }
+    const char *version = json_str_at(object, "apiVersion", "");
+    out->resource = out->kind->resource;
+    out->resource.version = strchr(version, '/') ? strchr(version, '/') + 1 : version;
     out->object = object;
     out->name = json_str_at(object, "metadata.name", "");
     return out->kind->check ? out->kind->check(object, why) : 0;
@@ -56,7 +60,7 @@ static int read_version(struct api *a, const struct target *t, char out[static 6
 {
     AUTO(json) struct json *before = NULL;
     struct kube_ask ask = {
-        .verb = KUBE_GET, .resource = &t->kind->resource, .ns = t->ns, .name = t->name};
+        .verb = KUBE_GET, .resource = &t->resource, .ns = t->ns, .name = t->name};
     int r = api_call_blocking(a, &ask, &before, why);
 
     out[0] = '\0';
@@ -77,7 +81,7 @@ static int apply_one(struct cli *c, struct api *a, const struct target *t, const
     AUTO(json) struct json *after = NULL;
     char version[64];
     struct kube_ask ask = {.verb = KUBE_APPLY,
-                           .resource = &t->kind->resource,
+                           .resource = &t->resource,
                            .ns = t->ns,
                            .name = t->name,
                            .body = t->object,

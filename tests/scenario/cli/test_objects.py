@@ -173,3 +173,8 @@ def test_status_names_policies_that_were_not_accepted(ambit, api, node):
     node()
     apply(ambit, NAMESPACE, POLICY % "DENY")
     assert ambit("status", code=0).out.startswith("OK")
+
+
+def test_an_object_goes_to_the_version_it_is_written_in(ambit, api):
+    older = (POLICY % "DENY").replace("security.istio.io/v1", "security.istio.io/v1beta1")
+    assert "authorizationpolicy/deny created" in apply(ambit, NAMESPACE, older, code=0).out

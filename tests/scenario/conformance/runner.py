@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs cases on a site. As the Gateway API's suite does: a case may fail while its objects spread, and has passed
+when it was right three times in a row within 30 seconds."""
+import time
+
+from conformance import cases, judge
+
+CONVERGE_S, PAUSE_S, IN_A_ROW = 30, 0.1, 3
+MODES = {  # the client's protocol, and whether backends are reached through tunnels
+    "h1": ("h1", False),
+    "h2": ("h2", False),
+    "hbone": ("h1", True),
+}
+
+
+def check_mirrors(site, want, request, answers):
+    """Copies arrive after the answer; each backend keeps a list."""
+    end = time.monotonic() + 10
+    while True:
+        wrong = _mirrors_now(site, want, request, answers)
+        if wrong is None or time.monotonic() > end:
+            return wrong
+        time.sleep(PAUSE_S)
+
+
+def _mirrors_now(site, want, request, answers):
+    for pod in want.get("mirrored", []):
+        if site.mirrored(pod, request["path"]) != len(answers):
+            return f"{pod} has {site.mirrored(pod, request['path'])} copies of {request['path']}"
+    for pod, percent in want.get("mirror_share", {}).items():
+        seen, expected = site.mirrored(pod, request["path"]), len(answers) * percent / 100
+        if abs(seen - expected) > judge.mirror_tolerance(len(answers), percent):
+            return f"{pod} has {seen} copies of {len(answers)}, not about {expected:.0f}"
+    return None
+
+
+def try_case(site, test, case, protocol):
+    """What is wrong with one try, or None."""
+    want, request = cases.ask(test, case, protocol, site.addresses)
+    answers = site.ask(request)
+    return judge.check_answers(want, request, answers) or check_mirrors(site, want, request, answers)
+
+
+def needed(case):
+    """Right answers in a row: those with many requests, delays or side effects need one."""
+    want = judge.want_of(case)
+    heavy = any(k in want for k in ("share", "mirror_share", "mirrored")) or case.get("times") or "$U" in case.get("path", "")
+    return 1 if heavy or "delay" in case.get("path", "") else IN_A_ROW
+
+
+def converge(site, test, case, protocol):
+    end, right, wrong = time.monotonic() + CONVERGE_S, 0, "never tried"
+    while right < needed(case):
+        wrong = try_case(site, test, case, protocol)
+        right = 0 if wrong else right + 1
+        if wrong and time.monotonic() > end:
+            return wrong
+        if wrong:
+            time.sleep(PAUSE_S)
+    return None
+
+
+def check_condition(site, wanted, made):
+    """The condition of the route's only parent."""
+    end = time.monotonic() + CONVERGE_S
+    kind, ns, name = made["kind"].lower(), made["metadata"]["namespace"], made["metadata"]["name"]
+    while True:
+        parents = site.ambit.get(kind, ns, name).get("status", {}).get("parents", [])
+        seen = [c for p in parents for c in p["conditions"] if c["type"] == wanted["type"]]
+        if [(c["status"], c["reason"]) for c in seen] == [(wanted["status"], wanted["reason"])]:
+            return None
+        if time.monotonic() > end:
+            return f"condition {wanted} is {seen}"
+        time.sleep(PAUSE_S)
+
+
+def run_test(site, test, mode):
+    """Failures of one test, as texts."""
+    protocol = MODES[mode][0]
+    if test.get("only", protocol) != protocol:
+        return []
+    made = cases.objects(test)
+    wrong = []
+    if made:
+        site.apply(made)
+    try:
+        if "condition" in test and (bad := check_condition(site, test["condition"], made[-1])):
+            wrong.append(bad)
+        for case in test["send"]:
+            if bad := converge(site, test, case, protocol):
+                wrong.append(f"{case.get('method', 'GET')} {case.get('grpc') or case.get('path', '/')} {case.get('headers', '')}: {bad}")
+                break
+    finally:
+        site.delete(reversed(made))
+    return wrong
