@@ -48,7 +48,7 @@ static void drop_dial(struct tcp_stream *c)
 
 static void enter(struct tcp_stream *c, enum tcp_step next)
 {
-    c->step = next;
+    c->step = (uint8_t)next;
     if (next == TCP_OPEN || next == TCP_FAILED) {
         drop_dial(c);
     }
