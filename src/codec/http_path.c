@@ -33,30 +33,56 @@ static bool is_bare_path(char c)
 
 /* ---- spelling */
 
-static int respell(struct slice s, struct strbuf *out, struct diag *why)
+/* The escape at s.p[i], spelled the one way; its failure says what is wrong with it. */
+static int add_escape(struct slice s, size_t i, struct strbuf *out, struct diag *why)
 {
     static const char digits[] = "0123456789ABCDEF";
+    int high = i + 2 < s.len ? hex_value(s.p[i + 1]) : -1;
+    int low = high >= 0 ? hex_value(s.p[i + 2]) : -1;
 
+    if (low < 0 || (high | low) == 0) {
+        return FAIL(why, -ERR_SYNTAX, "path: %s at %zu", low < 0 ? "a broken escape" : "%00", i);
+    }
+    if (is_unreserved((char)(high << 4 | low))) {
+        strbuf_putc(out, (char)(high << 4 | low));
+    } else {
+        strbuf_add(out, (char[]){'%', digits[high], digits[low]}, 3);
+    }
+    return 0;
+}
+
+static int respell(struct slice s, struct strbuf *out, struct diag *why)
+{
     for (size_t i = 0; i < s.len; i++) {
         char c = s.p[i];
-        if (c != '%') {
-            if (!is_bare_path(c)) {
-                return FAIL(why, -ERR_SYNTAX, "path: byte 0x%02x at %zu", (unsigned char)c, i);
+        if (c == '%') {
+            int r = add_escape(s, i, out, why);
+            if (r < 0) {
+                return r;
             }
+            i += 2;
+        } else if (is_bare_path(c)) {
             strbuf_putc(out, c == '\\' ? '/' : c);
+        } else {
+            return FAIL(why, -ERR_SYNTAX, "path: byte 0x%02x at %zu", (unsigned char)c, i);
+        }
+    }
+    return 0;
+}
+
+int http_path_respell(struct slice path, struct strbuf *out)
+{
+    size_t before = out->len;
+
+    for (size_t i = 0; i < path.len; i++) {
+        if (path.p[i] != '%') {
+            strbuf_putc(out, path.p[i]);
             continue;
         }
-        int high = i + 2 < s.len ? hex_value(s.p[i + 1]) : -1;
-        int low = high >= 0 ? hex_value(s.p[i + 2]) : -1;
-        if (low < 0 || (high | low) == 0) {
-            return FAIL(why, -ERR_SYNTAX, "path: %s at %zu", low < 0 ? "a broken escape" : "%00",
-                        i);
-        }
-        c = (char)(high << 4 | low);
-        if (is_unreserved(c)) {
-            strbuf_putc(out, c);
-        } else {
-            strbuf_add(out, (char[]){'%', digits[high], digits[low]}, 3);
+        int r = add_escape(path, i, out, NULL);
+        if (r < 0) {
+            out->len = before;
+            return r;
         }
         i += 2;
     }

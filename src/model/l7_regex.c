@@ -15,7 +15,7 @@
 #include "base/ref.h"
 #include "model/const_int.h"
 
-enum { DEPTH_MAX = 250, HEAP_MAX_KIB = 512, REPEAT_MAX = 1000 };
+enum { DEPTH_MAX = 250, HEAP_MAX_KIB = 512, REPEAT_MAX = 1000, GROUPS_MAX = 100 };
 
 struct l7_regex {
     struct aref refs;
@@ -29,6 +29,9 @@ struct reader {
     const char *start;
     const char *at;
     struct diag *why;
+    unsigned last;              /* copies that the repetitions within the last atom make */
+    unsigned depth;             /* of groups */
+    unsigned inner[GROUPS_MAX]; /* the most copies within each open group */
 };
 
 static int refuse(const struct reader *r, const char *what)
@@ -129,8 +132,38 @@ static int read_flags(struct reader *r)
     return 0;
 }
 
+static int open_group(struct reader *r)
+{
+    if (r->depth + 1 == GROUPS_MAX) {
+        return refuse(r, "groups are nested too deep");
+    }
+    r->inner[++r->depth] = 1;
+    return 0;
+}
+
+static void keep_most(struct reader *r)
+{
+    if (r->last > r->inner[r->depth]) {
+        r->inner[r->depth] = r->last;
+    }
+}
+
+static void close_group(struct reader *r)
+{
+    r->at++;
+    if (r->depth > 0) { /* else PCRE2 says what is wrong */
+        r->last = r->inner[r->depth--];
+        keep_most(r);
+    }
+}
+
 static int read_group(struct reader *r)
 {
+    int c = open_group(r);
+
+    if (c < 0) {
+        return c;
+    }
     if (r->at[1] == '*') {
         return refuse(r, "(* is not allowed");
     }
@@ -186,9 +219,11 @@ static int read_repeat(struct reader *r)
         r->at++;
         return 0;
     }
-    if (most > REPEAT_MAX) {
+    if (most > REPEAT_MAX || r->last * (most > 0 ? most : 1) > REPEAT_MAX) {
         return refuse(r, "more than 1000 repetitions");
     }
+    r->last *= most > 0 ? most : 1;
+    keep_most(r);
     r->at = end;
     if (*r->at == '+') {
         return refuse(r, "possessive repetition is not allowed");
@@ -202,10 +237,13 @@ static int read_repeat(struct reader *r)
 
 static int check_syntax(const char *pattern, struct diag *why)
 {
-    struct reader r = {pattern, pattern, why};
+    struct reader r = {.start = pattern, .at = pattern, .why = why, .last = 1, .inner = {1}};
     int c = 0;
 
     while (c == 0 && *r.at) {
+        if (!is_one_of(*r.at, "*+?{")) {
+            r.last = 1;
+        }
         switch (*r.at) {
         case '\\':
             c = read_escape(&r);
@@ -215,6 +253,9 @@ static int check_syntax(const char *pattern, struct diag *why)
             break;
         case '(':
             c = read_group(&r);
+            break;
+        case ')':
+            close_group(&r);
             break;
         case '*':
         case '+':

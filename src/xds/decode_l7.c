@@ -1,9 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bindings and traffic settings: flat messages. */
+#include <string.h>
+
 #include "base/arena.h"
+#include "codec/http_path.h"
 #include "waypoint.pb-c.h"
 #include "xds/decode_int.h"
+#include "xds/resource.h"
 #include "xds/waypoint.h"
+
+const char *xds_l7_path(const char *path, struct arena *a)
+{
+    AUTO(strbuf) struct strbuf text = {.p = NULL};
+
+    if (!strchr(path, '%') || http_path_respell(slice_of(path), &text) < 0) {
+        return path;
+    }
+    return arena_text(a, strbuf_text(&text), text.len);
+}
+
+const char *xds_l7_version(const char *version, struct slice bytes, struct arena *a)
+{
+    char buf[XDS_VERSION_TEXT];
+
+    if (version && *version) {
+        return version;
+    }
+    (void)xds_version(bytes, buf); /* buf */
+    return arena_text(a, buf, strlen(buf));
+}
 
 /* A number of the wire as a port; 0 stays 0. */
 static int port_decode(uint16_t *out, uint32_t port, struct diag *why)
@@ -28,10 +53,9 @@ static int bound_port_decode(struct l7_bound_port *out, const Ambit__Waypoint__V
 }
 
 static int binding_make(const struct l7_binding **out, const Ambit__Waypoint__V1__Binding *m,
-                        const char *name, const char *version, struct diag *why)
+                        const char *name, const char *version, struct arena *a, struct diag *why)
 {
-    AUTO(arena) struct arena a = {0};
-    struct l7_bound_port *ports = arena_array(&a, m->n_ports, sizeof(*ports));
+    struct l7_bound_port *ports = arena_array(a, m->n_ports, sizeof(*ports));
 
     for (size_t i = 0; i < m->n_ports; i++) {
         struct diag inner = {.code = 0};
@@ -52,12 +76,13 @@ static int binding_make(const struct l7_binding **out, const Ambit__Waypoint__V1
 int xds_l7_binding_decode(const struct l7_binding **out, struct slice bytes, const char *name,
                           const char *version, struct diag *why)
 {
+    AUTO(arena) struct arena a = {0};
     AUTO(xds_unpacked) ProtobufCMessage *raw = NULL;
     int r = xds_unpack(&raw, &ambit__waypoint__v1__binding__descriptor, bytes, why);
 
     return r < 0 ? r
                  : binding_make(out, (const Ambit__Waypoint__V1__Binding *)(const void *)raw, name,
-                                version, why);
+                                xds_l7_version(version, bytes, &a), &a, why);
 }
 
 static struct l7_hash_key hash_decode(const Ambit__Waypoint__V1__HashKey *m)
@@ -127,10 +152,11 @@ static int traffic_make(const struct l7_traffic **out, const Ambit__Waypoint__V1
 int xds_l7_traffic_decode(const struct l7_traffic **out, struct slice bytes, const char *name,
                           const char *version, struct diag *why)
 {
+    AUTO(arena) struct arena a = {0};
     AUTO(xds_unpacked) ProtobufCMessage *raw = NULL;
     int r = xds_unpack(&raw, &ambit__waypoint__v1__traffic__descriptor, bytes, why);
 
     return r < 0 ? r
                  : traffic_make(out, (const Ambit__Waypoint__V1__Traffic *)(const void *)raw, name,
-                                version, why);
+                                xds_l7_version(version, bytes, &a), why);
 }

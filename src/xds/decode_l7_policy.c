@@ -26,6 +26,16 @@ static struct l7_texts texts_decode(char *const *from, size_t count, struct aren
     return (struct l7_texts){all, count};
 }
 
+static struct l7_texts paths_decode(char *const *from, size_t count, struct arena *a)
+{
+    const char **all = arena_array(a, count, sizeof(*all));
+
+    for (size_t i = 0; i < count; i++) {
+        all[i] = xds_l7_path(from[i], a);
+    }
+    return (struct l7_texts){all, count};
+}
+
 static struct l7_source source_decode(const Ambit__Waypoint__V1__Source *m, struct arena *a)
 {
     return (struct l7_source){
@@ -55,8 +65,8 @@ static struct l7_operation operation_decode(const Ambit__Waypoint__V1__Operation
         .not_ports = texts_decode(m->not_ports, m->n_not_ports, a),
         .methods = texts_decode(m->methods, m->n_methods, a),
         .not_methods = texts_decode(m->not_methods, m->n_not_methods, a),
-        .paths = texts_decode(m->paths, m->n_paths, a),
-        .not_paths = texts_decode(m->not_paths, m->n_not_paths, a),
+        .paths = paths_decode(m->paths, m->n_paths, a),
+        .not_paths = paths_decode(m->not_paths, m->n_not_paths, a),
     };
 }
 
@@ -248,7 +258,7 @@ int xds_l7_policy_decode(const struct l7_policy **out, struct slice bytes, const
 {
     AUTO(arena) struct arena a = {0};
     AUTO(xds_unpacked) ProtobufCMessage *raw = NULL;
-    struct l7_policy p = {.resource = name, .version = version};
+    struct l7_policy p = {.resource = name, .version = xds_l7_version(version, bytes, &a)};
     int r = xds_unpack(&raw, &ambit__waypoint__v1__policy__descriptor, bytes, why);
 
     if (r == 0) {

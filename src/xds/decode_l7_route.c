@@ -50,8 +50,10 @@ static int match_decode(struct l7_match *out, const Ambit__Waypoint__V1__Match *
         return r;
     }
     if (m->path) {
+        bool is_path = (int)m->path->kind != L7_PATH_REGEX;
         out->path = (struct l7_path_match){.kind = (enum l7_path_kind)m->path->kind,
-                                           .value = m->path->value};
+                                           .value = is_path ? xds_l7_path(m->path->value, a)
+                                                            : m->path->value};
     }
     out->method = m->method;
     out->header_count = m->n_headers;
@@ -295,7 +297,7 @@ int xds_l7_route_decode(const struct l7_route **out, struct slice bytes, const c
     }
     const Ambit__Waypoint__V1__Route *m = (const void *)raw;
     struct l7_route to = {.resource = name,
-                          .version = version,
+                          .version = xds_l7_version(version, bytes, &a),
                           .ns = m->namespace_,
                           .hostname = m->hostname,
                           .kind = (enum l7_route_kind)m->kind,

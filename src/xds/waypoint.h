@@ -23,7 +23,8 @@ void xds_l7_route_encode(struct strbuf *out, const struct l7_route *r);
 void xds_l7_policy_encode(struct strbuf *out, const struct l7_policy *p);
 void xds_l7_traffic_encode(struct strbuf *out, const struct l7_traffic *t);
 
-/* name is the resource's. The caller's on success. */
+/* name is the resource's; version the control plane's, or "": then the hash of the bytes stands for it.
+ * The caller's on success. */
 MUST_USE int xds_l7_binding_decode(const struct l7_binding **out, struct slice bytes,
                                    const char *name, const char *version, struct diag *why);
 MUST_USE int xds_l7_route_decode(const struct l7_route **out, struct slice bytes, const char *name,

@@ -78,6 +78,17 @@ TEST(a_path_with_a_zero_byte_or_too_long_is_refused)
         0);
 }
 
+TEST(a_configured_path_keeps_all_but_the_spelling_of_escapes)
+{
+    AUTO(strbuf) struct strbuf out = {0};
+
+    CHECK_INT(http_path_respell(slice_of("/%61/../%c3*{*} "), &out), 0);
+    CHECK_STR(strbuf_text(&out), "/a/../%C3*{*} ");
+    strbuf_clear(&out);
+    CHECK(http_path_respell(slice_of("/a%2"), &out) < 0);
+    CHECK_INT(out.len, 0);
+}
+
 TEST(a_host_has_one_form)
 {
     static const struct {

@@ -223,6 +223,45 @@ TEST(a_route_arrives)
     CHECK(r->retry.set && r->retry.attempts == 2 && r->retry.code_count == 2);
 }
 
+static struct slice pack_policy(Ambit__Waypoint__V1__Authorization *a, struct strbuf *out)
+{
+    Ambit__Waypoint__V1__Policy m = AMBIT__WAYPOINT__V1__POLICY__INIT;
+
+    m.namespace_ = w("pns");
+    m.name = w("p");
+    m.service_namespace = w("ns");
+    m.service_hostname = w("svc");
+    m.what_case = AMBIT__WAYPOINT__V1__POLICY__WHAT_AUTHORIZATION;
+    m.authorization = a;
+    return pack(&m.base, out);
+}
+
+TEST(configured_paths_are_spelled_as_requests_are)
+{
+    AUTO(strbuf) struct strbuf wire = {0};
+    AUTO(l7_route) const struct l7_route *r = NULL;
+    AUTO(l7_policy) const struct l7_policy *p = NULL;
+    Ambit__Waypoint__V1__Authorization a = AMBIT__WAYPOINT__V1__AUTHORIZATION__INIT;
+    Ambit__Waypoint__V1__Rule rule = AMBIT__WAYPOINT__V1__RULE__INIT, *rules[] = {&rule};
+    Ambit__Waypoint__V1__Operation to = AMBIT__WAYPOINT__V1__OPERATION__INIT, *tos[] = {&to};
+    char *paths[] = {w("/%61dmin*")};
+    struct route_rig g;
+
+    rig_start(&g);
+    g.path.value = w("/%6fld%2fx");
+    CHECK_INT(xds_l7_route_decode(&r, pack(&g.m.base, &wire), "name", "", NULL), 0);
+    CHECK_STR(r->matches[0].path.value, "/old%2Fx");
+    CHECK_INT(strlen(r->version) > 0, 1);
+    a.n_rules = 1;
+    a.rules = rules;
+    rule.n_to = 1;
+    rule.to = tos;
+    to.n_paths = 1;
+    to.paths = paths;
+    CHECK_INT(xds_l7_policy_decode(&p, pack_policy(&a, &wire), "name", "v", NULL), 0);
+    CHECK_STR(p->rules[0].to_clauses[0].terms[0].values.at[0].text, "/admin");
+}
+
 TEST(a_route_that_cannot_be_names_its_field)
 {
     AUTO(strbuf) struct strbuf wire = {0};
@@ -252,19 +291,6 @@ TEST(a_route_that_cannot_be_names_its_field)
     REFUSED(g.retry.attempts = 1000, "retry.attempts");
     REFUSED(g.set.value = w("a\nb"), "filters[0].set");
 #undef REFUSED
-}
-
-static struct slice pack_policy(Ambit__Waypoint__V1__Authorization *a, struct strbuf *out)
-{
-    Ambit__Waypoint__V1__Policy m = AMBIT__WAYPOINT__V1__POLICY__INIT;
-
-    m.namespace_ = w("pns");
-    m.name = w("p");
-    m.service_namespace = w("ns");
-    m.service_hostname = w("svc");
-    m.what_case = AMBIT__WAYPOINT__V1__POLICY__WHAT_AUTHORIZATION;
-    m.authorization = a;
-    return pack(&m.base, out);
 }
 
 TEST(a_policy_arrives)
