@@ -33,7 +33,9 @@ bool l7_try_path(struct l7_try *t, const struct l7_path_match *m)
     case L7_PATH_REGEX:
         break;
     }
-    return regex_holds(t, m->regex, t->q->path);
+    return t->q->path.len >= m->literal_len &&
+           memcmp(t->q->path.p, m->value, m->literal_len) == 0 &&
+           regex_holds(t, m->regex, t->q->path);
 }
 
 static bool value_holds(struct l7_try *t, const struct l7_value_match *m, struct slice value)

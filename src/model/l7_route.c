@@ -51,6 +51,20 @@ static const struct l7_value_match *pack_values(struct pack *p, const struct l7_
     return to;
 }
 
+/* How many characters at the front of an expression stand for themselves in every match. */
+static uint32_t literal_len(const char *pattern)
+{
+    size_t n = strcspn(pattern, "\\.^$|?*+()[]{}");
+
+    if (strchr(pattern, '|')) {
+        return 0; /* there may be another way to begin */
+    }
+    if (n > 0 && pattern[n] && strchr("?*{", pattern[n])) {
+        n--; /* the last one need not be there */
+    }
+    return (uint32_t)n;
+}
+
 static struct l7_path_match pack_path(struct pack *p, const struct l7_path_match *from)
 {
     size_t len = from->value ? strlen(from->value) : 0;
@@ -66,6 +80,7 @@ static struct l7_path_match pack_path(struct pack *p, const struct l7_path_match
     }
     to.value = text;
     to.value_len = (uint32_t)len;
+    to.literal_len = from->kind == L7_PATH_REGEX ? literal_len(from->value ? from->value : "") : 0;
     return to;
 }
 

@@ -24,8 +24,9 @@ struct l7_path_match {
     enum l7_path_kind kind;
     /* A prefix covers whole segments: "/v2/" is made "/v2", and "/" or nothing "" (everything). */
     const char *value;
-    uint32_t value_len;           /* made */
-    const struct l7_regex *regex; /* made; NULL unless a regular expression */
+    uint32_t value_len;           /* made, like the next two */
+    uint32_t literal_len;         /* of an expression: what of its text every path begins with */
+    const struct l7_regex *regex; /* NULL unless a regular expression */
 };
 
 struct l7_value_match {

@@ -27,6 +27,7 @@ struct l7_table {
     struct aref refs;
     bool asks_query;
     size_t count;
+    size_t prefix_first;   /* where the prefixes begin */
     size_t regex_first;    /* where the expressions begin */
     size_t prefix_len_max; /* of the longest prefix */
     size_t mask;           /* slots - 1 */
@@ -165,6 +166,7 @@ static void fill(struct l7_table *t, const struct l7_route *const *routes, size_
     qsort(t->entries, t->count, sizeof(t->entries[0]), by_precedence);
     for (size_t i = 0; i < t->count; i++) {
         const struct l7_path_match *m = &t->entries[i].match->path;
+        t->prefix_first += m->kind == L7_PATH_EXACT;
         t->regex_first += m->kind != L7_PATH_REGEX;
         if (m->kind == L7_PATH_PREFIX && m->value_len > t->prefix_len_max) {
             t->prefix_len_max = m->value_len;
@@ -279,8 +281,11 @@ static struct l7_hit find(const struct l7_table *t, struct l7_try *try)
     if (!t->slots) {
         hit = scan(t, 0, t->count, try);
     } else {
-        hit = scan_path(t, L7_PATH_EXACT, try->q->path.len, try);
-        if (!hit.route) {
+        hit = (struct l7_hit){.route = NULL};
+        if (t->prefix_first > 0) {
+            hit = scan_path(t, L7_PATH_EXACT, try->q->path.len, try);
+        }
+        if (!hit.route && t->prefix_first < t->regex_first) {
             hit = scan_prefixes(t, try);
         }
         if (!hit.route) {

@@ -203,13 +203,19 @@ TEST(expressions_match_whole_paths_and_come_last)
                                             {"~/[^/]+/Method", "grpc"},
                                             {"h~kind=ab*c", "header"},
                                             {"~/q.* q~n=[0-9]{2}", "query"},
+                                            {"~/cx?y|~/dy", "either"},
+                                            {"~/exx*y", "star"},
+                                            {"~/f{2}", "twice"},
                                             {"h?there", "there"}};
     static const struct probe probes[] = {
         {"GET /a/12", NULL, "re"},       {"GET /a/12/", NULL, ""},
         {"GET /a/1", NULL, "prefix"},    {"POST /svc/Method", NULL, "grpc"},
         {"POST /svc/Method2", NULL, ""}, {"GET /", "kind: abbc", "header"},
         {"GET /", "kind: xabbc", ""},    {"GET /q?n=12", NULL, "query"},
-        {"GET /q?n=123", NULL, ""},      {"GET /zzz", "there: ", "there"},
+        {"GET /q?n=123", NULL, ""},      {"GET /cy", NULL, "either"},
+        {"GET /cxy", NULL, "either"},    {"GET /dy", NULL, "either"},
+        {"GET /exy", NULL, "star"},      {"GET /ex", NULL, ""},
+        {"GET /ff", NULL, "twice"},      {"GET /zzz", "there: ", "there"},
     };
 
     CHECK_ALL(rules, probes);
