@@ -255,6 +255,7 @@ TEST(cors_is_answered_as_the_conformance_table_says)
         {&c1, "OPTIONS /", "origin: https://foobar.com" ASKS, true, "", "", "", "", "", false},
         {&c1, "OPTIONS /", "origin: https://bar.com" ASKS, true, "", "", "", "", "", false},
         {&c1, "OPTIONS /", "origin: https://.bar.com" ASKS, true, "", "", "", "", "", false},
+        {&c1, "OPTIONS /", "origin: https://..bar.com" ASKS, true, "", "", "", "", "", false},
         {&c1, "OPTIONS /", "origin: https://evil.com/x.bar.com" ASKS, true, "", "", "", "", "",
          false},
         {&c1, "OPTIONS /", "origin: http://www.foo.com" ASKS, true, "", "", "", "", "", false},

@@ -186,6 +186,24 @@ TEST(the_nearest_locality_takes_all_while_it_is_healthy_enough)
     CHECK(near(g.hits[0], DRAWS / 2));
 }
 
+TEST(what_two_localities_cannot_take_goes_to_the_third)
+{
+    struct l7_endpoint at[9] = {{.weight = 1}};
+    struct l7_choice c = {.how = L7_RANDOM, .failover = true};
+    unsigned hits[3] = {0};
+
+    for (unsigned i = 0; i < ARRAY_LEN(at); i++) {
+        at[i] = (struct l7_endpoint){.weight = 1, .rank = i < 2 ? 2 : i < 8 ? 1 : 0};
+        at[i].ejected = i != 0 && i != 2 && i != 8; /* one of 2, one of 6, one of 1 */
+    }
+    for (c.seed = 0; c.seed < DRAWS; c.seed++) {
+        hits[at[l7_choose(at, ARRAY_LEN(at), &c)].rank]++;
+    }
+    CHECK(near(hits[2], DRAWS * 70 / 100));
+    CHECK(near(hits[1], DRAWS * 23 / 100));
+    CHECK(near(hits[0], DRAWS * 7 / 100));
+}
+
 TEST(nobody_is_an_answer)
 {
     struct l7_choice c = {.how = L7_LEAST_REQUEST};
@@ -217,6 +235,17 @@ TEST(errors_in_a_row_eject_and_a_good_answer_starts_anew)
     CHECK_INT(l7_result_of(503), L7_RESULT_GATEWAY);
     CHECK_INT(l7_result_of(0), L7_RESULT_GATEWAY);
     CHECK_INT(l7_result_of(499), L7_RESULT_GOOD);
+}
+
+TEST(another_error_ends_a_row_of_gateway_errors)
+{
+    struct l7_outlier only = {.consecutive_gateway = 2};
+    struct l7_health h = {0};
+
+    CHECK(!l7_health_result(&h, &only, L7_RESULT_GATEWAY, 0));
+    CHECK(!l7_health_result(&h, &only, L7_RESULT_5XX, 0));
+    CHECK(!l7_health_result(&h, &only, L7_RESULT_GATEWAY, 0));
+    CHECK(l7_health_result(&h, &only, L7_RESULT_GATEWAY, 0));
 }
 
 TEST(each_ejection_is_longer_and_clean_time_forgives)

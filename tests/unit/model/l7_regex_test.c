@@ -108,6 +108,7 @@ TEST(what_re2_has_matches_whole_subjects)
         {"a.c", "a\nc", 0},
         {"(?s)a.c", "a\nc", 1},
         {"a$", "a\n", 0},
+        {"a$\n", "a\n", 0},
         {"^a$", "a", 1},
         {"\\Aa\\z", "a", 1},
         {"\\bab\\b", "ab", 1},
@@ -142,6 +143,8 @@ TEST(a_match_has_an_end)
     CHECK_INT(l7_regex_new(&x, "(a+)+(a+)+[bc]", NULL), 0);
     memset(subject, 'a', sizeof(subject));
     CHECK_INT(l7_regex_match(x, (struct slice){subject, 64}), -ERR_LIMIT);
+    CHECK_INT(l7_regex_match(x, (struct slice){subject, 16}), -ERR_LIMIT);
+    CHECK_INT(l7_regex_match(x, (struct slice){subject, 4}), 0);
     CHECK_INT(l7_regex_match(x, (struct slice){subject, sizeof(subject)}), -ERR_LIMIT);
     memset(pattern, 'a', sizeof(pattern));
     pattern[sizeof(pattern) - 1] = '\0';

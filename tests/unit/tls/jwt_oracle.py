@@ -115,6 +115,8 @@ def verify_cases():
     yield "HS256 with the public key", jwks("rsa"), hs_with_public_key(), "ERR_UNSUPPORTED"
     yield "oct keys are passed over", jwks({"kty": "oct", "k": "c2VjcmV0"}), rs, "jwks ERR_NOT_FOUND"
     yield "DER instead of r and s", jwks("p256"), der_signature(), "ERR_DENIED"
+    yield "more behind r and s", jwks("p256"), es.rpartition(".")[0] + "." + \
+        b64(base64.urlsafe_b64decode(es.rpartition(".")[2] + "==") + b"xx"), "ERR_DENIED"
     yield "r and s are zero", jwks("p256"), es.rpartition(".")[0] + "." + b64(bytes(64)), "ERR_DENIED"
     yield "RSA of 1024 bits", jwks("small"), token("small", "RS256"), "jwks ERR_NOT_FOUND"
     yield "another curve's name", jwks("k1"), es, "jwks ERR_NOT_FOUND"
@@ -134,6 +136,7 @@ def verify_cases():
     yield "large", jwks("rsa"), token("rsa", "RS256", {"x": "y" * 8192}), "token ERR_TOO_LARGE"
     yield "deep", jwks("rsa"), parts({"alg": "RS256"}, json.loads("[" * 40 + "]" * 40)), \
         {"token ERR_SYNTAX", "token ERR_TOO_LARGE"}
+    yield "a NUL in a claim", jwks("rsa"), parts({"alg": "RS256"}, {"sub": "a\0b"}), "token ERR_SYNTAX"
     yield "no keys", json.dumps({"keys": []}), rs, "jwks ERR_NOT_FOUND"
     yield "no list", "{}", rs, "jwks ERR_SYNTAX"
     yield "65 keys", json.dumps({"keys": [{}] * 65}), rs, "jwks ERR_LIMIT"
@@ -217,7 +220,7 @@ def judge_cases():
                               {"cookie": f"t={good}"})
 
     rich = token("rsa", "RS256", {"n": 7, "ok": True, "deep": {"x": "y"}, "list": ["a"], "bad": "a\r\nb: c",
-                                  "scope": "read  write", "words": "u v", "text": "u v", "groups": ["g", 1, "h"]})
+                                  "scope": "read  write", "words": "u v", "text": "u v", "groups": ["g", 1, "h"], "four": list("abcd")})
     out = [{"header": "X-Sub", "claim": "sub"}, {"header": "x-n", "claim": "n"}, {"header": "x-ok", "claim": "ok"},
            {"header": "x-deep", "claim": "deep.x"}, {"header": "x-list", "claim": "list"},
            {"header": "x-bad", "claim": "bad"}, {"header": "x-none", "claim": "none"}]
@@ -230,7 +233,7 @@ def judge_cases():
     yield "payload to header", *ask([ra(rule(outputPayloadToHeader="x-p"))],
                                     {**valid, "headers": [["x-p", None], gone, ["x-p", good.split(".")[1]]]}, bearer(good))
     for path, want in [(["scope"], ["read", "write"]), (["words"], ["u", "v"]), (["text"], ["u v"]),
-                       (["groups"], ["g", "h"]), (["deep", "x"], ["y"]), (["n"], []), (["deep"], []), (["nope"], [])]:
+                       (["groups"], ["g", "h"]), (["four"], list("abcd")), (["deep", "x"], ["y"]), (["n"], []), (["deep"], []), (["nope"], [])]:
         yield f"claim {path}", *ask([ra(rule(spaceDelimitedClaims=["words"]))], {**valid, "claim": want}, bearer(rich),
                                     ask=path)
     yield "no subject, no principal", *ask([ra(rule())], {"outcome": "valid", "principal": None},
