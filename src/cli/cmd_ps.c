@@ -34,6 +34,9 @@ static int ask(struct cli *c, const struct node_where *n, struct json *rows, str
     for (size_t i = 0; i < json_count(all); i++) {
         struct json *row = json_clone(json_item(all, i));
         json_set_str(row, "node", n->name);
+        if (json_get(row, "waypoint")) { /* it speaks HBONE itself */
+            json_set_str(row, "mesh", "waypoint");
+        }
         json_append(rows, row);
     }
     return r;

@@ -308,7 +308,8 @@ static int remove_file(const char *dir, const char *name, const char *suffix, st
 /* The shim may have been killed while it was writing: then a file is there under its first name. */
 static int remove_dir(const char *dir, struct diag *why)
 {
-    static const char *const names[] = {"hosts", "resolv.conf", "log", "exit.json", "record.json"};
+    static const char *const names[] = {"hosts", "resolv.conf", "log",
+                                        "log.1", "exit.json",   "record.json"};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         int r = remove_file(dir, names[i], "", why);

@@ -24,6 +24,7 @@
 #include "node/local_record.h"
 #include "node/netns.h"
 #include "node/procfs.h"
+#include "node/short_log.h"
 
 struct user {
     uid_t uid;
@@ -327,12 +328,14 @@ static void end_children(void)
     }
 }
 
-static struct local_exit await_end(pid_t command, unsigned grace_s, const sigset_t *all)
+static struct local_exit await_end(const char *dir, pid_t command, unsigned grace_s,
+                                   const sigset_t *all)
 {
     struct watch w = {.command = command, .grace_s = grace_s};
 
     while (!reap(&w)) {
         pass_on(&w, next_signal(all));
+        short_log_keep_blocking(dir, STDOUT_FILENO, SHORT_LOG_BYTES);
     }
     end_children();
     return w.how;
@@ -395,6 +398,6 @@ int shim_main(const char *dir)
     }
     (void)snprintf(said, sizeof(said), "ok %d", (int)command); /* fits */
     report(said);
-    struct local_exit how = await_end(command, grace_s, &all);
+    struct local_exit how = await_end(dir, command, grace_s, &all);
     return local_exit_save_blocking(dir, &how, NULL) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

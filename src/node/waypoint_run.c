@@ -39,6 +39,7 @@ static struct json *environment(const struct waypoint_setup *s, const struct pod
     add(env, "TRUST_DOMAIN", s->trust_domain);
     add(env, "CLUSTER_ID", s->cluster_id);
     add(env, "NETWORK", s->network);
+    add(env, "ACCESS_LOG", "false"); /* as in Istio's mesh; `ambit flows` has the newest */
     add(env, "TERMINATION_GRACE_PERIOD_SECONDS", "30"); /* then the shim ends it */
     return env;
 }

@@ -24,6 +24,7 @@
 #include "node/rtnl.h"
 #include "node/runtime_api.h"
 #include "node/shim.h"
+#include "node/short_log.h"
 #include "podnet.h"
 #include "t.h"
 
@@ -863,6 +864,49 @@ TEST(a_waypoint_survives_the_agent_and_goes_if_its_pod_went_meanwhile)
     CHECK_INT(tokens, 2); /* a new agent does not know how old the first one is */
     CHECK(gone);
     CHECK(clean);
+}
+
+/* The log of a workload, the one of its writer or not. */
+TEST(a_log_does_not_grow_for_ever_and_other_files_are_left_alone)
+{
+    char dir[] = "/tmp/node-log-XXXXXX";
+    char path[64];
+    char aside[64];
+    char other[64];
+    char line[100];
+    struct stat st;
+
+    if (!mkdtemp(dir)) {
+        exit(1);
+    }
+    (void)snprintf(path, sizeof(path), "%s/log", dir);
+    (void)snprintf(aside, sizeof(aside), "%s/log.1", dir);
+    (void)snprintf(other, sizeof(other), "%s/other", dir);
+    memset(line, 'x', sizeof(line));
+    int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int file = open(other, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    ssize_t wrote = write(log, line, 100) + write(file, line, 100);
+    short_log_keep_blocking(dir, log, 100);
+    bool kept = stat(path, &st) == 0 && st.st_size == 100 && stat(aside, &st) < 0;
+    wrote += write(log, line, 100);
+    short_log_keep_blocking(dir, log, 100);
+    bool moved =
+        stat(path, &st) == 0 && st.st_size == 0 && stat(aside, &st) == 0 && st.st_size == 200;
+    wrote += write(log, line, 50);
+    bool goes_on = stat(path, &st) == 0 && st.st_size == 50;
+    short_log_keep_blocking(dir, file, 10);
+    bool alone = stat(other, &st) == 0 && st.st_size == 100;
+    close(log);
+    close(file);
+    unlink(path);
+    unlink(aside);
+    unlink(other);
+    rmdir(dir);
+    CHECK_INT(wrote, 350);
+    CHECK(kept);
+    CHECK(moved);
+    CHECK(goes_on);
+    CHECK(alone);
 }
 
 TEST(a_token_is_renewed_at_half_of_its_life)
