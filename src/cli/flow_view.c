@@ -62,19 +62,30 @@ void flow_view_requests(const struct json *records, const char *waypoint, struct
 
 /* ---- a line */
 
+/* What peers say must not move the cursor. */
+static void put_text(struct strbuf *out, const char *text)
+{
+    for (; *text; text++) {
+        bool is_control = (unsigned char)*text < ' ' || *text == 0x7f;
+        strbuf_putc(out, is_control ? '?' : *text);
+    }
+}
+
 /* Nobody in particular is "" or, of a namespace and a name that are both not known, "/". */
 static void put_or_dash(struct strbuf *out, const char *text)
 {
-    strbuf_puts(out, *text && strcmp(text, "/") != 0 ? text : "-");
+    put_text(out, *text && strcmp(text, "/") != 0 ? text : "-");
 }
 
 static void put_request(const struct json *row, struct strbuf *out)
 {
-    strbuf_printf(out, "%s ", text_at(row, "method"));
-    strbuf_puts(out, text_at(row, "path"));
+    put_text(out, text_at(row, "method"));
+    strbuf_putc(out, ' ');
+    put_text(out, text_at(row, "path"));
     strbuf_printf(out, " %lld", (long long)json_int(json_get(row, "status"), 0));
     if (*text_at(row, "route")) {
-        strbuf_printf(out, " by %s", text_at(row, "route"));
+        strbuf_puts(out, " by ");
+        put_text(out, text_at(row, "route"));
     }
 }
 
@@ -101,7 +112,9 @@ void flow_view_line(const struct json *row, bool colour, struct strbuf *out)
     put_or_dash(&line, text_at(row, "source"));
     strbuf_puts(&line, " -> ");
     put_or_dash(&line, text_at(row, "destination"));
-    strbuf_printf(&line, "%s%s  ", *service ? " as " : "", service);
+    strbuf_puts(&line, *service ? " as " : "");
+    put_text(&line, service);
+    strbuf_puts(&line, "  ");
     if (l7) {
         put_request(row, &line);
     } else {
@@ -109,7 +122,8 @@ void flow_view_line(const struct json *row, bool colour, struct strbuf *out)
     }
     strbuf_printf(&line, ", %.1f ms", (double)json_int(json_get(row, "duration_us"), 0) / 1000);
     if (strcmp(verdict, "ok") != 0 && *reason) {
-        strbuf_printf(&line, "  %s", reason);
+        strbuf_puts(&line, "  ");
+        put_text(&line, reason);
     }
     strbuf_printf(out, "%s  %s  %s\n", text_at(row, "time"), text_at(row, "node"),
                   strbuf_text(&line));

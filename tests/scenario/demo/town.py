@@ -75,7 +75,7 @@ class Agent:
         self.token = os.path.join(self.folder, "ztunnel.token")
         self.argv = ["nsenter", f"--net={netns.path(self.ns)}", str(BUILD / "ambit-agent"), "--node", self.name,
                      "--kubeconfig", town.control.node_kubeconfig(self.name), "--run-dir", self.folder,
-                     "--zds-path", self.zds, "--proxy-token", self.token, "--readiness", READY,
+                     "--zds-path", self.zds, "--readiness", READY,
                      "--pod-cidr", f"10.244.{node}.0/24", "--pod-cidr", f"fd44:{node}::/64",
                      "--discovery", town.control.url, "--root-cert", town.control.root_file]
         self.process = None
@@ -136,7 +136,7 @@ class Town:
 
     def _write_wrapper(self):
         """`ambit` with everything it has to be told of this place."""
-        asks_nodes = "status|run|ps|stop|conns|logs|workloads|services|certs"
+        asks_nodes = "status|run|ps|stop|conns|flows|logs|workloads|services|certs|routes|why|can"
         with open(self.wrapper, "w", encoding="utf-8") as f:
             f.write(f"#!/bin/sh\nexport KUBECONFIG={self.control.admin}\n"
                     f"case \"$1\" in {asks_nodes}) c=$1; shift; set -- \"$c\" --run-dir {self.run_dir} \"$@\" ;; esac\n"

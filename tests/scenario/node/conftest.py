@@ -40,8 +40,7 @@ class Place:
         self.ambit = Ambit(BUILD / "ambit", self.control.ns, self.control.admin, self.run_dir)
         for n in NODES:
             self.agents[n] = Agent(self, n)
-            self.agents[n].argv += ["--discovery", self.control.url, "--root-cert", self.control.root_file,
-                                    "--waypoint-program", str(self.program)]
+            self.agents[n].argv += ["--waypoint-program", str(self.program)]
             self.start_agent(n)
         for n in NODES:
             until("the node says what runs there", lambda n=n: self.runs_waypoints(n), 10)

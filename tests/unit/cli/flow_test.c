@@ -107,6 +107,10 @@ TEST(requests_and_connections_read_alike)
          "details: "
          "no_healthy_upstream}",
          "T  w-1  FAILED  L7  a -> b  GET / 503, 0.0 ms  no_healthy_upstream\n"},
+        {"{time: T, status: 200, method: GET, path: \"/\\e[2J\\x7f\", source: a, destination: /, "
+         "flags: '-', "
+         "details: via_upstream}",
+         "T  w-1  ok      L7  a -> -  GET /?[2J? 200, 0.0 ms\n"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -308,3 +308,51 @@ TEST(a_workload_without_a_name_gets_one_from_its_command)
         CHECK_INT(strlen(name), strlen(rows[i].prefix) + 5);
     }
 }
+
+TEST(objects_of_layer_7_show_what_they_are_about)
+{
+    static const struct {
+        const char *kind;
+        const char *object;
+        const char *want; /* a part of the row */
+    } rows[] = {
+        {"httproute",
+         "{metadata: {name: r, namespace: s}, spec: {hostnames: [a.b], parentRefs: [{kind: "
+         "Service, name: "
+         "cart}, {name: front}], rules: [{}, {}]}, status: {parents: [{conditions: [{type: "
+         "Accepted, status: "
+         "'True'}]}, {conditions: [{type: Accepted, status: 'False'}]}]}}",
+         "{parents: [Service/cart, Gateway/front], hosts: [a.b], rules: 2, accepted: 'False'}"},
+        {"gtw",
+         "{metadata: {name: w}, spec: {gatewayClassName: istio-waypoint}, status: {addresses: "
+         "[{value: "
+         "10.96.0.9}], conditions: [{type: Programmed, status: 'True'}]}}",
+         "{class: istio-waypoint, programmed: 'True', addresses: [10.96.0.9]}"},
+        {"ap",
+         "{metadata: {name: p}, spec: {action: DENY, rules: [{}], targetRefs: [{kind: Service, "
+         "name: cart}]}, "
+         "status: {conditions: [{type: WaypointAccepted, status: 'True'}]}}",
+         "{action: DENY, rules: 1, accepted: 'True', targets: [Service/cart]}"},
+        {"ra",
+         "{metadata: {name: p}, spec: {targetRef: {kind: Gateway, name: w}, jwtRules: [{issuer: "
+         "i}]}}",
+         "{issuers: [i], targets: [Gateway/w]}"},
+        {"svc",
+         "{metadata: {name: p, labels: {istio.io/use-waypoint: w}}, spec: {ports: [{port: 80}]}}",
+         "{waypoint: w, ports: [80]}"},
+        {"deploy", "{metadata: {name: d}, spec: {replicas: 2}, status: {readyReplicas: 1}}",
+         "{ready: 1/2}"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO(json) struct json *object = read_yaml(rows[i].object);
+        AUTO(json) struct json *want = read_yaml(rows[i].want);
+        const struct resource_kind *k = resource_kind_find(rows[i].kind, NULL);
+        CHECK(object && want && k);
+        AUTO(json) struct json *row = resource_kind_row(k, object, 0);
+        for (struct json_iter it = {0}; json_each(want, &it);) {
+            printf("# %s %s\n", rows[i].kind, it.key);
+            CHECK(json_same(json_get(row, it.key), it.value));
+        }
+    }
+}
