@@ -19,7 +19,7 @@ struct guard {
 struct guarded {
     uint16_t port;
     bool is_open;
-    const struct gateway_item *gateways[GATEWAYS_MAX];
+    const struct guarding *by[GATEWAYS_MAX]; /* of services */
     unsigned count;
 };
 
@@ -33,19 +33,13 @@ const char *guard_key(const struct guard *g)
     return g->key;
 }
 
-static const char *account_of(const struct gateway_item *g)
-{
-    return g->f.account ? g->f.account : g->name;
-}
-
 /* ---- the authorization */
 
-static const char *principal_of(const struct index *x, const struct gateway_item *g,
-                                struct arena *a)
+static const char *principal_of(const struct index *x, const struct guarding *g, struct arena *a)
 {
     AUTO(strbuf) struct strbuf text = {0};
 
-    strbuf_printf(&text, "%s/ns/%s/sa/%s", x->mesh->trust_domain, g->space->name, account_of(g));
+    strbuf_printf(&text, "%s/ns/%s/sa/%s", x->mesh->trust_domain, g->by->space->name, g->account);
     return arena_text(a, strbuf_text(&text), text.len);
 }
 
@@ -67,8 +61,7 @@ static void publish(struct index *x, const struct guard *guard, const struct gua
                        .rule_count = 1};
 
     for (unsigned i = 0; i < w->count; i++) {
-        names[i] =
-            (struct str_match){.kind = MATCH_EXACT, .text = principal_of(x, w->gateways[i], &a)};
+        names[i] = (struct str_match){.kind = MATCH_EXACT, .text = principal_of(x, w->by[i], &a)};
     }
     strbuf_clear(&x->wire);
     xds_policy_encode(&x->wire, &p);
@@ -78,9 +71,9 @@ static void publish(struct index *x, const struct guard *guard, const struct gua
 /* What it says follows from its name. Kubernetes allows no '_' in names: no policy of a user has it. */
 static void write_key(const struct guarded *w, struct strbuf *out)
 {
-    strbuf_printf(out, "%s/ambit_only", w->gateways[0]->space->name);
+    strbuf_printf(out, "%s/ambit_only", w->by[0]->by->space->name);
     for (unsigned i = 0; i < w->count; i++) {
-        strbuf_printf(out, "_%s_%s", w->gateways[i]->space->name, account_of(w->gateways[i]));
+        strbuf_printf(out, "_%s_%s", w->by[i]->by->space->name, w->by[i]->account);
     }
     strbuf_printf(out, "_%u", w->port);
 }
@@ -132,15 +125,15 @@ static struct guarded *port_at(struct guarded_ports *all, uint16_t port)
     return &all->at[all->count++];
 }
 
-static void add_gateway(struct guarded *w, const struct gateway_item *g)
+static void add_gateway(struct guarded *w, const struct guarding *g)
 {
     for (unsigned i = 0; i < w->count; i++) {
-        if (w->gateways[i] == g) {
+        if (w->by[i]->by == g->by) {
             return;
         }
     }
     if (w->count < GATEWAYS_MAX) {
-        w->gateways[w->count++] = g;
+        w->by[w->count++] = g;
     }
 }
 
@@ -150,21 +143,23 @@ static uint16_t target_of(const struct service_port_facts *f, const struct pod_i
 }
 
 static void add_guarded(struct guarded_ports *all, const struct pod_item *p,
-                        const struct service_facts *s, const struct gateway_item *g)
+                        const struct service_item *service)
 {
+    const struct service_facts *s = &service->f;
+
     for (unsigned i = 0; i < s->port_count; i++) {
         uint16_t target = s->ports[i].is_tcp ? target_of(&s->ports[i], p) : 0;
         struct guarded *w = target > 0 ? port_at(all, target) : NULL;
         if (w) {
-            add_gateway(w, g);
+            add_gateway(w, &service->guarding);
         }
     }
 }
 
-static bool is_guarded_by(const struct guarded *w, const struct waypoint_choice *c)
+static bool is_guarded_by(const struct guarded *w, const struct guarding *g)
 {
     for (unsigned i = 0; i < w->count; i++) {
-        if (c->state == WAYPOINT_BOUND && w->gateways[i] == c->gateway) {
+        if (g->bound && w->by[i]->by == g->bound) {
             return true;
         }
     }
@@ -173,43 +168,42 @@ static bool is_guarded_by(const struct guarded *w, const struct waypoint_choice 
 
 /* Others come to a port directly: closing it would break them. */
 static void open_shared(struct guarded_ports *all, const struct pod_item *p,
-                        const struct service_facts *s, const struct waypoint_choice *c)
+                        const struct service_item *service)
 {
+    const struct service_facts *s = &service->f;
+
     for (unsigned i = 0; i < s->port_count; i++) {
         uint16_t target = target_of(&s->ports[i], p);
         for (unsigned k = 0; k < all->count; k++) {
-            if (all->at[k].port == target && !is_guarded_by(&all->at[k], c)) {
+            if (all->at[k].port == target && !is_guarded_by(&all->at[k], &service->guarding)) {
                 all->at[k].is_open = true;
             }
         }
     }
 }
 
-static void find_ports(const struct index *x, const struct pod_item *p,
-                       const struct service_item *const *services, unsigned count,
-                       struct guarded_ports *out)
+static void find_ports(const struct pod_item *p, const struct service_item *const *services,
+                       unsigned count, struct guarded_ports *out)
 {
     for (unsigned i = 0; i < count; i++) {
-        const struct gateway_item *g = waypoint_guard(x, services[i]);
-        if (g) {
-            add_guarded(out, p, &services[i]->f, g);
+        if (services[i]->guarding.by) {
+            add_guarded(out, p, services[i]);
         }
     }
     for (unsigned i = 0; i < count && out->count > 0; i++) {
-        struct waypoint_choice c = waypoint_of_service(x, services[i]);
-        if (!waypoint_guard(x, services[i])) {
-            open_shared(out, p, &services[i]->f, &c);
+        if (!services[i]->guarding.by) {
+            open_shared(out, p, services[i]);
         }
     }
 }
 
 static int by_name(const void *a, const void *b)
 {
-    const struct gateway_item *const *x = a;
-    const struct gateway_item *const *y = b;
-    int r = strcmp((*x)->space->name, (*y)->space->name);
+    const struct guarding *const *x = a;
+    const struct guarding *const *y = b;
+    int r = strcmp((*x)->by->space->name, (*y)->by->space->name);
 
-    return r != 0 ? r : strcmp((*x)->name, (*y)->name);
+    return r != 0 ? r : strcmp((*x)->by->name, (*y)->by->name);
 }
 
 static int by_key(const void *a, const void *b)
@@ -228,12 +222,11 @@ void guards_take(struct index *x, struct pod_item *p, const struct service_item 
     unsigned n = 0;
 
     if (!is_waypoint_pod(x, p)) {
-        find_ports(x, p, services, count, &ports);
+        find_ports(p, services, count, &ports);
     }
     for (unsigned i = 0; i < ports.count; i++) {
         if (!ports.at[i].is_open) {
-            qsort(ports.at[i].gateways, ports.at[i].count, sizeof(ports.at[i].gateways[0]),
-                  by_name);
+            qsort(ports.at[i].by, ports.at[i].count, sizeof(ports.at[i].by[0]), by_name);
             next[n++] = guard_use(x, &ports.at[i]);
         }
     }

@@ -76,7 +76,7 @@ struct service_item {
     struct shelf shelf;
     struct voice status;
     struct json *said; /* its condition WaypointBound; NULL: it has none */
-    const char *guard; /* interned: what its pods' guards follow from; NULL: not known yet */
+    struct guarding guarding;
     struct space *space;
     const char *name;
     unsigned users; /* who refers to it, and 1 while the object is there */

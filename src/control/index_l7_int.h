@@ -93,6 +93,14 @@ struct waypoint_choice {
     struct gateway_item *gateway; /* NULL with WAYPOINT_NONE */
 };
 
+/* What the guards of a service's pods follow from, as of when the service was settled last: pods that
+ * are settled in between go by this, so that a change and its undoing are not confused. */
+struct guarding {
+    struct gateway_item *by;    /* policy is enforced there alone, with a use; NULL: nowhere */
+    const char *account;        /* of by, interned; NULL without it */
+    struct gateway_item *bound; /* whose waypoint it has, with a use; NULL: none */
+};
+
 struct waypoint_choice waypoint_of_service(const struct index *x, const struct service_item *s);
 struct waypoint_choice waypoint_of_pod(const struct index *x, const struct pod_item *p);
 /* The gateway to publish for it, into room; NULL: none. Where a waypoint is asked for and cannot be
@@ -102,7 +110,7 @@ const struct gateway *waypoint_for_service(const struct index *x, const struct s
 const struct gateway *waypoint_for_pod(const struct index *x, const struct pod_item *p,
                                        struct gateway *room, struct arena *a);
 /* Policy of layer 7 is enforced for the service by this gateway alone; NULL: nothing is guarded. */
-const struct gateway_item *waypoint_guard(const struct index *x, const struct service_item *s);
+struct gateway_item *waypoint_guard(const struct index *x, const struct service_item *s);
 bool is_waypoint_pod(const struct index *x, const struct pod_item *p);
 
 /* ---- routes */
@@ -196,5 +204,6 @@ const struct json *rule_for(const struct index *x, const char *waypoint_ns,
 void mark_l7(struct index *x, struct service_item *s);
 /* Which waypoint a service has, and all that rests on it. */
 void mark_binding(struct index *x, struct service_item *s);
+void guarding_fini(struct index *x, struct guarding *g);
 /* The pods behind a service. */
 void mark_members(struct index *x, const struct service_item *s);

@@ -142,7 +142,7 @@ void service_unuse(struct index *x, struct service_item *s)
         shelf_fini(&s->shelf);
         voice_fini(&s->status);
         json_unref(s->said);
-        text_unref(s->guard);
+        guarding_fini(x, &s->guarding);
         text_unref(s->name);
         space_unuse(x, s->space);
         mem_free(s);

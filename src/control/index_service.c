@@ -113,13 +113,16 @@ static void note_said(struct service_item *s, const struct json *object)
     }
 }
 
-/* A gateway's status says what its service is. */
-static void mark_own_gateway(struct index *x, const struct service_item *s)
+/* A gateway's status says what its service is; and what is refused goes by a name that nobody has. */
+static void mark_own_gateway(struct index *x, const struct service_item *s, bool came_or_went)
 {
     struct gateway_item *g = gateway_find(x, s->space->name, s->name);
 
     if (g) {
         mark_gateway(x, g);
+    }
+    if (g && came_or_went) {
+        mark_gateway_users(x, g);
     }
 }
 
@@ -150,6 +153,7 @@ void index_put_service(struct index *x, const struct json *object)
 
     service_facts_read(&f, object, x->mesh, x->pool);
     struct service_item *s = service_use(x, f.ns, f.name);
+    bool is_new = !s->exists;
     if (s->exists) {
         service_unuse(x, s); /* it has its use already */
     } else {
@@ -162,7 +166,7 @@ void index_put_service(struct index *x, const struct json *object)
     mark_binding(x, s);
     mark_routes_of(x, s);
     mark_aims(x, &s->aims);
-    mark_own_gateway(x, s);
+    mark_own_gateway(x, s, is_new);
 }
 
 void index_remove_service(struct index *x, const char *ns, const char *name)
@@ -177,11 +181,11 @@ void index_remove_service(struct index *x, const char *ns, const char *name)
     mark_selected(x, s, &s->f);
     mark_routes_of(x, s);
     mark_aims(x, &s->aims);
-    mark_own_gateway(x, s);
+    mark_own_gateway(x, s, true);
     shelf_clear(&s->shelf, x->catalogs);
     voice_hush(&s->status);
     s->said = json_unref(s->said);
-    s->guard = text_unref(s->guard);
+    guarding_fini(x, &s->guarding);
     wish_fini(x, &s->wish);
     s->exists = false;
     x->existing_services--;

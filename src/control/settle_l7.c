@@ -319,24 +319,42 @@ static void say_bound(struct index *x, struct service_item *s, const struct wayp
                                    .body = body});
 }
 
+void guarding_fini(struct index *x, struct guarding *g)
+{
+    struct guarding old = *g;
+
+    *g = (struct guarding){.by = NULL};
+    if (old.by) {
+        gateway_unuse(x, old.by);
+    }
+    if (old.bound) {
+        gateway_unuse(x, old.bound);
+    }
+    text_unref(old.account);
+}
+
+static struct gateway_item *use(struct index *x, const struct gateway_item *g)
+{
+    return g ? gateway_use(x, g->space->name, g->name) : NULL;
+}
+
 /* Whose identity alone its pods take, and whom else they know: where that changes, so do they. */
 static void follow_guard(struct index *x, struct service_item *s, const struct waypoint_choice *c)
 {
-    const struct gateway_item *g = waypoint_guard(x, s);
-    AUTO(strbuf) struct strbuf text = {0};
+    const struct gateway_item *by = waypoint_guard(x, s);
+    struct guarding next = {.by = use(x, by),
+                            .bound = use(x, c->state == WAYPOINT_BOUND ? c->gateway : NULL)};
 
-    if (g) {
-        strbuf_printf(&text, "%s/%s/%s", g->space->name, g->name, g->f.account ? g->f.account : "");
+    if (by) {
+        next.account = intern_text(x->pool, by->f.account ? by->f.account : by->name);
     }
-    if (c->state == WAYPOINT_BOUND) {
-        strbuf_printf(&text, " %s/%s", c->gateway->space->name, c->gateway->name);
-    }
-    const char *next = intern_text(x->pool, strbuf_text(&text));
-    if (next != s->guard && (s->guard || *next)) {
+    bool is_same = next.by == s->guarding.by && next.bound == s->guarding.bound &&
+                   next.account == s->guarding.account;
+    guarding_fini(x, &s->guarding);
+    s->guarding = next;
+    if (!is_same) {
         mark_members(x, s);
     }
-    text_unref(s->guard);
-    s->guard = next;
 }
 
 void settle_l7_service(struct index *x, struct service_item *s)

@@ -96,7 +96,7 @@ static bool may_bypass(const struct service_item *s, const struct gateway_item *
     return s->f.allows_bypass || g->f.allows_bypass;
 }
 
-const struct gateway_item *waypoint_guard(const struct index *x, const struct service_item *s)
+struct gateway_item *waypoint_guard(const struct index *x, const struct service_item *s)
 {
     struct waypoint_choice c = waypoint_of_service(x, s);
     bool is_ours = c.gateway && (c.gateway->f.is_ours || !c.gateway->object);

@@ -127,7 +127,7 @@ static struct json *make_pod(struct history *h)
 
 static struct json *make_service(struct history *h)
 {
-    struct json *o = object(h, "Service", any_ns(h), PICK(h, "v1", "v2", "v3"));
+    struct json *o = object(h, "Service", any_ns(h), PICK(h, "v1", "v2", "v3", "w1"));
     struct json *spec = json_make_object(o, "spec");
     struct json *port = json_new_object();
 
