@@ -8,12 +8,22 @@
  */
 #pragma once
 
+struct gateway_item;
 struct guard;
 struct index;
 struct pod_item;
 struct service_item;
 
 enum { GUARDS_MAX = 32 }; /* guarded ports of one pod */
+
+/* What the guards of a service's pods follow from, as of when the service was settled last: pods that
+ * are settled in between go by this, so that a change and its undoing are not confused. */
+struct guarding {
+    struct gateway_item *by;    /* policy is enforced there alone, with a use; NULL: nowhere */
+    const char *account;        /* of by, interned; NULL without it */
+    struct gateway_item *bound; /* whose waypoint it has, with a use; NULL: none */
+};
+void guarding_fini(struct index *x, struct guarding *g);
 
 /* Makes p->guards anew from the services that the pod belongs to. */
 void guards_take(struct index *x, struct pod_item *p, const struct service_item *const *services,

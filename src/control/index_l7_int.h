@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "codec/json.h"
+#include "control/guard.h"
 #include "control/index_meta.h"
 #include "control/shelf.h"
 #include "control/voice.h"
@@ -93,14 +94,6 @@ struct waypoint_choice {
     struct gateway_item *gateway; /* NULL with WAYPOINT_NONE */
 };
 
-/* What the guards of a service's pods follow from, as of when the service was settled last: pods that
- * are settled in between go by this, so that a change and its undoing are not confused. */
-struct guarding {
-    struct gateway_item *by;    /* policy is enforced there alone, with a use; NULL: nowhere */
-    const char *account;        /* of by, interned; NULL without it */
-    struct gateway_item *bound; /* whose waypoint it has, with a use; NULL: none */
-};
-
 struct waypoint_choice waypoint_of_service(const struct index *x, const struct service_item *s);
 struct waypoint_choice waypoint_of_pod(const struct index *x, const struct pod_item *p);
 /* The gateway to publish for it, into room; NULL: none. Where a waypoint is asked for and cannot be
@@ -137,12 +130,11 @@ struct route_item {
 
 const char *route_ns(const struct route_item *r);
 const char *route_name(const struct route_item *r);
-/* "HTTPRoute", ... */
-const char *route_kind_name(enum l7_route_kind kind);
+const char *route_kind_name(enum l7_route_kind kind); /* "HTTPRoute", ... */
 void mark_route(struct index *x, struct route_item *r);
 void mark_routes_of(struct index *x, struct service_item *s);
 void mark_all_routes(struct index *x);
-/* Why it is not followed for that parent: NULL, or a reason of the Gateway API, and text for people. */
+/* Why it is not followed there: NULL, or a reason of the Gateway API, and text for people. */
 const char *route_parent_problem(const struct index *x, const struct attachment *parent,
                                  struct strbuf *text);
 /* Rules that are not are left out. */
@@ -204,6 +196,5 @@ const struct json *rule_for(const struct index *x, const char *waypoint_ns,
 void mark_l7(struct index *x, struct service_item *s);
 /* Which waypoint a service has, and all that rests on it. */
 void mark_binding(struct index *x, struct service_item *s);
-void guarding_fini(struct index *x, struct guarding *g);
 /* The pods behind a service. */
 void mark_members(struct index *x, const struct service_item *s);

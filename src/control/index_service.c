@@ -185,6 +185,9 @@ void index_remove_service(struct index *x, const char *ns, const char *name)
     shelf_clear(&s->shelf, x->catalogs);
     voice_hush(&s->status);
     s->said = json_unref(s->said);
+    if (s->guarding.bound) {
+        mark_gateway(x, s->guarding.bound);
+    }
     guarding_fini(x, &s->guarding);
     wish_fini(x, &s->wish);
     s->exists = false;

@@ -348,6 +348,9 @@ static void follow_guard(struct index *x, struct service_item *s, const struct w
     if (by) {
         next.account = intern_text(x->pool, by->f.account ? by->f.account : by->name);
     }
+    if (s->guarding.bound && s->guarding.bound != next.bound) {
+        mark_gateway(x, s->guarding.bound); /* it has one less to serve */
+    }
     bool is_same = next.by == s->guarding.by && next.bound == s->guarding.bound &&
                    next.account == s->guarding.account;
     guarding_fini(x, &s->guarding);
