@@ -92,8 +92,9 @@ class Ztunnel:
                                etc_resolv=self.resolv)
 
     def set_token(self, text):
-        with open(self.token_file, "w", encoding="ascii") as f:
+        with open(self.token_file + ".new", "w", encoding="ascii") as f:
             f.write(text)
+        os.replace(self.token_file + ".new", self.token_file)  # another proxy may read it just now
 
     @property
     def sanitized(self):
