@@ -75,7 +75,7 @@ class Agent:
         self.token = os.path.join(self.folder, "ztunnel.token")
         self.argv = ["nsenter", f"--net={netns.path(self.ns)}", str(BUILD / "ambit-agent"), "--node", self.name,
                      "--kubeconfig", town.control.node_kubeconfig(self.name), "--run-dir", self.folder,
-                     "--zds-path", self.zds, "--readiness", READY,
+                     "--zds-path", self.zds, "--proxy-token", self.token, "--readiness", READY,
                      "--pod-cidr", f"10.244.{node}.0/24", "--pod-cidr", f"fd44:{node}::/64",
                      "--discovery", town.control.url, "--root-cert", town.control.root_file]
         self.process = None
