@@ -240,7 +240,9 @@ int h2_exchange_request(struct h2_exchange *x, const struct message *head, bool 
     }
     x->send = end ? H2_SEND_ENDING : H2_SEND_BODY;
     x->id = nghttp2_submit_request(x->session->ng, NULL, nv, n, end ? NULL : &body, x);
-    return x->id > 0 ? 0 : FAIL(stream_why(&x->x.s), -ERR_LIMIT, "no stream: %s", nghttp2_strerror(x->id));
+    return x->id > 0
+               ? 0
+               : FAIL(stream_why(&x->x.s), -ERR_LIMIT, "no stream: %s", nghttp2_strerror(x->id));
 }
 
 /* The body that comes */
@@ -490,7 +492,8 @@ static int x_send(struct exchange *e, const struct message *m)
     }
     if (x->session->role != H2_SERVER || x->send != H2_SEND_HEAD || m->status < 100 ||
         m->status > 599 || (m->status == 101 && !x->upgrade)) {
-        return FAIL(stream_why(&e->s), -EINVAL, "not the time for a head with status %u", m->status);
+        return FAIL(stream_why(&e->s), -EINVAL, "not the time for a head with status %u",
+                    m->status);
     }
     if (m->status < 200 && m->status != 101) {
         return send_interim(x, m);

@@ -39,8 +39,8 @@ struct program {
     struct kube_client *client;
     struct kube_pods *pods;
     struct agent *agent;
-    struct runtime *runtime;         /* NULL: no local workloads */
-    struct node_note *note;          /* likewise, and the next */
+    struct runtime *runtime; /* NULL: no local workloads */
+    struct node_note *note;  /* likewise, and the next */
     struct node_lease *lease;
     struct proxy_token *proxy_token; /* NULL: the kubelet sees to it */
     struct metrics *metrics;

@@ -641,7 +641,8 @@ static int start_response(struct request *q)
     request_head_down(q, &up->in);
     int r = exchange_send(q->down, &q->out);
     if (r < 0) {
-        q->record.termination = stream_diag(&q->down->s)->code == r ? "response_head_refused" : NULL;
+        q->record.termination =
+            stream_diag(&q->down->s)->code == r ? "response_head_refused" : NULL;
         give_up(q, HTTP_CLIENT_GONE, "downstream_remote_disconnect", r);
         return 1;
     }

@@ -12,9 +12,9 @@ struct fake_api {
     struct list events;
     unsigned uids;
     int requests;
-    int fail_at;   /* -1: none */
-    bool is_away;  /* all fail */
-    char mode[16]; /* of every namespace */
+    int fail_at;     /* -1: none */
+    bool is_away;    /* all fail */
+    char mode[16];   /* of every namespace */
     unsigned tokens; /* made so far */
     unsigned token_life_s;
 };
