@@ -99,7 +99,7 @@ def memory_rows(memory):
         rows.append(("user bytes per idle tunnel, near side", memory["tunnels"]["near_bytes"], 6144))
         rows.append(("user bytes per idle tunnel, far side", memory["tunnels"]["far_bytes"], 6144))
     if "after_load_kib" in memory:
-        rows.append(("private KiB, after the load", max(memory["after_load_kib"]), 8192))
+        rows.append(("private KiB, 22 s after the load", max(memory["after_load_kib"]), 8192))
     if "big" in memory:
         big = memory["big"]
         rows.append((f"private KiB with {big['workloads']} workloads, peak", max(big["peak_kib"]), 65536))
@@ -154,6 +154,7 @@ def measure(lab, sizes, only):
                 print(f"round {number + 1} of {figure.rounds or sizes.rounds}: {figure.name} "
                       f"({time.monotonic() - began:.1f} s)", file=sys.stderr, flush=True)
     if picked("memory"):
+        figures.rest(22)
         memory["after_load_kib"] = lab.ambit.memory()
     if picked("big"):
         memory["big"] = {"workloads": sizes.workloads, **figures.big_mesh(lab, sizes)}
