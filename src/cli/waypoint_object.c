@@ -96,6 +96,19 @@ static bool is_ready_pod(const struct json *pod)
     return false;
 }
 
+/* Why a replica is not ready, where its node says it. */
+static const char *trouble_of(const struct json *pod)
+{
+    const struct json *all = json_at(pod, "status.conditions");
+
+    for (size_t i = 0; i < json_count(all); i++) {
+        if (is(json_str_at(json_item(all, i), "type", ""), "Ready")) {
+            return json_str_at(json_item(all, i), "message", "");
+        }
+    }
+    return "";
+}
+
 static void count_pods(const struct json *gateway, const struct json *pods, struct json *row)
 {
     const char *ns = json_str_at(gateway, "metadata.namespace", "");
@@ -110,6 +123,9 @@ static void count_pods(const struct json *gateway, const struct json *pods, stru
             is(label(p, label_gateway, ""), name) && !json_at(p, "metadata.deletionTimestamp")) {
             all++;
             ready += is_ready_pod(p);
+            if (*trouble_of(p)) {
+                json_set_str(row, "trouble", trouble_of(p));
+            }
         }
     }
     strbuf_printf(&text, "%u/%u", ready, all);
@@ -194,7 +210,9 @@ void waypoint_explain(const struct json *rows, struct strbuf *out)
         }
         strbuf_printf(out, "%s/%s: ", ns, name);
         if (programmed) {
-            strbuf_printf(out, "no replica is ready (%s)\n", json_str_at(row, "replicas", ""));
+            const char *trouble = json_str_at(row, "trouble", "");
+            strbuf_printf(out, "no replica is ready (%s)%s%s\n", json_str_at(row, "replicas", ""),
+                          *trouble ? ": " : "", trouble);
         } else {
             strbuf_printf(out, "%s%s%s\n", json_str_at(row, "reason", ""),
                           *json_str_at(row, "reason", "") ? ": " : "",

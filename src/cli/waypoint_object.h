@@ -24,7 +24,7 @@ bool waypoint_is_one(const struct json *gateway);
 
 /* namespace, name, revision, traffic, programmed ("True", "False", "Unknown"), type, reason and
  * message of the condition that says most (Programmed, else the last), replicas ("1/2": ready of
- * all), addresses, verdict ("ready", "not ready"). pods: of its namespace at least. The caller's. */
+ * all), trouble (of one of them, where its node says it), addresses, verdict ("ready", "not ready"). pods: of its namespace at least. The caller's. */
 struct json *waypoint_row(const struct json *gateway, const struct json *pods);
 bool waypoint_row_is_ready(const struct json *row);
 /* "2 waypoints, 1 not ready" */

@@ -102,6 +102,7 @@ struct local_pod {
     struct local_token *token; /* of a waypoint, like the next two; NULL until its first step */
     struct ready_probe *probe; /* NULL while it does not run */
     enum ready_verdict told;   /* what the pod object says */
+    bool failure_told;         /* it says, or could not be made to say, why it does not start */
     struct diag failure;
 };
 
@@ -231,8 +232,10 @@ static struct pod_write *start_write(struct local_pod *p)
         return ops->remove(p->env->source, &p->task, spec.namespace, spec.name);
     }
     bool ready = p->step == READY && (!p->probe || p->told == READY_YES);
-    return ops->set_phase(p->env->source, &p->task, &spec,
-                          p->step == ADDRESS ? POD_PENDING : POD_RUNNING, ready);
+    bool pending = p->step == ADDRESS || p->step == TEARDOWN;
+    spec.trouble = p->step == TEARDOWN ? p->failure.text : NULL;
+    return ops->set_phase(p->env->source, &p->task, &spec, pending ? POD_PENDING : POD_RUNNING,
+                          ready);
 }
 
 static int write_object(struct local_pod *p, struct diag *why)
@@ -363,16 +366,6 @@ static int step_enrol(struct local_pod *p)
     return -EAGAIN;
 }
 
-static void drop_stdio(struct local_pod *p)
-{
-    for (int i = 0; i < LOCAL_STDIO; i++) {
-        if (p->stdio[i] >= 0) {
-            close(p->stdio[i]);
-        }
-        p->stdio[i] = -1;
-    }
-}
-
 /* From now on its program says whether it is ready. */
 static void watch_program(struct local_pod *p)
 {
@@ -419,7 +412,7 @@ static int step_launch(struct local_pod *p)
         return give_up(p, REMOVE, &why);
     }
     if (p->record.spec.restart == LOCAL_RESTART_NEVER) {
-        drop_stdio(p);
+        local_stdio_close(p->stdio);
     }
     log_info(&scope, "local workload runs", F_STR("namespace", p->record.spec.namespace),
              F_STR("name", p->record.spec.name), F_U64("pid", p->record.command));
@@ -599,9 +592,28 @@ static int step_unenrol(struct local_pod *p)
     return 0;
 }
 
+/* The pod object of a waypoint outlives an attempt to run it: it says why that failed. */
+static int tell_failure(struct local_pod *p)
+{
+    struct diag why = {0};
+
+    if (is_waypoint(p) && p->failure.code < 0 && !p->failure_told) {
+        int r = write_once(p, &why);
+        if (r == -EAGAIN) {
+            return r;
+        }
+        p->failure_told = true;
+    }
+    return 0;
+}
+
 static int step_teardown(struct local_pod *p)
 {
     struct diag why = {0};
+
+    if (tell_failure(p) == -EAGAIN) {
+        return -EAGAIN;
+    }
     int r = work_once(p, LOCAL_WORK_TEARDOWN, &why);
 
     if (r == -EAGAIN) {
@@ -657,7 +669,9 @@ static int expire(struct local_pod *p)
         enter(p, LAUNCH);
         return 0;
     case REMOVE:
+        return try_again(p, &why);
     case TEARDOWN:
+        p->failure_told = true;
         return try_again(p, &why);
     case UNENROL:
         enter(p, TEARDOWN);
@@ -779,7 +793,7 @@ void local_pod_free(struct local_pod *p)
     }
     drop_work(p);
     drop_write(p);
-    drop_stdio(p);
+    local_stdio_close(p->stdio);
     shim_watch_stop(&p->shim);
     unwatch_program(p);
     local_token_free(p->token);

@@ -151,7 +151,7 @@ static int open_stdio(const char *dir, const int given[static LOCAL_STDIO],
     return 0;
 }
 
-static void close_all(int fds[static LOCAL_STDIO])
+void local_stdio_close(int fds[static LOCAL_STDIO])
 {
     for (int i = 0; i < LOCAL_STDIO; i++) {
         if (fds[i] >= 0) {
@@ -270,7 +270,7 @@ static int launch(struct local_work *w, const char *dir, struct diag *why)
     if (r == 0) {
         r = start_shim(w, dir, stdio, why);
     }
-    close_all(stdio);
+    local_stdio_close(stdio);
     if (r == 0) {
         r = note_shim(w, dir, why);
     }
@@ -376,7 +376,7 @@ static void work(struct job *j)
 
 static void release(struct local_work *w)
 {
-    close_all(w->stdio);
+    local_stdio_close(w->stdio);
     w->record = json_unref(w->record);
     mem_free(w);
 }

@@ -15,6 +15,8 @@ enum local_work_kind {
 };
 
 enum { LOCAL_STDIO = 3 };
+/* Closes and forgets those that are there. */
+void local_stdio_close(int fds[static LOCAL_STDIO]);
 
 struct local_work {
     struct job job;

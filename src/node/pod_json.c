@@ -158,13 +158,17 @@ struct json *pod_create_body(const struct pod_spec *spec)
     return pod;
 }
 
-static struct json *ready_condition(bool ready)
+static struct json *ready_condition(bool ready, const char *trouble)
 {
     struct json *list = json_new_array();
     struct json *one = json_new_object();
 
     json_set_str(one, "type", "Ready");
     json_set_str(one, "status", ready ? "True" : "False");
+    if (trouble) {
+        json_set_str(one, "reason", "CannotStart");
+        json_set_str(one, "message", trouble);
+    }
     json_append(list, one);
     return list;
 }
@@ -199,7 +203,7 @@ struct json *pod_status_patch(const struct pod_spec *spec, enum pod_phase phase,
         json_set_str(status, "podIP", ip_format(&spec->ips[0], ip));
     }
     json_set(status, "podIPs", pod_ips(spec));
-    json_set(status, "conditions", ready_condition(ready));
+    json_set(status, "conditions", ready_condition(ready, spec->trouble));
     return patch;
 }
 

@@ -36,6 +36,7 @@ struct pod_spec {
     const char *const *labels; /* key, value, ..., NULL; may be NULL */
     const struct ip *ips;
     unsigned ip_count;
+    const char *trouble; /* why it is not ready, for people; NULL: nothing is to be said */
 };
 
 enum pod_phase { POD_PENDING, POD_RUNNING, POD_SUCCEEDED, POD_FAILED };

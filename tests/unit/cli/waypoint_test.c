@@ -70,6 +70,13 @@ TEST(a_waypoint_is_ready_when_it_is_programmed_and_a_replica_is_there)
          "not ready", "1/1",
          "shop/w: AddressNotAssigned: why\n"
          "  fix: ambit get pods -n shop -l gateway.networking.k8s.io/gateway-name=w -o yaml\n"},
+        {GATEWAY(PROGRAMMED("True", "Programmed")),
+         "[{metadata: {namespace: shop, labels: {gateway.networking.k8s.io/gateway-name: w}}, "
+         "status: "
+         "{conditions: [{type: Ready, status: 'False', message: 'start x: no such file'}]}}]",
+         "not ready", "0/1",
+         "shop/w: no replica is ready (0/1): start x: no such file\n"
+         "  fix: ambit get pods -n shop -l gateway.networking.k8s.io/gateway-name=w -o yaml\n"},
         {"{metadata: {name: w, namespace: shop}}", "[]", "not ready", "0/0",
          "shop/w: the control plane has not seen it yet\n"
          "  fix: ambit get pods -n shop -l gateway.networking.k8s.io/gateway-name=w -o yaml\n"},

@@ -11,6 +11,7 @@ struct fake_pod {
     struct pod *pod;
     enum pod_phase phase;
     bool ready;
+    char trouble[200];
 };
 
 struct fake_event {
@@ -136,6 +137,7 @@ static struct pod_write *set_phase(struct pod_source *s, struct task *t,
     } else if (!fails) {
         p->phase = phase;
         p->ready = ready;
+        (void)snprintf(p->trouble, sizeof(p->trouble), "%s", spec->trouble ? spec->trouble : "");
         memcpy(p->pod->ips, spec->ips, spec->ip_count * sizeof(spec->ips[0]));
         p->pod->ip_count = spec->ip_count;
         tell(of(s), POD_EVENT_POD, p->pod);
@@ -288,6 +290,13 @@ bool fake_api_is_ready(const struct fake_api *a, const char *name)
     const struct fake_pod *p = find(a, name);
 
     return p && p->ready;
+}
+
+const char *fake_api_trouble(const struct fake_api *a, const char *name)
+{
+    const struct fake_pod *p = find(a, name);
+
+    return p ? p->trouble : "";
 }
 
 int fake_api_phase(const struct fake_api *a, const char *name)

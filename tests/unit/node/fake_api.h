@@ -28,5 +28,7 @@ void fake_api_ask_waypoint(struct fake_api *a, const char *name);
 void fake_api_unask(struct fake_api *a, const char *name);
 /* Its Ready condition. */
 bool fake_api_is_ready(const struct fake_api *a, const char *name);
+/* Why it is not ready; "". */
+const char *fake_api_trouble(const struct fake_api *a, const char *name);
 /* The pod's phase; -1 if there is no such pod. */
 int fake_api_phase(const struct fake_api *a, const char *name);

@@ -944,12 +944,16 @@ TEST(what_cannot_start_is_tried_again_and_its_pod_stays)
     }
     bool failed = await_gone(&g, "cart");
     bool there = fake_api_phase(&g.api, "cart") >= 0;
+    bool said = strstr(fake_api_trouble(&g.api, "cart"), g.program) != NULL;
     install(&g, stand_in);
     bool ready = await_ready(&g, "cart", true);
+    bool forgotten = fake_api_trouble(&g.api, "cart")[0] == '\0';
     fake_api_unask(&g.api, "cart");
     bool gone = await_gone(&g, "cart");
     bool clean = nothing_is_left(&g) && count_dir(&g, "secrets") == 0;
     rig_stop(&g);
+    CHECK(said);
+    CHECK(forgotten);
     CHECK(failed);
     CHECK(there);
     CHECK(ready);
