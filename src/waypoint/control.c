@@ -15,8 +15,9 @@
 #include "io/spare_memory.h"
 #include "io/worker.h"
 #include "obs/admin.h"
+#include "obs/l7_json.h"
+#include "obs/l7_why.h"
 #include "obs/world_json.h"
-#include "waypoint/dump.h"
 #include "waypoint/engine.h"
 #include "waypoint/request.h"
 #include "waypoint/routes_sink.h"
@@ -324,11 +325,18 @@ static void render_dump(void *arg, struct slice query, unsigned *status, struct 
         world_json(all, ads_client_world(c->ads));
         json_set(all, "controlPlane", control_plane_json(c->ads));
     }
-    dump_l7(all, routes_sink_now(c->routes));
+    l7_json(all, routes_sink_now(c->routes));
     json_set(all, "certificates", cert_manager_json(c->link.certs));
     json_set(all, "config", config_to_json(c->config));
     json_set_str(all, "version", AMBIT_VERSION);
     json_print(all, JSON_PRINT_SORTED | JSON_PRINT_INDENT, out);
+}
+
+static void render_why(void *arg, struct slice query, unsigned *status, struct strbuf *out)
+{
+    const struct control *c = arg;
+
+    l7_why_render(routes_sink_now(c->routes), query, status, out);
 }
 
 static void render_open(void *arg, struct strbuf *out)
@@ -460,6 +468,11 @@ static void build_pages(struct control *c)
                               .content_type = "application/json",
                               .render = render_dump,
                               .arg = c};
+    struct admin_page why = {.path = "/why",
+                             .what = "what would become of a request, and because of what",
+                             .content_type = "application/json",
+                             .render = render_why,
+                             .arg = c};
 
     c->gathered = next;
     for (size_t k = 0; k < ARRAY_LEN(engine_pages); k++) {
@@ -475,6 +488,7 @@ static void build_pages(struct control *c)
         admin_page(c->admin, &page);
     }
     admin_page(c->admin, &dump);
+    admin_page(c->admin, &why);
 }
 
 static int build_admin(struct control *c, struct diag *why)

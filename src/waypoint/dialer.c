@@ -32,8 +32,8 @@ static struct stream *open_secure(void *arg, const struct hbone_target *target)
     int r = own_credential(&e->own, &credential, &why);
 
     if (r < 0) {
-        return failed_stream_new(r == -EAGAIN ? -ERR_UNAVAILABLE : r,
-                                 "own certificate is not there");
+        return failed_stream_new(-ERR_UNAVAILABLE,
+                                 why.code < 0 ? why.text : "own certificate is not there");
     }
     struct stream *tcp = dial_tcp(e, &target->gateway, UPSTREAM_CONNECT_MS);
     struct handshake_spec spec = {.role = TLS_MESH_CLIENT,

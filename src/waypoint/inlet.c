@@ -73,7 +73,8 @@ static int step_credential(struct inlet *i)
     int r = own_credential(&i->engine->own, &credential, &why);
 
     if (r == -EAGAIN && timer_is_due(&i->limit)) {
-        r = FAIL(&why, -ERR_DEADLINE, "own certificate did not arrive in time");
+        r = why.code < 0 ? why.code
+                         : FAIL(&why, -ERR_DEADLINE, "own certificate did not arrive in time");
     }
     if (r == -EAGAIN) {
         own_wait_start(&i->engine->own, &i->wait, &i->task);

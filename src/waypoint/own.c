@@ -78,10 +78,7 @@ int own_credential(struct own *o, struct credential **out, struct diag *why)
         *out = o->credential;
         return 0;
     }
-    if (o->error.code < 0) {
-        *why = o->error;
-        return o->error.code;
-    }
+    *why = o->error;
     return -EAGAIN;
 }
 

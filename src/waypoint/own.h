@@ -31,7 +31,8 @@ struct own_wait {
 void own_init(struct own *o, struct loop *l, struct cert_manager *certs,
               const struct identity *identity);
 void own_fini(struct own *o);
-/* (*) 0: *out is borrowed until the turn ends, and valid now. -EAGAIN: own_wait_start. */
+/* (*) 0: *out is borrowed until the turn ends, and valid now. -EAGAIN: own_wait_start; *why is why the
+ * last attempt failed, if it did: the next one follows soon. */
 MUST_USE int own_credential(struct own *o, struct credential **out, struct diag *why);
 /* w's task is woken with WAKE_CHILD when there is news. */
 void own_wait_start(struct own *o, struct own_wait *w, struct task *t);

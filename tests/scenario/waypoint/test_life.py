@@ -194,5 +194,20 @@ def test_pages(lab):
     (web,) = [b for b in lab.wp.config_dump()["bound"] if b["service"] == f"shop/{l7.host('web')}"]
     (port,) = [p for p in web["ports"] if p["port"] == 80]
     assert port["rules"][0]["route"] == "shown" and port["rules"][0]["match"]["path"] == {"exact": "/a"}
+    why = json.loads(lab.wp.http(15000, f"/why?to=shop/{l7.host('web')}&port=80&path=/b").body)
+    assert (why["verdict"], why["status"]) == ("deny", 404)
     assert lab.wp.http(15020, "/stats/prometheus", host=topo.pod4(1, 2)).status == 200
     assert lab.wp.http(15021, "/healthz/ready", host=topo.pod4(1, 2)).status == 200
+
+
+def test_the_record_as_json(lab):
+    lab.wp.discard()
+    lab.wp.start(LOG_FORMAT="json")
+    lab.wp.wait_ready(20)
+    with lab.h1() as http:
+        assert http.get('/quote"d?x=1', ("user-agent", 'a "b"')).status == 200
+    line = until("a line", lambda: [x for x in lab.wp.process.text().splitlines() if '"user_agent"' in x])[-1]
+    record = json.loads(line)
+    assert record["path"] == '/quote"d?x=1' and record["user_agent"] == 'a "b"' and record["response_code"] == 200
+    assert list(record)[:5] == ["start_time", "method", "path", "protocol", "response_code"]
+    lab.wp.discard()
