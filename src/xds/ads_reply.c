@@ -49,6 +49,9 @@ static void finish(struct reply *r, const char *type_url, char nonce[static ADS_
     pb_put_text(r->out, RESPONSE_NONCE, nonce);
     strbuf_add(r->out, r->removed.p, r->removed.len);
     strbuf_fini(&r->removed);
+    if (r->watch) {
+        r->watch->is_answered = false;
+    }
     r->stream->is_sending = true;
 }
 

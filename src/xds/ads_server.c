@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "xds/ads_server.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/mem.h"
 #include "xds/ads_stream_int.h"
@@ -25,17 +27,63 @@ static void prune(struct ads_server *s)
     }
 }
 
+static void wake_streams(struct ads_server *s)
+{
+    list_for_each (n, &s->streams) {
+        task_wake(&container_of(n, struct ads_stream, in_server)->task, WAKE_CONFIG);
+    }
+}
+
+static void release(struct ads_server *s)
+{
+    timer_clear(&s->hold);
+    s->is_holding = false;
+    memcpy(s->published, s->ahead, sizeof(s->published));
+    wake_streams(s);
+}
+
+/* Has taken in, or refused, all that there is for it. */
+static bool is_ahead(const struct ads_server *s, const struct ads_stream *c)
+{
+    for (unsigned t = 0; t < ADS_TYPES; t++) {
+        const struct ads_watch *w = &c->watch[t];
+        if (w->mode != WATCH_NONE && (w->heard < s->ahead[t] || !w->is_answered)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool are_ahead(const struct ads_server *s)
+{
+    list_for_each (n, &s->streams) {
+        const struct ads_stream *c = container_of(n, struct ads_stream, in_server);
+        if (c->gateway && !is_ahead(s, c)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void publish(struct ads_server *s)
 {
+    bool is_theirs = false;
+
     s->dirty_since_ms = 0;
     s->pushes++;
     prune(s);
     for (unsigned t = 0; t < ADS_TYPES; t++) {
-        s->published[t] = catalog_seq(s->catalogs[t]);
+        uint64_t seq = catalog_seq(s->catalogs[t]);
+        is_theirs |= t >= ADS_L7_POLICY && seq != s->ahead[t];
+        s->ahead[t] = seq;
     }
-    list_for_each (n, &s->streams) {
-        task_wake(&container_of(n, struct ads_stream, in_server)->task, WAKE_CONFIG);
+    if (!s->is_holding && is_theirs && !are_ahead(s)) {
+        s->is_holding = true;
+        timer_set(&s->hold, &s->task, ADS_AHEAD_MS);
+    } else if (!s->is_holding) {
+        release(s);
     }
+    wake_streams(s);
 }
 
 /* Something is new since the last look. */
@@ -117,6 +165,9 @@ static void run(struct task *t, unsigned why)
         timer_clear(&s->quiet);
         publish(s);
     }
+    if (s->is_holding && (timer_is_due(&s->hold) || are_ahead(s))) {
+        release(s);
+    }
 }
 
 static void fill_defaults(struct ads_server_options *o)
@@ -139,6 +190,7 @@ struct ads_server *ads_server_new(struct loop *l, struct catalog *const catalogs
         s->catalogs[t] = catalogs[t];
         s->readable[t] = catalogs[t];
         s->published[t] = catalog_seq(catalogs[t]);
+        s->ahead[t] = s->published[t];
         s->noticed[t] = s->published[t];
     }
     list_init(&s->streams);
@@ -162,6 +214,7 @@ void ads_server_free(struct ads_server *s)
     }
     lookup_free(s->lookup);
     timer_clear(&s->quiet);
+    timer_clear(&s->hold);
     task_fini(&s->task);
     mem_free(s);
 }

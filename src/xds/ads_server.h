@@ -4,7 +4,8 @@
  * others fill. Changes go out together once they have paused for a moment, Address before
  * Authorization; a request is answered at once. Of the types of layer 7 a client is told only what
  * belongs to the gateway that it serves (proto/waypoint.proto), whatever it asks for; a client that
- * serves none is told of nothing.
+ * serves none is told of nothing. When something of theirs is new, waypoints hear of it first, and the
+ * others once they have answered, or soon after: whoever is sent to a waypoint finds it prepared.
  *
  * A client costs its place in each catalog. While it is slow, nothing is queued for it: what it has
  * missed is found when it can be told. Responses being sent are bounded for all clients together;
@@ -20,6 +21,7 @@
 enum {
     ADS_QUIET_MS = 100,
     ADS_MOST_MS = 10000,
+    ADS_AHEAD_MS = 1000, /* that waypoints have to take in what is new before others hear of it */
     ADS_STREAMS_MAX = 10000,
     ADS_FIRST_MS = 15000,         /* a stream without a request */
     ADS_SEND_MS = 120000,         /* a response that is not taken */

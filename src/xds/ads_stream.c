@@ -222,6 +222,7 @@ static bool handle(struct ads_stream *c)
         return !q->nonce || !*q->nonce;
     }
     struct ads_watch *w = &c->watch[q->type];
+    w->is_answered |= q->nonce && *q->nonce && strcmp(q->nonce, w->nonce) == 0;
     if (q->error) {
         count_reject(c);
         return false;
@@ -326,7 +327,8 @@ static int step_push(struct ads_stream *c)
 {
     for (unsigned t = 0; t < ADS_TYPES; t++) {
         const struct ads_watch *w = &c->watch[t];
-        if (w->mode == WATCH_NONE || w->heard >= c->server->published[t]) {
+        const uint64_t *due = c->gateway ? c->server->ahead : c->server->published;
+        if (w->mode == WATCH_NONE || w->heard >= due[t]) {
             continue;
         }
         if (w->heard < catalog_floor(c->server->catalogs[t])) {
@@ -402,6 +404,9 @@ static void run(struct task *t, unsigned why)
     }
     if (r == 0 && c->step != STREAM_ENDED) {
         task_wake(t, WAKE_IO);
+    }
+    if (c->gateway && c->server->is_holding) {
+        task_wake(&c->server->task, WAKE_CHILD); /* others may be waiting for just this */
     }
 }
 

@@ -18,6 +18,7 @@ struct ads_watch {
     enum watch_mode mode;
     uint64_t heard; /* sequence up to which the client has been told */
     char nonce[ADS_NONCE_TEXT];
+    bool is_answered;      /* the response of that nonce */
     struct name_set names; /* WATCH_NAMES: asked for, or sent */
 };
 
@@ -60,7 +61,10 @@ struct ads_server {
     struct list streams;
     struct list ended;
     struct list waiting;
-    uint64_t published[ADS_TYPES]; /* sequences that all clients are to hear of */
+    struct timer hold; /* of others, while waypoints are ahead */
+    bool is_holding;
+    uint64_t ahead[ADS_TYPES];     /* sequences that waypoints are to hear of */
+    uint64_t published[ADS_TYPES]; /* and all others */
     uint64_t noticed[ADS_TYPES];   /* sequences that a pause has begun for */
     uint64_t dirty_since_ms;       /* 0: nothing waits to be published */
     uint64_t pushes;               /* how often something was published */

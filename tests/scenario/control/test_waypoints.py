@@ -2,11 +2,12 @@
 """Waypoints as the control plane sees them: Gateways made real, services bound, what a waypoint is told and what the
 node proxies are told about it. The waypoint is a foreign gRPC client with a waypoint's credential."""
 import contextlib
+import time
 
 import pytest
 
 import plane as planes
-from lib.wait import until
+from lib.wait import SCALE, until
 from lib.wiretypes import ADDRESS, AUTHORIZATION, BINDING, POLICY, ROUTE, TRAFFIC, waypoint
 from plane import Ads, named, node_of, pod, policy, service
 
@@ -213,6 +214,32 @@ def test_a_waypoint_is_told_of_its_own_services_only(plane, api, town, standing)
         assert thief.state[BINDING] == {}, "wq's credential is not for wp"
     with stream_of(plane, api, town, "wp", account="default") as stranger:
         assert stranger.state[BINDING] == {}, "an account without a gateway"
+
+
+def test_waypoints_hear_first(plane, api, town, standing, channel, proxy_token):
+    """Whoever is sent to a waypoint finds it prepared; one that does not answer delays nobody for long."""
+    mine = f"{town}/wp/{host(town, 'web')}"
+    proxy = Ads(channel, proxy_token).first()
+    until("the service is known", lambda: host(town, "web") in proxy.state[ADDRESS])
+
+    def is_bound():
+        return proxy.message(ADDRESS, host(town, "web")).service.HasField("waypoint")
+    with stream_of(plane, api, town, "wp") as wp:
+        wp.drain()
+        wp.ack = False
+        use(api, town, "web", "wp")
+        answer = wp.next()
+        assert (answer.type, answer.names) == (BINDING, [mine])
+        time.sleep(0.3)
+        assert not is_bound(), "the waypoint has not answered yet"
+        wp.send(BINDING, response_nonce=answer.nonce)
+        before = time.monotonic()
+        until("now it is", is_bound)
+        assert time.monotonic() - before < 0.5 * SCALE
+        use(api, town, "web", "none")
+        answer = wp.next()
+        until("a silent waypoint holds up nobody", lambda: not is_bound(), 3)
+    proxy.close()
 
 
 def test_other_namespaces_need_leave(api, town, ns, channel, proxy_token):
