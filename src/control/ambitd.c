@@ -114,6 +114,8 @@ static void tick(struct ambitd *a)
                                .root_expires_s =
                                    authority_facts(a->authority)->not_after_s - clock_wall_s()};
 
+    index_tick(a->index, loop_now_ms(a->loop));
+    ads_server_changed(a->ads);
     report_update(a->report, &s);
     complain(a);
     timer_set(&a->tick, &a->task, REPORT_MS);

@@ -5,9 +5,10 @@
 
 #include "base/mem.h"
 #include "control/index_int.h"
+#include "control/linger.h"
 #include "control/reconcile.h"
 
-enum { MAPS = 14, LISTS = 11 };
+enum { MAPS = 14, LISTS = 12 };
 
 static void maps_of(struct index *x, struct map *out[static MAPS])
 {
@@ -23,10 +24,18 @@ struct index *index_new(const struct mesh *mesh, struct catalog *const *catalogs
 {
     struct index *x = mem_new(struct index);
     struct map *maps[MAPS];
-    struct list *lists[LISTS] = {&x->dirty_pods,   &x->dirty_services,   &x->dirty_slices,
-                                 &x->dirty_peers,  &x->unsaid,           &x->class_aims,
-                                 &x->words,        &x->dirty_l7,         &x->dirty_gateways,
-                                 &x->dirty_routes, &x->dirty_l7_policies};
+    struct list *lists[LISTS] = {&x->dirty_pods,
+                                 &x->dirty_services,
+                                 &x->dirty_slices,
+                                 &x->dirty_peers,
+                                 &x->unsaid,
+                                 &x->class_aims,
+                                 &x->words,
+                                 &x->dirty_l7,
+                                 &x->dirty_gateways,
+                                 &x->dirty_routes,
+                                 &x->dirty_l7_policies,
+                                 &x->lingering};
 
     x->mesh = mesh;
     x->catalogs = catalogs;
@@ -99,6 +108,7 @@ void index_free(struct index *x)
     drop_objects(x);
     drop_named(x);
     voices_drop(&x->words);
+    linger_drop(x);
     struct map *maps[MAPS];
     maps_of(x, maps);
     for (size_t i = 0; i < ARRAY_LEN(maps); i++) {
@@ -223,6 +233,12 @@ void index_remove(struct index *x, enum index_kind kind, const char *ns, const c
     case INDEX_KINDS:
         break;
     }
+}
+
+void index_tick(struct index *x, uint64_t now_ms)
+{
+    x->now_ms = now_ms;
+    linger_expire(x, now_ms);
 }
 
 size_t index_count(const struct index *x, enum index_kind kind)

@@ -55,6 +55,9 @@ void index_remove(struct index *x, enum index_kind kind, const char *ns, const c
 bool index_settle(struct index *x, unsigned units);
 bool index_is_settled(const struct index *x);
 
+/* A monotonic clock, about once a second: what has lingered goes. Further settling may be due. */
+void index_tick(struct index *x, uint64_t now_ms);
+
 size_t index_count(const struct index *x, enum index_kind kind);
 
 /* ---- for the certificate authority (contract 6.3) */

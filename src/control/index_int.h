@@ -152,6 +152,8 @@ struct index {
     struct voice class_voice; /* the class that waypoints have */
     struct voice class_status;
     struct list words; /* voices that have something to say */
+    struct list lingering;
+    uint64_t now_ms;
     struct list dirty_l7;
     struct list dirty_gateways;
     struct list dirty_routes;

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "control/index_int.h"
+#include "control/linger.h"
 #include "control/reconcile.h"
 #include "control/translate_l7.h"
 #include "xds/waypoint.h"
@@ -363,10 +364,15 @@ static void follow_guard(struct index *x, struct service_item *s, const struct w
 void settle_l7_service(struct index *x, struct service_item *s)
 {
     struct waypoint_choice c = waypoint_of_service(x, s);
+    bool is_served = c.state == WAYPOINT_BOUND && c.gateway->f.is_ours && s->f.is_published;
     struct shelf_fill fill;
 
+    if (s->guarding.bound && s->guarding.bound->object &&
+        (c.state != WAYPOINT_BOUND || s->guarding.bound != c.gateway)) {
+        linger_begin(x, s);
+    }
     shelf_begin(&fill, &s->shelf, x->catalogs);
-    if (c.state == WAYPOINT_BOUND && c.gateway->f.is_ours && s->f.is_published) {
+    if (is_served) {
         put_policies(x, &fill, c.gateway, s, &s->aims);
         list_for_each (n, &s->routes) {
             const struct attachment *at = container_of(n, struct attachment, in_service);
@@ -377,6 +383,9 @@ void settle_l7_service(struct index *x, struct service_item *s)
         put_binding(x, &fill, c.gateway, s);
     }
     shelf_end(&fill);
+    if (is_served) {
+        linger_end(x, s);
+    }
     if (s->exists) {
         say_bound(x, s, &c);
         follow_guard(x, s, &c);

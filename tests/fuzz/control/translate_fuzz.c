@@ -199,6 +199,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         index_put(b.index, objects[count - i - 1].kind, objects[count - i - 1].json);
     }
     settle(&b);
+    index_tick(a.index, UINT64_MAX);
+    index_tick(b.index, UINT64_MAX);
     check_decodes(&a);
     check_l7(&a);
     for (unsigned t = 0; t < ADS_TYPES; t++) {
@@ -214,6 +216,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         json_unref(objects[i].json);
     }
     settle(&a);
+    index_tick(a.index, UINT64_MAX);
     for (unsigned t = 0; t < ADS_TYPES; t++) {
         assert(catalog_count(a.catalogs[t]) == 0);
     }

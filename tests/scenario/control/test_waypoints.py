@@ -237,8 +237,11 @@ def test_waypoints_hear_first(plane, api, town, standing, channel, proxy_token):
         until("now it is", is_bound)
         assert time.monotonic() - before < 0.5 * SCALE
         use(api, town, "web", "none")
-        answer = wp.next()
-        until("a silent waypoint holds up nobody", lambda: not is_bound(), 3)
+        until("the other way round the node proxies are first", lambda: not is_bound())
+        assert mine in wp.state[BINDING], "what is still under way is served as before"
+        until("then the waypoint forgets it", lambda: mine not in wp.state[BINDING])
+        use(api, town, "web", "wp")
+        until("a silent waypoint holds up nobody", is_bound, 3)
     proxy.close()
 
 

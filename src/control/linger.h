@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A service that leaves its waypoint stays known there for a moment, with its routes and policies: node
+ * proxies may not have heard yet, and what they still send is to be served as before.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "control/shelf.h"
+
+struct index;
+struct service_item;
+
+enum { LINGER_MS = 2000 };
+
+/* Takes what the service's shelf holds. */
+void linger_begin(struct index *x, struct service_item *s);
+/* It has a waypoint again: what is not on its shelf now goes. */
+void linger_end(struct index *x, const struct service_item *s);
+/* Removes what is due at now_ms. */
+void linger_expire(struct index *x, uint64_t now_ms);
+/* At the end: frees without removing. */
+void linger_drop(struct index *x);
