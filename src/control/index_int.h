@@ -149,9 +149,8 @@ struct index {
     struct json *classes; /* GatewayClasses by name */
     struct json *grants;  /* ReferenceGrants by "ns/name" */
     struct list class_aims;
-    struct voice class_voice; /* the class that waypoints have */
-    struct voice class_status;
-    struct list words; /* voices that have something to say */
+    struct voice class_voice, class_status; /* of the class that waypoints have */
+    struct list words;                      /* voices that have something to say */
     struct list lingering;
     uint64_t now_ms;
     struct list dirty_l7;
@@ -172,7 +171,7 @@ struct index {
 
 uint64_t index_hash(const char *ns, const char *name);
 
-/* Spaces, places and services are made when somebody refers to them and end with the last user. */
+/* Made when somebody refers to them; they end with the last user. */
 struct space *space_use(struct index *x, const char *name);
 void space_unuse(struct index *x, struct space *s);
 struct space *space_find(const struct index *x, const char *name);
@@ -197,5 +196,5 @@ void mark_everything(struct index *x);
 
 /* Appends the resource's name, as translate_pod makes it. */
 void pod_resource_name(const struct index *x, const char *ns, const char *name, struct strbuf *out);
-/* What is put between keys: the mode that holds where a workload's own policy says nothing. */
+/* The mode that holds where a workload's own policy says nothing. */
 enum peer_mode index_inherited(const struct index *x, const struct space *s);

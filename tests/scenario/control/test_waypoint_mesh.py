@@ -35,6 +35,27 @@ http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Handler).serve_forever()
 """
 
 
+LOAD = """
+import http.client, sys, time
+ok, failed, first = 0, 0, ""
+end = time.monotonic() + float(sys.argv[2])
+while time.monotonic() < end:
+    try:
+        c = http.client.HTTPConnection(sys.argv[1], 80, timeout=5)
+        c.request("GET", "/load")
+        r = c.getresponse()
+        if r.status == 200 and r.read() == b"web /load":
+            ok += 1
+        else:
+            failed, first = failed + 1, first or f"{r.status} at {time.time()}"
+        c.close()
+    except OSError as e:
+        failed, first = failed + 1, first or f"{e!r} at {time.time()}"
+    time.sleep(0.002)
+print(f"ok {ok} failed {failed} {first}", flush=True)
+"""
+
+
 class Mesh:
     """One node: `user` (p11), `web` (p12), the waypoint (p13), `v2` (p14)."""
 
@@ -163,3 +184,21 @@ def test_layer_seven_from_label_to_label(mesh):
     use["metadata"]["labels"]["istio.io/use-waypoint"] = None
     api.patch(named("Service", "web", "town"), use)
     until("the label goes: layer 4 again", lambda: mesh.curl(url + "/y", "-H", "x-new: yes") == (200, "web /y"))
+
+
+def test_attaching_and_detaching_under_load_fails_nothing(mesh):
+    """The waypoint hears of the service before the node proxies do, and forgets it after them."""
+    api, url = mesh.api, f"http://{WEB}"
+    use = {"metadata": {"labels": {"istio.io/use-waypoint": "wp"}}}
+    load = Process("load", [sys.executable, "-c", LOAD, WEB, "8"], mesh.folder, ns=mesh.ns("p11"))
+    for _ in range(3):
+        use["metadata"]["labels"]["istio.io/use-waypoint"] = "wp"
+        api.patch(named("Service", "web", "town"), use)
+        until("requests go through the waypoint",
+              lambda: mesh.curl(url + "/x", "-D", "-")[1].find("envoy-upstream") > 0)
+        use["metadata"]["labels"]["istio.io/use-waypoint"] = None
+        api.patch(named("Service", "web", "town"), use)
+        until("layer 4 again", lambda: mesh.curl(url + "/x", "-D", "-")[1].find("envoy-upstream") < 0)
+    load.wait_exit(30)
+    words = load.text().split()
+    assert int(words[1]) > 100 and int(words[3]) == 0, load.text()
