@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/sock.h"
@@ -115,8 +116,14 @@ static void count(struct engine *e)
     stats_engine(e->shard, &now, &e->counted);
 }
 
+static void look_at_clock(struct engine *e)
+{
+    e->wall_offset_ns = clock_wall_ns() - clock_mono_ns();
+}
+
 static void tick(struct engine *e)
 {
+    look_at_clock(e);
     count(e);
     list_for_each (n, &e->entries) {
         struct entry *x = container_of(n, struct entry, in_engine);
@@ -212,6 +219,7 @@ int engine_new(struct engine **out, const struct engine_options *o, struct diag 
     e->requests = request_store_new(e);
     task_init(&e->task, o->loop, "engine", run);
     timer_set(&e->tick, &e->task, TICK_MS);
+    look_at_clock(e);
     own_init(&e->own, o->loop, o->certs, o->identity);
     e->adopt.turn = adopt;
     loop_hook_start(e->loop, &e->adopt);

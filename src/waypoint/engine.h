@@ -48,6 +48,7 @@ struct engine {
     struct list entries; /* struct entry: connections of clients, inside of tunnels or plain */
     struct list inlets;  /* struct inlet: tunnels of clients */
     struct rand_seq random;
+    uint64_t wall_offset_ns; /* from the monotonic clock to the wall's, brought up at each tick */
     struct engine_counts counted;
     atomic_uint load; /* connections handed over and not yet closed */
     bool draining;

@@ -55,22 +55,14 @@ static void request_recycle(struct request *q)
         request_destroy(q);
         return;
     }
-    struct request next = {.store = store,
-                           .out = q->out,
-                           .spare = q->spare,
-                           .path = q->path,
-                           .host = q->host,
-                           .text = q->text,
-                           .replay = q->replay};
-    message_clear(&next.out);
-    message_clear(&next.spare);
-    shrink(&next.path);
-    shrink(&next.host);
-    shrink(&next.text);
-    bytes_skip(&next.replay, next.replay.len);
-    bytes_shrink(&next.replay);
-    *q = next;
-    list_init(&q->in_session);
+    message_clear(&q->out);
+    message_clear(&q->spare);
+    shrink(&q->path);
+    shrink(&q->host);
+    shrink(&q->text);
+    bytes_skip(&q->replay, q->replay.len);
+    bytes_shrink(&q->replay);
+    memset(&q->task, 0, offsetof(struct request, details) - offsetof(struct request, task));
     list_append(&store->free, &q->in_session);
     store->free_count++;
 }
@@ -852,7 +844,7 @@ void request_open(struct session *s, struct exchange *take_x)
     q->down = take_x;
     q->held = held_ref(session_held(s));
     q->record.started_ns = clock_mono_ns();
-    q->record.started_wall_ns = clock_wall_ns();
+    q->record.started_wall_ns = q->record.started_ns + s->entry.engine->wall_offset_ns;
     q->record.protocol = version_text(take_x->version);
     q->record.upstream_ms = -1;
     q->record.grpc_status = -1;

@@ -63,10 +63,18 @@ struct request_reply {
 };
 
 struct request {
-    struct task task;
+    /* Kept from one request to the next. */
+    struct request_store *store;
+    struct message out;   /* a head to send */
+    struct message spare; /* while one is changed */
+    struct strbuf path;   /* normalised; what goes on unless it is rewritten */
+    struct strbuf host;   /* canonical */
+    struct strbuf text;   /* of a reply; scratch before */
+    struct bytes replay;  /* the first bytes of the client's body, while keeping them makes sense */
+
+    struct task task; /* the first of what is zeroed */
     struct timer timer;
     struct list in_session; /* or in the store */
-    struct request_store *store;
     struct session *session;
     struct held *held;
     enum request_step step;
@@ -84,21 +92,14 @@ struct request {
     struct request_auth auth;
     bool has_auth; /* auth is to be ended */
     struct arena arena;
-    struct strbuf path; /* normalised; what goes on unless it is rewritten */
-    struct strbuf host; /* canonical */
-    struct strbuf text; /* of a reply; scratch before */
     struct slice query;
 
-    struct message out;   /* a head to send; reused */
-    struct message spare; /* while one is changed */
-
     /* The client's body. */
-    struct bytes replay; /* its first bytes, while keeping them makes sense */
-    size_t replayed;     /* of these, sent in this try */
-    bool keeps;          /* everything that was read is in replay */
-    bool body_read;      /* its end was seen */
-    bool body_sent;      /* and passed on in this try */
-    bool body_given_up;  /* the server does not take it: its response is what counts */
+    size_t replayed;    /* of these, sent in this try */
+    bool keeps;         /* everything that was read is in replay */
+    bool body_read;     /* its end was seen */
+    bool body_sent;     /* and passed on in this try */
+    bool body_given_up; /* the server does not take it: its response is what counts */
     size_t reply_at;
     struct exchange_moved moved; /* of the response's */
     bool drawn_mirrors;
@@ -120,11 +121,12 @@ struct request {
     char cookie[20];
     bool grpc;
     bool head_sent; /* a final response head has gone to the client */
-    char request_id[40];
-    char details[L7_AUTHZ_TEXT];
-    char failure[128];
     struct http_access record;
     const struct workload *dst; /* counted */
+    char request_id[40];
+
+    char details[L7_AUTHZ_TEXT]; /* the first of what is not: written before it is read */
+    char failure[128];
 };
 
 struct request_store {
