@@ -68,6 +68,10 @@ static bool is_reserved(uint16_t port)
 enum arrival_verdict arrival_find(struct engine *e, struct entry *facts, struct slice host)
 {
     const struct endpoint *to = &facts->destination;
+
+    if (!engine_world(e)) { /* nobody has told us anything yet */
+        return ARRIVAL_NOT_OURS;
+    }
     const struct service *s = service_at(e, &to->ip, facts->peer, host);
 
     if (s) {

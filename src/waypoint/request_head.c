@@ -223,6 +223,16 @@ static void put_start(struct request *q)
     put_path(q);
 }
 
+/* Servers send trailers only to who says so; gRPC cannot do without. */
+static void put_te(struct request *q)
+{
+    struct slice te;
+
+    if (q->grpc || (message_find(&q->down->in, "te", &te) && slice_is(te, "trailers"))) {
+        message_puts(&q->out, "te", "trailers");
+    }
+}
+
 void request_head_up(struct request *q)
 {
     const struct message *in = &q->down->in;
@@ -245,9 +255,7 @@ void request_head_up(struct request *q)
         message_put_u64(&q->out, "x-envoy-expected-rq-timeout-ms",
                         q->request_due_ms > now ? q->request_due_ms - now : 1);
     }
-    if (q->grpc) {
-        message_puts(&q->out, "te", "trailers");
-    }
+    put_te(q);
     apply_changes(q, L7_FILTER_REQUEST_HEADERS);
 }
 

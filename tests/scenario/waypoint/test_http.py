@@ -82,6 +82,7 @@ def test_trailers_of_requests(lab, pair):
     with pair() as http:
         r = http.request("POST", "/echo", [("te", "trailers")], body=b"abc", trailers=[("x-sum", "7")])
     assert ["trailer:x-sum", "7"] in r.json()["headers"] and r.json()["body"] == 3
+    assert ["te", "trailers"] in r.json()["headers"]
 
 
 @pytest.mark.parametrize("kind", ("h1", "h2"))

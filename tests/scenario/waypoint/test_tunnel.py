@@ -135,3 +135,11 @@ def test_plain_endpoints_get_plain_tcp(lab):
     before = [len(p.asked) for p in lab.pods.values()]
     assert hello(lab, f"{waypoint.WEB}:82") == b"hello from we"
     assert [len(p.asked) for p in lab.pods.values()] == before
+
+
+def test_without_a_control_plane_nothing_is_served(lab):
+    lab.wp.discard()
+    lab.wp.start(XDS_ADDRESS="")
+    lab.wp.wait_ready(20)
+    assert hello(lab, f"{waypoint.WEB}:82") == 400
+    lab.wp.discard()
