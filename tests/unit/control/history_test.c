@@ -260,7 +260,6 @@ static struct json *make_gateway(struct history *h)
 {
     struct json *o = object(h, "Gateway", any_ns(h), PICK(h, "w1", "w2"));
     struct json *listener = json_new_object();
-    struct json *address = json_new_object();
 
     json_set_str(json_make_object(o, "spec"), "gatewayClassName",
                  PICK(h, "istio-waypoint", "istio-waypoint", "other"));
@@ -273,6 +272,7 @@ static struct json *make_gateway(struct history *h)
                  "team", "x");
     json_append(json_make_array(o, "spec.listeners"), listener);
     if (below(h, 4)) {
+        struct json *address = json_new_object();
         json_set_str(address, "type", "IPAddress");
         json_set_str(address, "value", PICK(h, "10.96.0.7", "10.96.0.8"));
         json_append(json_make_array(o, "status.addresses"), address);

@@ -118,7 +118,6 @@ TEST(a_request_meets_its_route_and_its_policy)
         AUTO(json) struct json *o = l7_why_answer(w, slice_of(rows[i].query), &why);
         AUTO(strbuf) struct strbuf b = {0};
         json_print(o, JSON_PRINT_INDENT, &b);
-        printf("# %s: %s %s\n", rows[i].query, why.text, strbuf_text(&b));
         CHECK(o);
         CHECK_STR(json_str_at(o, "verdict", ""), rows[i].verdict);
         CHECK_INT(json_int_at(o, "status", -1), rows[i].status);
