@@ -455,6 +455,9 @@ void ambitd_free(struct ambitd *a)
     for (unsigned t = 0; t < ADS_TYPES; t++) {
         catalog_free(a->catalogs[t]);
     }
+    if (a->loop) {
+        loop_end_orphans(a->loop); /* answers under way stand on what is freed next */
+    }
     kube_client_free(a->client);
     standalone_free(a->standalone);
     server_cert_free(a->cert);

@@ -423,6 +423,9 @@ void standalone_free(struct standalone *s)
         job_abandon(&s->scan->job);
     }
     access_list_fini(&s->known);
+    if (s->loop) {
+        loop_end_orphans(s->loop); /* answers under way stand on what is freed next */
+    }
     server_cert_free(s->cert);
     tls_loop_free(s->tls);
     writer_close(s->writer);
