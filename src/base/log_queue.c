@@ -3,12 +3,17 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log_int.h"
 #include "base/mem.h"
 
 enum { QUEUE_BYTES = 1 << 20 };
+/* Lines that come this soon after a write are gathered for a moment: where thousands come a second, a
+ * write and a wake for each of them would cost more than they do. */
+enum { BUSY_NS = 20 * 1000 * 1000, GATHER_NS = 5 * 1000 * 1000 };
 
 /* Two buffers: producers append to one while the writer empties the other. */
 static struct {
@@ -61,8 +66,26 @@ static void say_dropped(void)
     }
 }
 
+/* Called with the lock held; gives it up meanwhile. */
+static void gather(uint64_t last_ns)
+{
+    uint64_t now = clock_mono_ns();
+    uint64_t due = now + GATHER_NS;
+    struct timespec until = {.tv_sec = (time_t)(due / 1000000000u),
+                             .tv_nsec = (long)(due % 1000000000u)};
+
+    if (now - last_ns < BUSY_NS) {
+        /* Signalled meanwhile only to stop: there is something in the queue. */
+        while (!q.stop &&
+               pthread_cond_clockwait(&q.filled, &q.lock, CLOCK_MONOTONIC, &until) == 0) {
+        }
+    }
+}
+
 static void *writer_main(void *arg)
 {
+    uint64_t last_ns = 0;
+
     (void)arg;
     (void)pthread_mutex_lock(&q.lock);
     while (!q.stop || q.len > 0) {
@@ -70,6 +93,7 @@ static void *writer_main(void *arg)
             (void)pthread_cond_wait(&q.filled, &q.lock);
             continue;
         }
+        gather(last_ns);
         const char *full = q.buffer[q.now];
         size_t len = q.len;
         q.now = 1 - q.now;
@@ -77,6 +101,7 @@ static void *writer_main(void *arg)
         say_dropped();
         (void)pthread_mutex_unlock(&q.lock);
         write_all(q.fd, full, len);
+        last_ns = clock_mono_ns();
         (void)pthread_mutex_lock(&q.lock);
     }
     (void)pthread_mutex_unlock(&q.lock);

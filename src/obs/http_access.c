@@ -310,13 +310,18 @@ struct line {
 /* Text from outside: what would end the field or the line early is escaped. */
 static void put_plain(struct strbuf *out, struct slice s)
 {
+    size_t from = 0;
+
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.p[i];
         if (c < ' ' || c == '"' || c == '\\' || c >= 0x7f) {
+            strbuf_add(out, s.p + from, i - from);
             strbuf_printf(out, "\\x%02X", c);
-        } else {
-            strbuf_putc(out, s.p[i]);
+            from = i + 1;
         }
+    }
+    if (from < s.len) {
+        strbuf_add(out, s.p + from, s.len - from);
     }
 }
 
