@@ -168,7 +168,6 @@ TEST(questions_without_sense_say_what_is_missing)
         AUTO(strbuf) struct strbuf b = {0};
         unsigned status = 200;
         l7_why_render(w, slice_of(rows[i].query), &status, &b);
-        printf("# %s: %s\n", rows[i].query, strbuf_text(&b));
         CHECK_INT(status, rows[i].status);
         CHECK(strstr(strbuf_text(&b), rows[i].said));
     }
