@@ -182,7 +182,7 @@ static void read_address(struct gateway_facts *f, const struct json *gateway, co
             break;
         }
         if (f->address.kind == GATEWAY_NONE && ip_parse(&ip, value, strlen(value)) == 0) {
-            f->address = (struct gateway){.kind = GATEWAY_ADDRESS, .ip = ip};
+            f->address = (struct gateway){.kind = GATEWAY_ADDRESS, .ip = ip, .network = ""};
         }
     }
     f->address.hbone_mtls_port = HBONE_PORT;
@@ -241,6 +241,15 @@ static void read_facts(struct index *x, struct gateway_item *g)
     f.is_ours = is_ours(x, o) && revision_is_ours(o, x->mesh);
     f.allows_bypass = bypass_is_allowed(o);
     g->f = f;
+}
+
+/* Nobody else has to know of the change. */
+static bool same_facts(const struct gateway_facts *a, const struct gateway_facts *b)
+{
+    return gateway_equal(&a->address, &b->address) && a->traffic == b->traffic &&
+           a->allows == b->allows && json_same(a->selector, b->selector) &&
+           strcmp(a->account, b->account) == 0 && a->is_ours == b->is_ours &&
+           a->allows_bypass == b->allows_bypass;
 }
 
 /* ---- marking */
@@ -316,10 +325,15 @@ void index_put_gateway(struct index *x, const struct json *object)
     } else {
         mark_instances(x, g);
     }
-    json_unref(g->object);
+    AUTO(json) struct json *old = g->object; /* its facts borrow from it */
+    struct gateway_facts was = g->f;
     g->object = json_ref(object);
     read_facts(x, g);
-    mark_around(x, g);
+    if (old && same_facts(&was, &g->f)) {
+        mark_gateway(x, g);
+    } else {
+        mark_around(x, g);
+    }
 }
 
 void index_remove_gateway(struct index *x, const char *ns, const char *name)
