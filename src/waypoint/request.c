@@ -554,6 +554,15 @@ static bool wants_retry(struct request *q)
            may_repeat(q);
 }
 
+/* The client gets a response that the rule would have had tried once more. */
+static bool is_exhausted(const struct request *q)
+{
+    const struct l7_route *route = q->plan.route;
+
+    return route && route->retry.set && q->tries > 1 && q->plan.retries == 0 &&
+           l7_retries_status(&route->retry, q->up->in.status);
+}
+
 static void note_grpc(struct request *q, const struct message *m)
 {
     struct slice v;
@@ -641,6 +650,7 @@ static int start_response(struct request *q)
     q->head_sent = true;
     q->record.status = up->in.status;
     q->record.details = "via_upstream";
+    q->record.flag = is_exhausted(q) ? HTTP_RETRIES_EXHAUSTED : HTTP_FLAG_NONE;
     if (up->in.status == 101) {
         start_upgrade(q);
         return 1;

@@ -242,6 +242,7 @@ def test_retries_until_it_works_and_the_last_status_otherwise(lab):
         assert int(dict(seen["headers"])["x-envoy-attempt-count"]) >= 2
         assert http.get("/status/503").status == 503
         assert http.get("/status/500").status == 500
+    assert " 503 URX via_upstream " in lab.wp.wait_request("/status/503")
 
 
 def test_a_dead_endpoint_is_passed_over(lab):

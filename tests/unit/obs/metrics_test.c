@@ -131,6 +131,42 @@ TEST(a_histogram_counts_at_its_bounds)
     CHECK(strstr(text, "_count 5\n"));
 }
 
+TEST(histograms_of_milliseconds_and_of_plain_numbers)
+{
+    static const uint64_t ms[] = {500, 1000, 2500000};
+    static const uint64_t sizes[] = {10, 1000};
+    static const struct metric_family scaled[] = {
+        {.name = "t_ms",
+         .help = "Time.",
+         .type = METRIC_HISTOGRAM,
+         .bounds_us = ms,
+         .bound_count = ARRAY_LEN(ms),
+         .scale = METRIC_MILLISECONDS},
+        {.name = "t_size",
+         .help = "Size.",
+         .type = METRIC_HISTOGRAM,
+         .bounds_us = sizes,
+         .bound_count = ARRAY_LEN(sizes),
+         .scale = METRIC_PLAIN},
+    };
+    static const struct metric_set set = {.families = scaled, .family_count = 2, .labels = none};
+    const struct metric_set *sets[] = {&set};
+    AUTO(metrics) struct metrics *m = metrics_new(sets, 1);
+    struct series *x = metrics_series(metrics_shard_new(m), &set, NULL);
+
+    series_observe_us(x, 0, 10250);
+    series_observe_us(x, 1, 1000);
+    AUTO(text) char *text = print(m);
+    CHECK_STR(text, "# HELP t_ms Time.\n# TYPE t_ms histogram\n"
+                    "t_ms_sum 10.25\nt_ms_count 1\n"
+                    "t_ms_bucket{le=\"0.5\"} 0\nt_ms_bucket{le=\"1\"} 0\n"
+                    "t_ms_bucket{le=\"2500\"} 1\nt_ms_bucket{le=\"+Inf\"} 1\n"
+                    "# HELP t_size Size.\n# TYPE t_size histogram\n"
+                    "t_size_sum 1000\nt_size_count 1\n"
+                    "t_size_bucket{le=\"10\"} 0\nt_size_bucket{le=\"1000\"} 1\n"
+                    "t_size_bucket{le=\"+Inf\"} 1\n# EOF\n");
+}
+
 TEST(process_probes_tell_the_truth)
 {
     const struct metric_set *sets[] = {&bare};
