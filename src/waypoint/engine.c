@@ -14,7 +14,8 @@
 #include "waypoint/request.h"
 #include "waypoint/upstream.h"
 
-enum { TICK_MS = 2000 };
+/* LOOK_MS is for the clients' proxies to hear, too: who comes back goes the other way then. */
+enum { TICK_MS = 2000, LOOK_MS = 200 };
 
 /* ---- configuration */
 
@@ -26,17 +27,35 @@ static void reconsider(struct engine *e)
     }
 }
 
+/* Connections that are kept for further requests would bring them here for hours. */
+static void drain_left(struct engine *e)
+{
+    list_for_each_safe (n, &e->entries) {
+        struct entry *x = container_of(n, struct entry, in_engine);
+        if (x->ops->leave && entry_was_left(x)) {
+            x->ops->leave(x);
+        }
+    }
+}
+
 static void adopt(struct loop_hook *h)
 {
     struct engine *e = container_of(h, struct engine, adopt);
     uint64_t before = engine_l7(e) ? l7_policy_generation(engine_l7(e)) : 0;
     bool world = snap_adopt(e->worlds);
+    bool l7 = snap_adopt(e->l7s);
 
-    if (snap_adopt(e->l7s) && l7_policy_generation(engine_l7(e)) != before) {
+    if (l7 && l7_policy_generation(engine_l7(e)) != before) {
         reconsider(e);
+    }
+    if (l7) {
+        drain_left(e);
     }
     if (world) {
         e->self = NULL; /* asked for again where it is needed */
+        if (!timer_is_armed(&e->look)) {
+            timer_set(&e->look, &e->task, LOOK_MS);
+        }
     }
 }
 
@@ -154,6 +173,10 @@ static void run(struct task *t, unsigned why)
     if (timer_is_due(&e->tick)) {
         tick(e);
     }
+    if (timer_is_due(&e->look)) {
+        timer_clear(&e->look);
+        drain_left(e);
+    }
     if ((why & WAKE_DRAIN) && !e->draining) {
         start_drain(e);
     }
@@ -250,6 +273,7 @@ void engine_free(struct engine *e)
     cut_everything(e);
     loop_hook_stop(&e->adopt);
     timer_clear(&e->tick);
+    timer_clear(&e->look);
     task_fini(&e->task);
     request_store_free(e->requests);
     clusters_free(e->clusters);

@@ -44,6 +44,7 @@ struct engine {
     struct clusters *clusters;
     struct request_store *requests;
     struct timer tick; /* of what is looked at now and then */
+    struct timer look; /* for connections whose service has left */
     unsigned entry_count;
     struct list entries; /* struct entry: connections of clients, inside of tunnels or plain */
     struct list inlets;  /* struct inlet: tunnels of clients */

@@ -47,6 +47,17 @@ const struct l7_service *entry_bound(const struct entry *e)
     return l7 && e->service ? l7_service_find(l7, e->service->key) : NULL;
 }
 
+bool entry_was_left(const struct entry *e)
+{
+    const struct world *w = engine_world(e->engine);
+
+    if (!e->service || !w) {
+        return false;
+    }
+    const struct service *now = world_service_named(w, e->service->ns, e->service->hostname);
+    return !now || !gateway_equal(now->waypoint, e->service->waypoint) || !entry_bound(e);
+}
+
 void entry_sides(const struct entry *e, struct access_side *src)
 {
     baggage_side_fill(&e->baggage, src);

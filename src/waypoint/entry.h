@@ -15,6 +15,7 @@ struct entry;
 
 struct entry_ops {
     void (*drain)(struct entry *e);          /* may finish */
+    void (*leave)(struct entry *e);          /* its service goes another way; NULL: goes on */
     void (*abort)(struct entry *e, int why); /* ends soon */
     void (*reconsider)(struct entry *e);     /* policies have changed */
     void (*account)(struct entry *e);        /* byte counts, now and then */
@@ -46,4 +47,6 @@ void entry_drop(struct entry *facts);
 struct l7_conn entry_conn(const struct entry *e);
 /* The service's settings as they are now; NULL: a workload, or they went. Borrowed. */
 const struct l7_service *entry_bound(const struct entry *e);
+/* Whether its service goes another way by now: it went, or names another waypoint than it did, or is not served here. */
+bool entry_was_left(const struct entry *e);
 void entry_sides(const struct entry *e, struct access_side *src);

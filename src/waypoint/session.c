@@ -162,6 +162,7 @@ static void entry_account(struct entry *e)
 }
 
 static const struct entry_ops session_ops = {.drain = entry_drain,
+                                             .leave = entry_drain,
                                              .abort = entry_abort,
                                              .reconsider = entry_reconsider,
                                              .account = entry_account};
