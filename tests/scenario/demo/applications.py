@@ -24,7 +24,8 @@ http {{
 class Server:
     """One application. `pids` are those of the whole of it."""
 
-    name, user, port = None, None, None
+    name, user, port, namespace = None, None, None, NAMESPACE
+    account, labels = None, {}
 
     def __init__(self, town, node):
         self.ambit = town.ambit
@@ -32,7 +33,8 @@ class Server:
         os.makedirs(self.folder)
         self.prepare()
         shutil.chown(self.folder, self.user, self.user)
-        about = self.ambit.start(node, NAMESPACE, self.name, self.command(), self.name, self.user, app=self.name)
+        about = self.ambit.start(node, self.namespace, self.name, self.command(), self.account or self.name, self.user,
+                                 **(self.labels or {"app": self.name}))
         self.ip4, self.ip6 = about["ips"]
 
     def prepare(self):
@@ -43,7 +45,7 @@ class Server:
 
     def pids(self):
         """Of its processes, which are those in its network namespace."""
-        now = self.ambit.workload(NAMESPACE, self.name)
+        now = self.ambit.workload(self.namespace, self.name)
         check(now["state"] == "running" and now["restarts"] == 0, f"{self.name}: {now}")
         return inventory.processes_like(now["pid"])
 

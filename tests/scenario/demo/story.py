@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The story that is told: applications talk in the clear, their namespace joins the mesh, a policy comes and goes, the
-namespace leaves. Every sentence of it is checked."""
+namespace leaves; then the act of layer 7 (`layer7`). Every sentence of it is checked."""
 import contextlib
 import json
 import os
@@ -12,6 +12,7 @@ import time
 from demo import inventory
 from demo.applications import Mariadb, NAMESPACE, Nginx, Redis, address_of, curl, mariadb, redis_cli
 from demo.attached import RedisSession, Shell
+from demo.layer7 import Layer7
 from demo.report import check
 from lib import netns, topo
 from lib.wait import until
@@ -67,6 +68,7 @@ class Story:
         self.early = self.steady = self.doomed = None
         self.labelled_at, self.mesh_marker = None, new_marker("inside")
         self.tunnelled = 0
+        self.layer7 = Layer7(town, stack)
 
     # ---- what there is to tell
 
@@ -102,6 +104,7 @@ class Story:
                 ("connections that were opened in the tunnel go on in it", self.steady_lives),
                 ("when they have ended, no rule is left in any pod", self.rules_gone),
             ]),
+            *self.layer7.chapters(),
             (LAST, [
                 ("the applications end, and so do the mesh's programs", self.stop_all),
             ]),
