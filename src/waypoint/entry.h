@@ -47,6 +47,7 @@ void entry_drop(struct entry *facts);
 struct l7_conn entry_conn(const struct entry *e);
 /* The service's settings as they are now; NULL: a workload, or they went. Borrowed. */
 const struct l7_service *entry_bound(const struct entry *e);
-/* Whether its service goes another way by now: it went, or names another waypoint than it did, or is not served here. */
+/* Whether its service goes another way by now: it went, or names another waypoint than it did, or is
+ * not served here. */
 bool entry_was_left(const struct entry *e);
 void entry_sides(const struct entry *e, struct access_side *src);

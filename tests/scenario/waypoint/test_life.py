@@ -77,6 +77,32 @@ def test_what_was_removed_while_the_control_plane_was_away_is_gone(lab):
         assert http.get("/kept").status == 200
 
 
+def test_kept_connections_end_when_their_service_goes_another_way(lab):
+    """Idle ones at once, busy ones with their response; others stay. Who comes late is served as long as it is ours."""
+    gate = model.gateway(f"shop/{l7.host('gate')}")
+    elsewhere = model.service("web", [waypoint.WEB], waypoint.PORTS)
+    lab.use(model.service("web", [waypoint.WEB], waypoint.PORTS, waypoint=gate))
+    with lab.h1() as idle, lab.h1() as busy, lab.h2() as second, lab.h1(vip=waypoint.WEB2) as other:
+        for http in (idle, busy, second, other):
+            assert http.get("/echo").status == 200
+        busy.next()
+        busy.begin("GET", "/delay/1000")
+        busy.finish()
+        lab.cp.push(elsewhere)
+        assert idle.sock.recv(1) == b""
+        with pytest.raises((ConnectionError, EOFError)):
+            while True:
+                second.pump()
+        assert second.goaway == 0
+        answer = busy.response()
+        assert answer.status == 200 and answer["connection"] == "close"
+        assert other.get("/echo").status == 200
+    with lab.h1() as late:
+        assert late.get("/echo").status == 200
+        lab.cp.push(remove=[l7.binding("web", waypoint.PROTOCOLS)])
+        assert late.sock.recv(1) == b""
+
+
 def test_certificates_are_renewed_and_new_tunnels_use_them(lab):
     lab.wp.discard()
     lab.cp.ca(name=model.spiffe("gate"), ttl=24, age=0)
