@@ -10,10 +10,9 @@
 #include "base/log_int.h"
 #include "base/mem.h"
 
-enum { QUEUE_BYTES = 1 << 20 };
-/* Lines that come this soon after a write are gathered for a moment: where thousands come a second, a
- * write and a wake for each of them would cost more than they do. */
-enum { BUSY_NS = 20 * 1000 * 1000, GATHER_NS = 5 * 1000 * 1000 };
+/* A line that comes alone is written at once. Behind a write the writer gathers for a while, so that a
+ * busy program pays for a system call and a wake now and then, not for every line. */
+enum { QUEUE_BYTES = 1 << 20, GATHER_MS = 10, GATHER_BYTES = 64 << 10 };
 
 /* Two buffers: producers append to one while the writer empties the other. */
 static struct {
@@ -22,7 +21,8 @@ static struct {
     pthread_t writer;
     char *buffer[2];
     size_t len;   /* of buffer[now] */
-    unsigned now; /* index producers append to */
+    unsigned now;   /* index producers append to */
+    size_t wake_at; /* the writer sleeps until len is this; 0: it is awake */
     uint64_t dropped;
     uint64_t dropped_said; /* how many of dropped a line has told about */
     int fd;
@@ -66,34 +66,30 @@ static void say_dropped(void)
     }
 }
 
-/* Called with the lock held; gives it up meanwhile. */
-static void gather(uint64_t last_ns)
+/* With the lock held: until there are that many octets, the end is asked for, or due_ns (0: never). */
+static void sleep_until(size_t len, uint64_t due_ns)
 {
-    uint64_t now = clock_mono_ns();
-    uint64_t due = now + GATHER_NS;
-    struct timespec until = {.tv_sec = (time_t)(due / 1000000000u),
-                             .tv_nsec = (long)(due % 1000000000u)};
+    struct timespec due = {.tv_sec = (time_t)(due_ns / 1000000000u),
+                           .tv_nsec = (long)(due_ns % 1000000000u)};
+    int r = 0;
 
-    if (now - last_ns < BUSY_NS) {
-        /* Signalled meanwhile only to stop: there is something in the queue. */
-        while (!q.stop &&
-               pthread_cond_clockwait(&q.filled, &q.lock, CLOCK_MONOTONIC, &until) == 0) {
-        }
+    while (!q.stop && q.len < len && r == 0) {
+        q.wake_at = len;
+        r = due_ns > 0 ? pthread_cond_clockwait(&q.filled, &q.lock, CLOCK_MONOTONIC, &due)
+                       : pthread_cond_wait(&q.filled, &q.lock);
     }
+    q.wake_at = 0;
 }
 
 static void *writer_main(void *arg)
 {
-    uint64_t last_ns = 0;
-
     (void)arg;
     (void)pthread_mutex_lock(&q.lock);
     while (!q.stop || q.len > 0) {
         if (q.len == 0) {
-            (void)pthread_cond_wait(&q.filled, &q.lock);
+            sleep_until(1, 0);
             continue;
         }
-        gather(last_ns);
         const char *full = q.buffer[q.now];
         size_t len = q.len;
         q.now = 1 - q.now;
@@ -101,8 +97,8 @@ static void *writer_main(void *arg)
         say_dropped();
         (void)pthread_mutex_unlock(&q.lock);
         write_all(q.fd, full, len);
-        last_ns = clock_mono_ns();
         (void)pthread_mutex_lock(&q.lock);
+        sleep_until(GATHER_BYTES, clock_mono_ns() + GATHER_MS * 1000000u);
     }
     (void)pthread_mutex_unlock(&q.lock);
     return NULL;
@@ -150,9 +146,9 @@ void log_queue_put(const char *line, size_t len)
     if (len + 1 + 96 > QUEUE_BYTES - q.len) { /* 96: the note about drops always fits */
         q.dropped++;
     } else {
-        bool was_empty = q.len == 0;
         append(line, len);
-        if (was_empty) {
+        if (q.wake_at > 0 && q.len >= q.wake_at) {
+            q.wake_at = 0; /* one wake is enough */
             (void)pthread_cond_signal(&q.filled);
         }
     }

@@ -50,6 +50,17 @@ struct slice slice_trim(struct slice s)
     return s;
 }
 
+struct slice slice_of_u64(uint64_t n, char buf[static DECIMAL_TEXT])
+{
+    size_t at = DECIMAL_TEXT;
+
+    do {
+        buf[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    return (struct slice){buf + at, DECIMAL_TEXT - at};
+}
+
 void strbuf_fini(struct strbuf *b)
 {
     mem_free(b->p);
@@ -102,6 +113,14 @@ void strbuf_puts(struct strbuf *b, const char *s)
 void strbuf_putc(struct strbuf *b, char c)
 {
     strbuf_add(b, &c, 1);
+}
+
+void strbuf_put_u64(struct strbuf *b, uint64_t n)
+{
+    char text[DECIMAL_TEXT];
+    struct slice s = slice_of_u64(n, text);
+
+    strbuf_add(b, s.p, s.len);
 }
 
 void strbuf_vprintf(struct strbuf *b, const char *fmt, va_list ap)

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/auto.h"
@@ -33,6 +34,10 @@ bool slice_has_prefix(struct slice s, const char *prefix);
 bool slice_cut(struct slice s, char sep, struct slice *head, struct slice *rest);
 struct slice slice_trim(struct slice s); /* blanks and tabs at both ends */
 
+/* n in decimal, into the end of buf: a slice of that. */
+enum { DECIMAL_TEXT = 20 };
+struct slice slice_of_u64(uint64_t n, char buf[static DECIMAL_TEXT]);
+
 enum { STRBUF_LIMIT = 64 << 20 };
 
 struct strbuf {
@@ -48,6 +53,7 @@ void strbuf_clear(struct strbuf *b); /* keeps the memory */
 void strbuf_add(struct strbuf *b, const void *from, size_t len);
 void strbuf_puts(struct strbuf *b, const char *s);
 void strbuf_putc(struct strbuf *b, char c);
+void strbuf_put_u64(struct strbuf *b, uint64_t n); /* decimal */
 void strbuf_printf(struct strbuf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void strbuf_vprintf(struct strbuf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 /* Never NULL. Borrowed until the next change. */

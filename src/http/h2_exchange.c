@@ -68,18 +68,21 @@ static bool is_own_field(struct slice name)
            slice_is(name, "proxy-connection");
 }
 
-static int check_fields(struct diag *why, const struct message *m)
+/* What is wrong is noted in x, whose text is made only then. */
+static int check_fields(struct h2_exchange *x, const struct message *m)
 {
     for (unsigned i = 0; i < m->count; i++) {
         struct message_field f = message_field(m, i);
         if (is_own_field(f.name) ||
             !nghttp2_check_header_name((const uint8_t *)f.name.p, f.name.len) ||
             !nghttp2_check_header_value((const uint8_t *)f.value.p, f.value.len)) {
-            return FAIL(why, -ERR_SYNTAX, "field that cannot be sent: %.*s",
+            return FAIL(stream_why(&x->x.s), -ERR_SYNTAX, "field that cannot be sent: %.*s",
                         (int)MIN_OF(f.name.len, (size_t)40), f.name.p);
         }
     }
-    return message_is_whole(m) ? 0 : FAIL(why, -ERR_TOO_LARGE, "message head is too large");
+    return message_is_whole(m)
+               ? 0
+               : FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "message head is too large");
 }
 
 /* Behind the n that are there: how many then. */
@@ -230,7 +233,7 @@ int h2_exchange_request(struct h2_exchange *x, const struct message *head, bool 
     nghttp2_data_provider body = {.read_callback = h2_on_body_wanted};
     UNINITIALIZED nghttp2_nv nv[NV_MAX];
     size_t n = put_fields(head, nv, put_parts(head, nv));
-    int r = check_fields(stream_why(&x->x.s), head);
+    int r = check_fields(x, head);
 
     if (r < 0) {
         return r;
@@ -292,7 +295,7 @@ static int submit_interim(struct h2_exchange *x, const struct message *m)
 {
     UNINITIALIZED nghttp2_nv nv[NV_MAX];
     char status[4];
-    int r = check_fields(stream_why(&x->x.s), m);
+    int r = check_fields(x, m);
 
     nv[0] = status_nv(m->status, status);
     size_t n = put_fields(m, nv, 1);
@@ -437,7 +440,7 @@ static int x_finish(struct exchange *e, const struct message *trailers)
     if (x->send == H2_SEND_HEAD || (x->counted && x->out_left > 0)) {
         return FAIL(stream_why(&e->s), -EINVAL, "the response is not complete");
     }
-    int r = trailers ? check_fields(stream_why(&e->s), trailers) : 0;
+    int r = trailers ? check_fields(x, trailers) : 0;
     for (unsigned i = 0; r == 0 && trailers && i < trailers->count; i++) {
         struct message_field f = message_field(trailers, i);
         message_add(&x->trailers, f.name, f.value);
@@ -502,7 +505,7 @@ static int x_send(struct exchange *e, const struct message *m)
         return FAIL(stream_why(&e->s), -ERR_HTTP_STATUS,
                     "status %u without a change of protocol would read as one", m->status);
     }
-    int r = check_fields(stream_why(&e->s), m);
+    int r = check_fields(x, m);
     r = r < 0 ? r : promise_length(x, m);
     if (r == 0 && copy_head(&x->head, m) < 0) {
         r = FAIL(stream_why(&e->s), -ERR_TOO_LARGE, "response head is too large");

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/message.h"
 
-#include <stdio.h>
-
 #include "base/mem.h"
 #include "base/num.h"
 
@@ -127,10 +125,9 @@ void message_puts(struct message *m, const char *name, const char *value)
 
 void message_put_u64(struct message *m, const char *name, uint64_t value)
 {
-    char text[24];
-    int n = snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+    char text[DECIMAL_TEXT];
 
-    message_add(m, slice_of(name), (struct slice){text, (size_t)n});
+    message_add(m, slice_of(name), slice_of_u64(value, text));
 }
 
 void message_request(struct message *m, const char *method, const char *scheme,
@@ -230,8 +227,11 @@ unsigned message_remove(struct message *m, const char *name)
 
 int message_find_next(const struct message *m, const char *name, unsigned from)
 {
+    size_t len = strlen(name);
+
     for (unsigned i = from; i < m->count; i++) {
-        if (slice_is(message_field(m, i).name, name)) {
+        const struct message_span *f = &m->fields[2 * (size_t)i];
+        if (f->len == len && memcmp(m->text + f->at, name, len) == 0) {
             return (int)i;
         }
     }

@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { RECENT = 256, RECENT_TEXT = 160 };
+enum { RECENT = 256, RECENT_TEXT = 160, LINE_MAX_BYTES = 32 << 10, LINE_KEPT = 4 << 10 };
 
 static struct log_scope scope = LOG_SCOPE("request");
 
@@ -168,6 +168,7 @@ static bool is_same(const struct http_series *a, const struct http_series *b)
 struct http_recorder {
     struct metrics_shard *shard;
     bool log;
+    struct strbuf line; /* empty; its memory is used again */
     unsigned recent_at; /* where the next one goes */
     struct recent {
         bool used;
@@ -197,12 +198,16 @@ struct http_recorder *http_recorder_new(struct metrics_shard *shard, bool log)
 
     r->shard = shard;
     r->log = log;
+    r->line.limit = LINE_MAX_BYTES;
     return r;
 }
 
 void http_recorder_free(struct http_recorder *r)
 {
-    mem_free(r);
+    if (r) {
+        strbuf_fini(&r->line);
+        mem_free(r);
+    }
 }
 
 static void copy(char *to, size_t room, struct slice from)
@@ -328,7 +333,9 @@ static void put_plain(struct strbuf *out, struct slice s)
 static void put_key(struct line *l, const char *key)
 {
     if (l->json) {
-        strbuf_printf(&l->out, "%s\"%s\":", l->any ? "," : "", key);
+        strbuf_puts(&l->out, l->any ? ",\"" : "\"");
+        strbuf_puts(&l->out, key);
+        strbuf_puts(&l->out, "\":");
     } else if (l->any) {
         strbuf_putc(&l->out, ' ');
     }
@@ -337,20 +344,25 @@ static void put_key(struct line *l, const char *key)
 
 static void put(struct line *l, const char *key, struct slice s, bool quoted)
 {
+    s = s.len > 0 ? s : slice_of("-");
     put_key(l, key);
     if (l->json) {
-        log_json_string(&l->out, s.len > 0 ? s : slice_of("-"));
+        log_json_string(&l->out, s);
         return;
     }
-    strbuf_puts(&l->out, quoted ? "\"" : "");
-    put_plain(&l->out, s.len > 0 ? s : slice_of("-"));
-    strbuf_puts(&l->out, quoted ? "\"" : "");
+    if (quoted) {
+        strbuf_putc(&l->out, '"');
+    }
+    put_plain(&l->out, s);
+    if (quoted) {
+        strbuf_putc(&l->out, '"');
+    }
 }
 
 static void put_number(struct line *l, const char *key, uint64_t n)
 {
     put_key(l, key);
-    strbuf_printf(&l->out, "%llu", (unsigned long long)n);
+    strbuf_put_u64(&l->out, n);
 }
 
 static void put_request(struct line *l, const struct http_access *a)
@@ -365,7 +377,9 @@ static void put_request(struct line *l, const struct http_access *a)
     put_plain(&l->out, a->method);
     strbuf_putc(&l->out, ' ');
     put_plain(&l->out, a->path);
-    strbuf_printf(&l->out, " %s\"", a->protocol);
+    strbuf_putc(&l->out, ' ');
+    strbuf_puts(&l->out, a->protocol);
+    strbuf_putc(&l->out, '"');
 }
 
 static void put_start(struct line *l, const struct http_access *a)
@@ -376,7 +390,9 @@ static void put_start(struct line *l, const struct http_access *a)
     if (l->json) {
         put(l, "start_time", slice_of(when), false);
     } else {
-        strbuf_printf(&l->out, "[%s]", when);
+        strbuf_putc(&l->out, '[');
+        strbuf_puts(&l->out, when);
+        strbuf_putc(&l->out, ']');
         l->any = true;
     }
 }
@@ -390,7 +406,8 @@ static void put_address(struct line *l, const char *key, const struct endpoint *
 
 static void put_outcome(struct line *l, const struct http_access *a, uint64_t ms)
 {
-    char service[24] = "";
+    char ms_text[DECIMAL_TEXT];
+    bool answered = a->upstream_ms >= 0;
 
     put_number(l, "response_code", a->status);
     put(l, "response_flags", slice_of(http_flag_text(a->flag)), false);
@@ -400,15 +417,13 @@ static void put_outcome(struct line *l, const struct http_access *a, uint64_t ms
     put_number(l, "bytes_received", a->received_bytes);
     put_number(l, "bytes_sent", a->sent_bytes);
     put_number(l, "duration", ms);
-    if (a->upstream_ms >= 0) {
-        (void)snprintf(service, sizeof(service), "%lld", (long long)a->upstream_ms);
-    }
-    put(l, "upstream_service_time", slice_of(service), false);
+    put(l, "upstream_service_time",
+        answered ? slice_of_u64((uint64_t)a->upstream_ms, ms_text) : (struct slice){NULL, 0}, false);
 }
 
-static void write_line(const struct http_access *a, uint64_t us)
+static void write_line(struct http_recorder *r, const struct http_access *a, uint64_t us)
 {
-    struct line l = {.out = {.limit = 32 << 10}, .json = log_format_now() == LOG_JSON};
+    struct line l = {.out = r->line, .json = log_format_now() == LOG_JSON};
 
     strbuf_puts(&l.out, l.json ? "{" : "");
     put_start(&l, a);
@@ -427,7 +442,11 @@ static void write_line(const struct http_access *a, uint64_t us)
     put(&l, "route_name", slice_of(a->route), false);
     strbuf_puts(&l.out, l.json ? "}" : "");
     log_line(strbuf_text(&l.out), l.out.len);
-    strbuf_fini(&l.out);
+    strbuf_clear(&l.out);
+    r->line = l.out;
+    if (r->line.room > LINE_KEPT) {
+        strbuf_fini(&r->line);
+    }
 }
 
 void http_access_end(struct http_recorder *r, const struct http_access *a, uint64_t now_ns,
@@ -451,6 +470,6 @@ void http_access_end(struct http_recorder *r, const struct http_access *a, uint6
     series_observe_us(s, RESPONSE_BYTES, a->response_head_bytes + a->sent_bytes);
     remember(r, a, us);
     if (r->log && log_is_on(&scope, LOG_INFO)) {
-        write_line(a, us);
+        write_line(r, a, us);
     }
 }
