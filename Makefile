@@ -16,10 +16,11 @@ demo: build
 
 # Measured is a release build; BENCH=quick is shorter.
 bench:
-	@tools/install_deps build test demo
+	@tools/install_deps build test demo bench
 	@test -f build-release/build.ninja || meson setup build-release -Dbuildtype=release -Ddebug=true >/dev/null
-	@ninja -C build-release ambit-ztunnel tests/bench/bench_load tests/bench/bench_hop
+	@ninja -C build-release ambit-ztunnel ambit-waypoint tests/bench/bench_load tests/bench/bench_hop
 	@AMBIT_BUILD=$(CURDIR)/build-release /usr/bin/python3 tests/bench/run.py
+	@AMBIT_BUILD=$(CURDIR)/build-release /usr/bin/python3 tests/bench/waypoint.py
 
 lint:
 	@tools/install_deps build test

@@ -2,10 +2,10 @@
 #include "base/ip.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/num.h"
+#include "base/str.h"
 
 static const uint8_t v4_mapped[12] = {[10] = 0xff, [11] = 0xff};
 
@@ -136,22 +136,52 @@ bool ip_prefix_has(const struct ip_prefix *p, const struct ip *ip)
     return rest == 0 || ((p->ip.bytes[whole] ^ ip->bytes[whole]) >> (8 - rest)) == 0;
 }
 
+/* A number up to 65535 at p; what follows it. */
+static char *put_number(char *p, unsigned n)
+{
+    char text[DECIMAL_TEXT];
+    struct slice s = slice_of_u64(n, text);
+
+    memcpy(p, s.p, s.len);
+    return p + s.len;
+}
+
+/* Every access line has some of these. */
+static char *put_v4(char *p, const uint8_t *b)
+{
+    for (int i = 0; i < 4; i++) {
+        p = put_number(p, b[i]);
+        *p++ = '.';
+    }
+    *--p = '\0';
+    return p;
+}
+
 const char *ip_format(const struct ip *ip, char buf[static IP_TEXT])
 {
-    int af = ip->family == IP_V4 ? AF_INET : AF_INET6;
-
-    if (ip->family == IP_NONE || !inet_ntop(af, ip->bytes, buf, IP_TEXT)) {
-        (void)snprintf(buf, IP_TEXT, "-");
+    if (ip->family == IP_V4) {
+        (void)put_v4(buf, ip->bytes); /* its end is of no use here */
+    } else if (ip->family == IP_NONE || !inet_ntop(AF_INET6, ip->bytes, buf, IP_TEXT)) {
+        memcpy(buf, "-", 2);
     }
     return buf;
 }
 
 const char *endpoint_format(const struct endpoint *e, char buf[static ENDPOINT_TEXT])
 {
-    char ip[IP_TEXT];
+    bool v6 = e->ip.family == IP_V6;
+    char *p = buf;
 
-    (void)snprintf(buf, ENDPOINT_TEXT, e->ip.family == IP_V6 ? "[%s]:%u" : "%s:%u",
-                   ip_format(&e->ip, ip), e->port);
+    if (v6) {
+        *p++ = '[';
+    }
+    (void)ip_format(&e->ip, p);
+    p += strlen(p);
+    if (v6) {
+        *p++ = ']';
+    }
+    *p++ = ':';
+    *put_number(p, e->port) = '\0';
     return buf;
 }
 

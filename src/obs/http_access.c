@@ -312,14 +312,35 @@ struct line {
     bool any;
 };
 
+static bool ends_early(unsigned char c)
+{
+    return c < ' ' || c == '"' || c == '\\' || c >= 0x7f;
+}
+
+/* Without a branch an octet, so that compilers do many at once. */
+static bool is_harmless(struct slice s)
+{
+    unsigned bad = 0;
+
+    for (size_t i = 0; i < s.len; i++) {
+        bad |= ends_early((unsigned char)s.p[i]);
+    }
+    return bad == 0;
+}
+
 /* Text from outside: what would end the field or the line early is escaped. */
 static void put_plain(struct strbuf *out, struct slice s)
 {
     size_t from = 0;
 
+    if (is_harmless(s)) {
+        strbuf_add(out, s.p, s.len);
+        return;
+    }
+
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.p[i];
-        if (c < ' ' || c == '"' || c == '\\' || c >= 0x7f) {
+        if (ends_early(c)) {
             strbuf_add(out, s.p + from, i - from);
             strbuf_printf(out, "\\x%02X", c);
             from = i + 1;

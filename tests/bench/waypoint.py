@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The second half of `make bench`: a waypoint as a proxy of HTTP beside HAProxy, nginx and Envoy. One worker each, the
 same backend, access logs and metrics on. Requests per second of the proxy's own CPU time; medians of interleaved rounds.
+Then the same waypoint inside of a mesh (hbone.py).
 
-    BENCH=quick   fewer and shorter rounds
+    BENCH=quick      fewer and shorter rounds
+    BENCH_ONLY=a,b   only these contenders
 """
 import contextlib
 import json
@@ -20,6 +22,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 # pylint: disable=wrong-import-position
+import hbone  # noqa: E402
 import proxies  # noqa: E402
 from lab import cpu_seconds, private_kib  # noqa: E402
 
@@ -191,17 +194,14 @@ def show(found):
 
 
 def alone():
-    """Starts this again in a network namespace of its own: ports are nobody else's, and the program measured has fixed
+    """Runs the first half in a network namespace of its own: ports are nobody else's, and the program measured has fixed
     ones."""
-    os.environ["ENVOY"] = proxies.envoy_program() or ""
-    os.environ["BENCH_ALONE"] = "yes"
-    os.execvp("unshare", ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"',
-                          sys.executable, *sys.argv])
+    environment = dict(os.environ, ENVOY=proxies.envoy_program() or "", BENCH_ALONE="yes")
+    subprocess.run(["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"', sys.executable, *sys.argv],
+                   env=environment, check=True)
 
 
-def main():
-    if "BENCH_ALONE" not in os.environ:
-        alone()
+def beside_others():
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         backend = Proxy("backend", BACKEND_PORT, proxies.backend(folder, BACKEND_PORT, OCTETS), folder)
         try:
@@ -210,9 +210,31 @@ def main():
             backend.stop()
             proxies.stop_control_planes()
     show(found)
+    keep(found)
+
+
+def keep(found):
     path = proxies.TOOLS / "bench-waypoint.json"
-    path.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.write_text(json.dumps({**before, **found}, indent=1), encoding="utf-8")
     print(f"written to {os.path.relpath(path)}")
+
+
+def inside_the_mesh():
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        found = hbone.measure(folder, OCTETS, ROUNDS, SECONDS)
+    print("| inside the mesh | |\n|---|---|")
+    for figure, value in found.items():
+        print(f"| {figure} | {value:.2f} |" if value < 100 else f"| {figure} | {value:.0f} |")
+    keep(found)
+
+
+def main():
+    if "BENCH_ALONE" in os.environ:
+        beside_others()
+        return
+    alone()
+    inside_the_mesh()
 
 
 if __name__ == "__main__":
