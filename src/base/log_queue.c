@@ -20,7 +20,7 @@ static struct {
     pthread_cond_t filled;
     pthread_t writer;
     char *buffer[2];
-    size_t len;   /* of buffer[now] */
+    size_t len;     /* of buffer[now] */
     unsigned now;   /* index producers append to */
     size_t wake_at; /* the writer sleeps until len is this; 0: it is awake */
     uint64_t dropped;

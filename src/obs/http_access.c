@@ -439,7 +439,8 @@ static void put_outcome(struct line *l, const struct http_access *a, uint64_t ms
     put_number(l, "bytes_sent", a->sent_bytes);
     put_number(l, "duration", ms);
     put(l, "upstream_service_time",
-        answered ? slice_of_u64((uint64_t)a->upstream_ms, ms_text) : (struct slice){NULL, 0}, false);
+        answered ? slice_of_u64((uint64_t)a->upstream_ms, ms_text) : (struct slice){NULL, 0},
+        false);
 }
 
 static void write_line(struct http_recorder *r, const struct http_access *a, uint64_t us)

@@ -149,7 +149,8 @@ static int read_drain(struct config *c, char *const *env, struct diag *why)
     return 0;
 }
 
-/* "ip:port=vip:port", comma-separated. */
+/* "ip:port=vip:port", comma-separated. Only on loopback: what comes in there has no identity, and a pod's
+ * address would let the whole network in beside the mesh. */
 static int read_plain(struct config *c, char *const *env, struct diag *why)
 {
     const char *text = env_get(env, "PLAIN_LISTENERS");
@@ -164,6 +165,12 @@ static int read_plain(struct config *c, char *const *env, struct diag *why)
         if (c->plain_count == PLAIN_LISTENERS_MAX || !slice_cut(one, '=', &at, &to) ||
             endpoint_parse(&p->at, at.p, at.len) < 0 || endpoint_parse(&p->to, to.p, to.len) < 0) {
             return FAIL(why, -ERR_SYNTAX, "PLAIN_LISTENERS: '%.60s' is not ip:port=vip:port", text);
+        }
+        if (!ip_is_loopback(&p->at.ip)) {
+            return FAIL(why, -ERR_SYNTAX,
+                        "PLAIN_LISTENERS: '%.60s' would be in the clear on the network: listen on "
+                        "loopback",
+                        text);
         }
         c->plain_count++;
     }

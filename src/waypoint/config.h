@@ -7,6 +7,7 @@
  *   GATEWAY, NAMESPACE          the Gateway object this process serves (required)
  *   SERVICE_ACCOUNT, TRUST_DOMAIN    with NAMESPACE: whose certificate it presents
  *   POD_NAME, INSTANCE_IP, NODE_NAME, NETWORK, CLUSTER_ID, CLUSTER_DOMAIN
+ *   PLAIN_LISTENERS             "127.0.0.1:8080=10.96.0.7:80,...", see struct plain_listener
  *   TERMINATION_GRACE_PERIOD_SECONDS, WAYPOINT_WORKER_THREADS, ACCESS_LOG, SERVER_HEADER, ...
  */
 #pragma once
@@ -23,7 +24,8 @@ enum { PORT_ADMIN = 15000, PORT_HBONE = 15008, PORT_STATS = 15020, PORT_READINES
 enum { PLAIN_LISTENERS_MAX = 8 };
 
 /* A listener in the clear that hands everything to one owned service, as if a client without identity
- * had asked for `to` through a tunnel. For measuring, and for what stands in front without a mesh. */
+ * had asked for `to` through a tunnel: policies see no principal. Only on loopback, for measuring and for
+ * what stands in front without a mesh. */
 struct plain_listener {
     struct endpoint at;
     struct endpoint to; /* VIP and port */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The waypoint as the mesh uses it: a client's node proxy before it and an application's behind it, mutual TLS on both
-sides. Beside it, over the same wires, what the same process does in the clear. Only the waypoint's CPU time is counted."""
+sides. Beside it what the same process does in the clear, for a client on loopback. Only the waypoint's CPU time is
+counted."""
 import re
 import statistics
 import subprocess
@@ -11,7 +12,7 @@ from lib import l7, model, topo, waypoint
 from lib.cp import ControlPlane
 from lib.proc import Process
 from lib.wait import until
-from lib.waypoint import APP3, CLIENT, GATE, REAL, REAL_APP, REAL_CLIENT
+from lib.waypoint import APP3, GATE, REAL, REAL_APP, REAL_CLIENT
 
 import proxies
 
@@ -54,8 +55,7 @@ class Mesh:
             self.started.append(Process(f"nginx-{app}", argv, self.folder, ns=self.ns(app)))
         self.lab = waypoint.Lab(self.world, self.cp, self.folder)
         self.lab.wp.binary = waypoint.PLAIN
-        here = topo.pod4(1, 2)
-        doors = ",".join(f"{here}:{PLAIN_PORT + i}={PLAIN_VIP}:{80 + i}" for i in range(2))
+        doors = ",".join(f"127.0.0.1:{PLAIN_PORT + i}={PLAIN_VIP}:{80 + i}" for i in range(2))
         self.lab.wp.start(WAYPOINT_WORKER_THREADS="1", PLAIN_LISTENERS=doors)
         self.lab.wp.wait_ready(20)
         self.lab.start_node_proxies()
@@ -81,11 +81,11 @@ class Mesh:
     def url(self, kind, protocol):
         if kind == "hbone":
             return f"http://{REAL}:{APP_PORTS[protocol]}/item"
-        return f"http://{topo.pod4(1, 2)}:{PLAIN_PORT + (protocol == 'h2')}/item"
+        return f"http://127.0.0.1:{PLAIN_PORT + (protocol == 'h2')}/item"
 
     def load(self, kind, protocol, seconds, more=()):
         """How many requests were answered well."""
-        ns = self.ns(REAL_CLIENT if kind == "hbone" else CLIENT)
+        ns = self.ns(REAL_CLIENT if kind == "hbone" else GATE)
         length = more or ["-D", str(seconds)]
         done = subprocess.run(["ip", "netns", "exec", ns, "h2load", *LOADS[protocol], "-t", "1", *length,
                                self.url(kind, protocol)], capture_output=True, text=True, check=True)

@@ -27,7 +27,7 @@ import proxies  # noqa: E402
 from lab import cpu_seconds, private_kib  # noqa: E402
 
 QUICK = os.environ.get("BENCH") == "quick"
-ROUNDS, SECONDS = (2, 1) if QUICK else (5, 4)
+ROUNDS, SECONDS = (2, 1) if QUICK else (3, 3)
 OCTETS, IDLE, RATE = 1024, 1000, 2000
 BACKEND_PORT = 18000
 LOADS = {"h1": ["--h1", "-c", "50"], "h2": ["-c", "8", "-m", "16"]}
@@ -119,7 +119,7 @@ def idle_bytes(proxy):
         sock.sendall(b"GET /item HTTP/1.1\r\nHost: a\r\n\r\n")
         sock.recv(65536)
         held.append(sock)
-    time.sleep(1)
+    time.sleep(3)
     after = proxy.kib()
     for sock in held:
         sock.close()

@@ -12,7 +12,8 @@ static int parse(struct endpoint *e, const char *s)
 
 TEST(endpoints_print_as_they_were_read)
 {
-    static const char *const good[] = {"10.0.0.1:80", "[fd00::1]:65535", "0.0.0.0:0"};
+    static const char *const good[] = {"10.0.0.1:80", "[fd00::1]:65535", "0.0.0.0:0",
+                                       "255.100.10.249:10000"};
     struct endpoint e;
     char text[ENDPOINT_TEXT];
 

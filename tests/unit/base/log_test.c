@@ -2,9 +2,12 @@
 #include "base/log.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "t.h"
 
 static struct log_scope scope = LOG_SCOPE("test");
@@ -104,4 +107,61 @@ TEST(a_reader_that_stops_costs_lines_not_time)
     log_stop();
     (void)close(fds[0]);
     (void)close(fds[1]);
+}
+
+/* The lines of the next write, which is a packet of its own; 0 when none comes. */
+static int lines_of_a_write(int fd)
+{
+    static char buf[65536];
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    ssize_t n = poll(&p, 1, 2000) == 1 ? read(fd, buf, sizeof(buf)) : 0;
+    int lines = 0;
+
+    for (ssize_t i = 0; i < n; i++) {
+        lines += buf[i] == '\n';
+    }
+    return lines;
+}
+
+TEST(lines_are_gathered_behind_a_write_and_none_waits_for_another)
+{
+    int fds[2];
+    struct diag why;
+    int writes = 0;
+    int lines = 0;
+
+    CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == 0);
+    CHECK_INT(log_start(fds[1], LOG_PLAIN, &why), 0);
+    log_info(&scope, "alone", F_I64("i", 0));
+    CHECK_INT(lines_of_a_write(fds[0]), 1);
+    for (int i = 0; i < 200; i++) {
+        log_info(&scope, "one of many", F_I64("i", i));
+        (void)usleep(100); /* no test of time: long enough for a writer that does not gather */
+    }
+    for (int n = 1; n > 0 && lines < 200; writes++) {
+        n = lines_of_a_write(fds[0]);
+        lines += n;
+    }
+    CHECK_INT(lines, 200);
+    CHECK(writes <= 60);
+    log_stop();
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
+TEST(stamps_keep_their_form_when_the_second_changes)
+{
+    static const struct {
+        uint64_t ns;
+        const char *text;
+    } rows[] = {{0, "1970-01-01T00:00:00.000000Z"},
+                {951782400000001000u, "2000-02-29T00:00:00.000001Z"},
+                {951782400999999999u, "2000-02-29T00:00:00.999999Z"},
+                {951782401000000000u, "2000-02-29T00:00:01.000000Z"}};
+    char text[CLOCK_TEXT];
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        clock_format(rows[i].ns, text, sizeof(text));
+        CHECK_STR(text, rows[i].text);
+    }
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/num.h"
 
+#include "base/str.h"
 #include "t.h"
 
 TEST(durations_read_as_the_environment_writes_them)
@@ -42,4 +43,18 @@ TEST(numbers_beyond_their_range_are_refused)
     CHECK_INT(num_parse_port("65536", 5, &port), -ERR_RANGE);
     CHECK_INT(num_parse_port("0", 1, &port), -ERR_RANGE);
     CHECK_INT(num_parse_port("080", 3, &port), 0);
+}
+
+TEST(numbers_print_in_decimal)
+{
+    static const struct {
+        uint64_t n;
+        const char *text;
+    } rows[] = {{0, "0"}, {9, "9"}, {10, "10"}, {UINT64_MAX, "18446744073709551615"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO(strbuf) struct strbuf out = {0};
+        strbuf_put_u64(&out, rows[i].n);
+        CHECK_STR(strbuf_text(&out), rows[i].text);
+    }
 }

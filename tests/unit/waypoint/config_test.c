@@ -34,6 +34,8 @@ TEST(unusable_values_name_their_variable)
                 {"XFCC_INCLUDE_CLIENT_IDENTITY=yes", "XFCC_INCLUDE_CLIENT_IDENTITY"},
                 {"PATH_NORMALIZATION=base", "PATH_NORMALIZATION"},
                 {"PLAIN_LISTENERS=1.2.3.4:80", "PLAIN_LISTENERS"},
+                {"PLAIN_LISTENERS=1.2.3.4:80=10.0.0.1:81", "loopback"},
+                {"PLAIN_LISTENERS=127.0.0.1:80=10.0.0.1:81,0.0.0.0:82=10.0.0.1:81", "loopback"},
                 {"WAYPOINT_WORKER_THREADS=257", "WAYPOINT_WORKER_THREADS"},
                 {"TERMINATION_DRAIN_DURATION=x", "TERMINATION_DRAIN_DURATION"},
                 {"TERMINATION_GRACE_PERIOD_SECONDS=-1", "TERMINATION_GRACE_PERIOD_SECONDS"},
@@ -53,7 +55,7 @@ TEST(plain_listeners)
 {
     char *env[] = {
         (char *)(uintptr_t) "GATEWAY=gate", (char *)(uintptr_t) "NAMESPACE=shop",
-        (char *)(uintptr_t) "PLAIN_LISTENERS=1.2.3.4:80=10.0.0.1:81,[::1]:82=[fd00::1]:83", NULL};
+        (char *)(uintptr_t) "PLAIN_LISTENERS=127.0.0.1:80=10.0.0.1:81,[::1]:82=[fd00::1]:83", NULL};
     struct config c;
     struct diag why = {0};
 
