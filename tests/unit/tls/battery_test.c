@@ -98,13 +98,13 @@ static const struct battery_kit pipe_kit = {.pair = over_pipe,
                                             .arg = &narrow,
                                             .has = BATTERY_RESET | BATTERY_DELIVERS |
                                                    BATTERY_EXACT_WAKES,
-                                            .patience_ms = 2000,
+                                            .patience_ms = 10000,
                                             .window_max = 1 << 20};
 static const struct battery_kit tcp_kit = {.pair = over_tcp,
                                            .done = release,
                                            .has = BATTERY_RESET | BATTERY_DELIVERS |
                                                   BATTERY_EXACT_WAKES,
-                                           .patience_ms = 2000};
+                                           .patience_ms = 10000};
 
 STREAM_BATTERY(pipe, &pipe_kit)
 STREAM_BATTERY(tcp, &tcp_kit)
