@@ -32,7 +32,7 @@
 
 /* AUTO_DEFINE(cert, struct cert *, cert_free) once per type, beside the prototype of cert_free. */
 #define AUTO_DEFINE(tag, type, release)                                                            \
-    static inline void auto_release_##tag(type *owned) /* NOLINT(bugprone-macro-parentheses) */    \
+    static inline void auto_release_##tag(type *owned)                                             \
     {                                                                                              \
         release(*owned);                                                                           \
     }                                                                                              \

@@ -93,6 +93,7 @@ void mem_free(void *p)
 
 void *mem_pages(size_t size)
 {
+    /* cppcheck-suppress invalidFunctionArg; -1 is what an anonymous mapping gives */
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (p == MAP_FAILED) {

@@ -150,9 +150,14 @@ static int open_there(const char *path, struct diag *why)
         return r;
     }
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-    r = fd < 0 ? FAIL(why, neg_errno(), "sock_diag") : fd;
+    if (fd < 0) {
+        r = FAIL(why, neg_errno(), "sock_diag");
+    }
     netns_go_home(home);
-    return r;
+    if (fd < 0) {
+        return r;
+    }
+    return fd;
 }
 
 int tcp_sockets_list_blocking(const char *netns, struct tcp_sockets *out, struct diag *why)

@@ -16,7 +16,10 @@ static int make(enum unix_kind kind)
     int type = kind == UNIX_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
     int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-    return fd < 0 ? neg_errno() : fd;
+    if (fd < 0) {
+        return neg_errno();
+    }
+    return fd;
 }
 
 static int fill(struct sockaddr_un *out, const char *path)

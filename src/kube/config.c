@@ -237,10 +237,10 @@ int kube_config_in_cluster_blocking(const char *dir, const char *host, const cha
 int kube_config_load_blocking(const char *path, const char *context, struct diag *why,
                               struct kube_config **out)
 {
-    const char *list = getenv("KUBECONFIG"); /* NOLINT(concurrency-mt-unsafe): at program start */
-    const char *host = getenv("KUBERNETES_SERVICE_HOST"); /* NOLINT(concurrency-mt-unsafe) */
-    const char *port = getenv("KUBERNETES_SERVICE_PORT"); /* NOLINT(concurrency-mt-unsafe) */
-    const char *home = getenv("HOME");                    /* NOLINT(concurrency-mt-unsafe) */
+    const char *list = getenv("KUBECONFIG"); /* at program start */
+    const char *host = getenv("KUBERNETES_SERVICE_HOST");
+    const char *port = getenv("KUBERNETES_SERVICE_PORT");
+    const char *home = getenv("HOME");
 
     if (path) {
         return load_file(path, context, why, out);

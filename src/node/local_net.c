@@ -107,7 +107,7 @@ static int set_up_inside(int netns, const struct local_net *net, struct diag *wh
 static int connect_node(int netns, const struct local_net *net, struct diag *why)
 {
     AUTO(netlink) struct netlink *n = NULL;
-    unsigned link;
+    unsigned link = 0;
     int r = netlink_open_blocking(NETLINK_ROUTE, &n, why);
 
     if (r == 0) {
@@ -172,7 +172,7 @@ static unsigned kill_round(struct netns_id inside)
     unsigned count = 0;
     uint32_t pid;
 
-    while (dir && (e = readdir(dir))) { // NOLINT(concurrency-mt-unsafe): the stream is ours
+    while (dir && (e = readdir(dir))) { // the stream is ours
         if (num_parse_u32(e->d_name, strlen(e->d_name), INT32_MAX, &pid) == 0 &&
             is_inside(e->d_name, inside)) {
             count++;

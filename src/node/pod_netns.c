@@ -151,7 +151,7 @@ int pod_netns_find_blocking(const char *proc, const struct pod *pod, int *out_fd
     }
     struct search s = {.proc = proc, .pod = pod, .fd = -1};
     int r = note_own(&s, why);
-    while (r == 0 && (e = readdir(dir))) { // NOLINT(concurrency-mt-unsafe): the stream is ours
+    while (r == 0 && (e = readdir(dir))) { // the stream is ours
         if (isdigit((unsigned char)e->d_name[0])) {
             consider(&s, e->d_name);
         }

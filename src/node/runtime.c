@@ -427,7 +427,7 @@ static void adopt_all(struct runtime *r)
 
     (void)snprintf(path, sizeof(path), "%s/local", r->run_dir); /* fits */
     DIR *d = opendir(path);
-    while (d && (e = readdir(d))) { // NOLINT(concurrency-mt-unsafe): the stream is ours
+    while (d && (e = readdir(d))) { // the stream is ours
         (void)snprintf(path, sizeof(path), "%s/local/%s", r->run_dir, e->d_name); /* fits */
         if (e->d_name[0] != '.') {
             adopt(r, path);

@@ -56,7 +56,7 @@ static int find_user(const struct local_spec *s, struct user *out, struct diag *
     struct user u = {0};
 
     if (parse_numbers(s->user, &u) < 0) {
-        const struct passwd *p = getpwnam(s->user); // NOLINT(concurrency-mt-unsafe): one thread
+        const struct passwd *p = getpwnam(s->user); // one thread
         if (!p) {
             return FAIL(why, -ERR_NOT_FOUND, "no user %s", s->user);
         }
@@ -317,8 +317,8 @@ static void end_children(void)
     uint32_t number;
 
     while (waitpid(-1, NULL, WNOHANG) >= 0) {
-        struct slice rest = {
-            pids, procfs_read_blocking("/proc", "thread-self", "children", pids, sizeof(pids))};
+        size_t len = procfs_read_blocking("/proc", "thread-self", "children", pids, sizeof(pids));
+        struct slice rest = {pids, len};
         while (slice_cut(rest, ' ', &pid, &rest)) {
             if (num_parse_u32(pid.p, pid.len, INT32_MAX, &number) == 0) {
                 (void)kill((pid_t)number, SIGKILL); /* a child of ours, so its pid is still its */

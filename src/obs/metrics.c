@@ -500,7 +500,7 @@ static int64_t open_descriptors(void *arg)
     if (!d) {
         return 0;
     }
-    while (readdir(d)) { /* NOLINT(concurrency-mt-unsafe): the stream is this function's own */
+    while (readdir(d)) { /* the stream is this function's own */
         n++;
     }
     (void)closedir(d); /* only read from */

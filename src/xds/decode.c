@@ -86,7 +86,7 @@ static bool field_is_utf8(const ProtobufCMessage *m, const ProtobufCFieldDescrip
 }
 
 /* protobuf-c leaves this to its user (proto3 demands it). The depth is the schema's, bounded all the
- * same. NOLINTNEXTLINE(misc-no-recursion) */
+ * same. */
 static bool message_is_utf8(const ProtobufCMessage *m, unsigned depth)
 {
     if (depth > NESTING_MAX) {

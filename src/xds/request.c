@@ -23,7 +23,7 @@ static void struct_fill(Wire__Struct *out, const struct json *object, struct are
 static void list_fill(Wire__ListValue *out, const struct json *array, struct arena *a,
                       unsigned depth);
 
-/* The depth is bounded. NOLINTNEXTLINE(misc-no-recursion) */
+/* The depth is bounded. */
 static Wire__Value *value_make(const struct json *j, struct arena *a, unsigned depth)
 {
     Wire__Value *v = arena_alloc(a, sizeof(*v));
@@ -60,7 +60,6 @@ static Wire__Value *value_make(const struct json *j, struct arena *a, unsigned d
     return v;
 }
 
-/* NOLINTNEXTLINE(misc-no-recursion) */
 static void list_fill(Wire__ListValue *out, const struct json *array, struct arena *a,
                       unsigned depth)
 {
@@ -71,7 +70,6 @@ static void list_fill(Wire__ListValue *out, const struct json *array, struct are
     }
 }
 
-/* NOLINTNEXTLINE(misc-no-recursion) */
 static void struct_fill(Wire__Struct *out, const struct json *object, struct arena *a,
                         unsigned depth)
 {

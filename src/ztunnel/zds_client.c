@@ -109,7 +109,8 @@ static int step_wait(struct zds_client *z)
     }
     int r = open_socket(z);
     if (r == 0) {
-        r = send_packet(z, hello, zds_hello_write(hello));
+        size_t len = zds_hello_write(hello);
+        r = send_packet(z, hello, len);
     }
     if (r < 0) {
         lose(z, r, false);
@@ -182,7 +183,8 @@ static void packet_close(struct packet *p)
 static void answer(struct zds_client *z, const char *error)
 {
     uint8_t packet[ZDS_ANSWER_MAX];
-    int r = send_packet(z, packet, zds_answer_write(packet, error));
+    size_t len = zds_answer_write(packet, error);
+    int r = send_packet(z, packet, len);
 
     if (r < 0) {
         lose(z, r, true);
