@@ -93,21 +93,31 @@ static int read_roots(struct inquiry *q)
     return r < 0 ? r : trust_new(&q->trust, slice_of(pem), &q->why);
 }
 
+/* No token begins like that. Sent as one, the name of a missing file would go over the wire, and the
+ * peer's refusal would not say what is wrong. */
+static bool is_path_only(const char *token)
+{
+    return token[0] == '/' || strncmp(token, "./", 2) == 0;
+}
+
 static int read_token(struct inquiry *q)
 {
     if (!q->token) {
         return 0;
     }
-    if (!file_exists_blocking(q->token)) {
+    if (!is_path_only(q->token) && !file_exists_blocking(q->token)) {
         q->token_text = mem_strdup(q->token);
         return 0;
     }
-    int r = file_read_blocking(q->token, &q->token_text, NULL, &q->why);
+    int r = file_read_blocking(q->token, &q->token_text, NULL, NULL);
     if (r < 0) {
-        return r;
+        return FAIL(&q->why, r, "AUTH_TOKEN: cannot read token file %.120s: %s", q->token,
+                    err_text(r));
     }
     q->token_text[strcspn(q->token_text, "\r\n")] = '\0';
-    return q->token_text[0] ? 0 : FAIL(&q->why, -ERR_NOT_FOUND, "token file %s is empty", q->token);
+    return q->token_text[0]
+               ? 0
+               : FAIL(&q->why, -ERR_NOT_FOUND, "AUTH_TOKEN: token file %.120s is empty", q->token);
 }
 
 /* In a pool thread. */

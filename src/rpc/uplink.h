@@ -16,11 +16,11 @@ struct uplink_config { /* borrowed for uplink_new, except loop objects */
     struct loop *loop;
     struct jobs *jobs; /* a pool in which name lookups may block */
     struct tls_loop *tls;
-    const char *address;         /* "https://host:port" */
-    const char *roots;           /* path, "SYSTEM" or PEM text */
-    const char *alt_host;        /* NULL: none */
-    const char *token;           /* path or literal; NULL: no authorization */
-    const char *cluster_id;      /* sent with the token */
+    const char *address;    /* "https://host:port" */
+    const char *roots;      /* path, "SYSTEM" or PEM text */
+    const char *alt_host;   /* NULL: none */
+    const char *token;      /* path, literal otherwise; with / or ./ always a path. NULL: none */
+    const char *cluster_id; /* sent with the token */
     const struct message *extra; /* more metadata; may be NULL */
 };
 
