@@ -273,6 +273,23 @@ static int check_life(struct call *c, int64_t life_s)
     return refuse_request(c, "spec.expirationSeconds", strbuf_text(&detail));
 }
 
+/* As the real server, which does not decode what is no 64-bit integer. */
+static int read_life(struct call *c, const struct json *spec, int64_t *out_s)
+{
+    const struct json *given = json_get(spec, "expirationSeconds");
+    enum json_kind kind = json_kind(given);
+
+    *out_s = json_int(given, INT64_MIN);
+    if (!given || kind == JSON_KIND_NULL) {
+        *out_s = TOKEN_LIFE_S;
+    } else if (*out_s == INT64_MIN) {
+        return call_refuse(c, 400, "BadRequest",
+                           "TokenRequest in version \"v1\" cannot be handled as a TokenRequest: "
+                           "spec.expirationSeconds: not a whole number of seconds");
+    }
+    return check_life(c, *out_s);
+}
+
 static struct json *audiences_of(const struct call *c, const struct json *spec)
 {
     struct json *list = json_ref(json_array_at(spec, "audiences"));
@@ -318,9 +335,12 @@ static int issue(struct call *c, struct json *body, const struct object *account
         .pod_uid = json_str_at(pod, "metadata.uid", ""),
         .node = json_str_at(pod, "spec.nodeName", ""),
         .audiences = audiences,
-        .life_s = json_int_at(spec, "expirationSeconds", TOKEN_LIFE_S),
     };
+    int r = read_life(c, spec, &w.life_s);
 
+    if (r < 0) {
+        return r;
+    }
     json_set(spec, "audiences", json_ref(audiences));
     json_set_int(spec, "expirationSeconds", w.life_s);
     json_set_str(body, "kind", "TokenRequest");
@@ -328,8 +348,7 @@ static int issue(struct call *c, struct json *body, const struct object *account
     struct json *meta = json_make_object(body, "metadata");
     json_set_str(meta, "name", c->name);
     json_set_str(meta, "namespace", c->ns);
-    int r = check_life(c, w.life_s);
-    return r < 0 ? r : answer_token(c, body, &w);
+    return answer_token(c, body, &w);
 }
 
 /* A node gets tokens only for pods that run on it. */

@@ -394,6 +394,35 @@ TEST(a_token_lives_as_long_as_its_pod_its_account_and_its_time)
     rig_stop(&g);
 }
 
+TEST(a_lifetime_that_is_no_number_of_seconds_is_refused_by_name)
+{
+    static const struct {
+        const char *seconds;
+        int status;
+    } rows[] = {{"\"x\"", 400},
+                {"1e30", 400},
+                {"0.5", 400},
+                {"true", 400},
+                {"{}", 400},
+                {"599", 422},
+                {"-1", 422},
+                {"3600", 201},
+                {"3600.0", 201},
+                {"null", 201},
+                {"9223372036854775807", 422}};
+    struct rig g;
+    char body[100];
+
+    start(&g);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        snprintf(body, sizeof(body), "{\"spec\":{\"expirationSeconds\":%s}}", rows[i].seconds);
+        CHECK_INT(rig_call(&g, token_path, NULL, body), rows[i].status);
+        CHECK(rows[i].status == 201 ||
+              strstr(rig_str(&g, "message"), "spec.expirationSeconds") != NULL);
+    }
+    rig_stop(&g);
+}
+
 TEST(expired_tokens_are_forgotten)
 {
     struct rig g;
