@@ -144,6 +144,11 @@ void nft_set_delete(struct nl_batch *b, const char *table, const char *set, cons
     set_element(b, table, set, key, NULL);
 }
 
+void nft_ask_tables(struct nl_batch *b)
+{
+    message(b, NFT_MSG_GETTABLE, NLM_F_DUMP);
+}
+
 void nft_ask_chains(struct nl_batch *b)
 {
     message(b, NFT_MSG_GETCHAIN, NLM_F_DUMP);

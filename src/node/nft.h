@@ -42,7 +42,9 @@ void nft_set_put(struct nl_batch *b, const char *table, const char *set, const s
 /* The element must be there. */
 void nft_set_delete(struct nl_batch *b, const char *table, const char *set, const struct ip *key);
 
-/* Questions. The answers are NFT_MSG_NEWCHAIN, of all tables, and NFT_MSG_NEWRULE. */
+/* Questions. The answers are NFT_MSG_NEWTABLE, NFT_MSG_NEWCHAIN, of all tables, and
+ * NFT_MSG_NEWRULE. */
+void nft_ask_tables(struct nl_batch *b);
 void nft_ask_chains(struct nl_batch *b);
 void nft_ask_rules(struct nl_batch *b, const char *table);
 

@@ -12,20 +12,8 @@
 #include "node/netns.h"
 #include "node/nft.h"
 #include "node/rtnl.h"
+#include "node/rules_before.h"
 #include "node/rules_set.h"
-
-/* fwmark_accept: sockets that the application accepts from the proxy inherit its mark.
- * fwmark_reflect: what the kernel answers without a socket, as where nobody listens, carries it too:
- * the proxy learns of the refusal at once instead of waiting for its deadline.
- * migrate_req: connections waiting at a listener that closes move to its sibling, so that a new
- * generation of the proxy takes over without a reset. */
-static const struct {
-    enum ip_family family;
-    const char *key;
-} sysctls[] = {{IP_V4, "ipv4/tcp_fwmark_accept"},
-               {IP_V4, "ipv4/tcp_migrate_req"},
-               {IP_V4, "ipv4/fwmark_reflect"},
-               {IP_V6, "ipv6/fwmark_reflect"}};
 
 static const enum ip_family families[] = {IP_V4, IP_V6};
 
@@ -88,18 +76,6 @@ static int ensure_routing(struct diag *why)
     return r;
 }
 
-static int set_sysctls(const char *value, struct diag *why)
-{
-    int r = 0;
-
-    for (size_t i = 0; r == 0 && i < ARRAY_LEN(sysctls); i++) {
-        if (sysctls[i].family == IP_V4 || access("/proc/sys/net/ipv6", F_OK) == 0) {
-            r = sysctl_set_blocking(sysctls[i].key, value, why);
-        }
-    }
-    return r;
-}
-
 static int commit(struct nl_batch *b, const char *what, struct diag *why)
 {
     AUTO(netlink) struct netlink *n = NULL;
@@ -150,12 +126,24 @@ static int install_table(const struct rules *rules, struct diag *why)
 
 int rules_install_blocking(const struct rules *rules, struct diag *why)
 {
-    int r = set_sysctls("1", why);
+    struct rules_before before;
+    int r = rules_before_read_blocking(&before, why);
+    bool is_new = !before.is_ours;
 
+    if (r == 0) {
+        r = rules_before_set_blocking(&before, why);
+    }
     if (r == 0) {
         r = ensure_routing(why);
     }
-    return r < 0 ? r : install_table(rules, why);
+    if (r == 0) {
+        r = install_table(rules, why);
+    }
+    if (r < 0 && is_new) {
+        int undone = rules_before_restore_blocking(&before, NULL);
+        (void)undone; /* the error that counts is in why */
+    }
+    return r;
 }
 
 int rules_leave_blocking(const struct rules *rules, struct diag *why)
@@ -212,12 +200,16 @@ static int remove_routing(struct diag *why)
 
 int rules_remove_blocking(struct diag *why)
 {
-    int r = remove_table(why);
+    struct rules_before before;
+    int r = rules_before_read_blocking(&before, why);
 
     if (r == 0) {
-        r = remove_routing(why);
+        r = remove_table(why);
     }
-    return r < 0 ? r : set_sysctls("0", why);
+    if (r == 0) {
+        r = rules_before_restore_blocking(&before, why);
+    }
+    return r < 0 ? r : remove_routing(why);
 }
 
 /* One set that the kernel's answers may turn out to be. */

@@ -461,6 +461,34 @@ TEST(removal_leaves_the_namespace_as_it_was)
     CHECK_STR(after, before);
 }
 
+/* Repairs and a second removal know no better than the first installation. */
+TEST(switches_that_the_owner_had_set_are_set_when_the_rules_are_gone)
+{
+    AUTO(podnet) struct podnet n = podnet_make();
+    static const char look[] = "nft list ruleset; sysctl net.ipv4.tcp_fwmark_accept"
+                               " net.ipv4.tcp_migrate_req net.ipv4.fwmark_reflect"
+                               " net.ipv6.fwmark_reflect";
+    static const char values[] = "sysctl -n net.ipv4.tcp_fwmark_accept net.ipv4.tcp_migrate_req"
+                                 " net.ipv4.fwmark_reflect net.ipv6.fwmark_reflect";
+
+    mem_free(podnet_run(n.pod, "sysctl -qw net.ipv4.tcp_migrate_req=1 net.ipv6.fwmark_reflect=1"));
+    AUTO(text) char *before = podnet_run(n.pod, look);
+    for (int round = 0; round < 2; round++) {
+        struct rules other = usual;
+        CHECK_INT(install(n, &usual), 0);
+        CHECK_INT(install(n, &usual), 0);
+        other.dns = false;
+        CHECK_INT(install(n, &other), 0);
+        AUTO(text) char *during = podnet_run(n.pod, values);
+        CHECK_STR(during, "1\n1\n1\n1\n");
+        CHECK_INT(leave(n, &other), 0);
+        CHECK_INT(remove_all(n), 0);
+        CHECK_INT(remove_all(n), 0);
+        AUTO(text) char *after = podnet_run(n.pod, look);
+        CHECK_STR(after, before);
+    }
+}
+
 /* The meaning of every byte we send, as another program reads it. */
 TEST(nft_reads_the_rules_that_are_meant)
 {
