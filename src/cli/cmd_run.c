@@ -225,7 +225,9 @@ const struct command cmd_run = {
         "Input, output, signals and the exit status are the command's (128+N for signal N); 1 when "
         "the agent refuses, 3 when there is no agent. When this program goes away the command is "
         "ended, unless it was started with --detach. The command does not run as root unless "
-        "--user root is said.",
+        "--user root is said; then it is root of this machine's files and processes, not of a "
+        "container: it can read every key on the machine, those of the mesh too. It cannot change "
+        "or leave its network: those capabilities are taken away, whoever the user is.",
     .examples =
         "ambit run -n shop --sa cart -- /usr/sbin/nginx -g 'daemon off;'\tserve as account cart\n"
         "ambit run -n shop --sa web -- curl -s http://cart.shop/\tcall it by name\n"
