@@ -482,6 +482,10 @@ static int step_watch(struct kube_watch *w, struct kube_event *out)
     if (status >= 300) {
         return on_refusal(w, status);
     }
+    if (status > 0) {
+        w->diag =
+            (struct diag){0}; /* the server is back; its failures count until an event comes */
+    }
     int r = status > 0 ? take_line(w, out) : -EAGAIN;
     if (r != -EAGAIN) {
         return r;

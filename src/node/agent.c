@@ -28,7 +28,7 @@ struct agent {
     struct map namespaces;
     char **excluded; /* NULL at the end */
     char *netns_dir;
-    bool synced;
+    unsigned syncs;
     bool open; /* proxies are served */
 };
 
@@ -171,7 +171,7 @@ static void on_event(struct agent *a, struct pod_event *event)
         on_namespace_gone(a, event);
         break;
     case POD_EVENT_SYNCED:
-        a->synced = true;
+        a->syncs++;
         log_info(&scope, "pods are known", F_U64("pods", a->pods.count));
         break;
     }
@@ -212,7 +212,7 @@ static void run(struct task *t, unsigned why)
         event = (struct pod_event){0};
     }
     bury(a);
-    if (a->synced && !a->open && all_located(a)) {
+    if (a->syncs > 0 && !a->open && all_located(a)) {
         a->open = true;
         zds_server_open(a->env.zds);
     }
@@ -315,7 +315,12 @@ void agent_each_pod(const struct agent *a, void (*each)(void *arg, const struct 
 
 bool agent_is_synced(const struct agent *a)
 {
-    return a->synced;
+    return a->syncs > 0;
+}
+
+unsigned agent_syncs(const struct agent *a)
+{
+    return a->syncs;
 }
 
 void agent_watch(struct agent *a, struct agent_watcher *w, struct task *t)

@@ -43,6 +43,8 @@ const struct enrolment *agent_find(const struct agent *a, const char *uid);
 void agent_each_pod(const struct agent *a, void (*each)(void *arg, const struct pod *p), void *arg);
 /* All that existed at the start has been told. */
 bool agent_is_synced(const struct agent *a);
+/* How often: more than once where the API was away. Watchers are woken. */
+unsigned agent_syncs(const struct agent *a);
 
 /* Embedded in whoever wants to hear, with WAKE_CHILD, that a pod's standing or the number of proxies may
  * have changed. It stays where it is for the agent's life, or until list_remove. */

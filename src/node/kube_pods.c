@@ -25,6 +25,7 @@ struct kube_pods {
     char *mesh_namespace;
     char *selector;
     bool told_synced;
+    bool was_away; /* the API, since SYNCED was told */
 };
 
 struct pod_write {
@@ -54,6 +55,7 @@ static void own(struct pod_source *s, struct task *t)
     k->pods = kube_watch_new(k->client, &pods, t);
     k->namespaces = kube_watch_new(k->client, &namespaces, t);
     k->told_synced = false;
+    k->was_away = false;
 }
 
 /* An object that is no pod at all is passed over: -EAGAIN would say that there is no more. */
@@ -100,6 +102,21 @@ static int next_pod(struct kube_pods *k, struct pod_event *out)
     return r;
 }
 
+/* Nothing more is to be told. Is that news? */
+static bool is_newly_synced(struct kube_pods *k)
+{
+    bool is_well = kube_watch_diag(k->namespaces)->code == 0 && kube_watch_diag(k->pods)->code == 0;
+
+    k->was_away = k->was_away || !is_well;
+    if (!is_well || !kube_watch_is_synced(k->namespaces) || !kube_watch_is_synced(k->pods) ||
+        (k->told_synced && !k->was_away)) {
+        return false;
+    }
+    k->told_synced = true;
+    k->was_away = false;
+    return true;
+}
+
 /* Namespaces first: what a pod is depends on its namespace. */
 static int next(struct pod_source *s, struct pod_event *out)
 {
@@ -112,8 +129,7 @@ static int next(struct pod_source *s, struct pod_event *out)
     if (r > 0) {
         return r;
     }
-    if (!k->told_synced && kube_watch_is_synced(k->namespaces) && kube_watch_is_synced(k->pods)) {
-        k->told_synced = true;
+    if (is_newly_synced(k)) {
         *out = (struct pod_event){.kind = POD_EVENT_SYNCED};
         return 1;
     }

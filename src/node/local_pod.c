@@ -98,6 +98,7 @@ struct local_pod {
     bool has_exit;
     bool stopping; /* somebody asked for it: no restart */
     unsigned pause_ms;
+    unsigned syncs; /* of the agent, when a try to remove failed */
     uint64_t started_ms;
     struct local_token *token; /* of a waypoint, like the next two; NULL until its first step */
     struct ready_probe *probe; /* NULL while it does not run */
@@ -162,6 +163,7 @@ static int try_again(struct local_pod *p, const struct diag *why)
     log_warn(&scope, "local workload cannot be removed yet", F_STR("name", p->record.spec.name),
              F_DIAG(why));
     p->resume = p->step;
+    p->syncs = agent_syncs(p->env->agent);
     grow_pause(p);
     enter(p, AGAIN);
     return 0;
@@ -628,6 +630,17 @@ static int step_teardown(struct local_pod *p)
     return 0;
 }
 
+/* Before the pause is over if what kept it is likely to have been the API, which is back. */
+static int step_again(struct local_pod *p)
+{
+    if (p->syncs == agent_syncs(p->env->agent)) {
+        return -EAGAIN;
+    }
+    p->pause_ms = 0;
+    enter(p, p->resume);
+    return 0;
+}
+
 /* The step's time is up. */
 static int expire(struct local_pod *p)
 {
@@ -687,48 +700,23 @@ static int expire(struct local_pod *p)
     return -EAGAIN;
 }
 
+/* GONE has none. */
+static int (*const step_of[GONE + 1])(struct local_pod *p) = {
+    [PREPARE] = step_prepare, [CREATE] = step_create,   [TOKEN] = step_token,
+    [NETWORK] = step_network, [ADDRESS] = step_address, [ENROL] = step_enrol,
+    [LAUNCH] = step_launch,   [READY] = step_ready,     [RUN] = step_run,
+    [STOP] = step_stop,       [EXIT] = step_exit,       [PAUSE] = step_pause,
+    [REMOVE] = step_remove,   [UNENROL] = step_unenrol, [TEARDOWN] = step_teardown,
+    [AGAIN] = step_again,
+};
+
 static int step(struct local_pod *p)
 {
     if (timer_is_due(&p->limit)) {
         timer_clear(&p->limit);
         return expire(p);
     }
-    switch (p->step) {
-    case PREPARE:
-        return step_prepare(p);
-    case CREATE:
-        return step_create(p);
-    case TOKEN:
-        return step_token(p);
-    case NETWORK:
-        return step_network(p);
-    case ADDRESS:
-        return step_address(p);
-    case ENROL:
-        return step_enrol(p);
-    case LAUNCH:
-        return step_launch(p);
-    case READY:
-        return step_ready(p);
-    case RUN:
-        return step_run(p);
-    case STOP:
-        return step_stop(p);
-    case EXIT:
-        return step_exit(p);
-    case PAUSE:
-        return step_pause(p);
-    case REMOVE:
-        return step_remove(p);
-    case UNENROL:
-        return step_unenrol(p);
-    case TEARDOWN:
-        return step_teardown(p);
-    case AGAIN:
-    case GONE:
-        break;
-    }
-    return -EAGAIN;
+    return step_of[p->step] ? step_of[p->step](p) : -EAGAIN;
 }
 
 static void run(struct task *t, unsigned why)

@@ -17,7 +17,7 @@ enum pod_event_kind {
     POD_EVENT_POD_GONE,  /* pod->uid is what counts */
     POD_EVENT_NAMESPACE, /* new or changed */
     POD_EVENT_NAMESPACE_GONE,
-    POD_EVENT_SYNCED /* once: everything that exists has been told */
+    POD_EVENT_SYNCED /* everything that exists has been told; again when the API is back */
 };
 
 struct pod_event {

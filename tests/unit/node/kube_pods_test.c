@@ -59,13 +59,13 @@ static void on_wake(struct task *t, unsigned why)
     (void)t, (void)why;
 }
 
-static void rig_start(struct rig *g)
+static void rig_start_with(struct rig *g, const struct script_line *lines)
 {
     AUTO(kube_config) struct kube_config *config = NULL;
     struct pod_json_options options = {.dns = true, .mesh_namespace = "istio-system"};
     char text[512];
 
-    script_server_start(&g->server, script);
+    script_server_start(&g->server, lines);
     g->loop = loop_new(NULL);
     g->jobs = jobs_new(1, 16, 16, NULL);
     (void)snprintf(
@@ -85,6 +85,11 @@ static void rig_start(struct rig *g)
     task_init(&g->task, g->loop, "reader", on_wake);
     g->pods = kube_pods_new(g->client, "node-a", &options);
     g->source = kube_pods_source(g->pods);
+}
+
+static void rig_start(struct rig *g)
+{
+    rig_start_with(g, script);
 }
 
 static void rig_stop(struct rig *g)
@@ -157,6 +162,35 @@ TEST(what_exists_is_told_first_then_what_changes)
     CHECK(ambient);
     CHECK(gone > last_pod);
     CHECK(selected);
+}
+
+/* The server breaks the watch of pods each time; every list after that is news. */
+TEST(that_everything_is_known_is_told_again_when_the_api_was_away)
+{
+    static const struct script_line breaking[] = {
+        {"GET", "/api/v1/namespaces*watch=", 200, NULL},
+        {"GET", "/api/v1/pods*watch=", 200,
+         "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":500}}\n"},
+        {"GET", "/api/v1/namespaces", 200, LIST("NamespaceList", NAMESPACE)},
+        {"GET", "/api/v1/pods", 200, LIST("PodList", POD("9", "\"podIP\":\"10.0.0.5\""))},
+        {NULL, NULL, 0, NULL},
+    };
+    struct rig g;
+    struct pod_event e = {0};
+    int pods = 0;
+    int syncs = 0;
+
+    rig_start_with(&g, breaking);
+    g.source->ops->own(g.source, &g.task);
+    while (syncs < 3 && await_event(&g, &e)) {
+        syncs += e.kind == POD_EVENT_SYNCED;
+        pods += e.kind == POD_EVENT_POD;
+        pod_free(e.pod);
+        e = (struct pod_event){0};
+    }
+    rig_stop(&g);
+    CHECK_INT(syncs, 3);
+    CHECK_INT(pods, 1); /* it has not changed */
 }
 
 TEST(requests_go_where_they_belong_and_answers_are_understood)

@@ -766,6 +766,41 @@ TEST(clients_are_told_at_once_while_the_api_is_away)
     CHECK(clean);
 }
 
+TEST(what_is_left_is_removed_as_soon_as_the_api_is_back)
+{
+    enum { TRIES = 3 };
+    struct rig g;
+
+    rig_start(&g, "");
+    struct client c = client_open(&g);
+    client_send_attached(&c, RUN("true", "[\"sleep\",\"1000\"]"));
+    bool started = await(&g, &c, "\"started\"");
+    g.api.is_away = true;
+    client_close(&c);
+    for (int end = g.api.requests + TRIES; g.api.requests < end;) {
+        turn(&g);
+    }
+    for (int i = 0; i < 20; i++) {
+        turn(&g); /* the last one is refused, and the pause has grown to seconds */
+    }
+    g.api.is_away = false;
+    struct task *reader = g.api.reader;
+    fake_api_replay(&g.api); /* for another reader, it thinks */
+    g.api.reader = reader;
+    task_wake(reader, WAKE_CHILD);
+    uint64_t back_ms = clock_mono_ms();
+    while (runtime_find(g.runtime, "shop", "cart")) {
+        turn(&g);
+    }
+    uint64_t took_ms = clock_mono_ms() - back_ms;
+    bool clean = nothing_is_left(&g);
+    rig_stop(&g);
+    CHECK(started);
+    CHECK(clean);
+    printf("# %llu ms\n", (unsigned long long)took_ms);
+    CHECK(took_ms < 2500);
+}
+
 TEST(a_request_without_an_end_is_cut_off)
 {
     struct rig g;
