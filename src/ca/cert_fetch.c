@@ -44,6 +44,7 @@ struct cert_fetch {
     struct bytes request;
     struct bytes response;
     bool sent;
+    bool unauthenticated;
 };
 
 static void enter(struct cert_fetch *f, enum fetch_step next)
@@ -151,6 +152,7 @@ static int call_failed(struct cert_fetch *f, int r)
 {
     const struct grpc_status *s = grpc_call_status(f->call);
 
+    f->unauthenticated = s->code == GRPC_UNAUTHENTICATED;
     if (r == -ERR_GRPC_STATUS) {
         return FAIL(&f->why, r, "CA refused: %s: %.80s", grpc_code_name(s->code), s->text);
     }
@@ -270,6 +272,11 @@ void cert_fetch_send(struct cert_fetch *f, struct grpc_client *client,
     grpc_call_own(f->call, &f->task);
     f->step = FETCH_CALL;
     task_wake(&f->task, WAKE_START);
+}
+
+bool cert_fetch_was_unauthenticated(const struct cert_fetch *f)
+{
+    return f->unauthenticated;
 }
 
 void cert_fetch_refuse(struct cert_fetch *f, const struct diag *why)

@@ -37,6 +37,8 @@ void cert_fetch_send(struct cert_fetch *f, struct grpc_client *client,
                      const struct message *metadata);
 /* There will be no connection: the fetch fails with why. */
 void cert_fetch_refuse(struct cert_fetch *f, const struct diag *why);
+/* The CA did not take the metadata it was sent with: another try needs new ones. */
+bool cert_fetch_was_unauthenticated(const struct cert_fetch *f);
 
 /* (*) 0: *out is the caller's. -EAGAIN. Else why says what failed. */
 MUST_USE int cert_fetch_result(struct cert_fetch *f, struct credential **out, struct diag *why);

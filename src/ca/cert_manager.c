@@ -10,21 +10,31 @@
 #include "base/rand.h"
 #include "ca/cert_fetch.h"
 
-enum { CONNECTION_IDLE_MS = 1500 }; /* as recorded: reused after 1 s, not after 2 s */
+/* Idle: as recorded, reused after 1 s, not after 2 s. Whatever its use, a connection carries the token
+ * that was in the file when it was dialled, and files change: it is not used for longer. */
+enum { CONNECTION_IDLE_MS = 1500, CONNECTION_USE_MS = 10000 };
 
 static struct log_scope scope = LOG_SCOPE("ca");
 
-enum line_step { LINE_CLOSED, LINE_DIALING, LINE_OPEN };
+enum line_step {
+    LINE_CLOSED,
+    LINE_DIALING,
+    LINE_OPEN,
+    LINE_DRAINING /* its token is old or was refused: calls end, none begins */
+};
 
 struct cert_manager {
     struct task task; /* the line to the CA, and who may use it */
     struct timer idle;
+    struct timer use;
     struct cert_manager_config config;
     struct map by_identity;
     struct list queue[CERT_PRIORITIES]; /* entries that want a fetch */
     struct list fetching;
     unsigned in_flight;
+    unsigned on_line; /* of them, those that were sent */
     enum line_step line;
+    bool token_refused; /* on this line */
     struct grpc_client *client;
     const struct message *metadata;
     struct rand_seq jitter;
@@ -48,6 +58,7 @@ struct entry {
     enum cert_priority priority;
     struct credential *credential;
     struct cert_fetch *fetch;
+    bool is_sent; /* the fetch; the manager counts it */
     struct diag error;
     uint64_t retry_ms;
     unsigned uses; /* workloads of this identity on the node */
@@ -242,6 +253,15 @@ static void fetch_failed(struct entry *e, const struct diag *why)
     enter_rest(e, in_ms);
 }
 
+static void drop_fetch(struct entry *e)
+{
+    e->manager->in_flight--;
+    e->manager->on_line -= e->is_sent;
+    e->is_sent = false;
+    cert_fetch_free(e->fetch);
+    e->fetch = NULL;
+}
+
 static void fetch_settle(struct entry *e)
 {
     struct credential *c = NULL;
@@ -254,9 +274,8 @@ static void fetch_settle(struct entry *e)
         }
         return;
     }
-    cert_fetch_free(e->fetch);
-    e->fetch = NULL;
-    e->manager->in_flight--;
+    e->manager->token_refused |= cert_fetch_was_unauthenticated(e->fetch);
+    drop_fetch(e);
     task_wake(&e->manager->task, WAKE_CHILD);
     if (r < 0) {
         fetch_failed(e, &why);
@@ -322,8 +341,7 @@ static void entry_free(struct entry *e)
     answer_all(e);
     timer_clear(&e->timer);
     if (e->fetch) {
-        m->in_flight--;
-        cert_fetch_free(e->fetch);
+        drop_fetch(e);
     }
     list_remove(&e->in_queue);
     map_remove(&m->by_identity, &e->by_identity);
@@ -378,6 +396,7 @@ static void start_fetches(struct cert_manager *m)
 static void line_enter(struct cert_manager *m, enum line_step next)
 {
     timer_clear(&m->idle);
+    timer_clear(&m->use);
     m->line = next;
     switch (next) {
     case LINE_CLOSED:
@@ -388,7 +407,11 @@ static void line_enter(struct cert_manager *m, enum line_step next)
         m->config.dialer->start(m->config.dialer, &m->task);
         break;
     case LINE_OPEN:
+        m->token_refused = false;
         timer_set(&m->idle, &m->task, CONNECTION_IDLE_MS);
+        timer_set(&m->use, &m->task, CONNECTION_USE_MS);
+        break;
+    case LINE_DRAINING:
         break;
     }
 }
@@ -408,6 +431,8 @@ static unsigned serve_fetches(struct cert_manager *m, const struct diag *refusal
             cert_fetch_refuse(e->fetch, refusal);
         } else if (m->line == LINE_OPEN) {
             cert_fetch_send(e->fetch, m->client, m->metadata);
+            e->is_sent = true;
+            m->on_line++;
             timer_set(&m->idle, &m->task, CONNECTION_IDLE_MS);
         }
     }
@@ -432,6 +457,8 @@ static void line_check(struct cert_manager *m)
 {
     if (grpc_client_state(m->client) < 0) {
         line_enter(m, LINE_CLOSED);
+    } else if (m->token_refused || timer_is_due(&m->use)) {
+        line_enter(m, m->on_line > 0 ? LINE_DRAINING : LINE_CLOSED);
     } else if (timer_is_due(&m->idle)) {
         if (list_is_empty(&m->fetching)) {
             line_enter(m, LINE_CLOSED);
@@ -450,6 +477,11 @@ static void manager_run(struct task *t, unsigned why)
     switch (m->line) {
     case LINE_OPEN:
         line_check(m);
+        break;
+    case LINE_DRAINING:
+        if (m->on_line == 0 || grpc_client_state(m->client) < 0) {
+            line_enter(m, LINE_CLOSED);
+        }
         break;
     case LINE_DIALING:
         line_poll(m);

@@ -4,6 +4,10 @@
  * at half of its life, retried with back-off (contract 6.4). Lives on one loop (the control loop);
  * connections on any loop ask through a cert_wait.
  *
+ * Fetches share one connection to the CA and the token it was dialled with. When the CA does not take
+ * that token, or after ten seconds, the connection ends with the calls it carries and the next fetch
+ * dials anew, with what the token's file says then.
+ *
  * Where the contract would serve an expired certificate, this does not; a certificate that arrives
  * past its half-life is renewed at half of what is left, never in a loop.
  */
