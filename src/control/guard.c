@@ -17,7 +17,7 @@ struct guard {
 
 /* A port of a pod, and who may come there. */
 struct guarded {
-    uint16_t port;
+    uint16_t port; /* 0: all */
     bool is_open;
     const struct guarding *by[GATEWAYS_MAX]; /* of services */
     unsigned count;
@@ -26,11 +26,18 @@ struct guarded {
 struct guarded_ports {
     struct guarded at[GUARDS_MAX];
     unsigned count;
+    bool is_full; /* there were more */
 };
 
 const char *guard_key(const struct guard *g)
 {
     return g->key;
+}
+
+/* The waypoint that takes a service's traffic there. */
+static const struct gateway_item *comes_by(const struct guarding *g)
+{
+    return g->by ? g->by : g->bound;
 }
 
 /* ---- the authorization */
@@ -39,7 +46,8 @@ static const char *principal_of(const struct index *x, const struct guarding *g,
 {
     AUTO(strbuf) struct strbuf text = {0};
 
-    strbuf_printf(&text, "%s/ns/%s/sa/%s", x->mesh->trust_domain, g->by->space->name, g->account);
+    strbuf_printf(&text, "%s/ns/%s/sa/%s", x->mesh->trust_domain, comes_by(g)->space->name,
+                  g->account);
     return arena_text(a, strbuf_text(&text), text.len);
 }
 
@@ -50,7 +58,7 @@ static void publish(struct index *x, const struct guard *guard, const struct gua
     struct str_match *names = arena_array(&a, w->count, sizeof(*names));
     const char *slash = strchr(guard->key, '/');
     struct policy_match match = {.not_principals = {names, w->count},
-                                 .destination_ports = {&w->port, 1}};
+                                 .destination_ports = {&w->port, w->port > 0 ? 1 : 0}};
     struct policy_clause clause = {&match, 1};
     struct policy_rule rule = {&clause, 1};
     struct policy p = {.ns = arena_text(&a, guard->key, (size_t)(slash - guard->key)),
@@ -71,9 +79,9 @@ static void publish(struct index *x, const struct guard *guard, const struct gua
 /* What it says follows from its name. Kubernetes allows no '_' in names: no policy of a user has it. */
 static void write_key(const struct guarded *w, struct strbuf *out)
 {
-    strbuf_printf(out, "%s/ambit_only", w->by[0]->by->space->name);
+    strbuf_printf(out, "%s/ambit_only", comes_by(w->by[0])->space->name);
     for (unsigned i = 0; i < w->count; i++) {
-        strbuf_printf(out, "_%s_%s", w->by[i]->by->space->name, w->by[i]->account);
+        strbuf_printf(out, "_%s_%s", comes_by(w->by[i])->space->name, w->by[i]->account);
     }
     strbuf_printf(out, "_%u", w->port);
 }
@@ -119,6 +127,7 @@ static struct guarded *port_at(struct guarded_ports *all, uint16_t port)
         }
     }
     if (all->count == GUARDS_MAX) {
+        all->is_full = true;
         return NULL;
     }
     all->at[all->count] = (struct guarded){.port = port};
@@ -128,7 +137,7 @@ static struct guarded *port_at(struct guarded_ports *all, uint16_t port)
 static void add_gateway(struct guarded *w, const struct guarding *g)
 {
     for (unsigned i = 0; i < w->count; i++) {
-        if (w->by[i]->by == g->by) {
+        if (comes_by(w->by[i]) == comes_by(g)) {
             return;
         }
     }
@@ -156,17 +165,7 @@ static void add_guarded(struct guarded_ports *all, const struct pod_item *p,
     }
 }
 
-static bool is_guarded_by(const struct guarded *w, const struct guarding *g)
-{
-    for (unsigned i = 0; i < w->count; i++) {
-        if (g->bound && w->by[i]->by == g->bound) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Others come to a port directly: closing it would break them. */
+/* Others come to a port directly, and closing it would break them, or by a waypoint of their own. */
 static void open_shared(struct guarded_ports *all, const struct pod_item *p,
                         const struct service_item *service)
 {
@@ -175,9 +174,26 @@ static void open_shared(struct guarded_ports *all, const struct pod_item *p,
     for (unsigned i = 0; i < s->port_count; i++) {
         uint16_t target = target_of(&s->ports[i], p);
         for (unsigned k = 0; k < all->count; k++) {
-            if (all->at[k].port == target && !is_guarded_by(&all->at[k], &service->guarding)) {
+            if (all->at[k].port != target) {
+                continue;
+            }
+            if (service->guarding.bound) {
+                add_gateway(&all->at[k], &service->guarding);
+            } else {
                 all->at[k].is_open = true;
             }
+        }
+    }
+}
+
+/* More ports than are counted: none of them may stay open for that. */
+static void close_all(const struct service_item *const *services, unsigned count,
+                      struct guarded_ports *out)
+{
+    *out = (struct guarded_ports){.count = 1};
+    for (unsigned i = 0; i < count; i++) {
+        if (services[i]->guarding.by) {
+            add_gateway(&out->at[0], &services[i]->guarding);
         }
     }
 }
@@ -190,6 +206,10 @@ static void find_ports(const struct pod_item *p, const struct service_item *cons
             add_guarded(out, p, services[i]);
         }
     }
+    if (out->is_full) {
+        close_all(services, count, out);
+        return;
+    }
     for (unsigned i = 0; i < count && out->count > 0; i++) {
         if (!services[i]->guarding.by) {
             open_shared(out, p, services[i]);
@@ -201,9 +221,9 @@ static int by_name(const void *a, const void *b)
 {
     const struct guarding *const *x = a;
     const struct guarding *const *y = b;
-    int r = strcmp((*x)->by->space->name, (*y)->by->space->name);
+    int r = strcmp(comes_by(*x)->space->name, comes_by(*y)->space->name);
 
-    return r != 0 ? r : strcmp((*x)->by->name, (*y)->by->name);
+    return r != 0 ? r : strcmp(comes_by(*x)->name, comes_by(*y)->name);
 }
 
 static int by_key(const void *a, const void *b)

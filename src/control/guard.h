@@ -3,8 +3,8 @@
  * That policy of layer 7 is not walked around: pods behind a service that has such policy take traffic
  * on its ports only from its waypoint's identity. A guard is one authorization for the node proxy (a
  * DENY for everybody else on one port), named by the pods it holds for; it lives as long as they do.
- * Ports that such a pod also serves for services without that waypoint stay open: what comes there
- * cannot be told apart at layer 4.
+ * Ports that such a pod also serves for services without a waypoint stay open: what comes there
+ * cannot be told apart at layer 4. A pod with more guarded ports than are counted has all of its ports closed.
  */
 #pragma once
 
@@ -20,8 +20,10 @@ enum { GUARDS_MAX = 32 }; /* guarded ports of one pod */
  * are settled in between go by this, so that a change and its undoing are not confused. */
 struct guarding {
     struct gateway_item *by;    /* policy is enforced there alone, with a use; NULL: nowhere */
-    const char *account;        /* of by, interned; NULL without it */
-    struct gateway_item *bound; /* whose waypoint it has, with a use; NULL: none */
+    const char *account;        /* of by, else of bound, interned; NULL without */
+    /* To whose waypoint all of its traffic goes, or would if there were one; with a use. NULL: it is
+     * reached directly. */
+    struct gateway_item *bound;
 };
 void guarding_fini(struct index *x, struct guarding *g);
 

@@ -343,11 +343,15 @@ static struct gateway_item *use(struct index *x, const struct gateway_item *g)
 static void follow_guard(struct index *x, struct service_item *s, const struct waypoint_choice *c)
 {
     const struct gateway_item *by = waypoint_guard(x, s);
-    struct guarding next = {.by = use(x, by),
-                            .bound = use(x, c->state == WAYPOINT_BOUND ? c->gateway : NULL)};
+    AUTO(arena) struct arena a = {0};
+    struct gateway room;
+    bool is_ours = c->gateway && (c->gateway->f.is_ours || !c->gateway->object);
+    bool goes_there = is_ours && waypoint_for_service(x, s, &room, &a);
+    struct guarding next = {.by = use(x, by), .bound = use(x, goes_there ? c->gateway : NULL)};
+    const struct gateway_item *there = by ? by : next.bound;
 
-    if (by) {
-        next.account = intern_text(x->pool, by->f.account ? by->f.account : by->name);
+    if (there) {
+        next.account = intern_text(x->pool, there->f.account ? there->f.account : there->name);
     }
     if (s->guarding.bound && s->guarding.bound != next.bound) {
         mark_gateway(x, s->guarding.bound); /* it has one less to serve */

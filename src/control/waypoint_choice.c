@@ -91,6 +91,12 @@ static bool has_policy(const struct index *x, const struct service_item *s,
     return any_enforced(&s->aims) || any_enforced(&g->aims) || any_enforced(&x->class_aims);
 }
 
+/* A waypoint for other traffic may have policy that is meant for that; what names the service is not. */
+static bool is_meant_for(const struct service_item *s)
+{
+    return any_enforced(&s->aims);
+}
+
 static bool may_bypass(const struct service_item *s, const struct gateway_item *g)
 {
     return s->f.allows_bypass || g->f.allows_bypass;
@@ -100,11 +106,10 @@ struct gateway_item *waypoint_guard(const struct index *x, const struct service_
 {
     struct waypoint_choice c = waypoint_of_service(x, s);
     bool is_ours = c.gateway && (c.gateway->f.is_ours || !c.gateway->object);
+    bool is_meant = c.state == WAYPOINT_UNSUPPORTED ? is_meant_for(s)
+                                                    : is_ours && has_policy(x, s, c.gateway);
 
-    return c.state != WAYPOINT_NONE && c.state != WAYPOINT_UNSUPPORTED && is_ours &&
-                   !may_bypass(s, c.gateway) && has_policy(x, s, c.gateway)
-               ? c.gateway
-               : NULL;
+    return is_ours && is_meant && !may_bypass(s, c.gateway) ? c.gateway : NULL;
 }
 
 /* ---- what is published */
@@ -139,6 +144,9 @@ static bool is_refused(const struct index *x, const struct service_item *s,
 {
     if (c->state == WAYPOINT_DENIED) {
         return true;
+    }
+    if (c->state == WAYPOINT_UNSUPPORTED) {
+        return is_meant_for(s);
     }
     return c->state == WAYPOINT_NOT_READY && (!c->gateway->object || has_policy(x, s, c->gateway));
 }

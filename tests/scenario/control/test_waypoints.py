@@ -510,6 +510,69 @@ def test_guarded_pods_take_only_the_waypoint(api, town, standing, channel, proxy
     proxy.close()
 
 
+def test_guards_outlast_the_gateway_and_know_the_waypoints_of_others(api, town, standing, channel, proxy_token):
+    proxy = Ads(channel, proxy_token).first()
+    proxy.send(AUTHORIZATION)
+    use(api, town, "web", "wp")
+    api.create(policy("p", town, "DENY", [{"to": [{"operation": {"paths": ["/admin"]}}]}], targetRefs=[target("web")]))
+    names = [f"{town}/ambit_only_{town}_wp_8080", f"{town}/ambit_only_{town}_wp_8081"]
+    until("its ports are guarded", lambda: guards_of(proxy, town, "web-1") == names)
+    shared = service("beside", town, selector={"app": "web"}, ports=((90, 8080),))
+    shared["metadata"]["labels"] = {"istio.io/use-waypoint": "wp"}
+    api.create(shared)
+    until("a service without policy, of the same waypoint", lambda: proxy.message(ADDRESS, host(town, "beside")) and
+          proxy.message(ADDRESS, host(town, "beside")).service.HasField("waypoint"))
+    assert guards_of(proxy, town, "web-1") == names
+    use(api, town, "beside", "else")
+    both = [f"{town}/ambit_only_{town}_else_{town}_wp_8080", names[1]]
+    until("of another one: both may come", lambda: guards_of(proxy, town, "web-1") == both)
+    until("the guard is there", lambda: both[0] in proxy.state[AUTHORIZATION])
+    match = proxy.message(AUTHORIZATION, both[0]).rules[0].clauses[0].matches[0]
+    assert sorted(m.exact for m in match.not_principals) == [f"cluster.local/ns/{town}/sa/{n}" for n in ("else", "wp")]
+    use(api, town, "beside", "wp")
+    until("of the same again", lambda: guards_of(proxy, town, "web-1") == names)
+    api.delete(gateway("wp", town))
+    until("the gateway is gone", lambda: not has(api, gateway("wp", town)))
+    until("both are refused", lambda: all(proxy.message(ADDRESS, host(town, s)).service.HasField("waypoint") for s in ("web", "beside")))
+    until("no client is told of the waypoint", lambda: host(town, "wp") not in proxy.state[ADDRESS])
+    assert guards_of(proxy, town, "web-1") == names, "pods do not open because their waypoint is gone"
+    proxy.close()
+
+
+def test_more_guarded_ports_than_are_counted_close_the_pod(api, town, standing, channel, proxy_token):
+    proxy = Ads(channel, proxy_token).first()
+    proxy.send(AUTHORIZATION)
+    many = service("many", town, selector={"app": "web"}, ports=tuple((7000 + i, 9000 + i) for i in range(40)))
+    many["metadata"]["labels"] = {"istio.io/use-waypoint": "wp"}
+    api.create(many)
+    api.create(policy("p", town, "DENY", [{"to": [{"operation": {"paths": ["/admin"]}}]}], targetRefs=[target("many")]))
+    name = f"{town}/ambit_only_{town}_wp_0"
+    until("all of its ports are guarded", lambda: guards_of(proxy, town, "web-1") == [name])
+    until("the guard is there", lambda: name in proxy.state[AUTHORIZATION])
+    match = proxy.message(AUTHORIZATION, name).rules[0].clauses[0].matches[0]
+    assert [m.exact for m in match.not_principals] == [f"cluster.local/ns/{town}/sa/wp"] and not match.destination_ports
+    proxy.close()
+
+
+def test_policy_that_names_a_service_is_not_lost_to_a_waypoint_for_other_traffic(api, town, standing, channel, proxy_token):
+    proxy = Ads(channel, proxy_token).first()
+    use(api, town, "web", "wp")
+    web = host(town, "web")
+    until("web is bound", lambda: proxy.message(ADDRESS, web).service.HasField("waypoint"))
+    api.patch(gateway("wp", town), {"metadata": {"labels": {"istio.io/waypoint-for": "workload"}}})
+    until("without policy it is layer 4", lambda: not proxy.message(ADDRESS, web).service.HasField("waypoint"))
+    api.create(policy("p", town, "DENY", [{"to": [{"operation": {"paths": ["/admin"]}}]}], targetRefs=[target("web")]))
+    until("with policy it is refused", lambda: proxy.message(ADDRESS, web).service.HasField("waypoint"))
+    assert proxy.message(ADDRESS, web).service.waypoint.hostname.hostname == f"refused.wp.{town}.svc.cluster.local"
+    until("its pods are guarded", lambda: guards_of(proxy, town, "web-1") != [])
+    said = until("it says so", lambda: condition(api.get(named("Service", "web", town)), "istio.io/WaypointBound"))
+    until("and what to do", lambda: "waypoint-bypass" in condition(api.get(named("Service", "web", town)), "istio.io/WaypointBound")[2])
+    assert said[0] == "False"
+    api.patch(named("Service", "web", town), {"metadata": {"annotations": {"ambit.io/waypoint-bypass": "allow"}}})
+    until("unless the user says so", lambda: not proxy.message(ADDRESS, web).service.HasField("waypoint"))
+    proxy.close()
+
+
 def test_a_missing_waypoint_refuses(api, town, standing, channel, proxy_token):
     proxy = Ads(channel, proxy_token).first()
     web, v2 = host(town, "web"), host(town, "v2")
