@@ -250,6 +250,11 @@ struct l7_policies l7_authentication(const struct l7 *w)
     return w->waypoint ? w->waypoint->authentication : (struct l7_policies){NULL, 0};
 }
 
+bool l7_asks_for_tokens(const struct l7 *w, const struct l7_service *s)
+{
+    return (w && l7_authentication(w).count > 0) || (s && s->authentication.count > 0);
+}
+
 size_t l7_count(const struct l7 *w, enum l7_type type)
 {
     return w->by_name[type].count;

@@ -119,6 +119,8 @@ const struct l7_traffic *l7_service_traffic(const struct l7_service *s, uint16_t
 /* What has the waypoint itself as target. */
 struct l7_policies l7_authorization(const struct l7 *w);
 struct l7_policies l7_authentication(const struct l7 *w);
+/* Tokens are verified there: of the waypoint's own target, or s's (NULL: none). w may be NULL. */
+bool l7_asks_for_tokens(const struct l7 *w, const struct l7_service *s);
 
 size_t l7_count(const struct l7 *w, enum l7_type type);
 /* All services in any order: a zeroed cursor starts, NULL ends. */

@@ -432,7 +432,10 @@ const char *l7_authz_text(const struct l7_authz *v, char buf[static L7_AUTHZ_TEX
 {
     const struct l7_policy *p = v->by.policy;
 
-    if (p) {
+    if (v->reason == L7_TOKEN_HIDDEN) {
+        (void)snprintf(buf, L7_AUTHZ_TEXT, "%s",
+                       "request authentication needs HTTP; if the port is not, name it tcp-...");
+    } else if (p) {
         (void)snprintf(buf, L7_AUTHZ_TEXT,
                        "rbac_access_denied_matched_policy[ns[%.253s]-policy[%.253s]-rule[%zu]]",
                        p->ns, p->name, v->by.rule);

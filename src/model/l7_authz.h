@@ -19,7 +19,8 @@ enum l7_authz_reason {
     L7_DENIED_BY,
     L7_CUSTOM_DENIED_BY, /* no provider */
     L7_NOT_ALLOWED,      /* ALLOW policies, none matched */
-    L7_BROKEN_POLICY
+    L7_BROKEN_POLICY,
+    L7_TOKEN_HIDDEN /* tokens are to be verified, and it is the client who made it no HTTP */
 };
 
 struct l7_hit_rule {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "model/const_int.h"
 #include "model/gateway_int.h"
 #include "model/intern.h"
@@ -252,6 +253,24 @@ const struct workload_service *workload_member_of(const struct workload *w, cons
         }
     }
     return NULL;
+}
+
+/* "ns/ambit_only_..._PORT", 0 for all ports (control/guard.c). Kubernetes allows no '_' in names. */
+bool workload_is_guarded(const struct workload *w, uint16_t port)
+{
+    static const char mark[] = "/ambit_only_";
+
+    for (uint16_t i = 0; i < w->policy_count; i++) {
+        const char *name = strchr(w->policies[i], '/');
+        const char *end = strrchr(w->policies[i], '_');
+        uint32_t guarded = 0;
+        if (name && strncmp(name, mark, sizeof(mark) - 1) == 0 && end > name &&
+            num_parse_u32(end + 1, strlen(end + 1), UINT16_MAX, &guarded) == 0 &&
+            (guarded == 0 || guarded == port)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 uint16_t workload_service_port(const struct workload_service *s, uint16_t service_port)

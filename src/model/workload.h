@@ -93,6 +93,9 @@ bool workload_equal(const struct workload *a, const struct workload *b);
 bool workload_has_ip(const struct workload *w, const struct ip *ip);
 /* NULL: not a member. */
 const struct workload_service *workload_member_of(const struct workload *w, const char *key);
+/* The control plane closed this port, by a policy of its own making, for all but the waypoint of a
+ * service that has policy of layer 7: whoever addresses the pod itself would get around that. */
+bool workload_is_guarded(const struct workload *w, uint16_t port);
 /* What service_port means at this endpoint: 0 when its own map does not say. */
 uint16_t workload_service_port(const struct workload_service *s, uint16_t service_port);
 /* "deployment", "cronjob", "pod", "job": as in baggage and labels. */

@@ -253,6 +253,9 @@ static void put_reason(const struct l7_authz *v, struct strbuf *out)
     case L7_BROKEN_POLICY:
         strbuf_printf(out, "policy %s is broken, and denies", strbuf_text(&by));
         break;
+    case L7_TOKEN_HIDDEN:
+        strbuf_puts(out, "tokens are to be verified, and what comes is no HTTP");
+        break;
     case L7_UNDECIDED:
         strbuf_puts(out, "nothing was evaluated");
         break;

@@ -85,6 +85,9 @@ enum arrival_verdict arrival_find(struct engine *e, struct entry *facts, struct 
     if (!w || !is_our_workload(e, w) || is_reserved(to->port)) {
         return ARRIVAL_NOT_OURS;
     }
+    if (workload_is_guarded(w, to->port)) {
+        return ARRIVAL_GUARDED;
+    }
     facts->workload = workload_ref(w);
     facts->protocol = L7_UNKNOWN;
     return ARRIVAL_WORKLOAD;
@@ -153,7 +156,9 @@ void arrival_open(struct inlet *i, struct hbone_request *take_request)
         } verdicts[] = {[ARRIVAL_SERVICE] = {0, NULL},
                         [ARRIVAL_WORKLOAD] = {0, NULL},
                         [ARRIVAL_NOT_OURS] = {400, "this waypoint does not serve that address"},
-                        [ARRIVAL_NO_PORT] = {404, "the service has no such port"}};
+                        [ARRIVAL_NO_PORT] = {404, "the service has no such port"},
+                        [ARRIVAL_GUARDED] = {403, "policy of its service guards the pod's port: "
+                                                  "connect to the service"}};
         enum arrival_verdict v = arrival_find(i->engine, &facts, forwarded.host);
         status = verdicts[v].status;
         error = verdicts[v].error;

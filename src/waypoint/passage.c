@@ -134,6 +134,9 @@ static struct l7_authz judge(struct passage *p)
     struct l7_conn conn = entry_conn(&p->entry);
 
     p->policy_generation = l7_policy_generation(l7);
+    if (p->entry.protocol == L7_UNKNOWN && l7_asks_for_tokens(l7, entry_bound(&p->entry))) {
+        return (struct l7_authz){.reason = L7_TOKEN_HIDDEN};
+    }
     return l7_authorize_tcp(l7, entry_bound(&p->entry), &conn);
 }
 

@@ -164,15 +164,9 @@ static int judge_cors(struct request *q)
                                      : 0;
 }
 
-static bool asks_for_tokens(const struct request *q, const struct l7 *l7)
-{
-    return l7_authentication(l7).count > 0 ||
-           (q->held->bound && q->held->bound->authentication.count > 0);
-}
-
 static int judge_token(struct request *q, const struct l7 *l7)
 {
-    if (!asks_for_tokens(q, l7)) {
+    if (!l7_asks_for_tokens(l7, q->held->bound)) {
         return 0;
     }
     request_auth_judge(&q->auth, l7, q->held->bound, &q->view, clock_wall_s());

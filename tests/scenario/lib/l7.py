@@ -56,6 +56,13 @@ def policy(name, service=None, action=ALLOW, rules=(), ns="shop", **fields):
     return Resource(POLICY, f"{GATEWAY}/{target}/AuthorizationPolicy/{ns}/{name}", p.SerializeToString())
 
 
+def authentication(name, service, rules, ns="shop"):
+    """Tokens that are verified for a service."""
+    p = w.Policy(namespace=ns, name=name, service_namespace=ns, service_hostname=host(service, ns))
+    p.authentication.rules.extend(rules)
+    return Resource(POLICY, f"{GATEWAY}/{ns}/{host(service, ns)}/RequestAuthentication/{ns}/{name}", p.SerializeToString())
+
+
 def traffic(service, ns="shop", port=0, **fields):
     t = w.Traffic(namespace=ns, hostname=host(service, ns), port=port, **fields)
     return Resource(TRAFFIC, f"{GATEWAY}/{ns}/{t.hostname}", t.SerializeToString())

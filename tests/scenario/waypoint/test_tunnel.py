@@ -64,6 +64,27 @@ def test_an_owned_workload_is_reached_by_its_own_address(lab):
     assert hello(lab, f"{topo.pod4(2, 3)}:15008") == 400
 
 
+@pytest.mark.parametrize("guard, status", [
+    (f"ambit_only_shop_gate_{webapp.HELLO}", 403), ("ambit_only_shop_gate_0", 403), ("ambit_only_shop_gate_1", 200),
+    (f"mine_{webapp.HELLO}", 200)])
+def test_a_port_that_policy_of_its_service_guards_is_not_reached_by_the_pods_address(lab, guard, status):
+    there = f"{topo.pod4(2, 3)}:{webapp.HELLO}"
+    lab.use(model.pod(2, 3, "other-1", "other", services={l7.host("other"): waypoint.PORTS}, policies=[f"shop/{guard}"],
+                      waypoint=model.gateway(f"shop/{l7.host('gate')}")))
+    assert hello(lab, there) == (status if status != 200 else b"hello from ot")
+
+
+def test_tokens_that_are_to_be_verified_do_not_pass_as_something_else(lab):
+    """A port that says nothing would let a client choose: it waits, and its request is no HTTP any more."""
+    rule = l7.w.JwtRule(issuer="me", jwks='{"keys": []}')
+    lab.use(l7.binding("web", {82: "UNKNOWN"}),
+            l7.authentication("tokens", "web", [rule]))
+    assert hello(lab, f"{waypoint.WEB}:82") != b"hello from we"
+    lab.wp.wait_access(0, direction="waypoint", error=lambda e: e is not None and "name it tcp-" in e)
+    lab.use(l7.binding("web", {82: "TCP"}))
+    assert hello(lab, f"{waypoint.WEB}:82") == b"hello from we"
+
+
 def test_a_client_without_a_certificate_of_the_mesh_gets_nowhere(lab):
     stranger = lab.cp.authority.issue("spiffe://elsewhere/ns/shop/sa/client")
     with pytest.raises(peers.Refused):
