@@ -340,6 +340,27 @@ static void judge_many(const struct index *x, const struct l7_policy_item *p, st
     v->reason = bound == p->aim_count ? "Accepted" : bound > 0 ? "PartiallyInvalid" : "Invalid";
 }
 
+/* The first value that means nothing: an ALLOW does without it, a DENY takes it to be met. */
+static void add_flaw(const struct l7_policy_item *p, struct strbuf *message)
+{
+    AUTO(arena) struct arena a = {0};
+    AUTO(l7_policy) const struct l7_policy *made = NULL;
+    struct l7_policy said;
+
+    translate_l7_policy(&said, p->kind, p->object, &a);
+    if (l7_policy_new(&made, &said, NULL) == 0 && made->flaw[0]) {
+        strbuf_printf(message, "%sspec.%s: an ALLOW rule matches nothing by it, a DENY rule all",
+                      message->len > 0 ? "; " : "", made->flaw);
+    }
+}
+
+static bool is_key_set(const char *text)
+{
+    AUTO(json) struct json *j = NULL;
+
+    return json_parse(&j, text, strlen(text), NULL, NULL) == 0 && json_is_arr(json_get(j, "keys"));
+}
+
 /* What a waypoint cannot do with it, whatever its targets. */
 static void add_limits(const struct l7_policy_item *p, struct verdict *v)
 {
@@ -347,13 +368,21 @@ static void add_limits(const struct l7_policy_item *p, struct verdict *v)
 
     for (size_t i = 0; i < json_count(rules); i++) {
         const struct json *rule = json_item(rules, i);
-        if (!json_get(rule, "jwks")) {
+        const char *keys = json_str_at(rule, "jwks", NULL);
+        if (keys && !is_key_set(keys)) {
+            strbuf_printf(&v->message,
+                          "%sspec.jwtRules[%zu].jwks: no token of %s verifies, for it is no JSON "
+                          "object with a list \"keys\"",
+                          v->message.len > 0 ? "; " : "", i, json_str_at(rule, "issuer", ""));
+        }
+        if (!keys) {
             strbuf_printf(&v->message,
                           "%sspec.jwtRules[%zu]: no token of %s verifies, for jwksUri is not "
                           "fetched: give jwks",
                           v->message.len > 0 ? "; " : "", i, json_str_at(rule, "issuer", ""));
         }
     }
+    add_flaw(p, &v->message);
     if (strcmp(json_str_at(p->object, "spec.action", ""), "CUSTOM") == 0) {
         strbuf_printf(&v->message, "%sthere are no providers: what it matches is denied",
                       v->message.len > 0 ? "; " : "");

@@ -139,8 +139,40 @@ static enum hit claim_fits(const struct judge *j, const struct l7_patterns *list
     return have > L7_CLAIM_VALUES_MAX && list->count > 0 ? UNKNOWN : MISS;
 }
 
+/* Lines of one name are one value, joined with ',': who sends a second one must not make an exact
+ * match miss. Where a hit refuses, an element counts as well as the whole. */
+static enum hit header_fits(const struct l7_patterns *list, struct slice value, bool refuses)
+{
+    enum hit found = any_fits(list, value);
+    struct slice one;
+    struct slice rest = value;
+
+    while (refuses && found == MISS && rest.len > 0) {
+        (void)slice_cut(rest, ',', &one, &rest); /* without one: the last */
+        found = any_fits(list, slice_trim(one));
+    }
+    return found;
+}
+
+/* A port in the Host header says nothing of where a request goes: where a hit refuses, the name
+ * without it counts, too. */
+static enum hit host_fits(const struct l7_patterns *list, struct slice authority, bool refuses)
+{
+    enum hit found = any_fits(list, authority);
+    struct slice name = authority;
+
+    while (name.len > 0 && name.p[name.len - 1] >= '0' && name.p[name.len - 1] <= '9') {
+        name.len--;
+    }
+    bool has_port = name.len > 0 && name.len < authority.len && name.p[name.len - 1] == ':';
+    /* "[::1]:80" has one, "[::1]" and "a.b1" have none: no canonical IPv6 address is without brackets. */
+    name.len -= has_port;
+    return refuses && found == MISS && has_port ? any_fits(list, name) : found;
+}
+
+/* refuses: a hit speaks against the request. */
 static enum hit strings_hit(const struct judge *j, const struct l7_term *t,
-                            const struct l7_patterns *list)
+                            const struct l7_patterns *list, bool refuses)
 {
     static const char *const audience[] = {"aud"};
     static const char *const presenter[] = {"azp"};
@@ -155,13 +187,13 @@ static enum hit strings_hit(const struct judge *j, const struct l7_term *t,
     case L7_SOURCE_ACCOUNT:
         return account_fits(j, list);
     case L7_HOST:
-        return any_fits(list, j->q->authority);
+        return host_fits(list, j->q->authority, refuses);
     case L7_METHOD:
         return any_fits(list, j->q->method);
     case L7_PATH:
         return any_fits(list, j->q->path);
     case L7_REQUEST_HEADER:
-        return any_fits(list, l7_request_header(j->q, t->name));
+        return header_fits(list, l7_request_header(j->q, t->name), refuses);
     case L7_REQUEST_AUDIENCES:
         return claim_fits(j, list, audience, 1);
     case L7_REQUEST_PRESENTER:
@@ -267,9 +299,10 @@ static bool term_holds(struct judge *j, const struct l7_term *t)
                half_holds(j, t->not_blocks.flawed, t->not_blocks.count,
                           blocks_hit(j, t->attribute, &t->not_blocks), false);
     }
-    return half_holds(j, t->values.flawed, t->values.count, strings_hit(j, t, &t->values), true) &&
+    return half_holds(j, t->values.flawed, t->values.count,
+                      strings_hit(j, t, &t->values, j->wide), true) &&
            half_holds(j, t->not_values.flawed, t->not_values.count,
-                      strings_hit(j, t, &t->not_values), false);
+                      strings_hit(j, t, &t->not_values, !j->wide), false);
 }
 
 static bool clause_holds(struct judge *j, const struct l7_clause *c)

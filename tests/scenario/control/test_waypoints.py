@@ -539,6 +539,17 @@ def test_guards_outlast_the_gateway_and_know_the_waypoints_of_others(api, town, 
     proxy.close()
 
 
+@pytest.mark.parametrize("rule, said", [
+    ({"to": [{"operation": {"paths": ["/bad/{*"]}}]}, None),
+    ({"to": [{"operation": {"paths": ["/bad/{*}x"]}}]}, "spec.rules[0].to.paths: '/bad/{*}x' means nothing"),
+    ({"when": [{"key": "request.hdr", "values": ["x"]}]}, "spec.rules[0].when.key: 'request.hdr' means nothing")])
+def test_status_names_what_means_nothing(api, town, standing, rule, said):
+    use(api, town, "web", "wp")
+    api.create(policy("p", town, "DENY", [rule], targetRefs=[target("web")]))
+    got = until("it is judged", lambda: condition(api.get(policy("p", town)), "WaypointAccepted"))
+    assert (said in got[2]) if said else ("means nothing" not in got[2])
+
+
 def test_more_guarded_ports_than_are_counted_close_the_pod(api, town, standing, channel, proxy_token):
     proxy = Ads(channel, proxy_token).first()
     proxy.send(AUTHORIZATION)

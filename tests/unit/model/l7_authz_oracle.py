@@ -29,7 +29,7 @@ PORT_VALUES = ["80", "8080", "443", "bad", "0"]
 ISS = ["https://iss", "https://iss/x", "other"]
 SUBS = ["u", "x/u", "v"]
 RP_VALUES = ["*", "https://iss/u", "https://iss/x/u", "https://iss/*", "*/u", "other/v"]
-HEADERS = {"x-a": ["1", "12", ""], "x-b": ["y"]}
+HEADERS = {"x-a": ["1", "12", "", "2,1", "1 , 3", "2,,4"], "x-b": ["y", "z,y"]}
 
 
 # ---- cases
@@ -221,6 +221,16 @@ def key_kind(key):
     return None, None
 
 
+def parts_of(kind, q, attribute):
+    """The request as somebody may read it who takes one of several header lines, or drops the host's port."""
+    if kind == "header":
+        for part in q["headers"].get(attribute, "").split(",") if attribute in q["headers"] else []:
+            if "," in q["headers"][attribute]:
+                yield {**q, "headers": {**q["headers"], attribute: part.strip(" \t")}}
+    if kind == "host":
+        yield {**q, "host": re.sub(r":\d+$", "", q["host"])}
+
+
 def lists_hold(kind, attribute, positive, negative, q, ns, wide):
     for values, wanted in ((positive, True), (negative, False)):
         if not values:
@@ -229,7 +239,8 @@ def lists_hold(kind, attribute, positive, negative, q, ns, wide):
             if not wide:
                 return False
             continue
-        got = [hit(kind, v, q, ns, attribute) for v in values]
+        views = [q, *parts_of(kind, q, attribute)] if wanted == wide else [q]
+        got = [hit(kind, v, view, ns, attribute) for v in values for view in views]
         answer = True if True in got else None if None in got else False
         if answer is None:
             if not wide:
