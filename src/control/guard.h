@@ -19,8 +19,8 @@ enum { GUARDS_MAX = 32 }; /* guarded ports of one pod */
 /* What the guards of a service's pods follow from, as of when the service was settled last: pods that
  * are settled in between go by this, so that a change and its undoing are not confused. */
 struct guarding {
-    struct gateway_item *by;    /* policy is enforced there alone, with a use; NULL: nowhere */
-    const char *account;        /* of by, else of bound, interned; NULL without */
+    struct gateway_item *by; /* policy is enforced there alone, with a use; NULL: nowhere */
+    const char *account;     /* of by, else of bound, interned; NULL without */
     /* To whose waypoint all of its traffic goes, or would if there were one; with a use. NULL: it is
      * reached directly. */
     struct gateway_item *bound;

@@ -106,8 +106,8 @@ struct gateway_item *waypoint_guard(const struct index *x, const struct service_
 {
     struct waypoint_choice c = waypoint_of_service(x, s);
     bool is_ours = c.gateway && (c.gateway->f.is_ours || !c.gateway->object);
-    bool is_meant = c.state == WAYPOINT_UNSUPPORTED ? is_meant_for(s)
-                                                    : is_ours && has_policy(x, s, c.gateway);
+    bool is_meant =
+        c.state == WAYPOINT_UNSUPPORTED ? is_meant_for(s) : is_ours && has_policy(x, s, c.gateway);
 
     return is_ours && is_meant && !may_bypass(s, c.gateway) ? c.gateway : NULL;
 }

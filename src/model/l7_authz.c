@@ -299,8 +299,8 @@ static bool term_holds(struct judge *j, const struct l7_term *t)
                half_holds(j, t->not_blocks.flawed, t->not_blocks.count,
                           blocks_hit(j, t->attribute, &t->not_blocks), false);
     }
-    return half_holds(j, t->values.flawed, t->values.count,
-                      strings_hit(j, t, &t->values, j->wide), true) &&
+    return half_holds(j, t->values.flawed, t->values.count, strings_hit(j, t, &t->values, j->wide),
+                      true) &&
            half_holds(j, t->not_values.flawed, t->not_values.count,
                       strings_hit(j, t, &t->not_values, !j->wide), false);
 }

@@ -16,7 +16,7 @@ enum arrival_verdict {
     ARRIVAL_WORKLOAD,
     ARRIVAL_NOT_OURS, /* 400 */
     ARRIVAL_NO_PORT,  /* 404 */
-    ARRIVAL_GUARDED,  /* 403: a pod's port that is only served by its service, for that has policy */
+    ARRIVAL_GUARDED, /* 403: a pod's port that is only served by its service, for that has policy */
 };
 
 /* Fills service, workload and protocol of facts, with references; its destination is set. host is
