@@ -52,6 +52,21 @@ static void ask_fini(struct ask *q)
 
 /* ---- the question */
 
+/* The last one goes to the one of its name before it: several lines are one value, as a request's are. */
+static void join_lines(struct ask *q, struct header *last)
+{
+    for (struct header *h = q->headers; h < last; h++) {
+        if (strcmp(strbuf_text(&h->name), strbuf_text(&last->name)) == 0) {
+            strbuf_putc(&h->value, ',');
+            strbuf_add(&h->value, last->value.p, last->value.len);
+            strbuf_fini(&last->name);
+            strbuf_fini(&last->value);
+            q->header_count--;
+            return;
+        }
+    }
+}
+
 static int add_header(struct ask *q, struct slice encoded, struct diag *why)
 {
     AUTO(strbuf) struct strbuf text = {0};
@@ -73,6 +88,7 @@ static int add_header(struct ask *q, struct slice encoded, struct diag *why)
     }
     value = slice_trim(value);
     strbuf_add(&h->value, value.p, value.len);
+    join_lines(q, h);
     return 0;
 }
 

@@ -101,6 +101,9 @@ TEST(a_request_meets_its_route_and_its_policy)
         {"to=ns/svc&port=80&path=/two" WEB, "allow", 0, "ns/web-only", "ns/v2", ""},
         {"to=ns/svc&port=80&path=%2Fv2%2Fa%2Fb%3Fdebug%3D1&header=X-User:+jane" WEB, "allow", 0,
          "ns/web-only", "ns/v2", ""},
+        {"to=ns/"
+         "svc&port=80&path=%2Fv2%2Fa%2Fb%3Fdebug%3D1&header=x-user:jane&header=X-User:eve" WEB,
+         "deny", 404, "ns/web-only", "", "404: no route"},
         {"to=ns/svc&port=80&path=/v2/a" WEB, "deny", 404, "ns/web-only", "", "404: no route"},
         {"to=ns/svc&port=80&path=/a/../v1" WEB, "allow", 0, "ns/web-only", "ns/v1", ""},
         {"to=ns/svc&port=80&path=/v1&method=DELETE" WEB, "deny", 403, "ns/no-delete", "ns/v1",
