@@ -12,6 +12,7 @@
 #include "io/sock.h"
 #include "io/tcp_stream.h"
 #include "io/udp.h"
+#include "ztunnel/dns_cache.h"
 #include "ztunnel/dns_names.h"
 #include "ztunnel/stats.h"
 
@@ -34,6 +35,7 @@ struct face {
 struct dns_proxy {
     struct pod *pod;
     struct face faces[FAMILIES];
+    struct dns_cache *cache;
     struct list asks;
     unsigned ask_count;
     struct list conns;
@@ -178,12 +180,56 @@ static void count_request(struct ask *a, const struct dns_request *q, enum dns_c
     stats_dns(a->proxy->pod->plane->shard, &c);
 }
 
+static void deliver_upstream(struct ask *take_a, const struct dns_request *q,
+                             const struct dns_forwarded *up, const uint8_t *msg, uint32_t age_s)
+{
+    struct answer_buffer *b = buffer_of(take_a);
+    struct dns_reply r;
+
+    if (up->rcode != DNS_NOERROR || dns_reply_begin(&r, q, b->bytes, room_of(take_a, q)) < 0) {
+        deliver_error(take_a, q, up->rcode != DNS_NOERROR ? up->rcode : DNS_SERVFAIL);
+        return;
+    }
+    deliver(take_a, b->bytes, dns_reply_forwarded(&r, up, msg, age_s));
+}
+
+static void deliver_forwarded(struct ask *take_a, const struct dns_request *q, const uint8_t *msg,
+                              size_t len)
+{
+    struct dns_forwarded up;
+
+    if (dns_forwarded_parse(&up, q, q->id, msg, len) < 0) {
+        deliver_error(take_a, q, DNS_SERVFAIL);
+        return;
+    }
+    dns_cache_put(take_a->proxy->cache, q, &up, msg, loop_now_ms(take_a->task.loop));
+    deliver_upstream(take_a, q, &up, msg, 0);
+}
+
+/* False: a name server must be asked. */
+static bool deliver_cached(struct ask *a, const struct dns_request *q)
+{
+    struct dns_cached known;
+    struct dns_forwarded up;
+
+    if (!dns_cache_find(a->proxy->cache, q, loop_now_ms(a->task.loop), &known) ||
+        dns_forwarded_parse(&up, q, known.id, known.msg, known.len) < 0) {
+        return false;
+    }
+    count_request(a, q, DNS_COUNT_CACHED, 0);
+    deliver_upstream(a, q, &up, known.msg, known.age_s);
+    return true;
+}
+
 static void forward(struct ask *a, const struct dns_request *q)
 {
     uint8_t packet[512];
     struct dns_proxy *d = a->proxy;
     int n = dns_forward_query(q, q->id, packet, sizeof(packet));
 
+    if (deliver_cached(a, q)) {
+        return;
+    }
     if (n < 0 || !d->pod->plane->names) {
         deliver_error(a, q, DNS_SERVFAIL);
         return;
@@ -192,25 +238,6 @@ static void forward(struct ask *a, const struct dns_request *q)
     a->step = ASK_UPSTREAM;
     a->asked_ns = clock_mono_ns();
     a->upstream = dns_query_new(d->pod->plane->names, d->pod->netns, packet, (size_t)n, &a->task);
-}
-
-static void deliver_forwarded(struct ask *take_a, const struct dns_request *q, const uint8_t *msg,
-                              size_t len)
-{
-    struct answer_buffer *b = buffer_of(take_a);
-    struct dns_forwarded up;
-    struct dns_reply r;
-
-    if (dns_forwarded_parse(&up, q, q->id, msg, len) < 0 ||
-        dns_reply_begin(&r, q, b->bytes, room_of(take_a, q)) < 0) {
-        deliver_error(take_a, q, DNS_SERVFAIL);
-        return;
-    }
-    if (up.rcode != DNS_NOERROR) {
-        deliver_error(take_a, q, up.rcode);
-        return;
-    }
-    deliver(take_a, b->bytes, dns_reply_forwarded(&r, &up, msg, 0));
 }
 
 static void step_upstream(struct ask *a, const struct dns_request *q)
@@ -494,6 +521,7 @@ struct dns_proxy *dns_proxy_new(struct pod *p)
     struct dns_proxy *d = mem_new(struct dns_proxy);
 
     d->pod = p;
+    d->cache = dns_cache_new(&p->plane->answers);
     list_init(&d->asks);
     list_init(&d->conns);
     for (unsigned i = 0; i < FAMILIES; i++) {
@@ -567,5 +595,6 @@ void dns_proxy_free(struct dns_proxy *d)
         task_fini(&f->task);
         task_fini(&f->tcp_task);
     }
+    dns_cache_free(d->cache);
     mem_free(d);
 }

@@ -72,6 +72,7 @@ int plane_new(struct plane **out, const struct plane_options *o, struct diag *wh
     if (!start_host_names(p, o->resolv, why)) {
         return surely_negative(why->code);
     }
+    p->answers.bytes_max = DNS_CACHE_SHARE_BYTES;
     p->adopt.turn = adopt;
     loop_hook_start(p->loop, &p->adopt);
     *out = MOVE(p);

@@ -21,6 +21,7 @@
 #include "obs/access.h"
 #include "tls/tls_stream.h"
 #include "ztunnel/config.h"
+#include "ztunnel/dns_cache.h"
 
 struct plane {
     struct loop *loop;
@@ -35,6 +36,7 @@ struct plane {
     struct dns_upstream *names; /* the host's name servers; NULL: none are known */
     struct resolver *resolver;  /* of hosts */
     struct host_names *hosts;   /* workloads that are known by name only */
+    struct dns_cache_share answers;
     struct snap_slot *worlds;
     struct loop_hook adopt;
     struct budget budget; /* this loop's share of the memory for received bytes */

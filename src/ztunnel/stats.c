@@ -71,7 +71,10 @@ static const struct metric_family dns_families[] = {
                             .unit = "seconds",
                             .type = METRIC_HISTOGRAM,
                             .bounds_us = dns_bounds_us,
-                            .bound_count = ARRAY_LEN(dns_bounds_us)}};
+                            .bound_count = ARRAY_LEN(dns_bounds_us)},
+    [DNS_COUNT_CACHED] = {.name = "ambit_dns_cached",
+                          .help = "DNS requests answered with what upstream said before.",
+                          .type = METRIC_COUNTER}};
 static const char *const dns_labels[] = {"request_query_type", "request_protocol",
                                          "source_canonical_service", "source_canonical_revision"};
 static const struct metric_set dns_set = {.families = dns_families,

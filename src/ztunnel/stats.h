@@ -14,7 +14,13 @@ void stats_free(struct stats *s); /* after every thread has ended */
 AUTO_DEFINE(stats, struct stats *, stats_free);
 struct metrics *stats_metrics(struct stats *s);
 
-enum dns_count { DNS_COUNT_REQUEST, DNS_COUNT_UPSTREAM, DNS_COUNT_FAILURE, DNS_COUNT_DURATION };
+enum dns_count {
+    DNS_COUNT_REQUEST,
+    DNS_COUNT_UPSTREAM,
+    DNS_COUNT_FAILURE,
+    DNS_COUNT_DURATION,
+    DNS_COUNT_CACHED /* would have gone upstream, but was known */
+};
 
 struct dns_counted {
     uint16_t query_type;

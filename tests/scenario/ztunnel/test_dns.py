@@ -133,3 +133,63 @@ def test_a_new_service_is_known_when_it_is_pushed(mesh, ask):
     assert ask("young.shop.svc.cluster.local").rcode == dnsmsg.NXDOMAIN
     mesh.cp.push(model.service("young", ["10.96.0.90"], {80: 80}))
     assert ask("young").values(A) == ["10.96.0.90"]
+
+
+# ---- what upstream said before
+
+@pytest.fixture
+def moving(upstream):
+    """A name whose address the test changes: (name, set it, how often it was asked for)."""
+    name = "moving.example"
+
+    def move(address, ttl=60):
+        upstream.table[name, A] = [(ttl, address)]
+    yield name, move, lambda: len(upstream.queries(name))
+    upstream.table.pop((name, A), None)
+
+
+@pytest.mark.parametrize("pod", ["p11", "p23"], ids=["one set of rules", "the other"])
+def test_an_answer_serves_the_pod_that_asked_while_it_lasts(mesh, ask, moving, pod):
+    name, move, asked = moving
+    move("192.0.2.10", ttl=2)
+    before, node = asked(), mesh[int(pod[1])]
+    cached = node.metric("ambit_dns_cached_total", request_query_type="a")
+    first = ask(name, pod=pod)
+    move("192.0.2.11", ttl=2)
+    for how in ({}, {"tcp": True}, {"edns_bytes": 1232}):
+        got = ask(name, pod=pod, **how)
+        assert got.values(A) == first.values(A) == ["192.0.2.10"] and got.answers[0][2] <= 2
+    assert asked() == before + 1 and ask(name.upper(), pod=pod).answers[0][0] == name.upper()
+    wait.until("counted", lambda: node.metric("ambit_dns_cached_total", request_query_type="a") == cached + 4)
+    wait.until("the new address", lambda: ask(name, pod=pod).values(A) == ["192.0.2.11"], 5)
+
+
+def test_what_one_pod_was_told_is_not_told_to_another(ask, moving):
+    name, move, asked = moving
+    before = asked()
+    for pod, address in (("p12", "192.0.2.21"), ("p13", "192.0.2.23"), ("p14", "192.0.2.24")):
+        move(address)
+        assert ask(name, pod=pod).values(A) == [address]
+    assert asked() == before + 3
+    assert ask(name, pod="p12").values(A) == ["192.0.2.21"] and asked() == before + 3
+
+
+def test_a_refusal_is_asked_for_again(ask, upstream):
+    assert ask("unborn.example").rcode == dnsmsg.NXDOMAIN
+    upstream.table["unborn.example", A] = [(60, "192.0.2.30")]
+    try:
+        assert ask("unborn.example").values(A) == ["192.0.2.30"]
+    finally:
+        del upstream.table["unborn.example", A]
+
+
+def test_a_service_of_the_mesh_comes_before_what_upstream_said(mesh, ask, upstream):
+    name = "claimed.example"
+    upstream.table[name, A] = [(60, "192.0.2.40")]
+    claim = model.service("claimed", ["10.96.0.91"], {80: 80}, hostname=name)
+    try:
+        assert ask(name).values(A) == ["192.0.2.40"]
+        mesh.cp.push(claim)
+        assert ask(name).values(A) == ["10.96.0.91"]
+    finally:
+        del upstream.table[name, A]
