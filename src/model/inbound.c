@@ -28,25 +28,35 @@ static void refuse(struct inbound *out, unsigned status, enum route_reason reaso
                     what[0] != '\0' ? ": " : "", what);
 }
 
-/* Does the address behind the authority have a waypoint that the local workload is part of? Then
- * this is a waypoint that takes what is meant for others (contract 3.4 step 4). */
-static bool is_waypoint_for(const struct world *w, const struct inbound_query *q)
+static bool is_local(const struct world *w, const struct inbound_query *q, const struct gateway *g)
 {
-    const char *ns = q->local->identity->ns;
-    const struct workload *target = world_workload_at(w, q->network, &q->authority_ip);
-    const struct service *s = target ? NULL : world_service_at(w, q->network, &q->authority_ip, ns);
-    const struct gateway *g = target ? target->waypoint : s ? s->waypoint : NULL;
+    const struct service *s;
     const struct workload *waypoint;
 
     if (!gateway_is_set(g)) {
         return false;
     }
-    s = gateway_service(w, g, ns);
+    s = gateway_service(w, g, q->local->identity->ns);
     if (s) {
         return workload_member_of(q->local, s->key) != NULL;
     }
     waypoint = gateway_workload(w, g);
     return waypoint && workload_has_ip(waypoint, &q->tcp_dst);
+}
+
+/* Does the address behind the authority have a waypoint that the local workload is part of? Then
+ * this is a waypoint that takes what is meant for others (contract 3.4 step 4). */
+static bool is_waypoint_for(const struct world *w, const struct inbound_query *q)
+{
+    const struct workload *target = world_workload_at(w, q->network, &q->authority_ip);
+    const struct service *s =
+        world_service_at(w, q->network, &q->authority_ip, q->local->identity->ns);
+    bool is = (target && is_local(w, q, target->waypoint)) || (s && is_local(w, q, s->waypoint));
+
+    for (unsigned i = 0; s && i < s->weighted_count && !is; i++) {
+        is = is_local(w, q, &s->weighted[i].gateway);
+    }
+    return is;
 }
 
 static bool check_ip(struct inbound *out, const struct world *w, const struct inbound_query *q)

@@ -286,14 +286,31 @@ static void deny_waypoint(struct routing *r, enum route_reason found, const char
          whose);
 }
 
-/* Step 6. False: the service has no waypoint. */
+/* A waypoint's own traffic to what it guards must not come back to it. */
+static bool is_from_waypoint(const struct routing *r, const struct gateway *g)
+{
+    return gateway_is_set(g) &&
+           gateway_has_member(r->world, g, r->q->source->identity, &r->q->src.ip);
+}
+
+static bool is_from_waypoint_of(const struct routing *r, const struct service *s)
+{
+    bool from = is_from_waypoint(r, s->waypoint);
+
+    for (unsigned i = 0; i < s->weighted_count && !from; i++) {
+        from = is_from_waypoint(r, &s->weighted[i].gateway);
+    }
+    return from;
+}
+
+/* Step 6. False: the service has no waypoint, or the connection comes from it. */
 static bool through_service_waypoint(struct routing *r, const struct service *s)
 {
     const struct gateway *g = waypoint_of(r, s);
     enum route_reason found;
     struct hop h;
 
-    if (!g) {
+    if (!g || is_from_waypoint_of(r, s)) {
         return false;
     }
     set_service(r, s);
@@ -308,18 +325,27 @@ static bool through_service_waypoint(struct routing *r, const struct service *s)
     return true;
 }
 
-/* Step 10: a waypoint's own traffic to what it guards must not come back to it. */
-static bool is_from_waypoint(const struct routing *r, const struct gateway *g)
+/* Step 11. Only service traffic crosses networks: there is no name that the far side could route by. */
+static void through_workload_waypoint(struct routing *r, const struct workload *w)
 {
-    return gateway_has_member(r->world, g, r->q->source->identity, &r->q->src.ip);
+    struct hop h;
+    enum route_reason found = follow(r, w->waypoint, BALANCE_WAYPOINT, &h);
+
+    if (found != ROUTE_OK) {
+        deny_waypoint(r, found, w->uid);
+    } else if (strcmp(h.workload->network, r->q->source->network) != 0) {
+        deny(r, ROUTE_NOT_A_SERVICE, "waypoint %s is on network '%s'", h.workload->uid,
+             h.workload->network);
+    } else {
+        by_waypoint(r, &h);
+        r->out->workload = workload_ref(w);
+    }
 }
 
 /* Steps 9 to 12. */
 static void to_workload(struct routing *r, const struct hop *h)
 {
     const struct workload *w = h->workload;
-    enum route_reason found;
-    struct hop waypoint;
 
     if (strcmp(w->network, r->q->source->network) != 0) {
         by_gateway(r, w, h->service);
@@ -329,16 +355,11 @@ static void to_workload(struct routing *r, const struct hop *h)
         directly(r, h);
         return;
     }
-    found = follow(r, w->waypoint, BALANCE_WAYPOINT, &waypoint);
-    if (found != ROUTE_OK) {
-        deny_waypoint(r, found, w->uid);
-        return;
-    }
-    by_waypoint(r, &waypoint);
-    r->out->workload = workload_ref(w);
+    through_workload_waypoint(r, w);
 }
 
-/* Steps 7 and 8. addressed: what step 5 found. */
+/* Steps 7 and 8. addressed: what step 5 found. A service that only step 7 finds, because a workload has the
+ * same address, is not gone around either. */
 static void without_service_waypoint(struct routing *r, const struct service *addressed)
 {
     const struct route_query *q = r->q;
@@ -348,6 +369,9 @@ static void without_service_waypoint(struct routing *r, const struct service *ad
         .port = q->dst.port, .asked = q->dst.ip, .family = (enum ip_family)q->dst.ip.family};
     bool found;
 
+    if (s && s != addressed && through_service_waypoint(r, s)) {
+        return;
+    }
     if (s) {
         set_service(r, s);
         if (s->mode == BALANCE_PASSTHROUGH) {
@@ -361,7 +385,7 @@ static void without_service_waypoint(struct routing *r, const struct service *ad
     }
     if (found) {
         to_workload(r, &h);
-    } else if (addressed && addressed->mode != BALANCE_PASSTHROUGH) {
+    } else if (s || (addressed && addressed->mode != BALANCE_PASSTHROUGH)) {
         char text[ENDPOINT_TEXT];
         deny(r, ROUTE_NO_UPSTREAM, "%s", endpoint_format(&q->dst, text)); /* as recorded */
     } else {

@@ -55,13 +55,19 @@ def service(name, vips, ports, ns="shop", hostname=None, **fields):
     return Resource(ADDRESS, f"{ns}/{s.hostname}", wl.Address(service=s).SerializeToString())
 
 
-def gateway(destination, port=15008):
-    """A reference to a waypoint: an IP address, or "namespace/hostname"."""
+def weighted(**weights):
+    """Waypoints by the first workload of a pod and their weights: `weighted(p41=3, p42=1)`."""
+    return [wl.WeightedWaypoint(destination=gateway(topo.pod4(int(pod[1]), int(pod[2]))), weight=weight)
+            for pod, weight in weights.items()]
+
+
+def gateway(destination, port=15008, network=""):
+    """A reference to a waypoint or network gateway: an IP address, or "namespace/hostname"."""
     g = wl.GatewayAddress(hbone_mtls_port=port)
     if "/" in destination:
         g.hostname.namespace, g.hostname.hostname = destination.split("/")
     else:
-        g.address.address = packed(destination)
+        g.address.address, g.address.network = packed(destination), network
     return g
 
 

@@ -300,6 +300,44 @@ def answering(status, **more):
     return lambda conn, stream: conn.respond(stream, status, **more)
 
 
+def onward(ns, host, credential, authority):
+    """A waypoint: opens a tunnel of its own for each request and passes on what echoes there."""
+    def handler(conn, stream):
+        with Tunnel(ns, host, credential) as tunnel:
+            there, status = tunnel.connect(authority)
+            conn.respond(stream, status)
+            state = conn.streams[stream]
+            while status == 200:
+                conn.until("data or the end", lambda: state.data or state.end is not None, 60)
+                octets = conn.take(stream)
+                if not octets:
+                    tunnel.end(there)
+                    tunnel.wait_end(there)
+                    conn.end(stream)
+                    break
+                tunnel.send(there, octets)
+                conn.send(stream, tunnel.receive(there, len(octets)))
+    return handler
+
+
+def piping(ns, host, port=PORT):
+    """A network gateway: passes the octets of each request on to one address, whatever they are."""
+    def handler(conn, stream):
+        with netns.connect(ns, host, port) as raw:
+            conn.respond(stream, 200)
+            state = conn.streams[stream]
+            while state.end is None:
+                if octets := conn.take(stream):
+                    raw.sendall(octets)
+                if select.select([raw], [], [], 0.005)[0]:
+                    back = raw.recv(65536)
+                    if not back:
+                        conn.end(stream)
+                        break
+                    conn.send(stream, back)
+    return handler
+
+
 class TunnelServer:
     """The server role on port 15008 of a namespace. Each request of a tunnel is handed to `handler(conn, stream)`
     in a thread of the tunnel; every stream of it in turn, unless `parallel`."""
