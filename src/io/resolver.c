@@ -4,6 +4,7 @@
 #include <ares.h>
 #include <assert.h>
 #include <poll.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "base/num.h"
@@ -306,6 +307,18 @@ static void start(struct lookup *q, enum ip_family family)
     set_timer(r);
 }
 
+/* The library asks servers for an IPv4 address in text form when both families are wanted. */
+static bool is_address(struct lookup *q, enum ip_family family)
+{
+    struct ip ip;
+
+    if (ip_parse(&ip, q->name, strlen(q->name)) < 0 || (family != IP_NONE && ip.family != family)) {
+        return false;
+    }
+    q->addresses[q->count++] = ip;
+    return true;
+}
+
 struct lookup *lookup_new(struct resolver *r, const char *name, enum ip_family family,
                           struct task *owner)
 {
@@ -318,6 +331,11 @@ struct lookup *lookup_new(struct resolver *r, const char *name, enum ip_family f
     if (r->flying >= r->flying_max) {
         r->stats.refused++;
         fail(q, -ERR_LIMIT);
+        task_wake(owner, WAKE_CHILD);
+        return q;
+    }
+    if (is_address(q, family)) {
+        enter(q, LOOKUP_FOUND);
         task_wake(owner, WAKE_CHILD);
         return q;
     }
