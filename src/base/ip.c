@@ -125,6 +125,13 @@ bool ip_is_unspecified(const struct ip *ip)
     return memcmp(ip->bytes, zero, 16) == 0;
 }
 
+bool ip_is_multicast(const struct ip *ip)
+{
+    return ip->family == IP_V4   ? ip->bytes[0] >= 224 && ip->bytes[0] < 240
+           : ip->family == IP_V6 ? ip->bytes[0] == 0xff
+                                 : false;
+}
+
 bool ip_prefix_has(const struct ip_prefix *p, const struct ip *ip)
 {
     size_t whole = p->len / 8;

@@ -53,6 +53,7 @@ bool ip_equal(const struct ip *a, const struct ip *b);
 bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
 bool ip_is_loopback(const struct ip *ip);
 bool ip_is_unspecified(const struct ip *ip);
+bool ip_is_multicast(const struct ip *ip);
 bool ip_prefix_has(const struct ip_prefix *p, const struct ip *ip);
 
 /* Both return buf. */

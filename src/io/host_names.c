@@ -10,6 +10,8 @@
 struct known {
     struct map_node by_name;
     struct list in_age;
+    struct list in_source;
+    struct host_source *source; /* while it is being asked for, unless its source has gone */
     struct host_names *all;
     char *name;
     struct task task;
@@ -40,8 +42,42 @@ struct host_names *host_names_new(struct loop *l, struct resolver *resolver)
     return h;
 }
 
+/* ---- sources */
+
+void host_source_init(struct host_source *s)
+{
+    list_init(&s->asked);
+    s->asking = 0;
+}
+
+static void join_source(struct known *k, struct host_source *s)
+{
+    list_append(&s->asked, &k->in_source);
+    s->asking++;
+    k->source = s;
+}
+
+static void leave_source(struct known *k)
+{
+    if (k->source) {
+        list_remove(&k->in_source);
+        k->source->asking--;
+        k->source = NULL;
+    }
+}
+
+void host_source_fini(struct host_source *s)
+{
+    list_for_each_safe (it, &s->asked) {
+        leave_source(container_of(it, struct known, in_source));
+    }
+}
+
+/* ---- names */
+
 static void known_free(struct known *k)
 {
+    leave_source(k);
     map_remove(&k->all->names, &k->by_name);
     list_remove(&k->in_age);
     lookup_free(k->lookup);
@@ -88,6 +124,7 @@ static void settle(struct known *k, int count, const struct ip *at)
         k->all->stats.failed++;
     }
     k->until_ms = loop_now_ms(k->all->loop) + keep_ms;
+    leave_source(k);
     lookup_free(k->lookup);
     k->lookup = NULL;
 }
@@ -108,8 +145,9 @@ static void run(struct task *t, unsigned why)
     }
 }
 
-static void ask(struct known *k)
+static void ask(struct known *k, struct host_source *source)
 {
+    join_source(k, source);
     k->all->stats.asked++;
     k->why = (struct diag){.code = 0};
     k->lookup = lookup_new(k->all->resolver, k->name, IP_NONE, &k->task);
@@ -142,7 +180,7 @@ static bool make_room(struct host_names *h)
     return false;
 }
 
-static struct known *known_new(struct host_names *h, const char *name)
+static struct known *known_new(struct host_names *h, const char *name, struct host_source *source)
 {
     struct known *k = mem_new(struct known);
 
@@ -153,7 +191,7 @@ static struct known *known_new(struct host_names *h, const char *name)
     list_init(&k->in_age);
     list_append(&h->by_age, &k->in_age);
     map_insert(&h->names, &k->by_name, map_hash_str(name));
-    ask(k);
+    ask(k, source);
     return k;
 }
 
@@ -169,26 +207,31 @@ static int answer(struct known *k, const struct ip **out, struct diag *why)
     return k->count;
 }
 
-int host_names_find(struct host_names *h, const char *name, struct host_wait *w, struct task *owner,
-                    const struct ip **out, struct diag *why)
+/* Under way, or still good. */
+static bool is_current(const struct known *k)
+{
+    return k && (k->lookup || loop_now_ms(k->all->loop) < k->until_ms);
+}
+
+int host_names_find(struct host_names *h, const char *name, struct host_source *source,
+                    struct host_wait *w, const struct ip **out, struct diag *why)
 {
     struct known *k = find(h, name);
 
     host_wait_stop(w);
-    if (!k && !make_room(h)) {
+    if (!is_current(k) && (source->asking >= HOST_NAMES_OF_SOURCE || (!k && !make_room(h)))) {
         return FAIL(why, -ERR_LIMIT, "%s: too many host names are being looked up", name);
     }
     if (!k) {
-        k = known_new(h, name);
-    } else if (!k->lookup && loop_now_ms(h->loop) >= k->until_ms) {
-        ask(k);
+        k = known_new(h, name, source);
+    } else if (!is_current(k)) {
+        ask(k, source);
     } else if (!k->lookup) {
         h->stats.kept++;
     }
     list_remove(&k->in_age);
     list_append(&h->by_age, &k->in_age);
     if (k->lookup) {
-        w->owner = owner;
         list_append(&k->waiting, &w->in_name);
         return -EAGAIN;
     }
@@ -202,23 +245,4 @@ void host_wait_stop(struct host_wait *w)
     } else {
         list_init(&w->in_name);
     }
-}
-
-/* ---- choosing */
-
-const struct ip *host_names_pick(const struct ip *at, int count, enum ip_family family,
-                                 uint64_t seed)
-{
-    int fitting = 0;
-
-    for (int i = 0; i < count; i++) {
-        fitting += at[i].family == family;
-    }
-    uint64_t skip = seed % (uint64_t)(fitting > 0 ? fitting : count);
-    for (int i = 0; i < count; i++) {
-        if ((fitting == 0 || at[i].family == family) && skip-- == 0) {
-            return &at[i];
-        }
-    }
-    return at;
 }

@@ -53,17 +53,17 @@ static bool is_illegal(const struct route_query *q, uint16_t port)
 }
 
 PRINTF_LIKE(3, 4)
-static void deny(struct routing *r, enum route_reason reason, const char *fmt, ...)
+static void deny(struct route *out, enum route_reason reason, const char *fmt, ...)
 {
-    char what[sizeof(r->out->detail.text)];
+    char what[sizeof(out->detail.text)];
     va_list ap;
 
     va_start(ap, fmt);
     (void)vsnprintf(what, sizeof(what), fmt, ap);
     va_end(ap);
-    r->out->kind = ROUTE_DENY;
-    r->out->reason = reason;
-    (void)diag_note(&r->out->detail, -ERR_UNAVAILABLE, "%s%s%s", route_reason_text(reason),
+    out->kind = ROUTE_DENY;
+    out->reason = reason;
+    (void)diag_note(&out->detail, -ERR_UNAVAILABLE, "%s%s%s", route_reason_text(reason),
                     what[0] != '\0' ? ": " : "", what);
 }
 
@@ -160,7 +160,7 @@ static bool go_to(struct routing *r, const struct hop *h, uint16_t port)
         return true;
     }
     if (h->workload->hostname[0] == '\0') {
-        deny(r, ROUTE_NO_ADDRESS, "%s", h->workload->uid);
+        deny(r->out, ROUTE_NO_ADDRESS, "%s", h->workload->uid);
         return false;
     }
     out->resolve = out->next->hostname;
@@ -173,7 +173,7 @@ static void write_authority(struct route *out, const struct endpoint *e)
     char text[ENDPOINT_TEXT];
 
     if (e->ip.family == IP_NONE) {
-        return; /* route_resolved will know it */
+        return; /* route_resolve will know it */
     }
     (void)snprintf(out->authority, sizeof(out->authority), "%s", endpoint_format(e, text));
 }
@@ -207,16 +207,16 @@ static void by_gateway(struct routing *r, const struct workload *far, const stru
     struct hop h;
 
     if (!s) {
-        deny(r, ROUTE_NOT_A_SERVICE, "%s is on network '%s'", far->uid, far->network);
+        deny(r->out, ROUTE_NOT_A_SERVICE, "%s is on network '%s'", far->uid, far->network);
         return;
     }
     if (!gateway_is_set(far->network_gateway)) {
-        deny(r, ROUTE_NO_GATEWAY, "%s is on network '%s'", far->uid, far->network);
+        deny(r->out, ROUTE_NO_GATEWAY, "%s is on network '%s'", far->uid, far->network);
         return;
     }
     found = follow(r, far->network_gateway, BALANCE_STANDARD, &h);
     if (found != ROUTE_OK) {
-        deny(r, found == ROUTE_NO_UPSTREAM ? ROUTE_GATEWAY_NO_UPSTREAM : ROUTE_NO_GATEWAY,
+        deny(r->out, found == ROUTE_NO_UPSTREAM ? ROUTE_GATEWAY_NO_UPSTREAM : ROUTE_NO_GATEWAY,
              "of network '%s'", far->network);
         return;
     }
@@ -282,8 +282,8 @@ static const struct gateway *waypoint_of(struct routing *r, const struct service
 
 static void deny_waypoint(struct routing *r, enum route_reason found, const char *whose)
 {
-    deny(r, found == ROUTE_NO_UPSTREAM ? ROUTE_WAYPOINT_NO_UPSTREAM : ROUTE_NO_WAYPOINT, "of %s",
-         whose);
+    deny(r->out, found == ROUTE_NO_UPSTREAM ? ROUTE_WAYPOINT_NO_UPSTREAM : ROUTE_NO_WAYPOINT,
+         "of %s", whose);
 }
 
 /* A waypoint's own traffic to what it guards must not come back to it. */
@@ -334,7 +334,7 @@ static void through_workload_waypoint(struct routing *r, const struct workload *
     if (found != ROUTE_OK) {
         deny_waypoint(r, found, w->uid);
     } else if (strcmp(h.workload->network, r->q->source->network) != 0) {
-        deny(r, ROUTE_NOT_A_SERVICE, "waypoint %s is on network '%s'", h.workload->uid,
+        deny(r->out, ROUTE_NOT_A_SERVICE, "waypoint %s is on network '%s'", h.workload->uid,
              h.workload->network);
     } else {
         by_waypoint(r, &h);
@@ -387,7 +387,7 @@ static void without_service_waypoint(struct routing *r, const struct service *ad
         to_workload(r, &h);
     } else if (s || (addressed && addressed->mode != BALANCE_PASSTHROUGH)) {
         char text[ENDPOINT_TEXT];
-        deny(r, ROUTE_NO_UPSTREAM, "%s", endpoint_format(&q->dst, text)); /* as recorded */
+        deny(r->out, ROUTE_NO_UPSTREAM, "%s", endpoint_format(&q->dst, text)); /* as recorded */
     } else {
         pass_through(r);
     }
@@ -401,7 +401,7 @@ void route_decide(struct route *out, const struct world *w, const struct route_q
     *out = (struct route){.kind = ROUTE_DENY};
     rand_seq_init(&r.chance, q->seed);
     if (ip_is_loopback(&q->dst.ip) && is_illegal(q, q->dst.port)) {
-        deny(&r, ROUTE_RECURSIVE, "port %u", q->dst.port);
+        deny(out, ROUTE_RECURSIVE, "port %u", q->dst.port);
         return;
     }
     if (!world_workload_at(w, q->network, &q->dst.ip)) {
@@ -412,8 +412,40 @@ void route_decide(struct route *out, const struct world *w, const struct route_q
     }
 }
 
-void route_resolved(struct route *r, const struct ip *ip)
+/* What a name server says must not lead to this proxy's own ports, nor to nobody's address. */
+static bool may_dial(const struct route *r, const struct route_query *q, const struct ip *ip)
 {
+    return !ip_is_unspecified(ip) && !ip_is_multicast(ip) &&
+           !(ip_is_loopback(ip) && is_illegal(q, r->tcp.port));
+}
+
+static const struct ip *choose_any(const struct route *r, const struct route_query *q,
+                                   enum ip_family family, const struct ip *ips, unsigned count)
+{
+    const struct ip *chosen = NULL;
+    struct rand_seq chance;
+    unsigned seen = 0;
+
+    rand_seq_init(&chance, q->seed);
+    for (unsigned i = 0; i < count; i++) {
+        bool fits = family == IP_NONE || ips[i].family == family;
+        if (fits && may_dial(r, q, &ips[i]) && rand_seq_below(&chance, ++seen) == 0) {
+            chosen = &ips[i];
+        }
+    }
+    return chosen;
+}
+
+void route_resolve(struct route *r, const struct route_query *q, const struct ip *ips,
+                   unsigned count)
+{
+    const struct ip *ip = choose_any(r, q, r->resolve_family, ips, count);
+
+    ip = ip ? ip : choose_any(r, q, IP_NONE, ips, count);
+    if (!ip) {
+        deny(r, ROUTE_BAD_ADDRESS, "%s", r->resolve);
+        return;
+    }
     r->tcp.ip = *ip;
     r->resolve = NULL;
     if (r->kind == ROUTE_HBONE) {

@@ -30,6 +30,7 @@ enum {
     X(ROUTE_GATEWAY_NO_UPSTREAM, "no healthy network gateway upstream")                            \
     X(ROUTE_NOT_A_SERVICE, "only service traffic may cross networks")                              \
     X(ROUTE_NO_ADDRESS, "workload has no address")                                                 \
+    X(ROUTE_BAD_ADDRESS, "host name has no address that may be dialled")                           \
     X(ROUTE_IP_MISMATCH, "ip mismatch")                                                            \
     X(ROUTE_NO_HOST, "no service or workload for hostname")                                        \
     X(ROUTE_NO_PORT, "cannot resolve the port of the requested service")                           \
@@ -65,7 +66,7 @@ struct route {
     enum route_reason reason;
     struct diag detail; /* of a ROUTE_DENY: the sentence for the log */
     /* Where TCP goes. Family IP_NONE with resolve set: look the name up, then call
-     * route_resolved. */
+     * route_resolve. */
     struct endpoint tcp;
     const char *resolve;             /* hostname of an address-less workload; NULL: tcp is final */
     enum ip_family resolve_family;   /* preferred; any other will do */
@@ -86,8 +87,10 @@ struct route {
 
 /* out is always filled (a ROUTE_DENY at worst); end it with route_fini. */
 void route_decide(struct route *out, const struct world *w, const struct route_query *q);
-/* Fills tcp (and the authority where it names the pod) with what `resolve` turned out to be. */
-void route_resolved(struct route *r, const struct ip *ip);
+/* Fills tcp (and the authority where it names the pod) with one of the addresses that `resolve` has: any
+ * of the preferred family, else any (contract 3.2.4). None that may be dialled: ROUTE_DENY. */
+void route_resolve(struct route *r, const struct route_query *q, const struct ip *ips,
+                   unsigned count);
 void route_fini(struct route *r);
 
 /* ---- inbound */

@@ -344,39 +344,55 @@ static int go(struct outbound *o)
     return start_dial(o);
 }
 
-static int decide(struct outbound *o)
+static struct route_query query_of(const struct outbound *o)
 {
     const struct config *c = o->pod->plane->config;
-    struct route *r = &o->opening->route;
-    struct route_query q = {.source = o->self,
-                            .network = c->network,
-                            .src = o->peer,
-                            .dst = o->original,
-                            .illegal_ports = c->illegal_ports,
-                            .illegal_count = c->illegal_count,
-                            .seed = rand_seq_next(&o->pod->plane->random)};
 
-    route_decide(r, plane_world(o->pod->plane), &q);
+    return (struct route_query){.source = o->self,
+                                .network = c->network,
+                                .src = o->peer,
+                                .dst = o->original,
+                                .illegal_ports = c->illegal_ports,
+                                .illegal_count = c->illegal_count,
+                                .seed = rand_seq_next(&o->pod->plane->random)};
+}
+
+/* A refusal, or a route that is complete. */
+static int take_route(struct outbound *o)
+{
+    const struct route *r = &o->opening->route;
+
     if (r->kind == ROUTE_DENY) {
         refuse(o, r->detail.text);
         return 1;
     }
-    if (r->resolve) {
+    return go(o);
+}
+
+static int decide(struct outbound *o)
+{
+    struct route *r = &o->opening->route;
+    struct route_query q = query_of(o);
+
+    route_decide(r, plane_world(o->pod->plane), &q);
+    if (r->kind != ROUTE_DENY && r->resolve) {
         stats_on_demand_dns(o->pod->plane->shard, o->self, r->resolve);
         enter(o, OUT_NAME);
         return 0;
     }
-    return go(o);
+    return take_route(o);
 }
 
 static int step_name(struct outbound *o)
 {
-    struct plane *p = o->pod->plane;
     struct opening *x = o->opening;
+    struct route_query q = query_of(o);
     const struct ip *at = NULL;
     struct diag why = {.code = 0};
-    int n = host_names_find(p->hosts, x->route.resolve, &x->name_wait, &x->task, &at, &why);
 
+    x->name_wait.owner = &x->task;
+    int n = host_names_find(o->pod->plane->hosts, x->route.resolve, &o->pod->hosts, &x->name_wait,
+                            &at, &why);
     if (n == -EAGAIN) {
         return n;
     }
@@ -384,9 +400,8 @@ static int step_name(struct outbound *o)
         refuse(o, why.text);
         return 1;
     }
-    route_resolved(&x->route,
-                   host_names_pick(at, n, x->route.resolve_family, rand_seq_next(&p->random)));
-    return go(o);
+    route_resolve(&x->route, &q, at, (unsigned)n);
+    return take_route(o);
 }
 
 static int step_self(struct outbound *o)

@@ -35,7 +35,8 @@ static bool start_host_names(struct plane *p, const struct resolv_conf *conf, st
     for (unsigned i = 0; i < conf->server_count; i++) {
         strbuf_printf(&servers, "%s%s", i > 0 ? "," : "", endpoint_format(&conf->servers[i], text));
     }
-    struct resolver_options o = {.servers = strbuf_text(&servers)};
+    /* Both families are asked for: one that is never answered must leave time for the other. */
+    struct resolver_options o = {.servers = strbuf_text(&servers), .try_ms = 1000, .tries = 2};
     p->resolver = resolver_new(p->loop, &o, why);
     p->hosts = p->resolver ? host_names_new(p->loop, p->resolver) : NULL;
     return p->hosts != NULL;

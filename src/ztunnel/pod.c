@@ -351,6 +351,7 @@ static void destroy(struct pod *p)
     list_remove(&p->in_plane);
     task_fini(&p->task);
     pod_info_fini(&p->info);
+    host_source_fini(&p->hosts);
     mem_free(p);
 }
 
@@ -452,6 +453,7 @@ struct pod *pod_start(struct plane *plane, const struct pod_spec *spec)
     list_init(&p->waiting);
     list_append(&plane->pods, &p->in_plane);
     budget_init(&p->budget, POD_BUDGET_BYTES, &plane->budget);
+    host_source_init(&p->hosts);
     p->pool = hbone_pool_new(plane->hbone, &dialer, &p->budget);
     p->dns = plane->config->dns_proxy && !is_own(p) ? dns_proxy_new(p) : NULL;
     for (unsigned i = 0; i < POD_PORTS; i++) {

@@ -75,6 +75,7 @@ struct pod {
     struct netns *netns;
     struct hbone_pool *pool;
     struct budget budget;
+    struct host_source hosts; /* the names its connections ask for */
     struct list conns;
     unsigned conn_count;
     struct list waiting;         /* struct pod_wait: for the workload or the credential */

@@ -13,6 +13,8 @@ struct asker {
     unsigned wakes;
 };
 
+enum { SOURCES = HOST_NAMES_MAX / HOST_NAMES_OF_SOURCE + 1 };
+
 struct rig {
     struct loop *loop;
     struct fake_dns dns;
@@ -20,6 +22,8 @@ struct rig {
     struct host_names *names;
     struct asker a;
     struct asker b;
+    struct host_source sources[SOURCES];
+    unsigned source; /* whom is asked for */
 };
 
 static void run(struct task *t, unsigned why)
@@ -42,6 +46,11 @@ static void rig_start(struct rig *g, enum fake_dns_way way)
     g->names = host_names_new(g->loop, g->resolver);
     task_init(&g->a.task, g->loop, "a", run);
     task_init(&g->b.task, g->loop, "b", run);
+    g->a.wait.owner = &g->a.task;
+    g->b.wait.owner = &g->b.task;
+    for (unsigned i = 0; i < SOURCES; i++) {
+        host_source_init(&g->sources[i]);
+    }
 }
 
 static void rig_stop(struct rig *g)
@@ -49,6 +58,9 @@ static void rig_stop(struct rig *g)
     host_wait_stop(&g->a.wait);
     host_wait_stop(&g->b.wait);
     host_names_free(g->names);
+    for (unsigned i = 0; i < SOURCES; i++) {
+        host_source_fini(&g->sources[i]);
+    }
     resolver_free(g->resolver);
     fake_dns_stop(&g->dns);
     task_fini(&g->a.task);
@@ -60,7 +72,7 @@ static int find(struct rig *g, struct asker *who, const char *name, const struct
 {
     struct diag why = {.code = 0};
 
-    return host_names_find(g->names, name, &who->wait, &who->task, out, &why);
+    return host_names_find(g->names, name, &g->sources[g->source], &who->wait, out, &why);
 }
 
 static int await(struct rig *g, struct asker *who, const char *name, const struct ip **out)
@@ -145,8 +157,10 @@ TEST(names_have_a_limit_and_the_oldest_goes_first)
     rig_start(&g, FAKE_DNS_SILENT);
     for (unsigned i = 0; i < HOST_NAMES_MAX; i++) {
         (void)snprintf(name, sizeof(name), "n%u.example", i);
+        g.source = i / HOST_NAMES_OF_SOURCE;
         CHECK_INT(find(&g, &g.a, name, &at), -EAGAIN);
     }
+    g.source = SOURCES - 1;
     CHECK_INT(find(&g, &g.b, "one.more", &at), -ERR_LIMIT);
     CHECK_INT(await(&g, &g.a, "n1023.example", &at), -ERR_DEADLINE);
     CHECK_INT(find(&g, &g.b, "one.more", &at), -EAGAIN);
@@ -154,14 +168,38 @@ TEST(names_have_a_limit_and_the_oldest_goes_first)
     rig_stop(&g);
 }
 
-TEST(the_preferred_family_comes_first_any_other_will_do)
+TEST(a_source_that_asks_for_too_much_does_not_keep_others_from_asking)
 {
-    const struct ip at[] = {{.family = IP_V6, .bytes = {1}},
-                            {.family = IP_V4, .bytes = {2}},
-                            {.family = IP_V4, .bytes = {3}}};
+    struct rig g;
+    const struct ip *at = NULL;
+    char name[32];
 
-    CHECK_INT(host_names_pick(at, 3, IP_V4, 0)->bytes[0], 2);
-    CHECK_INT(host_names_pick(at, 3, IP_V4, 1)->bytes[0], 3);
-    CHECK_INT(host_names_pick(at, 3, IP_V6, 1)->bytes[0], 1);
-    CHECK_INT(host_names_pick(at, 1, IP_V4, 7)->bytes[0], 1);
+    rig_start(&g, FAKE_DNS_SILENT);
+    for (unsigned i = 0; i < HOST_NAMES_OF_SOURCE; i++) {
+        (void)snprintf(name, sizeof(name), "n%u.example", i);
+        CHECK_INT(find(&g, &g.a, name, &at), -EAGAIN);
+    }
+    CHECK_INT(find(&g, &g.a, "one.more", &at), -ERR_LIMIT);
+    CHECK_INT(find(&g, &g.a, "n0.example", &at), -EAGAIN); /* it is being asked for */
+    g.source = 1;
+    CHECK_INT(find(&g, &g.b, "one.more", &at), -EAGAIN);
+    g.source = 0;
+    CHECK_INT(await(&g, &g.a, "n0.example", &at), -ERR_DEADLINE);
+    CHECK_INT(find(&g, &g.a, "two.more", &at), -EAGAIN);
+    rig_stop(&g);
+}
+
+TEST(a_source_may_go_while_it_is_asked_for)
+{
+    struct rig g;
+    const struct ip *at = NULL;
+
+    rig_start(&g, FAKE_DNS_ANSWERS);
+    CHECK_INT(find(&g, &g.a, "db.example", &at), -EAGAIN);
+    host_source_fini(&g.sources[0]);
+    g.source = 1;
+    CHECK_INT(await(&g, &g.b, "db.example", &at), 2);
+    CHECK_INT(g.sources[0].asking, 0);
+    CHECK_INT(g.sources[1].asking, 0);
+    rig_stop(&g);
 }

@@ -54,6 +54,9 @@ static void build(struct mesh *m)
          .hbone = true,
          .hostname = "db.example",
          .services = "shop/dns.local=80:5432"},
+        {.name = "plaindns",
+         .hostname = "plain.example",
+         .services = "shop/plaindns.local=80:5432"},
         {.name = "farwp",
          .network = "net2",
          .ips = "10.2.0.7",
@@ -120,6 +123,7 @@ static void build(struct mesh *m)
          .waypoint = "|10.96.0.4:15008"},
         {.host = "nobody.local", .vips = "|10.96.0.11", .ports = "80:1"},
         {.host = "dns.local", .vips = "|10.96.0.12", .ports = "80:5432"},
+        {.host = "plaindns.local", .vips = "|10.96.0.20", .ports = "80:5432"},
         {.host = "viafar.local",
          .vips = "|10.96.0.13",
          .ports = "80:1",
@@ -335,26 +339,72 @@ TEST(the_target_port_is_what_the_far_end_will_see)
     }
 }
 
+static void resolve(struct route *r, const char *addresses, uint64_t seed)
+{
+    struct route_query q = {
+        .illegal_ports = illegal, .illegal_count = ARRAY_LEN(illegal), .seed = seed};
+    struct slice rest = slice_of(addresses);
+    struct slice one;
+    struct ip ips[8];
+    unsigned count = 0;
+
+    while (rest.len > 0) {
+        (void)slice_cut(rest, ',', &one, &rest); /* the last one has no comma */
+        count += ip_parse(&ips[count], one.p, one.len) == 0;
+    }
+    route_resolve(r, &q, ips, count);
+}
+
 TEST(a_resolved_name_completes_the_route)
 {
+    static const struct {
+        const char *dst, *addresses, *want;
+    } rows[] = {
+        {"10.96.0.12:80", "10.5.5.5", "hbone 10.5.5.5:15008 10.5.5.5:5432 [dns-sa] dns.local>dns"},
+        {"10.96.0.12:80", "fd00::5,10.5.5.5",
+         "hbone 10.5.5.5:15008 10.5.5.5:5432 [dns-sa] dns.local>dns"},
+        {"10.96.0.12:80", "fd00::5", "hbone [fd00::5]:15008 [fd00::5]:5432 [dns-sa] dns.local>dns"},
+        {"10.96.0.12:80", "127.0.0.1",
+         "deny host name has no address that may be dialled: db.example"},
+        {"10.96.0.12:80", "0.0.0.0,224.0.0.1,ff02::1,::,::1",
+         "deny host name has no address that may be dialled: db.example"},
+        {"10.96.0.12:80", "127.0.0.1,10.5.5.5",
+         "hbone 10.5.5.5:15008 10.5.5.5:5432 [dns-sa] dns.local>dns"},
+        {"10.1.0.9:80", "10.5.5.5", "waypoint 10.5.5.5:15011 10.1.0.9:80 [wphost-sa] ->guarded2"},
+        {"10.1.0.9:80", "127.0.0.1", "waypoint 127.0.0.1:15011 10.1.0.9:80 [wphost-sa] ->guarded2"},
+        {"10.96.0.20:80", "10.5.5.5", "tcp 10.5.5.5:5432 plaindns.local>plaindns"},
+    };
     AUTO(mesh) struct mesh m;
-    AUTO(strbuf) struct strbuf got = {0};
-    struct route r = {0};
-    struct ip ip = mesh_ip("10.5.5.5");
 
     build(&m);
-    route_row(&m, &(struct row){.dst = "10.96.0.12:80"}, &r);
-    CHECK_STR(r.resolve, "db.example");
-    CHECK_INT(r.resolve_family, IP_V4);
-    route_resolved(&r, &ip);
-    describe(&r, &got);
-    route_fini(&r);
-    CHECK_STR(got.p, "hbone 10.5.5.5:15008 10.5.5.5:5432 [dns-sa] dns.local>dns");
-    route_row(&m, &(struct row){.dst = "10.1.0.9:80"}, &r);
-    route_resolved(&r, &ip);
-    describe(&r, &got);
-    route_fini(&r);
-    CHECK_STR(got.p, "waypoint 10.5.5.5:15011 10.1.0.9:80 [wphost-sa] ->guarded2");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO(strbuf) struct strbuf got = {0};
+        struct route r = {0};
+        route_row(&m, &(struct row){.dst = rows[i].dst}, &r);
+        CHECK(r.resolve != NULL);
+        CHECK_INT(r.resolve_family, IP_V4);
+        resolve(&r, rows[i].addresses, 1);
+        describe(&r, &got);
+        route_fini(&r);
+        printf("# %s\n", rows[i].addresses);
+        CHECK_STR(got.p, rows[i].want);
+    }
+}
+
+TEST(a_resolved_name_spreads_over_its_addresses)
+{
+    AUTO(mesh) struct mesh m;
+    unsigned hits[3] = {0};
+
+    build(&m);
+    for (uint64_t seed = 0; seed < 300; seed++) {
+        struct route r = {0};
+        route_row(&m, &(struct row){.dst = "10.96.0.12:80"}, &r);
+        resolve(&r, "10.5.5.0,fd00::5,10.5.5.1,10.5.5.2", seed);
+        hits[r.tcp.ip.bytes[3]]++;
+        route_fini(&r);
+    }
+    CHECK(hits[0] > 60 && hits[1] > 60 && hits[2] > 60);
 }
 
 TEST(a_route_outlives_its_world)
