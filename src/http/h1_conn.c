@@ -57,7 +57,8 @@ bool h1_is_past(const struct h1_conn *c, uint64_t due)
     return due > 0 && now(c) >= due;
 }
 
-/* A connection that is between requests gives its memory back; not at once, or it would at each. */
+/* A connection that is between requests gives its memory back; what it read into not at once, or it
+ * would at each. */
 static void rest(struct h1_conn *c)
 {
     if (h1_is_past(c, c->quiet_due)) {
@@ -290,6 +291,9 @@ void h1_steps(struct h1_conn *c, unsigned why, int (*step)(struct h1_conn *c))
     if (r < 0 && r != -EAGAIN) {
         fail(c, r);
         return;
+    }
+    if (c->step == H1_HEAD) { /* is as large as a head: many connections have one, few are writing */
+        bytes_shrink(&c->out);
     }
     bool spare = (c->in.p && c->in.len == 0) || (c->out.p && c->out.len == 0);
     if (spare && c->quiet_due == 0) {
