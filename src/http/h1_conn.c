@@ -292,7 +292,8 @@ void h1_steps(struct h1_conn *c, unsigned why, int (*step)(struct h1_conn *c))
         fail(c, r);
         return;
     }
-    if (c->step == H1_HEAD) { /* is as large as a head: many connections have one, few are writing */
+    if (c->step ==
+        H1_HEAD) { /* is as large as a head: many connections have one, few are writing */
         bytes_shrink(&c->out);
     }
     bool spare = (c->in.p && c->in.len == 0) || (c->out.p && c->out.len == 0);
