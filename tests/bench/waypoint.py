@@ -182,14 +182,19 @@ def measure(folder, makers):
     return found
 
 
+def ratio(values, other):
+    """The median of the rounds' own, so that what the machine does from minute to minute cancels out."""
+    pairs = list(zip(values.get("ambit", ()), values.get(other, ())))
+    return f"{statistics.median(a / b for a, b in pairs if b):.2f}" if any(b for _, b in pairs) else "-"
+
+
 def show(found):
     names = sorted(next(iter(found.values())))
     print("| figure | " + " | ".join(names) + " | ambit : haproxy | ambit : envoy |")
     print("|---" * (len(names) + 3) + "|")
     for figure, values in found.items():
         middle = {n: statistics.median(v) for n, v in values.items()}
-        ratios = [f"{middle['ambit'] / middle[o]:.2f}" if middle.get(o) and "ambit" in middle else "-"
-                  for o in ("haproxy", "envoy")]
+        ratios = [ratio(values, other) for other in ("haproxy", "envoy")]
         print(f"| {figure} | " + " | ".join(f"{middle[n]:.0f}" for n in names) + " | " + " | ".join(ratios) + " |")
 
 
