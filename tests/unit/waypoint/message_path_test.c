@@ -66,8 +66,8 @@ static const char *const requests[] = {
     "GET /short HTTP/1.1\r\nhost: a\r\n\r\n",
     "GET /longL HTTP/1.1\r\nhost: a\r\nx-forwarded-client-cert: forged\r\n\r\n",
     "POST /short HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
-    "POST /x/../longL HTTP/1.1\r\nhost: a\r\ntransfer-encoding: "
-    "chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ("POST /x/../longL HTTP/1.1\r\nhost: a\r\ntransfer-encoding: "
+     "chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
 };
 
 static bool works(struct rig *r, const char *request)
