@@ -86,6 +86,7 @@ static int apply_one(struct cli *c, struct api *a, const struct target *t, const
                            .name = t->name,
                            .body = t->object,
                            .field_manager = "ambit",
+                           .strict = true,
                            .force = args_has(&c->args, "force")};
     int r = read_version(a, t, version, why);
 

@@ -60,6 +60,9 @@ static void make_query(const struct kube_ask *ask, struct strbuf *query)
     }
     if (ask->verb == KUBE_APPLY) {
         url_query_add(query, "force", ask->force ? "true" : "false");
+        if (ask->strict) {
+            url_query_add(query, "fieldValidation", "Strict");
+        }
     }
 }
 

@@ -40,6 +40,7 @@ struct kube_ask { /* copied; texts may be NULL where they do not matter */
     const struct json *body;    /* borrowed for the call; of KUBE_DELETE: DeleteOptions */
     const char *field_manager;  /* NULL: the client's name */
     bool force;                 /* KUBE_APPLY: take fields over from other managers */
+    bool strict;                /* KUBE_APPLY: a field that the kind does not have is refused */
     const char *label_selector; /* KUBE_LIST */
     const char *field_selector;
     const char *continue_token;

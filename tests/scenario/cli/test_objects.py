@@ -178,3 +178,16 @@ def test_status_names_policies_that_were_not_accepted(ambit, api, node):
 def test_an_object_goes_to_the_version_it_is_written_in(ambit, api):
     older = (POLICY % "DENY").replace("security.istio.io/v1", "security.istio.io/v1beta1")
     assert "authorizationpolicy/deny created" in apply(ambit, NAMESPACE, older, code=0).out
+
+
+ROUTE = """apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: cart, namespace: shop}
+spec: {%s: [{group: "", kind: Service, name: cart}], rules: [{backendRefs: [{name: cart, port: 80}]}]}
+"""
+
+
+def test_a_field_that_its_kind_does_not_have_is_refused_by_name(ambit, api):
+    result = apply(ambit, NAMESPACE, ROUTE % "parentRef", code=1)
+    assert 'unknown field "spec.parentRef"' in result.err
+    assert "httproute/cart created" in apply(ambit, ROUTE % "parentRefs", code=0).out
