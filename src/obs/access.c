@@ -388,9 +388,7 @@ static void remember(struct recorder *r, const struct ended *e)
 
 void access_open(struct access *a, struct recorder *recorder, access_tell_fn *tell)
 {
-    a->recorder = recorder;
-    a->tell = tell;
-    a->opened_ns = clock_mono_ns();
+    *a = (struct access){.recorder = recorder, .tell = tell, .opened_ns = clock_mono_ns()};
     struct access_facts f = facts_of(a);
     a->bytes = series_of(&f, recorder->shard, ACCESS_OK);
     series_add(a->bytes, OPENED, 1);
