@@ -66,6 +66,8 @@ static const struct {
 
 struct feed {
     struct task task;
+    struct timer turning;
+    struct loop *loop;
     struct index *index;
     struct ads_server *ads;
     struct task *owner;
@@ -121,6 +123,21 @@ static bool all_listed(const struct feed *f)
     return true;
 }
 
+/* Node proxies acknowledge in a burst: looked at now and then, not at each of ten thousand. */
+static void hear(struct feed *f)
+{
+    timer_clear(&f->turning);
+    if (!index_is_turning(f->index)) {
+        return;
+    }
+    struct index_heard h = {.published = ads_server_published(f->ads),
+                            .acknowledged = ads_server_acknowledged(f->ads)};
+    index_hear(f->index, &h, loop_now_ms(f->loop));
+    if (index_is_turning(f->index)) {
+        timer_set(&f->turning, &f->task, FEED_HEAR_MS);
+    }
+}
+
 static void run(struct task *t, unsigned why)
 {
     struct feed *f = container_of(t, struct feed, task);
@@ -132,8 +149,11 @@ static void run(struct task *t, unsigned why)
     }
     more |= index_settle(f->index, INDEX_SETTLE_UNITS);
     ads_server_changed(f->ads);
+    hear(f);
+    more |= !index_is_settled(f->index);
     if (!f->is_synced && !more && all_listed(f)) {
         f->is_synced = true;
+        index_live(f->index);
         log_info(&scope, "the cluster is known", F_U64("pods", index_count(f->index, INDEX_POD)),
                  F_U64("services", index_count(f->index, INDEX_SERVICE)),
                  F_U64("policies", index_count(f->index, INDEX_AUTHORIZATION)));
@@ -149,6 +169,7 @@ struct feed *feed_new(struct loop *l, struct kube_client *client, struct index *
 {
     struct feed *f = mem_new(struct feed);
 
+    f->loop = l;
     f->index = index;
     f->ads = ads;
     f->owner = owner;
@@ -169,6 +190,7 @@ void feed_free(struct feed *f)
     for (unsigned k = 0; k < INDEX_KINDS; k++) {
         kube_watch_free(f->watches[k]);
     }
+    timer_clear(&f->turning);
     task_fini(&f->task);
     mem_free(f);
 }

@@ -12,7 +12,10 @@
 struct ads_server;
 struct kube_client;
 
-enum { FEED_EVENTS = 256 /* of one kind in one run */ };
+enum {
+    FEED_EVENTS = 256, /* of one kind in one run */
+    FEED_HEAR_MS = 50  /* between looks at what node proxies have acknowledged */
+};
 
 struct feed;
 

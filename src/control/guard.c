@@ -177,7 +177,7 @@ static void open_shared(struct guarded_ports *all, const struct pod_item *p,
             if (all->at[k].port != target) {
                 continue;
             }
-            if (service->guarding.bound) {
+            if (service->guarding.bound && !service->guarding.is_turning) {
                 add_gateway(&all->at[k], &service->guarding);
             } else {
                 all->at[k].is_open = true;

@@ -8,6 +8,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 struct gateway_item;
 struct guard;
 struct index;
@@ -24,6 +26,8 @@ struct guarding {
     /* To whose waypoint all of its traffic goes, or would if there were one; with a use. NULL: it is
      * reached directly. */
     struct gateway_item *bound;
+    bool is_known;   /* the service was settled before */
+    bool is_turning; /* some node proxies go there, others come directly (turn.h); by is NULL */
 };
 void guarding_fini(struct index *x, struct guarding *g);
 

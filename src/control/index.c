@@ -8,7 +8,7 @@
 #include "control/linger.h"
 #include "control/reconcile.h"
 
-enum { MAPS = 14, LISTS = 12 };
+enum { MAPS = 14, LISTS = 13 };
 
 static void maps_of(struct index *x, struct map *out[static MAPS])
 {
@@ -35,7 +35,8 @@ struct index *index_new(const struct mesh *mesh, struct catalog *const *catalogs
                                  &x->dirty_gateways,
                                  &x->dirty_routes,
                                  &x->dirty_l7_policies,
-                                 &x->lingering};
+                                 &x->lingering,
+                                 &x->turns};
 
     x->mesh = mesh;
     x->catalogs = catalogs;

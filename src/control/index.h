@@ -58,6 +58,18 @@ bool index_is_settled(const struct index *x);
 /* A monotonic clock, about once a second: what has lingered goes. Further settling may be due. */
 void index_tick(struct index *x, uint64_t now_ms);
 
+/* What is in the index is the cluster's state: from now on services come to waypoints and leave them in
+ * an order that node proxies are waited for with (turn.h). */
+void index_live(struct index *x);
+/* Some do right now: index_hear is to be called now and then. */
+bool index_is_turning(const struct index *x);
+struct index_heard {       /* of the catalog of Address, sequences */
+    uint64_t published;    /* that node proxies are being told of */
+    uint64_t acknowledged; /* that all of them have taken in */
+};
+/* now_ms: a monotonic clock. Further settling may be due. */
+void index_hear(struct index *x, const struct index_heard *h, uint64_t now_ms);
+
 size_t index_count(const struct index *x, enum index_kind kind);
 
 /* ---- for the certificate authority (contract 6.3) */

@@ -16,6 +16,7 @@
 #include "control/service_facts.h"
 #include "control/translate.h"
 #include "control/translate_policy.h"
+#include "control/turn.h"
 
 struct space {
     struct map_node by_name;
@@ -77,6 +78,7 @@ struct service_item {
     struct voice status;
     struct json *said; /* its condition WaypointBound; NULL: it has none */
     struct guarding guarding;
+    struct turn turn;
     struct space *space;
     const char *name;
     unsigned users; /* who refers to it, and 1 while the object is there */
@@ -151,12 +153,10 @@ struct index {
     struct list class_aims;
     struct voice class_voice, class_status; /* of the class that waypoints have */
     struct list words;                      /* voices that have something to say */
-    struct list lingering;
+    struct list lingering, turns;
+    bool is_live; /* the cluster is known: from now on changes are changes */
     uint64_t now_ms;
-    struct list dirty_l7;
-    struct list dirty_gateways;
-    struct list dirty_routes;
-    struct list dirty_l7_policies;
+    struct list dirty_l7, dirty_gateways, dirty_routes, dirty_l7_policies;
     struct list dirty_pods;
     struct list dirty_services;
     struct list dirty_slices;

@@ -122,6 +122,7 @@ struct service_item *service_use(struct index *x, const char *ns, const char *na
         list_init(&s->aims);
         wish_init(&s->wish);
         voice_init(&s->status);
+        turn_init(&s->turn);
         map_insert(&x->services, &s->by_name, index_hash(ns, name));
     }
     s->users++;
@@ -143,6 +144,7 @@ void service_unuse(struct index *x, struct service_item *s)
         voice_fini(&s->status);
         json_unref(s->said);
         guarding_fini(x, &s->guarding);
+        turn_fini(x, &s->turn);
         text_unref(s->name);
         space_unuse(x, s->space);
         mem_free(s);

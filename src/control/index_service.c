@@ -189,6 +189,7 @@ void index_remove_service(struct index *x, const char *ns, const char *name)
         mark_gateway(x, s->guarding.bound);
     }
     guarding_fini(x, &s->guarding);
+    turn_fini(x, &s->turn);
     wish_fini(x, &s->wish);
     s->exists = false;
     x->existing_services--;
@@ -265,6 +266,7 @@ void settle_service(struct index *x, struct service_item *s)
         (void)catalog_remove(x->addresses, s->f.key); /* it may never have been */
         return;
     }
+    turn_follow(x, s);
     struct gateway room;
     struct service_context c = {.network = x->network,
                                 .of_namespace = (enum distribution)s->space->distribution,

@@ -342,12 +342,16 @@ static struct gateway_item *use(struct index *x, const struct gateway_item *g)
 /* Whose identity alone its pods take, and whom else they know: where that changes, so do they. */
 static void follow_guard(struct index *x, struct service_item *s, const struct waypoint_choice *c)
 {
-    const struct gateway_item *by = waypoint_guard(x, s);
+    bool is_turning = s->turn.kind != TURN_NONE;
+    const struct gateway_item *by = is_turning ? NULL : waypoint_guard(x, s);
     AUTO(arena) struct arena a = {0};
     struct gateway room;
     bool is_ours = c->gateway && (c->gateway->f.is_ours || !c->gateway->object);
     bool goes_there = is_ours && waypoint_for_service(x, s, &room, &a);
-    struct guarding next = {.by = use(x, by), .bound = use(x, goes_there ? c->gateway : NULL)};
+    struct guarding next = {.by = use(x, by),
+                            .bound = use(x, goes_there ? c->gateway : NULL),
+                            .is_known = true,
+                            .is_turning = is_turning};
     const struct gateway_item *there = by ? by : next.bound;
 
     if (there) {
@@ -357,7 +361,7 @@ static void follow_guard(struct index *x, struct service_item *s, const struct w
         mark_gateway(x, s->guarding.bound); /* it has one less to serve */
     }
     bool is_same = next.by == s->guarding.by && next.bound == s->guarding.bound &&
-                   next.account == s->guarding.account;
+                   next.account == s->guarding.account && is_turning == s->guarding.is_turning;
     guarding_fini(x, &s->guarding);
     s->guarding = next;
     if (!is_same) {
@@ -367,6 +371,7 @@ static void follow_guard(struct index *x, struct service_item *s, const struct w
 
 void settle_l7_service(struct index *x, struct service_item *s)
 {
+    turn_follow(x, s);
     struct waypoint_choice c = waypoint_of_service(x, s);
     bool is_served = c.state == WAYPOINT_BOUND && c.gateway->f.is_ours && s->f.is_published;
     struct shelf_fill fill;

@@ -37,15 +37,28 @@ static struct waypoint_choice judge(struct gateway_item *g, const struct space *
     return c;
 }
 
-struct waypoint_choice waypoint_of_service(const struct index *x, const struct service_item *s)
+bool waypoint_is_fit(struct gateway_item *g, const struct service_item *s)
+{
+    return judge(g, s->space, TRAFFIC_SERVICE).state == WAYPOINT_BOUND;
+}
+
+struct waypoint_choice waypoint_asked(const struct service_item *s)
 {
     const struct waypoint_wish *w = s->wish.is_set ? &s->wish : &s->space->wish;
     const struct waypoint_choice none = {WAYPOINT_NONE, NULL};
 
-    (void)x;
     return !s->exists || s->f.is_waypoint || !w->gateway
                ? none
                : judge(w->gateway, s->space, TRAFFIC_SERVICE);
+}
+
+/* One that is leaving its waypoint has it until node proxies know that the guards are gone. */
+struct waypoint_choice waypoint_of_service(const struct index *x, const struct service_item *s)
+{
+    (void)x;
+    return s->turn.kind == TURN_DETACH && s->exists && waypoint_is_fit(s->turn.gateway, s)
+               ? (struct waypoint_choice){WAYPOINT_BOUND, s->turn.gateway}
+               : waypoint_asked(s);
 }
 
 bool is_waypoint_pod(const struct index *x, const struct pod_item *p)

@@ -232,6 +232,26 @@ void ads_server_add(struct ads_server *s, struct grpc_call *take_call,
     (void)ads_stream_new(s, take_call, caller); /* it stands in the list of streams */
 }
 
+uint64_t ads_server_published(const struct ads_server *s)
+{
+    return s->published[ADS_ADDRESS];
+}
+
+uint64_t ads_server_acknowledged(const struct ads_server *s)
+{
+    uint64_t all = s->published[ADS_ADDRESS];
+
+    list_for_each (n, &s->streams) {
+        const struct ads_stream *c = container_of(n, struct ads_stream, in_server);
+        const struct ads_watch *w = &c->watch[ADS_ADDRESS];
+        uint64_t its = w->is_answered ? w->heard : w->answered;
+        if (!c->gateway && w->mode != WATCH_NONE && its < all) {
+            all = its;
+        }
+    }
+    return all;
+}
+
 const struct ads_server_stats *ads_server_stats(const struct ads_server *s)
 {
     return &s->stats;

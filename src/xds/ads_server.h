@@ -63,6 +63,11 @@ void ads_server_add(struct ads_server *s, struct grpc_call *take_call,
 /* Something in a catalog may have changed: if so, the pause begins anew. */
 void ads_server_changed(struct ads_server *s);
 
+/* The sequence of Address that node proxies (clients that serve no gateway) are being told of, and the one
+ * up to which all of those that are there have acknowledged, or refused, what they were told. */
+uint64_t ads_server_published(const struct ads_server *s);
+uint64_t ads_server_acknowledged(const struct ads_server *s);
+
 struct ads_server_stats {
     unsigned streams;
     uint64_t opened;

@@ -222,7 +222,10 @@ static bool handle(struct ads_stream *c)
         return !q->nonce || !*q->nonce;
     }
     struct ads_watch *w = &c->watch[q->type];
-    w->is_answered |= q->nonce && *q->nonce && strcmp(q->nonce, w->nonce) == 0;
+    if (q->nonce && *q->nonce && strcmp(q->nonce, w->nonce) == 0) {
+        w->is_answered = true;
+        w->answered = w->heard;
+    }
     if (q->error) {
         count_reject(c);
         return false;

@@ -19,6 +19,7 @@ struct ads_watch {
     uint64_t heard; /* sequence up to which the client has been told */
     char nonce[ADS_NONCE_TEXT];
     bool is_answered;      /* the response of that nonce */
+    uint64_t answered;     /* sequence up to which responses were answered, while that one is not */
     struct name_set names; /* WATCH_NAMES: asked for, or sent */
 };
 

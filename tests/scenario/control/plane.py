@@ -294,6 +294,13 @@ class Ads:
         except queue.Empty:
             raise AssertionError(f"no response within {seconds} s; the stream's end: {self.error!r}") from None
 
+    def newest(self):
+        """The last that came."""
+        answer = self.next()
+        while not self._in.empty():
+            answer = self._in.get()
+        return answer
+
     def silent(self, seconds=0.5):
         try:
             answer = self._in.get(timeout=seconds)

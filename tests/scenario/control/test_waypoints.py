@@ -510,6 +510,37 @@ def test_guarded_pods_take_only_the_waypoint(api, town, standing, channel, proxy
     proxy.close()
 
 
+def test_guards_and_waypoints_change_one_after_the_other(api, town, standing, channel, proxy_token):
+    """At the label the guards wait for every node proxy, without it the waypoint does; none of them is waited for long."""
+    api.create(policy("p", town, "DENY", [{"to": [{"operation": {"paths": ["/admin"]}}]}], targetRefs=[target("web")]))
+    proxy, slow = Ads(channel, proxy_token).first(), Ads(channel, proxy_token).first()
+    guards = [f"{town}/ambit_only_{town}_wp_8080", f"{town}/ambit_only_{town}_wp_8081"]
+
+    def seen(stream):
+        bound = stream.message(ADDRESS, host(town, "web")).service.HasField("waypoint")
+        return bound, guards_of(stream, town, "web-1")
+    until("both know the service", lambda: all(host(town, "web") in s.state[ADDRESS] for s in (proxy, slow)))
+    for wish, between, after in (("wp", (True, []), (True, guards)), ("none", (True, []), (False, []))):
+        slow.drain()
+        slow.ack = False
+        use(api, town, "web", wish)
+        until("the first is published", lambda want=between: seen(proxy) == seen(slow) == want)
+        time.sleep(0.4)
+        assert seen(proxy) == between, "one has not acknowledged"
+        slow.ack = True
+        slow.send(ADDRESS, response_nonce=slow.newest().nonce)
+        before = time.monotonic()
+        until("now the second is", lambda want=after: seen(proxy) == want)
+        assert time.monotonic() - before < 0.5 * SCALE
+    slow.ack = False
+    use(api, town, "web", "wp")
+    until("a silent one holds up nobody", lambda: seen(proxy) == (True, guards), 3)
+    use(api, town, "web", "none")
+    until("nor then", lambda: seen(proxy) == (False, []), 3)
+    proxy.close()
+    slow.close()
+
+
 def test_guards_outlast_the_gateway_and_know_the_waypoints_of_others(api, town, standing, channel, proxy_token):
     proxy = Ads(channel, proxy_token).first()
     proxy.send(AUTHORIZATION)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The market of the demonstration's act of layer 7, with its requests running, while its label flips and its waypoint is
-scaled and replaced: no request fails but for policy.
+"""The market of the demonstration's act of layer 7, with its routes and policies in force and its requests running, while
+its label flips and its waypoint is scaled and replaced: no request fails but for policy.
 
 AMBIT_LABEL_FLIPS is how often the label goes and comes (default 6)."""
 import contextlib
@@ -27,7 +27,7 @@ def market():
         stack.callback(town.down)
         town.up()
         act = Layer7(town, stack)
-        for step in (act.open_market, act.appear, act.split):
+        for step in (act.open_market, act.appear, act.split, act.by_path, act.tokens):
             step()
         yield act
         act.ledger.end()
@@ -43,19 +43,22 @@ def replicas(market):
 
 
 def test_a_label_that_flips_fails_no_request(market):
-    """Not even those on connections that are kept."""
+    """Not even those on connections that are kept; what policy denies is answered by policy or, at layer 4, let through."""
     for n in range(FLIPS):
-        market.town.ambit.label(NAMESPACE, LABEL, None)
-        through(market, False)
-        time.sleep(PAUSES[n % len(PAUSES)])
-        market.town.ambit.label(NAMESPACE, LABEL, GATEWAY)
-        through(market, True)
+        with market.ledger.change(admin="200 403", account="200 403"):
+            market.town.ambit.label(NAMESPACE, LABEL, None)
+            through(market, False)
+            time.sleep(PAUSES[n % len(PAUSES)])
+            market.town.ambit.label(NAMESPACE, LABEL, GATEWAY)
+            through(market, True)
+            market.settle("the path is denied again", 403, "/admin/x")
+            market.settle("a token is wanted again", 403, "/account/x")
+        with market.ledger.change(admin="403", account="403"):
+            pass
         market.ledger.check()
 
 
 def test_replicas_that_come_are_replaced_and_go_fail_no_request(market):
-    market.by_path()
-    market.tokens()
     ambit, first = market.town.ambit, replicas(market)
     ambit("waypoint", "apply", "-n", NAMESPACE, "--replicas", "2", "--wait", seconds=60)
     until("there are two", lambda: len(replicas(market)) == 2, 20)

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The order in which a service's waypoint and the guards of its pods (guard.h) change. Node proxies hear
+ * of a change one after the other, so that two changes at once let one of them send past a waypoint to
+ * where another still asks for it. A service that leaves its waypoint therefore loses its guards first;
+ * one that gets a waypoint gets the guards later. What comes second waits until every node proxy has
+ * acknowledged the first, or for a second after it was published.
+ *
+ * Nothing waits before the cluster is known (index_live): a control plane that starts publishes the
+ * guards that there are, whatever its predecessor was about to do. Neither does a service that is new.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+
+enum { TURN_WAIT_MS = 1000 };
+
+struct gateway_item;
+struct index;
+struct service_item;
+struct waypoint_choice;
+
+enum turn_kind {
+    TURN_NONE,
+    TURN_ATTACH, /* it has its waypoint, and no guards yet */
+    TURN_DETACH  /* it has no guards any more, and its waypoint still */
+};
+
+struct turn { /* of one service */
+    struct list in_index;
+    enum turn_kind kind;
+    struct gateway_item *gateway; /* with a use; NULL with TURN_NONE */
+    uint64_t seq;                 /* of Address: what is waited for; 0: it is not settled yet */
+    uint64_t due_ms;              /* 0: it is not published yet */
+};
+
+void turn_init(struct turn *t);
+/* Without marking anything. */
+void turn_fini(struct index *x, struct turn *t);
+/* Begins and abandons one by what the service asks for now; before anything of it is settled. */
+void turn_follow(struct index *x, struct service_item *s);
+
+/* ---- what is decided by (waypoint_choice.c) */
+
+/* What its labels ask for; not yet, or not any more, what it has. */
+struct waypoint_choice waypoint_asked(const struct service_item *s);
+/* That gateway can be the service's waypoint. */
+bool waypoint_is_fit(struct gateway_item *g, const struct service_item *s);

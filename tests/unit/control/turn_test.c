@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* In which order a service's waypoint and the guards of its pods change for node proxies. */
+#include "control/turn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "case_rig.h"
+#include "codec/yaml.h"
+#include "t.h"
+
+#define GUARD   "shop/ambit_only_shop_wp_8080"
+#define SERVICE "shop/web.shop.svc.cluster.local"
+
+static const char space[] = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
+static const char labelled[] = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: "
+                               "{istio.io/use-waypoint: wp}}\n";
+static const char class[] = "kind: GatewayClass\nmetadata: {name: istio-waypoint}\n"
+                            "spec: {controllerName: istio.io/mesh-controller}\n";
+static const char gateway[] =
+    "kind: Gateway\nmetadata: {name: wp, namespace: shop}\n"
+    "spec: {gatewayClassName: istio-waypoint,\n"
+    "  listeners: [{name: mesh, port: 15008, protocol: HBONE}]}\n"
+    "status: {addresses: [{type: Hostname, value: wp.shop.svc.cluster.local}]}\n";
+static const char service[] =
+    "kind: Service\nmetadata: {name: web, namespace: shop}\n"
+    "spec: {type: ClusterIP, clusterIP: 10.9.0.1, clusterIPs: [10.9.0.1],\n"
+    "  selector: {app: web}, ports: [{port: 80, targetPort: 8080, protocol: TCP}]}\n";
+static const char pod[] =
+    "kind: Pod\nmetadata: {name: web-1, namespace: shop, uid: u-1, labels: {app: web},\n"
+    "  annotations: {ambient.istio.io/redirection: enabled}}\n"
+    "spec: {nodeName: n1, serviceAccountName: web, containers: [{name: c}]}\n"
+    "status: {phase: Running, podIP: 10.8.0.1, podIPs: [{ip: 10.8.0.1}],\n"
+    "  conditions: [{type: Ready, status: 'True'}]}\n";
+static const char policy[] =
+    "kind: AuthorizationPolicy\nmetadata: {name: no-admin, namespace: shop}\n"
+    "spec: {targetRefs: [{group: '', kind: Service, name: web}], action: DENY,\n"
+    "  rules: [{to: [{operation: {paths: [/admin]}}]}]}\n";
+
+static void settle(struct case_rig *r)
+{
+    while (index_settle(r->index, INDEX_SETTLE_UNITS)) {
+    }
+}
+
+static void put(struct case_rig *r, enum index_kind kind, const char *text)
+{
+    AUTO(json) struct json *all = NULL;
+
+    if (yaml_parse_all(&all, text, strlen(text), NULL) < 0) {
+        abort();
+    }
+    index_put(r->index, kind, json_item(all, 0));
+    settle(r);
+}
+
+static bool has(const struct catalog *c, const char *name)
+{
+    const struct catalog_entry *e = catalog_find(c, slice_of(name));
+
+    return e && !catalog_is_gone(e);
+}
+
+static bool is_guarded(const struct case_rig *r)
+{
+    return has(r->policies, GUARD);
+}
+
+static bool goes_there(const struct case_rig *r)
+{
+    static const char host[] = "wp.shop.svc.cluster.local";
+    const struct catalog_entry *e = catalog_find(r->addresses, slice_of(SERVICE));
+    struct slice v = e && !catalog_is_gone(e) ? catalog_value(e) : (struct slice){"", 0};
+
+    return memmem(v.p, v.len, host, strlen(host)) != NULL;
+}
+
+static bool is_bound(const struct case_rig *r)
+{
+    return has(r->catalogs[ADS_L7_BINDING], "shop/wp/" SERVICE);
+}
+
+/* A cluster that is known, with the label or without. */
+static void open(struct case_rig *r, const char *first)
+{
+    case_rig_open(r, NULL, "cluster.local");
+    put(r, INDEX_CLASS, class);
+    put(r, INDEX_GATEWAY, gateway);
+    put(r, INDEX_SERVICE, service);
+    put(r, INDEX_POD, pod);
+    put(r, INDEX_AUTHORIZATION, policy);
+    put(r, INDEX_NAMESPACE, first);
+    index_live(r->index);
+}
+
+static void hear(struct case_rig *r, uint64_t published, uint64_t acknowledged, uint64_t now_ms)
+{
+    struct index_heard h = {published, acknowledged};
+
+    index_hear(r->index, &h, now_ms);
+    settle(r);
+}
+
+static void hear_all(struct case_rig *r)
+{
+    uint64_t seq = catalog_seq(r->addresses);
+
+    hear(r, seq, seq, 100);
+}
+
+TEST(a_cluster_that_is_read_has_its_guards_at_once)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    CHECK(goes_there(&r) && is_guarded(&r));
+    CHECK(!index_is_turning(r.index));
+    case_rig_close(&r);
+}
+
+TEST(at_the_label_guards_follow_the_waypoint)
+{
+    struct case_rig r;
+
+    open(&r, space);
+    put(&r, INDEX_NAMESPACE, labelled);
+    uint64_t seq = catalog_seq(r.addresses);
+    CHECK(goes_there(&r) && is_bound(&r) && !is_guarded(&r));
+    hear(&r, seq, seq - 1, 100);
+    CHECK(!is_guarded(&r) && index_is_turning(r.index));
+    hear(&r, seq, seq, 150);
+    CHECK(goes_there(&r) && is_guarded(&r) && !index_is_turning(r.index));
+    case_rig_close(&r);
+}
+
+TEST(without_the_label_guards_go_before_the_waypoint)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    put(&r, INDEX_NAMESPACE, space);
+    uint64_t seq = catalog_seq(r.addresses);
+    CHECK(goes_there(&r) && is_bound(&r) && !is_guarded(&r));
+    hear(&r, seq, seq - 1, 100);
+    CHECK(goes_there(&r) && is_bound(&r));
+    hear(&r, seq, seq, 150);
+    CHECK(!goes_there(&r) && !is_guarded(&r) && !index_is_turning(r.index));
+    CHECK(is_bound(&r)); /* it lingers there */
+    index_tick(r.index, UINT64_MAX);
+    CHECK(!is_bound(&r));
+    case_rig_close(&r);
+}
+
+/* From when it could hear of it. */
+TEST(a_node_that_is_silent_holds_nothing_up_for_longer_than_a_second)
+{
+    static const char *const from_to[][2] = {{space, labelled}, {labelled, space}};
+
+    for (size_t i = 0; i < ARRAY_LEN(from_to); i++) {
+        struct case_rig r;
+        bool attaches = i == 0;
+        open(&r, from_to[i][0]);
+        put(&r, INDEX_NAMESPACE, from_to[i][1]);
+        uint64_t seq = catalog_seq(r.addresses);
+        hear(&r, seq - 1, 0, 100);
+        hear(&r, seq, 0, 5000);
+        hear(&r, seq, 0, 5000 + TURN_WAIT_MS - 1);
+        CHECK(goes_there(&r) && !is_guarded(&r));
+        hear(&r, seq, 0, 5000 + TURN_WAIT_MS);
+        CHECK(goes_there(&r) == attaches && is_guarded(&r) == attaches);
+        case_rig_close(&r);
+    }
+}
+
+TEST(a_label_that_comes_back_meanwhile_guards_at_once)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    put(&r, INDEX_NAMESPACE, space);
+    put(&r, INDEX_NAMESPACE, labelled);
+    CHECK(goes_there(&r) && is_guarded(&r) && !index_is_turning(r.index));
+    case_rig_close(&r);
+}
+
+TEST(a_label_that_goes_again_meanwhile_waits_for_nobody)
+{
+    struct case_rig r;
+
+    open(&r, space);
+    put(&r, INDEX_NAMESPACE, labelled);
+    put(&r, INDEX_NAMESPACE, space);
+    CHECK(!goes_there(&r) && !is_guarded(&r) && !index_is_turning(r.index));
+    case_rig_close(&r);
+}
+
+TEST(pods_stay_guarded_when_their_gateway_goes)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    index_remove(r.index, INDEX_GATEWAY, "shop", "wp");
+    settle(&r);
+    CHECK(is_guarded(&r) && !index_is_turning(r.index));
+    put(&r, INDEX_GATEWAY, gateway);
+    CHECK(is_guarded(&r) && goes_there(&r) && !index_is_turning(r.index));
+    case_rig_close(&r);
+}
+
+TEST(a_gateway_that_goes_while_guards_are_to_follow_has_them_at_once)
+{
+    struct case_rig r;
+
+    open(&r, space);
+    put(&r, INDEX_NAMESPACE, labelled);
+    CHECK(!is_guarded(&r));
+    index_remove(r.index, INDEX_GATEWAY, "shop", "wp");
+    settle(&r);
+    CHECK(is_guarded(&r) && !index_is_turning(r.index));
+    case_rig_close(&r);
+}
+
+TEST(policy_for_a_service_that_has_its_waypoint_guards_at_once)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    index_remove(r.index, INDEX_AUTHORIZATION, "shop", "no-admin");
+    settle(&r);
+    CHECK(!is_guarded(&r));
+    put(&r, INDEX_AUTHORIZATION, policy);
+    CHECK(is_guarded(&r));
+    case_rig_close(&r);
+}
+
+TEST(a_service_that_is_new_is_guarded_at_once)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    index_remove(r.index, INDEX_SERVICE, "shop", "web");
+    settle(&r);
+    CHECK(!is_guarded(&r));
+    put(&r, INDEX_SERVICE, service);
+    CHECK(is_guarded(&r) && goes_there(&r));
+    case_rig_close(&r);
+}
+
+TEST(a_service_that_goes_meanwhile_waits_no_more)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    put(&r, INDEX_NAMESPACE, space);
+    CHECK(index_is_turning(r.index));
+    index_remove(r.index, INDEX_SERVICE, "shop", "web");
+    settle(&r);
+    CHECK(!index_is_turning(r.index));
+    hear_all(&r);
+    CHECK(!goes_there(&r));
+    case_rig_close(&r);
+}
