@@ -197,15 +197,10 @@ static void collect(struct status_writer *w)
 {
     list_for_each_safe (n, &w->writing) {
         struct status_write *x = container_of(n, struct status_write, in_writer);
-        struct kube_answer answer = {.body = NULL};
         struct diag why = {0};
-        int r = kube_call_take(x->call, &answer, &why);
+        int r = kube_call_done(x->call, &why);
         if (r == -EAGAIN) {
             continue;
-        }
-        if (r == 0) {
-            r = kube_answer_error(&answer, &why);
-            kube_answer_fini(&answer);
         }
         list_remove(n);
         w->writing_count--;

@@ -166,3 +166,15 @@ int kube_answer_error(const struct kube_answer *a, struct diag *why)
     }
     return FAIL(why, code, "API server, %u: %s", a->status, message);
 }
+
+int kube_call_done(struct kube_call *call, struct diag *why)
+{
+    struct kube_answer answer = {.body = NULL};
+    int r = kube_call_take(call, &answer, why);
+
+    if (r == 0) {
+        r = kube_answer_error(&answer, why);
+        kube_answer_fini(&answer);
+    }
+    return r;
+}

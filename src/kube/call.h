@@ -60,6 +60,8 @@ struct kube_call *kube_call_new(struct kube_client *c, const struct kube_ask *as
                                 struct task *owner);
 /* 0: an answer, whatever it says, the caller's. -EAGAIN: later. Else there was none, and why. */
 MUST_USE int kube_call_take(struct kube_call *call, struct kube_answer *out, struct diag *why);
+/* The same for who wants to know only whether it was done: a status of failure is its error. */
+MUST_USE int kube_call_done(struct kube_call *call, struct diag *why);
 /* Cancels. */
 void kube_call_free(struct kube_call *call);
 void kube_answer_fini(struct kube_answer *a);

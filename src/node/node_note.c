@@ -89,7 +89,6 @@ static void settle(struct node_note *n, int r, const struct diag *why)
 static void run(struct task *t, unsigned wake)
 {
     struct node_note *n = container_of(t, struct node_note, task);
-    struct kube_answer answer = {.body = NULL};
     struct diag why = {0};
 
     (void)wake; /* the step knows what it waits for */
@@ -100,15 +99,10 @@ static void run(struct task *t, unsigned wake)
     if (!n->call) {
         return;
     }
-    int r = kube_call_take(n->call, &answer, &why);
-    if (r == -EAGAIN) {
-        return;
+    int r = kube_call_done(n->call, &why);
+    if (r != -EAGAIN) {
+        settle(n, r, &why);
     }
-    if (r == 0) {
-        r = kube_answer_error(&answer, &why);
-        kube_answer_fini(&answer);
-    }
-    settle(n, r, &why);
 }
 
 struct node_note *node_note_new(struct loop *l, struct kube_client *client, const char *node,
