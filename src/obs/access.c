@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "obs/labels.h"
 
 enum { RECENT_DEFAULT = 256, EDGES_DEFAULT = 1024, FIELDS_MAX = 24 };
 
@@ -35,18 +36,6 @@ static const struct metric_family families[] = {
                 .help = "The total number of TCP connections that failed to establish "
                         "(unstable).",
                 .type = METRIC_COUNTER},
-};
-
-enum side_label {
-    SIDE_WORKLOAD,
-    SIDE_SERVICE,
-    SIDE_REVISION,
-    SIDE_NAMESPACE,
-    SIDE_PRINCIPAL,
-    SIDE_APP,
-    SIDE_VERSION,
-    SIDE_CLUSTER,
-    SIDE_LABELS
 };
 
 enum { /* places in the row below */
@@ -96,23 +85,6 @@ const struct metric_set access_metrics = {.families = families,
                                           .labels = labels,
                                           .label_count = L_COUNT};
 
-static struct slice or_unknown(const char *text)
-{
-    return slice_of(text && *text ? text : "unknown");
-}
-
-static void side_labels(struct slice *out, const struct access_side *s)
-{
-    out[SIDE_WORKLOAD] = or_unknown(s->workload);
-    out[SIDE_SERVICE] = or_unknown(s->canonical_service);
-    out[SIDE_REVISION] = or_unknown(s->canonical_revision);
-    out[SIDE_NAMESPACE] = or_unknown(s->namespace_);
-    out[SIDE_PRINCIPAL] = or_unknown(s->principal);
-    out[SIDE_APP] = or_unknown(s->app ? s->app : s->canonical_service);
-    out[SIDE_VERSION] = or_unknown(s->version ? s->version : s->canonical_revision);
-    out[SIDE_CLUSTER] = or_unknown(s->cluster);
-}
-
 static const char *reporter_name(enum access_reporter r)
 {
     static const char *const names[] = {[ACCESS_SOURCE] = "source",
@@ -129,16 +101,16 @@ static struct series *series_of(const struct access_facts *a, struct metrics_sha
 
     v[L_REPORTER] = slice_of(reporter_name(a->reporter));
     side_labels(&v[L_SRC], &a->src);
-    v[L_SERVICE] = or_unknown(a->service);
-    v[L_SERVICE + 1] = or_unknown(a->service_namespace);
-    v[L_SERVICE + 2] = or_unknown(a->service_name);
+    v[L_SERVICE] = label_or_unknown(a->service);
+    v[L_SERVICE + 1] = label_or_unknown(a->service_namespace);
+    v[L_SERVICE + 2] = label_or_unknown(a->service_name);
     side_labels(&v[L_DST], &a->dst);
     v[L_PROTOCOL] = slice_of("tcp");
     v[L_FLAGS] = slice_of(access_flag_text(flag));
     v[L_POLICY] = slice_of(a->mutual_tls ? "mutual_tls" : "unknown");
     const char *const places[4] = {a->src.region, a->src.zone, a->dst.region, a->dst.zone};
     for (unsigned i = 0; i < 4; i++) {
-        v[L_LOCALITY + i] = a->located ? or_unknown(places[i]) : (struct slice){NULL, 0};
+        v[L_LOCALITY + i] = a->located ? label_or_unknown(places[i]) : (struct slice){NULL, 0};
     }
     return metrics_series(shard, &access_metrics, v);
 }
@@ -200,7 +172,7 @@ void recorder_free(struct recorder *r)
 static void member(struct strbuf *out, const char *key, const char *value)
 {
     strbuf_printf(out, "%s\"%s\":", out->len > 0 ? "," : "", key);
-    log_json_string(out, or_unknown(value));
+    log_json_string(out, label_or_unknown(value));
 }
 
 static void edge_key(struct strbuf *out, const struct access_facts *a)

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "obs/labels.h"
 
 enum { RECENT = 256, RECENT_TEXT = 160, LINE_MAX_BYTES = 32 << 10, LINE_KEPT = 4 << 10 };
 
@@ -58,18 +59,6 @@ static const struct metric_family families[] = {
                         .scale = METRIC_PLAIN},
 };
 
-enum side_label {
-    SIDE_WORKLOAD,
-    SIDE_SERVICE,
-    SIDE_REVISION,
-    SIDE_NAMESPACE,
-    SIDE_PRINCIPAL,
-    SIDE_APP,
-    SIDE_VERSION,
-    SIDE_CLUSTER,
-    SIDE_LABELS
-};
-
 enum { /* places in the row below */
        L_REPORTER = 0,
        L_SRC = 1,
@@ -116,23 +105,6 @@ const struct metric_set http_access_metrics = {.families = families,
                                                .labels = labels,
                                                .label_count = L_COUNT};
 
-static struct slice or_unknown(const char *text)
-{
-    return slice_of(text && *text ? text : "unknown");
-}
-
-static void side_labels(struct slice *out, const struct access_side *s)
-{
-    out[SIDE_WORKLOAD] = or_unknown(s->workload);
-    out[SIDE_SERVICE] = or_unknown(s->canonical_service);
-    out[SIDE_REVISION] = or_unknown(s->canonical_revision);
-    out[SIDE_NAMESPACE] = or_unknown(s->namespace_);
-    out[SIDE_PRINCIPAL] = or_unknown(s->principal);
-    out[SIDE_APP] = or_unknown(s->app ? s->app : s->canonical_service);
-    out[SIDE_VERSION] = or_unknown(s->version ? s->version : s->canonical_revision);
-    out[SIDE_CLUSTER] = or_unknown(s->cluster);
-}
-
 static struct series *series_of(const struct http_access *a, struct metrics_shard *shard)
 {
     struct slice v[L_COUNT];
@@ -143,9 +115,9 @@ static struct series *series_of(const struct http_access *a, struct metrics_shar
     (void)snprintf(grpc, sizeof(grpc), "%d", a->grpc_status);
     v[L_REPORTER] = slice_of("waypoint");
     side_labels(&v[L_SRC], &a->src);
-    v[L_SERVICE] = or_unknown(a->service);
-    v[L_SERVICE + 1] = or_unknown(a->service_namespace);
-    v[L_SERVICE + 2] = or_unknown(a->service_name);
+    v[L_SERVICE] = label_or_unknown(a->service);
+    v[L_SERVICE + 1] = label_or_unknown(a->service_namespace);
+    v[L_SERVICE + 2] = label_or_unknown(a->service_name);
     side_labels(&v[L_DST], &a->dst);
     v[L_PROTOCOL] = slice_of(a->grpc ? "grpc" : "http");
     v[L_CODE] = slice_of(code);

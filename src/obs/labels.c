@@ -3,6 +3,23 @@
 
 #include "base/mem.h"
 
+struct slice label_or_unknown(const char *text)
+{
+    return slice_of(text && *text ? text : "unknown");
+}
+
+void side_labels(struct slice out[static SIDE_LABELS], const struct access_side *s)
+{
+    out[SIDE_WORKLOAD] = label_or_unknown(s->workload);
+    out[SIDE_SERVICE] = label_or_unknown(s->canonical_service);
+    out[SIDE_REVISION] = label_or_unknown(s->canonical_revision);
+    out[SIDE_NAMESPACE] = label_or_unknown(s->namespace_);
+    out[SIDE_PRINCIPAL] = label_or_unknown(s->principal);
+    out[SIDE_APP] = label_or_unknown(s->app ? s->app : s->canonical_service);
+    out[SIDE_VERSION] = label_or_unknown(s->version ? s->version : s->canonical_revision);
+    out[SIDE_CLUSTER] = label_or_unknown(s->cluster);
+}
+
 void side_from_workload(struct access_side *side, const struct workload *w)
 {
     if (!w) {

@@ -7,6 +7,22 @@
 #include "model/workload.h"
 #include "obs/access.h"
 
+/* Metric labels of one side of a connection or request, in the order of Istio's metrics (contract 9.2). */
+enum side_label {
+    SIDE_WORKLOAD,
+    SIDE_SERVICE,
+    SIDE_REVISION,
+    SIDE_NAMESPACE,
+    SIDE_PRINCIPAL,
+    SIDE_APP,
+    SIDE_VERSION,
+    SIDE_CLUSTER,
+    SIDE_LABELS
+};
+/* Borrowed from side; what is not known is "unknown". */
+void side_labels(struct slice out[static SIDE_LABELS], const struct access_side *side);
+struct slice label_or_unknown(const char *text);
+
 /* Fills side from what the control plane says; identity and principal are left alone. w may be NULL. */
 void side_from_workload(struct access_side *side, const struct workload *w);
 /* The text of a workload's baggage header, appended. */

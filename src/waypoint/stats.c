@@ -4,37 +4,9 @@
 #include "base/mem.h"
 #include "obs/access.h"
 #include "obs/http_access.h"
+#include "obs/proxy_metrics.h"
 
 /* ---- families */
-
-static const struct metric_family build_families[] = {
-    {.name = "istio_build", .help = "Istio component build info.", .type = METRIC_GAUGE}};
-static const char *const build_labels[] = {"component", "tag"};
-static const struct metric_set build_set = {.families = build_families,
-                                            .family_count = 1,
-                                            .labels = build_labels,
-                                            .label_count = ARRAY_LEN(build_labels)};
-
-static const struct metric_family end_families[] = {
-    {.name = "istio_xds_connection_terminations",
-     .help = "The total number of completed connections to xds server (unstable).",
-     .type = METRIC_COUNTER}};
-static const char *const end_labels[] = {"reason"};
-static const struct metric_set end_set = {
-    .families = end_families, .family_count = 1, .labels = end_labels, .label_count = 1};
-
-enum { MESSAGE_COUNT, MESSAGE_BYTES };
-static const struct metric_family message_families[] = {
-    [MESSAGE_COUNT] = {.name = "istio_xds_message",
-                       .help = "Total number of messages received (unstable).",
-                       .type = METRIC_COUNTER},
-    [MESSAGE_BYTES] = {.name = "istio_xds_message_bytes",
-                       .help = "Total number of bytes received (unstable).",
-                       .unit = "bytes",
-                       .type = METRIC_COUNTER}};
-static const char *const message_labels[] = {"url"};
-static const struct metric_set xds_set = {
-    .families = message_families, .family_count = 2, .labels = message_labels, .label_count = 1};
 
 enum { NACKS };
 static const struct metric_family nack_families[] = {
@@ -100,8 +72,8 @@ static const struct metric_set gauge_set = {.families = gauge_families,
                                             .family_count = ARRAY_LEN(gauge_families)};
 
 static const struct metric_set *const sets[] = {
-    &http_access_metrics, &access_metrics, &build_set, &end_set, &xds_set, &nack_set,
-    &counter_set,         &gauge_set};
+    &http_access_metrics,       &access_metrics, &build_metrics, &discovery_end_metrics,
+    &discovery_message_metrics, &nack_set,       &counter_set,   &gauge_set};
 
 /* ---- counting */
 
@@ -115,13 +87,12 @@ struct stats {
 struct stats *stats_new(const char *istio_version, const struct ads_interest *interest)
 {
     struct stats *s = mem_new(struct stats);
-    struct slice labels[] = {slice_of("proxy"), slice_of(istio_version)};
 
     s->metrics = metrics_new(sets, ARRAY_LEN(sets));
     s->shard = metrics_shard_new(s->metrics);
     s->interest = interest;
     metrics_probe_process(s->metrics);
-    series_set(metrics_series(s->shard, &build_set, labels), 0, 1);
+    build_metrics_say(s->shard, "proxy", istio_version);
     return s;
 }
 
@@ -144,19 +115,12 @@ void stats_xds(struct stats *s, const struct ads_stats *now)
                                                   "Complete"};
 
     for (unsigned i = 0; i < ADS_ENDS; i++) {
-        struct slice label = slice_of(reasons[i]);
-        if (now->ends[i] > s->xds.ends[i]) {
-            series_add(metrics_series(s->shard, &end_set, &label), 0,
-                       now->ends[i] - s->xds.ends[i]);
-        }
+        discovery_metrics_ended(s->shard, reasons[i], now->ends[i] - s->xds.ends[i]);
     }
     for (unsigned i = 0; i < s->interest->type_count; i++) {
-        struct slice label = slice_of(s->interest->types[i]);
-        if (now->responses[i] > s->xds.responses[i]) {
-            struct series *x = metrics_series(s->shard, &xds_set, &label);
-            series_add(x, MESSAGE_COUNT, now->responses[i] - s->xds.responses[i]);
-            series_add(x, MESSAGE_BYTES, now->response_bytes[i] - s->xds.response_bytes[i]);
-        }
+        discovery_metrics_received(s->shard, s->interest->types[i],
+                                   now->responses[i] - s->xds.responses[i],
+                                   now->response_bytes[i] - s->xds.response_bytes[i]);
     }
     series_add(metrics_series(s->shard, &nack_set, NULL), NACKS, now->rejected - s->xds.rejected);
     s->xds = *now;

@@ -4,38 +4,10 @@
 #include "base/mem.h"
 #include "obs/access.h"
 #include "obs/labels.h"
+#include "obs/proxy_metrics.h"
 #include "xds/resource.h"
 
 /* ---- families */
-
-static const struct metric_family build_families[] = {
-    {.name = "istio_build", .help = "Istio component build info.", .type = METRIC_GAUGE}};
-static const char *const build_labels[] = {"component", "tag"};
-static const struct metric_set build_set = {.families = build_families,
-                                            .family_count = 1,
-                                            .labels = build_labels,
-                                            .label_count = ARRAY_LEN(build_labels)};
-
-static const struct metric_family end_families[] = {
-    {.name = "istio_xds_connection_terminations",
-     .help = "The total number of completed connections to xds server (unstable).",
-     .type = METRIC_COUNTER}};
-static const char *const end_labels[] = {"reason"};
-static const struct metric_set end_set = {
-    .families = end_families, .family_count = 1, .labels = end_labels, .label_count = 1};
-
-enum { MESSAGE_COUNT, MESSAGE_BYTES };
-static const struct metric_family message_families[] = {
-    [MESSAGE_COUNT] = {.name = "istio_xds_message",
-                       .help = "Total number of messages received (unstable).",
-                       .type = METRIC_COUNTER},
-    [MESSAGE_BYTES] = {.name = "istio_xds_message_bytes",
-                       .help = "Total number of bytes received (unstable).",
-                       .unit = "bytes",
-                       .type = METRIC_COUNTER}};
-static const char *const message_labels[] = {"url"};
-static const struct metric_set xds_set = {
-    .families = message_families, .family_count = 2, .labels = message_labels, .label_count = 1};
 
 enum { PODS_ACTIVE, PODS_PENDING, PODS_STARTED, PODS_STOPPED };
 static const struct metric_family pod_families[] = {
@@ -110,8 +82,14 @@ static const struct metric_set name_set = {.families = name_families,
                                            .label_count = ARRAY_LEN(name_labels),
                                            .series_max = 1024};
 
-static const struct metric_set *const sets[] = {&access_metrics, &build_set,  &end_set, &xds_set,
-                                                &dns_set,        &socket_set, &pod_set, &name_set};
+static const struct metric_set *const sets[] = {&access_metrics,
+                                                &build_metrics,
+                                                &discovery_end_metrics,
+                                                &discovery_message_metrics,
+                                                &dns_set,
+                                                &socket_set,
+                                                &pod_set,
+                                                &name_set};
 
 /* ---- counting */
 
@@ -125,12 +103,11 @@ struct stats {
 struct stats *stats_new(const char *istio_version)
 {
     struct stats *s = mem_new(struct stats);
-    struct slice labels[] = {slice_of("ztunnel"), slice_of(istio_version)};
 
     s->metrics = metrics_new(sets, ARRAY_LEN(sets));
     s->shard = metrics_shard_new(s->metrics);
     metrics_probe_process(s->metrics);
-    series_set(metrics_series(s->shard, &build_set, labels), 0, 1);
+    build_metrics_say(s->shard, "ztunnel", istio_version);
     return s;
 }
 
@@ -154,19 +131,11 @@ void stats_xds(struct stats *s, const struct ads_stats *now)
     static const char *const urls[] = {XDS_TYPE_ADDRESS, XDS_TYPE_AUTHORIZATION};
 
     for (unsigned i = 0; i < ADS_ENDS; i++) {
-        struct slice label = slice_of(reasons[i]);
-        if (now->ends[i] > s->xds.ends[i]) {
-            series_add(metrics_series(s->shard, &end_set, &label), 0,
-                       now->ends[i] - s->xds.ends[i]);
-        }
+        discovery_metrics_ended(s->shard, reasons[i], now->ends[i] - s->xds.ends[i]);
     }
     for (unsigned i = 0; i < ARRAY_LEN(urls); i++) {
-        struct slice label = slice_of(urls[i]);
-        if (now->responses[i] > s->xds.responses[i]) {
-            struct series *x = metrics_series(s->shard, &xds_set, &label);
-            series_add(x, MESSAGE_COUNT, now->responses[i] - s->xds.responses[i]);
-            series_add(x, MESSAGE_BYTES, now->response_bytes[i] - s->xds.response_bytes[i]);
-        }
+        discovery_metrics_received(s->shard, urls[i], now->responses[i] - s->xds.responses[i],
+                                   now->response_bytes[i] - s->xds.response_bytes[i]);
     }
     s->xds = *now;
 }
@@ -198,17 +167,12 @@ static const char *query_type_name(uint16_t type)
     return "other";
 }
 
-static struct slice or_unknown(const char *text)
-{
-    return slice_of(text && *text ? text : "unknown");
-}
-
 void stats_dns(struct metrics_shard *shard, const struct dns_counted *c)
 {
     struct slice labels[] = {slice_of(query_type_name(c->query_type)),
                              slice_of(c->tcp ? "tcp" : "udp"),
-                             or_unknown(c->client ? c->client->canonical_name : NULL),
-                             or_unknown(c->client ? c->client->canonical_revision : NULL)};
+                             label_or_unknown(c->client ? c->client->canonical_name : NULL),
+                             label_or_unknown(c->client ? c->client->canonical_revision : NULL)};
     struct series *x = metrics_series(shard, &dns_set, labels);
 
     if (c->what == DNS_COUNT_DURATION) {
@@ -221,18 +185,13 @@ void stats_dns(struct metrics_shard *shard, const struct dns_counted *c)
 void stats_on_demand_dns(struct metrics_shard *shard, const struct workload *client,
                          const char *hostname)
 {
-    struct access_side s = {.pod = NULL};
+    struct access_side side = {.pod = NULL};
+    struct slice labels[SIDE_LABELS + 1];
 
-    side_from_workload(&s, client);
-    struct slice labels[] = {or_unknown(s.workload),
-                             or_unknown(s.canonical_service),
-                             or_unknown(s.canonical_revision),
-                             or_unknown(s.namespace_),
-                             or_unknown(client->identity->uri),
-                             or_unknown(s.app ? s.app : s.canonical_service),
-                             or_unknown(s.version ? s.version : s.canonical_revision),
-                             or_unknown(s.cluster),
-                             slice_of(hostname)};
+    side_from_workload(&side, client);
+    side.principal = client->identity->uri;
+    side_labels(labels, &side);
+    labels[SIDE_LABELS] = slice_of(hostname);
     series_add(metrics_series(shard, &name_set, labels), 0, 1);
 }
 
