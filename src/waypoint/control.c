@@ -297,23 +297,6 @@ static void run(struct task *t, unsigned why)
 
 /* ---- pages */
 
-static struct json *control_plane_json(const struct ads_client *ads)
-{
-    const struct ads_stats *stats = ads_client_stats(ads);
-    struct json *o = json_new_object();
-
-    json_set_bool(o, "connected", stats->connected);
-    json_set_bool(o, "synced", ads_client_is_synced(ads));
-    json_set_int(o, "rejected", (int64_t)stats->rejected);
-    if (stats->last_error.code < 0) {
-        json_set_str(o, "error", stats->last_error.text);
-    }
-    if (stats->last_nack.code < 0) {
-        json_set_str(o, "refusal", stats->last_nack.text);
-    }
-    return o;
-}
-
 static void render_dump(void *arg, struct slice query, unsigned *status, struct strbuf *out)
 {
     struct control *c = arg;
@@ -323,7 +306,7 @@ static void render_dump(void *arg, struct slice query, unsigned *status, struct 
     (void)status; /* always 200 */
     if (c->ads) {
         world_json(all, ads_client_world(c->ads));
-        json_set(all, "controlPlane", control_plane_json(c->ads));
+        json_set(all, "controlPlane", ads_client_json(c->ads));
     }
     l7_json(all, routes_sink_now(c->routes));
     json_set(all, "certificates", cert_manager_json(c->link.certs));

@@ -444,3 +444,20 @@ const struct ads_stats *ads_client_stats(const struct ads_client *c)
 {
     return &c->stats;
 }
+
+struct json *ads_client_json(const struct ads_client *c)
+{
+    const struct ads_stats *stats = ads_client_stats(c);
+    struct json *o = json_new_object();
+
+    json_set_bool(o, "connected", stats->connected);
+    json_set_bool(o, "synced", ads_client_is_synced(c));
+    json_set_int(o, "rejected", (int64_t)stats->rejected);
+    if (stats->last_error.code < 0) {
+        json_set_str(o, "error", stats->last_error.text);
+    }
+    if (stats->last_nack.code < 0) {
+        json_set_str(o, "refusal", stats->last_nack.text);
+    }
+    return o;
+}

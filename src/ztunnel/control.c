@@ -183,24 +183,6 @@ static void run(struct task *t, unsigned why)
 
 /* ---- pages */
 
-/* Ours: contract 9.6 has nothing of the kind. */
-static struct json *control_plane_json(const struct ads_client *ads)
-{
-    const struct ads_stats *stats = ads_client_stats(ads);
-    struct json *o = json_new_object();
-
-    json_set_bool(o, "connected", stats->connected);
-    json_set_bool(o, "synced", ads_client_is_synced(ads));
-    json_set_int(o, "rejected", (int64_t)stats->rejected);
-    if (stats->last_error.code < 0) {
-        json_set_str(o, "error", stats->last_error.text);
-    }
-    if (stats->last_nack.code < 0) {
-        json_set_str(o, "refusal", stats->last_nack.text);
-    }
-    return o;
-}
-
 /* The pods' entries get the connections that the planes have told of. */
 static void add_connections(struct json *states, const struct json *told)
 {
@@ -237,7 +219,7 @@ static void compose_dump(void *arg, const struct strbuf *gathered, struct strbuf
     json_set(all, "config", dump_config(c->config));
     json_set(all, "version", dump_version(c->config));
     json_set(all, "workloadState", states);
-    json_set(all, "controlPlane", control_plane_json(c->ads));
+    json_set(all, "controlPlane", ads_client_json(c->ads));
     json_set(all, "stagedServices", json_new_object());
     json_print(all, JSON_PRINT_SORTED | JSON_PRINT_INDENT, out);
 }
