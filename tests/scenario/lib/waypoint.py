@@ -49,6 +49,7 @@ class Waypoint(Ztunnel):
         super().__init__(topology, 1, cp, "", folder, None, name)
         self.ns = topology.ns(GATE)
         self.binary = CHECKED
+        self.since = 0  # where in the log the test began
         for key in ("INPOD_UDS", "ZTUNNEL_WORKER_THREADS", "ISTIO_META_DNS_CAPTURE", "RUST_LOG", "POD_NAMESPACE"):
             self.env.pop(key)
         self.env.update({"GATEWAY": "gate", "NAMESPACE": "shop", "SERVICE_ACCOUNT": "gate", "POD_NAME": "gate-1",
@@ -66,9 +67,11 @@ class Waypoint(Ztunnel):
         """Access lines of requests, as lists of their fields."""
         return [line for line in self.process.text(since).splitlines() if line.startswith("[20")]
 
-    def wait_request(self, text, since=0, seconds=5.0):
-        return until(f"{self.name} logs a request with {text!r}",
-                     lambda: [x for x in self.requests(since) if text in x], seconds)[-1]
+    def wait_request(self, target, seconds=5.0):
+        """The line of this test's last request with that in its first line. Lines come a moment after the answers, so
+        what else earlier ones hold must not count."""
+        return until(f"{self.name} logs a request for {target!r}",
+                     lambda: [x for x in self.requests(self.since) if target in x.split('"')[1]], seconds)[-1]
 
 
 class World:

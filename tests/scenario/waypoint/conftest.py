@@ -52,6 +52,7 @@ def lab(running_lab):
     running_lab.cp.ca_reset()
     running_lab.cp.ca(name=model.spiffe("gate"))
     running_lab.use()
+    running_lab.wp.since = running_lab.wp.mark()
     return running_lab
 
 
