@@ -15,11 +15,16 @@ struct guard {
     char *key; /* "ns/name" */
 };
 
+struct admitted {
+    const struct gateway_item *gateway;
+    const char *account;
+};
+
 /* A port of a pod, and who may come there. */
 struct guarded {
     uint16_t port; /* 0: all */
     bool is_open;
-    const struct guarding *by[GATEWAYS_MAX]; /* of services */
+    struct admitted by[GATEWAYS_MAX];
     unsigned count;
 };
 
@@ -34,20 +39,14 @@ const char *guard_key(const struct guard *g)
     return g->key;
 }
 
-/* The waypoint that takes a service's traffic there. */
-static const struct gateway_item *comes_by(const struct guarding *g)
-{
-    return g->by ? g->by : g->bound;
-}
-
 /* ---- the authorization */
 
-static const char *principal_of(const struct index *x, const struct guarding *g, struct arena *a)
+static const char *principal_of(const struct index *x, const struct admitted *w, struct arena *a)
 {
     AUTO(strbuf) struct strbuf text = {0};
 
-    strbuf_printf(&text, "%s/ns/%s/sa/%s", x->mesh->trust_domain, comes_by(g)->space->name,
-                  g->account);
+    strbuf_printf(&text, "%s/ns/%s/sa/%s", x->mesh->trust_domain, w->gateway->space->name,
+                  w->account);
     return arena_text(a, strbuf_text(&text), text.len);
 }
 
@@ -69,7 +68,7 @@ static void publish(struct index *x, const struct guard *guard, const struct gua
                        .rule_count = 1};
 
     for (unsigned i = 0; i < w->count; i++) {
-        names[i] = (struct str_match){.kind = MATCH_EXACT, .text = principal_of(x, w->by[i], &a)};
+        names[i] = (struct str_match){.kind = MATCH_EXACT, .text = principal_of(x, &w->by[i], &a)};
     }
     strbuf_clear(&x->wire);
     xds_policy_encode(&x->wire, &p);
@@ -79,9 +78,9 @@ static void publish(struct index *x, const struct guard *guard, const struct gua
 /* What it says follows from its name. Kubernetes allows no '_' in names: no policy of a user has it. */
 static void write_key(const struct guarded *w, struct strbuf *out)
 {
-    strbuf_printf(out, "%s/ambit_only", comes_by(w->by[0])->space->name);
+    strbuf_printf(out, "%s/ambit_only", w->by[0].gateway->space->name);
     for (unsigned i = 0; i < w->count; i++) {
-        strbuf_printf(out, "_%s_%s", comes_by(w->by[i])->space->name, w->by[i]->account);
+        strbuf_printf(out, "_%s_%s", w->by[i].gateway->space->name, w->by[i].account);
     }
     strbuf_printf(out, "_%u", w->port);
 }
@@ -134,15 +133,24 @@ static struct guarded *port_at(struct guarded_ports *all, uint16_t port)
     return &all->at[all->count++];
 }
 
-static void add_gateway(struct guarded *w, const struct guarding *g)
+static void admit(struct guarded *w, const struct gateway_item *g, const char *account)
 {
     for (unsigned i = 0; i < w->count; i++) {
-        if (comes_by(w->by[i]) == comes_by(g)) {
+        if (w->by[i].gateway == g) {
             return;
         }
     }
     if (w->count < GATEWAYS_MAX) {
-        w->by[w->count++] = g;
+        w->by[w->count++] = (struct admitted){g, account};
+    }
+}
+
+/* The waypoints that take a service's traffic there. */
+static void add_gateways(struct guarded *w, const struct guarding *g)
+{
+    admit(w, g->by ? g->by : g->bound, g->account);
+    if (g->other) {
+        admit(w, g->other, g->other_account);
     }
 }
 
@@ -160,7 +168,7 @@ static void add_guarded(struct guarded_ports *all, const struct pod_item *p,
         uint16_t target = s->ports[i].is_tcp ? target_of(&s->ports[i], p) : 0;
         struct guarded *w = target > 0 ? port_at(all, target) : NULL;
         if (w) {
-            add_gateway(w, &service->guarding);
+            add_gateways(w, &service->guarding);
         }
     }
 }
@@ -178,7 +186,7 @@ static void open_shared(struct guarded_ports *all, const struct pod_item *p,
                 continue;
             }
             if (service->guarding.bound && !service->guarding.is_turning) {
-                add_gateway(&all->at[k], &service->guarding);
+                add_gateways(&all->at[k], &service->guarding);
             } else {
                 all->at[k].is_open = true;
             }
@@ -193,7 +201,7 @@ static void close_all(const struct service_item *const *services, unsigned count
     *out = (struct guarded_ports){.count = 1};
     for (unsigned i = 0; i < count; i++) {
         if (services[i]->guarding.by) {
-            add_gateway(&out->at[0], &services[i]->guarding);
+            add_gateways(&out->at[0], &services[i]->guarding);
         }
     }
 }
@@ -219,11 +227,11 @@ static void find_ports(const struct pod_item *p, const struct service_item *cons
 
 static int by_name(const void *a, const void *b)
 {
-    const struct guarding *const *x = a;
-    const struct guarding *const *y = b;
-    int r = strcmp(comes_by(*x)->space->name, comes_by(*y)->space->name);
+    const struct admitted *x = a;
+    const struct admitted *y = b;
+    int r = strcmp(x->gateway->space->name, y->gateway->space->name);
 
-    return r != 0 ? r : strcmp(comes_by(*x)->name, comes_by(*y)->name);
+    return r != 0 ? r : strcmp(x->gateway->name, y->gateway->name);
 }
 
 static int by_key(const void *a, const void *b)

@@ -23,6 +23,8 @@ enum { GUARDS_MAX = 32 }; /* guarded ports of one pod */
 struct guarding {
     struct gateway_item *by; /* policy is enforced there alone, with a use; NULL: nowhere */
     const char *account;     /* of by, else of bound, interned; NULL without */
+    struct gateway_item *other; /* it moves (turn.h): this one is let in, too; with a use; NULL: none */
+    const char *other_account;
     /* To whose waypoint all of its traffic goes, or would if there were one; with a use. NULL: it is
      * reached directly. */
     struct gateway_item *bound;

@@ -8,7 +8,7 @@
 #include "control/linger.h"
 #include "control/reconcile.h"
 
-enum { MAPS = 14, LISTS = 13 };
+enum { MAPS = 14, LISTS = 14 };
 
 static void maps_of(struct index *x, struct map *out[static MAPS])
 {
@@ -36,7 +36,8 @@ struct index *index_new(const struct mesh *mesh, struct catalog *const *catalogs
                                  &x->dirty_routes,
                                  &x->dirty_l7_policies,
                                  &x->lingering,
-                                 &x->turns};
+                                 &x->turns,
+                                 &x->resting};
 
     x->mesh = mesh;
     x->catalogs = catalogs;
@@ -240,6 +241,7 @@ void index_tick(struct index *x, uint64_t now_ms)
 {
     x->now_ms = now_ms;
     linger_expire(x, now_ms);
+    turn_tick(x, now_ms);
 }
 
 size_t index_count(const struct index *x, enum index_kind kind)

@@ -153,7 +153,7 @@ struct index {
     struct list class_aims;
     struct voice class_voice, class_status; /* of the class that waypoints have */
     struct list words;                      /* voices that have something to say */
-    struct list lingering, turns;
+    struct list lingering, turns, resting;
     bool is_live; /* the cluster is known: from now on changes are changes */
     uint64_t now_ms;
     struct list dirty_l7, dirty_gateways, dirty_routes, dirty_l7_policies;

@@ -11,6 +11,8 @@ struct leftover {
     uint64_t due_ms;
     const char *ns; /* of the service; interned */
     const char *name;
+    const char *gateway_ns;
+    const char *gateway;
     struct shelf shelf;
 };
 
@@ -19,11 +21,13 @@ static void leftover_free(struct leftover *l)
     list_remove(&l->in_index);
     text_unref(l->ns);
     text_unref(l->name);
+    text_unref(l->gateway_ns);
+    text_unref(l->gateway);
     shelf_fini(&l->shelf);
     mem_free(l);
 }
 
-void linger_begin(struct index *x, struct service_item *s)
+void linger_begin(struct index *x, struct service_item *s, const struct gateway_item *from)
 {
     if (s->shelf.count == 0) {
         return;
@@ -32,6 +36,8 @@ void linger_begin(struct index *x, struct service_item *s)
     l->due_ms = x->now_ms + LINGER_MS;
     l->ns = intern_text(x->pool, s->space->name);
     l->name = intern_text(x->pool, s->name);
+    l->gateway_ns = intern_text(x->pool, from->space->name);
+    l->gateway = intern_text(x->pool, from->name);
     l->shelf = s->shelf;
     s->shelf = (struct shelf){.at = NULL};
     list_append(&x->lingering, &l->in_index);
@@ -62,11 +68,18 @@ static void end(struct index *x, struct leftover *l)
     leftover_free(l);
 }
 
-void linger_end(struct index *x, const struct service_item *s)
+static bool is_of(const struct leftover *l, const struct service_item *s,
+                  const struct gateway_item *at)
+{
+    return strcmp(l->ns, s->space->name) == 0 && strcmp(l->name, s->name) == 0 &&
+           strcmp(l->gateway_ns, at->space->name) == 0 && strcmp(l->gateway, at->name) == 0;
+}
+
+void linger_end(struct index *x, const struct service_item *s, const struct gateway_item *at)
 {
     list_for_each_safe (n, &x->lingering) {
         struct leftover *l = container_of(n, struct leftover, in_index);
-        if (strcmp(l->ns, s->space->name) == 0 && strcmp(l->name, s->name) == 0) {
+        if (is_of(l, s, at)) {
             end(x, l);
         }
     }

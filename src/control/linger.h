@@ -9,15 +9,16 @@
 
 #include "control/shelf.h"
 
+struct gateway_item;
 struct index;
 struct service_item;
 
 enum { LINGER_MS = 2000 };
 
-/* Takes what the service's shelf holds. */
-void linger_begin(struct index *x, struct service_item *s);
-/* It has a waypoint again: what is not on its shelf now goes. */
-void linger_end(struct index *x, const struct service_item *s);
+/* Takes what the service's shelf holds for that waypoint. */
+void linger_begin(struct index *x, struct service_item *s, const struct gateway_item *from);
+/* It has this waypoint, perhaps again: what is not on its shelf now goes there. */
+void linger_end(struct index *x, const struct service_item *s, const struct gateway_item *at);
 /* Removes what is due at now_ms. */
 void linger_expire(struct index *x, uint64_t now_ms);
 /* At the end: frees without removing. */

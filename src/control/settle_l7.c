@@ -331,7 +331,11 @@ void guarding_fini(struct index *x, struct guarding *g)
     if (old.bound) {
         gateway_unuse(x, old.bound);
     }
+    if (old.other) {
+        gateway_unuse(x, old.other);
+    }
     text_unref(old.account);
+    text_unref(old.other_account);
 }
 
 static struct gateway_item *use(struct index *x, const struct gateway_item *g)
@@ -339,10 +343,15 @@ static struct gateway_item *use(struct index *x, const struct gateway_item *g)
     return g ? gateway_use(x, g->space->name, g->name) : NULL;
 }
 
+static const char *account_of(struct index *x, const struct gateway_item *g)
+{
+    return g ? intern_text(x->pool, g->f.account ? g->f.account : g->name) : NULL;
+}
+
 /* Whose identity alone its pods take, and whom else they know: where that changes, so do they. */
 static void follow_guard(struct index *x, struct service_item *s, const struct waypoint_choice *c)
 {
-    bool is_turning = s->turn.kind != TURN_NONE;
+    bool is_turning = s->turn.kind == TURN_ATTACH || s->turn.kind == TURN_DETACH;
     const struct gateway_item *by = is_turning ? NULL : waypoint_guard(x, s);
     AUTO(arena) struct arena a = {0};
     struct gateway room;
@@ -350,18 +359,19 @@ static void follow_guard(struct index *x, struct service_item *s, const struct w
     bool goes_there = is_ours && waypoint_for_service(x, s, &room, &a);
     struct guarding next = {.by = use(x, by),
                             .bound = use(x, goes_there ? c->gateway : NULL),
+                            .other = use(x, turn_other(&s->turn)),
                             .is_known = true,
                             .is_turning = is_turning};
-    const struct gateway_item *there = by ? by : next.bound;
 
-    if (there) {
-        next.account = intern_text(x->pool, there->f.account ? there->f.account : there->name);
-    }
+    next.account = account_of(x, by ? by : next.bound);
+    next.other_account = account_of(x, next.other);
     if (s->guarding.bound && s->guarding.bound != next.bound) {
         mark_gateway(x, s->guarding.bound); /* it has one less to serve */
     }
     bool is_same = next.by == s->guarding.by && next.bound == s->guarding.bound &&
-                   next.account == s->guarding.account && is_turning == s->guarding.is_turning;
+                   next.account == s->guarding.account && next.other == s->guarding.other &&
+                   next.other_account == s->guarding.other_account &&
+                   is_turning == s->guarding.is_turning;
     guarding_fini(x, &s->guarding);
     s->guarding = next;
     if (!is_same) {
@@ -378,7 +388,7 @@ void settle_l7_service(struct index *x, struct service_item *s)
 
     if (s->guarding.bound && s->guarding.bound->object &&
         (c.state != WAYPOINT_BOUND || s->guarding.bound != c.gateway)) {
-        linger_begin(x, s);
+        linger_begin(x, s, s->guarding.bound);
     }
     shelf_begin(&fill, &s->shelf, x->catalogs);
     if (is_served) {
@@ -393,7 +403,7 @@ void settle_l7_service(struct index *x, struct service_item *s)
     }
     shelf_end(&fill);
     if (is_served) {
-        linger_end(x, s);
+        linger_end(x, s, c.gateway);
     }
     if (s->exists) {
         say_bound(x, s, &c);

@@ -12,19 +12,29 @@ void turn_init(struct turn *t)
 void turn_fini(struct index *x, struct turn *t)
 {
     struct gateway_item *g = t->gateway;
+    struct gateway_item *next = t->next;
 
     list_remove(&t->in_index);
     turn_init(t);
     if (g) {
         gateway_unuse(x, g);
     }
+    if (next) {
+        gateway_unuse(x, next);
+    }
+}
+
+static struct gateway_item *use(struct index *x, const struct gateway_item *g)
+{
+    return g ? gateway_use(x, g->space->name, g->name) : NULL;
 }
 
 static void begin(struct index *x, struct turn *t, enum turn_kind kind,
-                  const struct gateway_item *g)
+                  const struct gateway_item *g, const struct gateway_item *next)
 {
     t->kind = kind;
-    t->gateway = gateway_use(x, g->space->name, g->name);
+    t->gateway = use(x, g);
+    t->next = use(x, next);
     list_append(&x->turns, &t->in_index);
 }
 
@@ -35,18 +45,54 @@ static bool is_leaving(const struct service_item *s, const struct waypoint_choic
     return asked->state == WAYPOINT_NONE && from && waypoint_is_fit(from, s);
 }
 
+static bool is_bound_to_ours(const struct waypoint_choice *asked)
+{
+    return asked->state == WAYPOINT_BOUND && asked->gateway->f.is_ours;
+}
+
 static bool is_arriving(const struct service_item *s, const struct waypoint_choice *asked)
 {
     return s->guarding.is_known && !s->guarding.by && !s->guarding.bound &&
-           asked->state == WAYPOINT_BOUND && asked->gateway->f.is_ours;
+           is_bound_to_ours(asked);
+}
+
+/* From a waypoint that works to another one that does. */
+static bool is_moving(const struct service_item *s, const struct waypoint_choice *asked,
+                      struct gateway_item *from)
+{
+    return is_bound_to_ours(asked) && from && from != asked->gateway && waypoint_is_fit(from, s);
 }
 
 static bool still_holds(const struct service_item *s, const struct waypoint_choice *asked)
 {
     const struct turn *t = &s->turn;
 
-    return t->kind == TURN_DETACH ? is_leaving(s, asked, t->gateway)
-                                  : asked->state == WAYPOINT_BOUND && asked->gateway == t->gateway;
+    switch (t->kind) {
+    case TURN_NONE:
+        break;
+    case TURN_ATTACH:
+        return asked->state == WAYPOINT_BOUND && asked->gateway == t->gateway;
+    case TURN_DETACH:
+        return is_leaving(s, asked, t->gateway);
+    case TURN_PERMIT:
+        return is_moving(s, asked, t->gateway) && asked->gateway == t->next;
+    case TURN_MOVE: /* to be ended before the next one begins: nobody knows who is where */
+        return is_bound_to_ours(asked) && waypoint_is_fit(t->next, s);
+    case TURN_REST:
+        return asked->state == WAYPOINT_BOUND && asked->gateway == t->next;
+    }
+    return false;
+}
+
+static void first_step(struct index *x, struct service_item *s, const struct waypoint_choice *asked)
+{
+    if (is_leaving(s, asked, s->guarding.by)) {
+        begin(x, &s->turn, TURN_DETACH, s->guarding.by, NULL);
+    } else if (is_arriving(s, asked)) {
+        begin(x, &s->turn, TURN_ATTACH, asked->gateway, NULL);
+    } else if (is_moving(s, asked, s->guarding.bound)) {
+        begin(x, &s->turn, TURN_PERMIT, s->guarding.bound, asked->gateway);
+    }
 }
 
 void turn_follow(struct index *x, struct service_item *s)
@@ -56,18 +102,21 @@ void turn_follow(struct index *x, struct service_item *s)
     if (!s->exists || !x->is_live) {
         return;
     }
-    if (s->turn.kind != TURN_NONE && !still_holds(s, &asked)) {
+    if (s->turn.kind != TURN_NONE) {
+        if (still_holds(s, &asked)) {
+            return;
+        }
         turn_fini(x, &s->turn);
         mark_binding(x, s); /* it may be only its layer 7 that is being settled */
     }
-    if (s->turn.kind != TURN_NONE) {
-        return;
-    }
-    if (is_leaving(s, &asked, s->guarding.by)) {
-        begin(x, &s->turn, TURN_DETACH, s->guarding.by);
-    } else if (is_arriving(s, &asked)) {
-        begin(x, &s->turn, TURN_ATTACH, asked.gateway);
-    }
+    first_step(x, s, &asked);
+}
+
+struct gateway_item *turn_other(const struct turn *t)
+{
+    return t->kind == TURN_PERMIT                            ? t->next
+           : t->kind == TURN_MOVE || t->kind == TURN_REST ? t->gateway
+                                                             : NULL;
 }
 
 static bool is_over(struct turn *t, const struct index_heard *h, uint64_t now_ms)
@@ -76,6 +125,22 @@ static bool is_over(struct turn *t, const struct index_heard *h, uint64_t now_ms
         t->due_ms = now_ms + TURN_WAIT_MS;
     }
     return t->due_ms > 0 && (h->acknowledged >= t->seq || now_ms >= t->due_ms);
+}
+
+static void next_step(struct index *x, struct turn *t, uint64_t now_ms)
+{
+    t->seq = 0;
+    t->due_ms = 0;
+    if (t->kind == TURN_PERMIT) {
+        t->kind = TURN_MOVE;
+    } else if (t->kind == TURN_MOVE) {
+        t->kind = TURN_REST;
+        t->due_ms = now_ms + TURN_REST_MS;
+        list_remove(&t->in_index);
+        list_append(&x->resting, &t->in_index);
+    } else {
+        turn_fini(x, t);
+    }
 }
 
 void index_hear(struct index *x, const struct index_heard *h, uint64_t now_ms)
@@ -90,6 +155,18 @@ void index_hear(struct index *x, const struct index_heard *h, uint64_t now_ms)
             t->seq = seq;
         }
         if (is_over(t, h, now_ms)) {
+            struct service_item *s = container_of(t, struct service_item, turn);
+            next_step(x, t, now_ms);
+            mark_binding(x, s);
+        }
+    }
+}
+
+void turn_tick(struct index *x, uint64_t now_ms)
+{
+    list_for_each_safe (n, &x->resting) {
+        struct turn *t = container_of(n, struct turn, in_index);
+        if (t->due_ms <= now_ms) {
             struct service_item *s = container_of(t, struct service_item, turn);
             turn_fini(x, t);
             mark_binding(x, s);

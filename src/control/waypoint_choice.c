@@ -52,13 +52,30 @@ struct waypoint_choice waypoint_asked(const struct service_item *s)
                : judge(w->gateway, s->space, TRAFFIC_SERVICE);
 }
 
-/* One that is leaving its waypoint has it until node proxies know that the guards are gone. */
+/* One that is leaving its waypoint has it until node proxies know what its guards have become. */
+static struct gateway_item *turned_to(const struct service_item *s)
+{
+    switch (s->turn.kind) {
+    case TURN_DETACH:
+    case TURN_PERMIT:
+        return s->turn.gateway;
+    case TURN_MOVE:
+        return s->turn.next;
+    case TURN_NONE:
+    case TURN_ATTACH:
+    case TURN_REST:
+        break;
+    }
+    return NULL;
+}
+
 struct waypoint_choice waypoint_of_service(const struct index *x, const struct service_item *s)
 {
+    struct gateway_item *g = turned_to(s);
+
     (void)x;
-    return s->turn.kind == TURN_DETACH && s->exists && waypoint_is_fit(s->turn.gateway, s)
-               ? (struct waypoint_choice){WAYPOINT_BOUND, s->turn.gateway}
-               : waypoint_asked(s);
+    return g && s->exists && waypoint_is_fit(g, s) ? (struct waypoint_choice){WAYPOINT_BOUND, g}
+                                                   : waypoint_asked(s);
 }
 
 bool is_waypoint_pod(const struct index *x, const struct pod_item *p)
@@ -115,14 +132,24 @@ static bool may_bypass(const struct service_item *s, const struct gateway_item *
     return s->f.allows_bypass || g->f.allows_bypass;
 }
 
+static bool is_enforced_by(const struct index *x, const struct service_item *s,
+                           const struct waypoint_choice *c)
+{
+    bool is_ours = c->gateway && (c->gateway->f.is_ours || !c->gateway->object);
+    bool is_meant = c->state == WAYPOINT_UNSUPPORTED ? is_meant_for(s)
+                                                     : is_ours && has_policy(x, s, c->gateway);
+
+    return is_ours && is_meant && !may_bypass(s, c->gateway);
+}
+
 struct gateway_item *waypoint_guard(const struct index *x, const struct service_item *s)
 {
     struct waypoint_choice c = waypoint_of_service(x, s);
-    bool is_ours = c.gateway && (c.gateway->f.is_ours || !c.gateway->object);
-    bool is_meant =
-        c.state == WAYPOINT_UNSUPPORTED ? is_meant_for(s) : is_ours && has_policy(x, s, c.gateway);
+    struct waypoint_choice other = {WAYPOINT_BOUND, turn_other(&s->turn)};
+    bool is_guarded =
+        is_enforced_by(x, s, &c) || (s->turn.kind != TURN_REST && is_enforced_by(x, s, &other));
 
-    return is_ours && is_meant && !may_bypass(s, c.gateway) ? c.gateway : NULL;
+    return is_guarded ? c.gateway : NULL;
 }
 
 /* ---- what is published */

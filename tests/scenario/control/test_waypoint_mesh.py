@@ -4,6 +4,7 @@ Routes and policies of layer 7 are in force while the waypoint is up; while it i
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -19,10 +20,12 @@ from test_waypoints import GROUP, condition, gateway, route, target
 
 WEB, V2 = "10.96.44.1", "10.96.44.2"
 SERVER = """
-import http.server, sys
+import http.server, sys, time
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
+        if self.path == "/slow":
+            time.sleep(1)
         body = f"{sys.argv[1]} {self.path}".encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
@@ -56,18 +59,42 @@ print(f"ok {ok} failed {failed} {first}", flush=True)
 """
 
 
+# On one connection, opened anew when the other end has closed it; a request that met the end of a kept one is asked again.
+KEPT = """
+import http.client, sys, time
+path, end, ok, failed, opened = sys.argv[2], time.monotonic() + float(sys.argv[3]), 0, [], 0
+c = http.client.HTTPConnection(sys.argv[1], 80, timeout=5)
+while time.monotonic() < end:
+    fresh = c.sock is None
+    opened += fresh
+    try:
+        c.request("GET", path)
+        r = c.getresponse()
+        if r.status == 200 and r.read() == f"web {path}".encode():
+            ok += 1
+        else:
+            failed.append(f"{r.status} at {time.time()}")
+    except OSError as e:
+        c.close()
+        if fresh:
+            failed.append(f"{e!r} at {time.time()}")
+    time.sleep(0.01)
+print(f"ok {ok} failed {len(failed)} {failed[:3]} opened {opened}", flush=True)
+"""
+
+
 class Mesh:
-    """One node: `user` (p11), `web` (p12), the waypoint (p13), `v2` (p14)."""
+    """One node: `user` (p11), `web` (p12), the waypoint (p13), `v2` (p14), a second waypoint (p15)."""
 
     def __init__(self, folder):
         self.folder = str(folder)
-        self.topology = topo.Topology({1: 4})
+        self.topology = topo.Topology({1: 5})
         self.ns = self.topology.ns
         self.plane = planes.Plane(folder, "--advertise", topo.ROUTER4)
         self.plane.addresses = {"discovery": f"{topo.ROUTER4}:15012", "api": f"{topo.ROUTER4}:6443",
                                 "monitoring": f"{topo.ROUTER4}:15014"}
         self.url, self.root_file = f"https://{topo.ROUTER4}:15012", os.path.join(self.plane.data, "root-cert.pem")
-        self.api, self.proxy, self.waypoint, self.apps = None, None, None, []
+        self.api, self.proxy, self.waypoint, self.second, self.apps = None, None, None, None, []
 
     def start_plane(self):
         original = planes.Process
@@ -107,26 +134,27 @@ class Mesh:
         self.proxy.start()
         self.proxy.wait_ready(20)
 
-    def add_waypoint(self):
+    def add_waypoint(self, name="wp", number=3):
         """The Gateway, and the pod that the node would make for it."""
-        self.api.create(gateway("wp", "town"))
-        until("its account is there", lambda: self.api.get(named("ServiceAccount", "wp", "town")))
-        self.api.create(pod("wp-0", "town", topo.pod4(1, 3), "wp", "node1", captured=False,
-                            labels={f"{GROUP}/gateway-name": "wp"}))
-        self.start_waypoint()
-        until("it is programmed", lambda: condition(self.api.get(gateway("wp", "town")), "Programmed")[0] == "True")
+        self.api.create(gateway(name, "town"))
+        until("its account is there", lambda: self.api.get(named("ServiceAccount", name, "town")))
+        self.api.create(pod(f"{name}-0", "town", topo.pod4(1, number), name, "node1", captured=False,
+                            labels={f"{GROUP}/gateway-name": name}))
+        process = self.start_waypoint(name, number)
+        until("it is programmed", lambda: condition(self.api.get(gateway(name, "town")), "Programmed")[0] == "True")
+        return process
 
-    def start_waypoint(self):
-        token = os.path.join(self.folder, "waypoint-token")
+    def start_waypoint(self, name="wp", number=3):
+        token = os.path.join(self.folder, f"{name}-token")
         with open(token, "w", encoding="ascii") as f:
-            f.write(self.api.token_for("town", "wp", self.api.get(pod("wp-0", "town", None))))
+            f.write(self.api.token_for("town", name, self.api.get(pod(f"{name}-0", "town", None))))
         environment = {"PATH": os.environ["PATH"], "XDS_ADDRESS": self.url, "CA_ADDRESS": self.url,
                        "XDS_ROOT_CA": self.root_file, "CA_ROOT_CA": self.root_file, "AUTH_TOKEN": token,
-                       "GATEWAY": "wp", "NAMESPACE": "town", "SERVICE_ACCOUNT": "wp", "POD_NAME": "wp-0",
-                       "INSTANCE_IP": topo.pod4(1, 3), "NODE_NAME": "node1", "CLUSTER_ID": "Kubernetes",
+                       "GATEWAY": name, "NAMESPACE": "town", "SERVICE_ACCOUNT": name, "POD_NAME": f"{name}-0",
+                       "INSTANCE_IP": topo.pod4(1, number), "NODE_NAME": "node1", "CLUSTER_ID": "Kubernetes",
                        "WAYPOINT_WORKER_THREADS": "1"}
-        self.waypoint = Process("waypoint", [os.path.join(planes.BUILD, "ambit-waypoint"), "proxy"], self.folder,
-                                ns=self.ns("p13"), env=environment)
+        return Process(name, [os.path.join(planes.BUILD, "ambit-waypoint"), "proxy"], self.folder,
+                       ns=self.ns(f"p1{number}"), env=environment)
 
     def curl(self, url, *arguments):
         """(status, body); status 0: no answer at all."""
@@ -138,7 +166,7 @@ class Mesh:
     def stop(self):
         if self.proxy:
             self.proxy.discard()
-        for process in [*self.apps, self.waypoint]:
+        for process in [*self.apps, self.waypoint, self.second]:
             if process:
                 process.kill()
         if self.plane.process:
@@ -158,7 +186,7 @@ def mesh(tmp_path_factory):
 def test_layer_seven_from_label_to_label(mesh):
     api, url = mesh.api, f"http://{WEB}"
     until("layer 4 serves", lambda: mesh.curl(url + "/admin") == (200, "web /admin"))
-    mesh.add_waypoint()
+    mesh.waypoint = mesh.add_waypoint()
     use = {"metadata": {"labels": {"istio.io/use-waypoint": "wp"}}}
     api.patch(named("Service", "web", "town"), use)
     until("requests go through the waypoint", lambda: mesh.curl(url + "/x", "-D", "-")[1].find("envoy-upstream") > 0)
@@ -176,7 +204,7 @@ def test_layer_seven_from_label_to_label(mesh):
     mesh.waypoint.kill()
     until("without it nothing is let past", lambda: mesh.curl(url + "/y")[0] in (0, 503))
     assert mesh.curl(url + "/admin")[0] != 200
-    mesh.start_waypoint()
+    mesh.waypoint = mesh.start_waypoint()
     until("it is back, with its routes and policies",
           lambda: (mesh.curl(url + "/y", "-H", "x-new: yes"), mesh.curl(url + "/admin")[0]) == ((200, "v2 /y"), 403), 20)
     api.delete(policy("by-path", "town"))
@@ -202,3 +230,38 @@ def test_attaching_and_detaching_under_load_fails_nothing(mesh):
     load.wait_exit(30)
     words = load.text().split()
     assert int(words[1]) > 100 and int(words[3]) == 0, load.text()
+
+
+def test_moving_between_waypoints_under_load_fails_nothing(mesh):
+    """Policy is in force all the time: the pods take either waypoint while clients change from one to the other."""
+    api, url = mesh.api, f"http://{WEB}"
+    mesh.second = mesh.add_waypoint("wq", 5)
+
+    def use(name):
+        api.patch(named("Service", "web", "town"), {"metadata": {"labels": {"istio.io/use-waypoint": name}}})
+
+    def bound():
+        return condition(api.get(named("Service", "web", "town")), "istio.io/WaypointBound")
+    denial = policy("by-path", "town", "DENY", [{"to": [{"operation": {"paths": ["/admin"]}}]}], targetRefs=[target("web")])
+    api.create(denial)
+    use("wp")
+    until("the path is denied", lambda: mesh.curl(url + "/admin")[0] == 403)
+    until("nobody gets past it", lambda: mesh.curl(f"http://{topo.pod4(1, 2)}:8080/x")[0] == 0)
+    loads = [Process("load", [sys.executable, "-c", LOAD, WEB, "8"], mesh.folder, ns=mesh.ns("p11")),
+             Process("kept", [sys.executable, "-c", KEPT, WEB, "/kept", "8"], mesh.folder, ns=mesh.ns("p11")),
+             Process("slow", [sys.executable, "-c", KEPT, WEB, "/slow", "8"], mesh.folder, ns=mesh.ns("p11"))]
+    for name in ("wq", "wp", "wq", "wp", "wq"):
+        time.sleep(0.7)
+        use(name)
+        until("it is bound there", lambda want=name: bound()[2] == f"Successfully attached to waypoint town/{want}")
+        assert mesh.curl(url + "/admin")[0] == 403
+        assert mesh.curl(f"http://{topo.pod4(1, 2)}:8080/x")[0] == 0
+    for load in loads:
+        load.wait_exit(30)
+        words = load.text().split()
+        assert int(words[1]) > 5 and int(words[3]) == 0, load.text()
+    assert int(loads[1].text().split()[-1]) > 1, "kept connections follow"
+    mesh.waypoint.kill()
+    until("nobody needs the first one any more", lambda: all(mesh.curl(url + "/y") == (200, "web /y") for _ in range(5)))
+    api.delete(denial)
+    use(None)

@@ -2,6 +2,7 @@
 /* In which order a service's waypoint and the guards of its pods change for node proxies. */
 #include "control/turn.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,12 +81,71 @@ static bool is_bound(const struct case_rig *r)
     return has(r->catalogs[ADS_L7_BINDING], "shop/wp/" SERVICE);
 }
 
+/* ---- a second waypoint, wq, and a third, wr */
+
+static const char other_gateway[] =
+    "kind: Gateway\nmetadata: {name: wq, namespace: shop}\n"
+    "spec: {gatewayClassName: istio-waypoint,\n"
+    "  listeners: [{name: mesh, port: 15008, protocol: HBONE}]}\n"
+    "status: {addresses: [{type: Hostname, value: wq.shop.svc.cluster.local}]}\n";
+static const char third_gateway[] =
+    "kind: Gateway\nmetadata: {name: wr, namespace: shop}\n"
+    "spec: {gatewayClassName: istio-waypoint,\n"
+    "  listeners: [{name: mesh, port: 15008, protocol: HBONE}]}\n"
+    "status: {addresses: [{type: Hostname, value: wr.shop.svc.cluster.local}]}\n";
+static const char moved[] = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: "
+                            "{istio.io/use-waypoint: wq}}\n";
+static const char moved_on[] = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: "
+                               "{istio.io/use-waypoint: wr}}\n";
+
+/* "wp", "wp wq": whom the pod lets in; "": everybody. */
+static const char *lets_in(const struct case_rig *r)
+{
+    static const char *const all[] = {"wp", "wq", "wr", "wp wq", "wq wr", "wp wr"};
+    const char *found = "";
+
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        char name[128];
+        (void)snprintf(name, sizeof(name), "shop/ambit_only_shop_%.2s%s%s_8080", all[i],
+                       all[i][2] ? "_shop_" : "", all[i][2] ? all[i] + 3 : "");
+        found = has(r->policies, name) ? all[i] : found;
+    }
+    return found;
+}
+
+/* Where clients are sent. */
+static const char *sent_to(const struct case_rig *r)
+{
+    static const char *const all[] = {"wp", "wq", "wr"};
+    const struct catalog_entry *e = catalog_find(r->addresses, slice_of(SERVICE));
+    struct slice v = e && !catalog_is_gone(e) ? catalog_value(e) : (struct slice){"", 0};
+
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        char host[64];
+        (void)snprintf(host, sizeof(host), "%s.shop.svc.cluster.local", all[i]);
+        if (memmem(v.p, v.len, host, strlen(host))) {
+            return all[i];
+        }
+    }
+    return "";
+}
+
+static bool serves(const struct case_rig *r, const char *gateway_name)
+{
+    char name[128];
+
+    (void)snprintf(name, sizeof(name), "shop/%s/%s", gateway_name, SERVICE);
+    return has(r->catalogs[ADS_L7_BINDING], name);
+}
+
 /* A cluster that is known, with the label or without. */
 static void open(struct case_rig *r, const char *first)
 {
     case_rig_open(r, NULL, "cluster.local");
     put(r, INDEX_CLASS, class);
     put(r, INDEX_GATEWAY, gateway);
+    put(r, INDEX_GATEWAY, other_gateway);
+    put(r, INDEX_GATEWAY, third_gateway);
     put(r, INDEX_SERVICE, service);
     put(r, INDEX_POD, pod);
     put(r, INDEX_AUTHORIZATION, policy);
@@ -259,4 +319,141 @@ TEST(a_service_that_goes_meanwhile_waits_no_more)
     hear_all(&r);
     CHECK(!goes_there(&r));
     case_rig_close(&r);
+}
+
+/* ---- from one waypoint to another */
+
+TEST(a_move_permits_both_then_sends_there_then_takes_the_old_one_away)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    put(&r, INDEX_NAMESPACE, moved);
+    uint64_t seq = catalog_seq(r.addresses);
+    CHECK_STR(lets_in(&r), "wp wq");
+    CHECK_STR(sent_to(&r), "wp");
+    hear(&r, seq, seq - 1, 100);
+    CHECK_STR(sent_to(&r), "wp");
+    hear(&r, seq, seq, 150);
+    CHECK_STR(sent_to(&r), "wq");
+    CHECK_STR(lets_in(&r), "wp wq");
+    CHECK(serves(&r, "wq") && serves(&r, "wp")); /* some have not heard yet */
+    hear(&r, seq, seq, 200);
+    CHECK(index_is_turning(r.index));
+    hear_all(&r);
+    CHECK(!index_is_turning(r.index));
+    CHECK_STR(lets_in(&r), "wp wq"); /* requests are under way there */
+    index_tick(r.index, 100 + TURN_REST_MS - 1);
+    settle(&r);
+    CHECK_STR(lets_in(&r), "wp wq");
+    index_tick(r.index, 100 + TURN_REST_MS);
+    settle(&r);
+    CHECK_STR(lets_in(&r), "wq");
+    CHECK(!serves(&r, "wp"));
+    case_rig_close(&r);
+}
+
+TEST(a_silent_node_holds_up_no_step_of_a_move_for_longer_than_a_second)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    put(&r, INDEX_NAMESPACE, moved);
+    hear(&r, catalog_seq(r.addresses), 0, 5000);
+    CHECK_STR(sent_to(&r), "wp");
+    hear(&r, catalog_seq(r.addresses), 0, 5000 + TURN_WAIT_MS);
+    CHECK_STR(sent_to(&r), "wq");
+    hear(&r, catalog_seq(r.addresses), 0, 7000);
+    hear(&r, catalog_seq(r.addresses), 0, 7000 + TURN_WAIT_MS);
+    CHECK(!index_is_turning(r.index));
+    case_rig_close(&r);
+}
+
+TEST(a_move_that_is_taken_back_in_time_sends_nobody)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    put(&r, INDEX_NAMESPACE, moved);
+    put(&r, INDEX_NAMESPACE, labelled);
+    CHECK(!index_is_turning(r.index));
+    CHECK_STR(sent_to(&r), "wp");
+    CHECK_STR(lets_in(&r), "wp");
+    case_rig_close(&r);
+}
+
+/* Where clients are is known again before they are sent elsewhere. */
+TEST(a_move_that_has_begun_ends_before_the_next_one)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    put(&r, INDEX_NAMESPACE, moved);
+    hear_all(&r);
+    CHECK_STR(sent_to(&r), "wq");
+    put(&r, INDEX_NAMESPACE, moved_on);
+    CHECK_STR(sent_to(&r), "wq");
+    CHECK_STR(lets_in(&r), "wp wq");
+    hear_all(&r);
+    CHECK_STR(sent_to(&r), "wq");
+    CHECK_STR(lets_in(&r), "wq wr");
+    hear_all(&r);
+    CHECK_STR(sent_to(&r), "wr");
+    CHECK_STR(lets_in(&r), "wq wr");
+    case_rig_close(&r);
+}
+
+TEST(a_move_back_at_once_refuses_nobody)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    put(&r, INDEX_NAMESPACE, moved);
+    hear_all(&r);
+    hear_all(&r);
+    put(&r, INDEX_NAMESPACE, labelled);
+    CHECK_STR(lets_in(&r), "wp wq");
+    hear_all(&r);
+    CHECK_STR(sent_to(&r), "wp");
+    CHECK_STR(lets_in(&r), "wp wq");
+    case_rig_close(&r);
+}
+
+TEST(a_label_that_goes_in_mid_move_leaves_no_guard)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    put(&r, INDEX_NAMESPACE, moved);
+    hear_all(&r);
+    put(&r, INDEX_NAMESPACE, space);
+    CHECK_STR(sent_to(&r), "wq");
+    CHECK_STR(lets_in(&r), "");
+    hear_all(&r);
+    CHECK_STR(sent_to(&r), "");
+    CHECK(!index_is_turning(r.index));
+    case_rig_close(&r);
+}
+
+/* Policy stays in force: nobody comes directly at any step. */
+TEST(a_waypoint_that_goes_in_mid_move_leaves_the_pods_guarded)
+{
+    static const char *const gone[] = {"wp", "wq"};
+
+    for (size_t i = 0; i < ARRAY_LEN(gone); i++) {
+        for (unsigned steps = 0; steps < 3; steps++) {
+            struct case_rig r;
+            open(&r, labelled);
+            put(&r, INDEX_NAMESPACE, moved);
+            for (unsigned k = 0; k < steps; k++) {
+                hear_all(&r);
+            }
+            index_remove(r.index, INDEX_GATEWAY, "shop", gone[i]);
+            settle(&r);
+            CHECK(*lets_in(&r) && *sent_to(&r));
+            hear_all(&r);
+            CHECK(*lets_in(&r) && *sent_to(&r));
+            case_rig_close(&r);
+        }
+    }
 }
