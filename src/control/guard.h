@@ -25,8 +25,9 @@ struct guarding {
     const char *account;     /* of by, else of bound, interned; NULL without */
     struct gateway_item *other; /* it moves (turn.h): this one is let in, too; with a use; NULL: none */
     const char *other_account;
-    /* To whose waypoint all of its traffic goes, or would if there were one; with a use. NULL: it is
-     * reached directly. */
+    /* To whose waypoint all of its traffic goes, or is to go as soon as there is one; with a use. Until
+     * then it is reached directly, but for ports that policy of another service guards: a gateway that
+     * is made again must not open those. NULL: it is reached directly. */
     struct gateway_item *bound;
     bool is_known;   /* the service was settled before */
     bool is_turning; /* some node proxies go there, others come directly (turn.h); by is NULL */

@@ -104,6 +104,8 @@ const struct gateway *waypoint_for_pod(const struct index *x, const struct pod_i
                                        struct gateway *room, struct arena *a);
 /* Policy of layer 7 is enforced for the service by this gateway alone; NULL: nothing is guarded. */
 struct gateway_item *waypoint_guard(const struct index *x, const struct service_item *s);
+/* It is being set up, and what asks for it passes at layer 4 until then. */
+bool waypoint_is_awaited(const struct service_item *s, const struct waypoint_choice *c);
 bool is_waypoint_pod(const struct index *x, const struct pod_item *p);
 
 /* ---- routes */

@@ -356,7 +356,8 @@ static void follow_guard(struct index *x, struct service_item *s, const struct w
     AUTO(arena) struct arena a = {0};
     struct gateway room;
     bool is_ours = c->gateway && (c->gateway->f.is_ours || !c->gateway->object);
-    bool goes_there = is_ours && waypoint_for_service(x, s, &room, &a);
+    bool goes_there =
+        is_ours && (waypoint_for_service(x, s, &room, &a) || waypoint_is_awaited(s, c));
     struct guarding next = {.by = use(x, by),
                             .bound = use(x, goes_there ? c->gateway : NULL),
                             .other = use(x, turn_other(&s->turn)),

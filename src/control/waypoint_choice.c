@@ -191,6 +191,11 @@ static bool is_refused(const struct index *x, const struct service_item *s,
     return c->state == WAYPOINT_NOT_READY && (!c->gateway->object || has_policy(x, s, c->gateway));
 }
 
+bool waypoint_is_awaited(const struct service_item *s, const struct waypoint_choice *c)
+{
+    return c->state == WAYPOINT_NOT_READY && c->gateway->object && !may_bypass(s, c->gateway);
+}
+
 const struct gateway *waypoint_for_service(const struct index *x, const struct service_item *s,
                                            struct gateway *room, struct arena *a)
 {

@@ -252,7 +252,7 @@ class Ads:
                                      response_deserializer=xds.DeltaDiscoveryResponse.FromString)
         self.call = call(iter(self._out.get, None), metadata=metadata(token, cluster))
         self.ended = threading.Event()
-        self.error = None
+        self.error, self.on_answer = None, None  # called with each answer, once the state has taken it in
         if not paused:
             self._reading.set()
         threading.Thread(target=self._read, daemon=True).start()
@@ -269,6 +269,8 @@ class Ads:
                 state.update({name: r for name, r in answer.resources.items()})
                 for name in answer.removed:
                     state.pop(name, None)
+                if self.on_answer:
+                    self.on_answer(answer)
                 if self.ack:
                     self.send(answer.type, response_nonce=answer.nonce)
                 self._in.put(answer)

@@ -570,6 +570,51 @@ def test_guards_outlast_the_gateway_and_know_the_waypoints_of_others(api, town, 
     proxy.close()
 
 
+def test_a_gateway_that_is_made_again_lets_nobody_past_policy_at_any_moment(api, town, standing, channel, proxy_token):
+    """`web` has policy; `beside` has none and the same port of the same pod. Whatever a node proxy is told in between,
+    clients of `web` are sent to the waypoint or nowhere, and the pod takes nobody but the waypoint."""
+    shared = service("beside", town, selector={"app": "web"}, ports=((90, 8080),))
+    shared["metadata"]["labels"] = {"istio.io/use-waypoint": "wp"}
+    api.create(shared)
+    use(api, town, "web", "wp")
+    api.create(policy("p", town, "DENY", [{"to": [{"operation": {"paths": ["/admin"]}}]}], targetRefs=[target("web")]))
+    proxy = Ads(channel, proxy_token).first()
+    proxy.send(AUTHORIZATION)
+    guard = f"{town}/ambit_only_{town}_wp_8080"
+    until("it is guarded", lambda: guard in proxy.state[AUTHORIZATION] and guard in guards_of(proxy, town, "web-1"))
+    until("beside is bound", lambda: proxy.message(ADDRESS, host(town, "beside")).service.HasField("waypoint"))
+    seen, open_at = set(), []
+
+    def look(_):
+        web = proxy.message(ADDRESS, host(town, "web")).service
+        beside = proxy.message(ADDRESS, host(town, "beside")).service
+        sent = web.waypoint.hostname.hostname if web.HasField("waypoint") else None
+        only = [m.exact for m in proxy.message(AUTHORIZATION, guard).rules[0].clauses[0].matches[0].not_principals] \
+            if guard in proxy.state[AUTHORIZATION] else None  # named and not known: the node proxy denies
+        seen.add((sent, beside.HasField("waypoint")))
+        if not sent or guard not in guards_of(proxy, town, "web-1") or only not in (None, [f"cluster.local/ns/{town}/sa/wp"]):
+            open_at.append((sent, guards_of(proxy, town, "web-1"), only))
+    proxy.on_answer = look
+    mine = f"wp.{town}.svc.cluster.local"
+    for _ in range(2):
+        api.delete(gateway("wp", town))
+        until("clients know that nobody has that name", lambda: host(town, "wp") not in proxy.state[ADDRESS])
+        api.delete(pod("wp-0", town, None))
+        api.create(gateway("wp", town))
+        until("without policy it passes at layer 4 meanwhile",
+              lambda: not proxy.message(ADDRESS, host(town, "beside")).service.HasField("waypoint"))
+        until("its account is there", lambda: has(api, named("ServiceAccount", "wp", town)))
+        time.sleep(0.3)
+        api.create(pod("wp-0", town, "10.1.3.9", account="wp", captured=False, labels={f"{GROUP}/gateway-name": "wp"}))
+        until("it is programmed", lambda: condition(api.get(gateway("wp", town)), "Programmed")[0] == "True")
+        until("both are bound again", lambda: all(
+            proxy.message(ADDRESS, host(town, s)).service.waypoint.hostname.hostname == mine for s in ("web", "beside")))
+        time.sleep(0.3)
+    assert not open_at, open_at
+    assert {bound for _, bound in seen} == {True, False} and {s for s, _ in seen} >= {mine}
+    proxy.close()
+
+
 @pytest.mark.parametrize("rule, said", [
     ({"to": [{"operation": {"paths": ["/bad/{*"]}}]}, None),
     ({"to": [{"operation": {"paths": ["/bad/{*}x"]}}]}, "spec.rules[0].to.paths: '/bad/{*}x' means nothing"),

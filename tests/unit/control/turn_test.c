@@ -457,3 +457,111 @@ TEST(a_waypoint_that_goes_in_mid_move_leaves_the_pods_guarded)
         }
     }
 }
+
+/* ---- a gateway that is deleted and made again */
+
+static const char unprogrammed[] = "kind: Gateway\nmetadata: {name: wp, namespace: shop}\n"
+                                   "spec: {gatewayClassName: istio-waypoint,\n"
+                                   "  listeners: [{name: mesh, port: 15008, protocol: HBONE}]}\n";
+static const char beside[] =
+    "kind: Service\nmetadata: {name: beside, namespace: shop}\n"
+    "spec: {type: ClusterIP, clusterIP: 10.9.0.2, clusterIPs: [10.9.0.2],\n"
+    "  selector: {app: web}, ports: [{port: 80, targetPort: 8080, protocol: TCP}]}\n";
+static const char waypoint_service[] =
+    "kind: Service\nmetadata: {name: wp, namespace: shop,\n"
+    "  labels: {gateway.istio.io/managed: istio.io-mesh-controller}}\n"
+    "spec: {type: ClusterIP, clusterIP: 10.9.0.9, clusterIPs: [10.9.0.9],\n"
+    "  selector: {gateway.networking.k8s.io/gateway-name: wp}, ports: [{port: 15008}]}\n";
+
+static bool mentions(const struct catalog *c, const char *name, const char *what)
+{
+    const struct catalog_entry *e = catalog_find(c, slice_of(name));
+    struct slice v = e && !catalog_is_gone(e) ? catalog_value(e) : (struct slice){"", 0};
+
+    return memmem(v.p, v.len, what, strlen(what)) != NULL;
+}
+
+/* Clients are sent to the waypoint or to a name that nobody has, and the pod takes nobody else. */
+static bool is_closed(const struct case_rig *r)
+{
+    return mentions(r->addresses, SERVICE, "wp.shop.svc.cluster.local") && is_guarded(r) &&
+           mentions(r->addresses, "Kubernetes//Pod/shop/web-1", GUARD) &&
+           mentions(r->policies, GUARD, "cluster.local/ns/shop/sa/wp");
+}
+
+/* One resource after the other: what a node proxy may see at any time. */
+static bool stays_closed(struct case_rig *r)
+{
+    bool good = is_closed(r);
+
+    while (index_settle(r->index, 1)) {
+        good &= is_closed(r);
+    }
+    return good && is_closed(r);
+}
+
+static void note(struct case_rig *r, enum index_kind kind, const char *text)
+{
+    AUTO(json) struct json *all = NULL;
+
+    if (yaml_parse_all(&all, text, strlen(text), NULL) < 0) {
+        abort();
+    }
+    index_put(r->index, kind, json_item(all, 0));
+}
+
+TEST(a_gateway_that_is_made_again_lets_nobody_past_policy_at_any_moment)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    put(&r, INDEX_SERVICE, beside);
+    put(&r, INDEX_SERVICE, waypoint_service);
+    CHECK(is_closed(&r));
+    index_remove(r.index, INDEX_GATEWAY, "shop", "wp");
+    CHECK(stays_closed(&r));
+    index_remove(r.index, INDEX_SERVICE, "shop", "wp");
+    CHECK(stays_closed(&r));
+    hear_all(&r);
+    CHECK(is_closed(&r));
+    note(&r, INDEX_GATEWAY, unprogrammed);
+    CHECK(stays_closed(&r));
+    CHECK(!mentions(r.addresses, "shop/beside.shop.svc.cluster.local", "wp.shop")); /* layer 4 */
+    note(&r, INDEX_SERVICE, waypoint_service);
+    CHECK(stays_closed(&r));
+    hear_all(&r);
+    CHECK(is_closed(&r));
+    note(&r, INDEX_GATEWAY, gateway);
+    CHECK(stays_closed(&r));
+    hear_all(&r);
+    CHECK(is_closed(&r) && !index_is_turning(r.index));
+    CHECK(mentions(r.addresses, "shop/beside.shop.svc.cluster.local", "wp.shop"));
+    case_rig_close(&r);
+}
+
+/* Of one that never was there the same holds: what comes to it directly is let in only where no other
+ * service's policy says who may come. */
+TEST(a_waypoint_that_is_awaited_opens_no_port_that_another_guards)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    put(&r, INDEX_GATEWAY,
+        "kind: Gateway\nmetadata: {name: late, namespace: shop}\n"
+        "spec: {gatewayClassName: istio-waypoint,\n"
+        "  listeners: [{name: mesh, port: 15008, protocol: HBONE}]}\n");
+    put(&r, INDEX_SERVICE,
+        "kind: Service\nmetadata: {name: beside, namespace: shop,\n"
+        "  labels: {istio.io/use-waypoint: late}}\n"
+        "spec: {type: ClusterIP, clusterIP: 10.9.0.2, clusterIPs: [10.9.0.2],\n"
+        "  selector: {app: web}, ports: [{port: 80, targetPort: 8080, protocol: TCP}]}\n");
+    CHECK(has(r.policies, "shop/ambit_only_shop_late_shop_wp_8080"));
+    put(&r, INDEX_SERVICE,
+        "kind: Service\nmetadata: {name: beside, namespace: shop,\n"
+        "  labels: {istio.io/use-waypoint: late},\n"
+        "  annotations: {ambit.io/waypoint-bypass: allow}}\n"
+        "spec: {type: ClusterIP, clusterIP: 10.9.0.2, clusterIPs: [10.9.0.2],\n"
+        "  selector: {app: web}, ports: [{port: 80, targetPort: 8080, protocol: TCP}]}\n");
+    CHECK_STR(lets_in(&r), "");
+    case_rig_close(&r);
+}
