@@ -270,6 +270,7 @@ static void build_discovery(struct ambitd *a)
                             .system_ns = s->mesh_namespace,
                             .domain = "cluster.local",
                             .revision = s->revision,
+                            .is_standalone = s->standalone,
                             .waypoint_image = s->standalone ? NULL : s->waypoint_image,
                             .discovery = s->waypoint_discovery};
     for (unsigned t = 0; t < ADS_TYPES; t++) {

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/json.h"
+#include "control/reconcile.h"
 #include "kube/kube_watch.h"
 #include "kube/resource.h"
 #include "xds/ads_server.h"
@@ -15,6 +16,7 @@ static struct log_scope scope = LOG_SCOPE("feed");
 static const struct {
     struct kube_resource resource;
     const char *field_selector;
+    const char *label_selector;
 } kinds[INDEX_KINDS] = {
     [INDEX_NAMESPACE] = {{.group = "", .version = "v1", .plural = "namespaces"}, NULL},
     [INDEX_NODE] = {{.group = "", .version = "v1", .plural = "nodes"}, NULL},
@@ -62,6 +64,18 @@ static const struct {
                      .plural = "destinationrules",
                      .namespaced = true},
                     NULL},
+    [INDEX_ACCOUNT] = {{.group = "",
+                        .version = "v1",
+                        .plural = "serviceaccounts",
+                        .namespaced = true},
+                       NULL,
+                       MANAGED_LABEL "=" WAYPOINT_MANAGED},
+    [INDEX_DEPLOYMENT] = {{.group = "apps",
+                           .version = "v1",
+                           .plural = "deployments",
+                           .namespaced = true},
+                          NULL,
+                          MANAGED_LABEL "=" WAYPOINT_MANAGED},
 };
 
 struct feed {
@@ -107,16 +121,21 @@ static bool drain(struct feed *f, enum index_kind kind)
     return n == FEED_EVENTS;
 }
 
-/* A kind without a definition in the cluster has no objects. */
-static bool is_listed(const struct kube_watch *w)
+/* A kind without a definition in the cluster has no objects. What gateways were made into is of use
+ * to mend it; a role that does not let us see it holds up nobody. */
+static bool is_listed(const struct feed *f, enum index_kind kind)
 {
-    return kube_watch_is_synced(w) || kube_watch_diag(w)->code == -ERR_NOT_FOUND;
+    const struct kube_watch *w = f->watches[kind];
+    int code = kube_watch_diag(w)->code;
+    bool is_needed = kind != INDEX_ACCOUNT && kind != INDEX_DEPLOYMENT;
+
+    return kube_watch_is_synced(w) || code == -ERR_NOT_FOUND || (!is_needed && code < 0);
 }
 
 static bool all_listed(const struct feed *f)
 {
     for (unsigned k = 0; k < INDEX_KINDS; k++) {
-        if (!is_listed(f->watches[k])) {
+        if (!is_listed(f, (enum index_kind)k)) {
             return false;
         }
     }
@@ -176,7 +195,8 @@ struct feed *feed_new(struct loop *l, struct kube_client *client, struct index *
     task_init(&f->task, l, "feed", run);
     for (unsigned k = 0; k < INDEX_KINDS; k++) {
         struct kube_watch_options o = {.resource = &kinds[k].resource,
-                                       .field_selector = kinds[k].field_selector};
+                                       .field_selector = kinds[k].field_selector,
+                                       .label_selector = kinds[k].label_selector};
         f->watches[k] = kube_watch_new(client, &o, &f->task);
     }
     return f;

@@ -32,7 +32,7 @@ static bool is_passed_on(const char *key)
     static const char *const own[] = {"kubectl.kubernetes.io/last-applied-configuration",
                                       "gateway.istio.io/name-override",
                                       "gateway.istio.io/service-account",
-                                      "gateway.istio.io/controller-version",
+                                      VERSION_ANNOTATION,
                                       "ambit.io/replicas",
                                       "ambit.io/waypoint-bypass"};
 
@@ -59,11 +59,27 @@ static void copy_marks(const struct json *gateway, const char *which, struct jso
 static void mark(const struct json *gateway, struct json *labels)
 {
     copy_marks(gateway, "labels", labels);
-    json_set_str(labels, "gateway.istio.io/managed", WAYPOINT_MANAGED);
+    json_set_str(labels, MANAGED_LABEL, WAYPOINT_MANAGED);
     json_set_str(labels, "gateway.networking.k8s.io/gateway-name",
                  json_str_at(gateway, "metadata.name", ""));
     json_set_str(labels, "gateway.networking.k8s.io/gateway-class-name",
                  json_str_at(gateway, "spec.gatewayClassName", ""));
+}
+
+/* The user brings what spec.addresses names. A version that is higher than ours, or none, is of a
+ * controller that knows better. */
+bool gateway_is_managed(const struct json *gateway)
+{
+    const struct json *at = json_array_at(gateway, "spec.addresses");
+    const char *version = annotation(gateway, VERSION_ANNOTATION);
+    uint32_t n = 0;
+
+    if (*version && num_parse_u32(version, strlen(version), OUR_VERSION, &n) < 0) {
+        return false;
+    }
+    return json_count(at) == 0 ||
+           (json_count(at) == 1 &&
+            strcmp(json_str_at(json_item(at, 0), "type", "IPAddress"), "IPAddress") == 0);
 }
 
 static struct json *owner_of(const struct json *gateway)

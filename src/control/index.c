@@ -179,6 +179,12 @@ void index_put(struct index *x, enum index_kind kind, const struct json *object)
     case INDEX_RULE:
         index_put_rule(x, object);
         break;
+    case INDEX_ACCOUNT:
+        reconcile_child(x, CHILD_ACCOUNT, object);
+        break;
+    case INDEX_DEPLOYMENT:
+        reconcile_child(x, CHILD_DEPLOYMENT, object);
+        break;
     case INDEX_KINDS:
         break;
     }
@@ -232,6 +238,12 @@ void index_remove(struct index *x, enum index_kind kind, const char *ns, const c
     case INDEX_RULE:
         index_remove_rule(x, ns, name);
         break;
+    case INDEX_ACCOUNT:
+        reconcile_child_gone(x, CHILD_ACCOUNT, ns, name);
+        break;
+    case INDEX_DEPLOYMENT:
+        reconcile_child_gone(x, CHILD_DEPLOYMENT, ns, name);
+        break;
     case INDEX_KINDS:
         break;
     }
@@ -275,6 +287,8 @@ size_t index_count(const struct index *x, enum index_kind kind)
         return x->routes.count; /* of all three */
     case INDEX_AUTHENTICATION:
         return x->l7_policies.count; /* with targets, AuthorizationPolicies too */
+    case INDEX_ACCOUNT:
+    case INDEX_DEPLOYMENT:
     case INDEX_KINDS:
         break;
     }

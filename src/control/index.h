@@ -34,6 +34,8 @@ enum index_kind {
     INDEX_GRANT,
     INDEX_AUTHENTICATION,
     INDEX_RULE, /* DestinationRule */
+    INDEX_ACCOUNT, /* those that were made for gateways, by label; likewise Deployments */
+    INDEX_DEPLOYMENT,
     INDEX_KINDS
 };
 

@@ -61,6 +61,9 @@ void gateway_item_free(struct index *x, struct gateway_item *g)
     for (unsigned i = 0; i < CHILDREN; i++) {
         voice_fini(&g->children[i]);
     }
+    for (unsigned i = 0; i < CHILDREN; i++) {
+        json_unref(g->have[i]);
+    }
     json_unref(g->object);
     mem_free(g->rendered);
     text_unref(g->name);
@@ -86,8 +89,9 @@ void gateways_drop(struct index *x)
     }
     map_for_each (n, &x->gateways) {
         struct gateway_item *g = container_of(n, struct gateway_item, by_name);
-        if (g->object) {
-            g->users--;
+        g->users -= g->object != NULL;
+        for (unsigned i = 0; i < CHILDREN; i++) {
+            g->users -= g->have[i] != NULL;
         }
         gateway_unuse(x, g);
     }

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "control/index_int.h"
+#include "control/reconcile.h"
 
 bool service_is_selectorless(const struct service_item *s)
 {
@@ -163,6 +164,7 @@ void index_put_service(struct index *x, const struct json *object)
     adopt(x, s, &f);
     (void)wish_read(x, &s->wish, WISHER_SERVICE, labels, f.ns); /* all that follows is marked */
     note_said(s, object);
+    reconcile_child(x, CHILD_SERVICE, object);
     mark_binding(x, s);
     mark_routes_of(x, s);
     mark_aims(x, &s->aims);
@@ -181,6 +183,7 @@ void index_remove_service(struct index *x, const char *ns, const char *name)
     mark_selected(x, s, &s->f);
     mark_routes_of(x, s);
     mark_aims(x, &s->aims);
+    reconcile_child_gone(x, CHILD_SERVICE, ns, name);
     mark_own_gateway(x, s, true);
     shelf_clear(&s->shelf, x->catalogs);
     voice_hush(&s->status);

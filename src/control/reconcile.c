@@ -16,16 +16,6 @@ static struct index_write apply(enum index_resource resource, struct json *take_
         .resource = resource, .verb = VERB_APPLY, .manager = manager, .body = take_body};
 }
 
-/* The user brings what spec.addresses names (contract 7.2). */
-static bool is_managed(const struct json *gateway)
-{
-    const struct json *at = json_array_at(gateway, "spec.addresses");
-
-    return json_count(at) == 0 ||
-           (json_count(at) == 1 &&
-            strcmp(json_str_at(json_item(at, 0), "type", "IPAddress"), "IPAddress") == 0);
-}
-
 /* The form of the object that its children follow: not its status. */
 static char *form_of(const struct json *gateway)
 {
@@ -41,7 +31,7 @@ static char *form_of(const struct json *gateway)
     return strbuf_take(&text);
 }
 
-static void say_deployment(struct index *x, struct gateway_item *g)
+static struct json *deployment_of(const struct index *x, const struct gateway_item *g)
 {
     struct waypoint_image image = {.image = x->mesh->waypoint_image,
                                    .discovery = x->mesh->discovery,
@@ -49,36 +39,165 @@ static void say_deployment(struct index *x, struct gateway_item *g)
                                    .trust_domain = x->mesh->trust_domain,
                                    .network = x->network};
 
-    if (image.image) {
-        voice_say(&x->words, &g->children[CHILD_DEPLOYMENT],
-                  apply(WRITE_DEPLOYMENT, gateway_deployment(g->object, &image)));
+    return image.image ? gateway_deployment(g->object, &image) : NULL;
+}
+
+/* NULL: it needs none. */
+static struct json *wanted(const struct index *x, const struct gateway_item *g,
+                           enum gateway_child which)
+{
+    switch (which) {
+    case CHILD_SERVICE:
+        return gateway_service(g->object);
+    case CHILD_ACCOUNT:
+        return *meta_annotation(g->object, "gateway.istio.io/service-account")
+                   ? NULL
+                   : gateway_account(g->object);
+    case CHILD_DEPLOYMENT:
+        return deployment_of(x, g);
+    case CHILDREN:
+        break;
     }
+    return NULL;
+}
+
+static const enum index_resource child_resources[CHILDREN] = {
+    [CHILD_SERVICE] = WRITE_SERVICE,
+    [CHILD_ACCOUNT] = WRITE_ACCOUNT,
+    [CHILD_DEPLOYMENT] = WRITE_DEPLOYMENT};
+
+static void write_child(struct index *x, struct gateway_item *g, enum gateway_child which)
+{
+    AUTO(json) struct json *want = wanted(x, g, which);
+
+    g->is_due[which] = false;
+    if (!want || (g->have[which] && json_covers(g->have[which], want))) {
+        voice_hush(&g->children[which]);
+        return;
+    }
+    struct index_write w = apply(child_resources[which], MOVE(want));
+    w.label = MANAGED_LABEL;
+    voice_say(&x->words, &g->children[which], w);
 }
 
 /* Something of that name that is not ours is left alone. */
 static void write_children(struct index *x, struct gateway_item *g)
 {
     const struct service_item *s = service_find(x, g->space->name, g->name);
-    bool is_there = s && s->exists;
-    bool is_foreign = is_there && !s->f.is_waypoint;
     AUTO(text) char *form = form_of(g->object);
+    bool is_other = !g->rendered || strcmp(form, g->rendered) != 0;
 
-    if (!is_managed(g->object) || (is_there && g->rendered && strcmp(form, g->rendered) == 0)) {
+    if (!gateway_is_managed(g->object)) {
         return;
     }
-    if (!g->rendered || strcmp(form, g->rendered) != 0) {
-        if (!*meta_annotation(g->object, "gateway.istio.io/service-account")) {
-            voice_say(&x->words, &g->children[CHILD_ACCOUNT],
-                      apply(WRITE_ACCOUNT, gateway_account(g->object)));
+    g->is_due[CHILD_SERVICE] |= !s || !s->exists;
+    for (unsigned i = 0; i < CHILDREN; i++) {
+        if (is_other || g->is_due[i]) {
+            write_child(x, g, (enum gateway_child)i);
         }
-        say_deployment(x, g);
-    }
-    if (!is_foreign) {
-        voice_say(&x->words, &g->children[CHILD_SERVICE],
-                  apply(WRITE_SERVICE, gateway_service(g->object)));
     }
     mem_free(g->rendered);
     g->rendered = MOVE(form);
+}
+
+/* ---- what has become of it */
+
+/* Its status and its versions are not what was made. */
+static bool same_child(const struct json *a, const struct json *b)
+{
+    static const char *const parts[] = {"labels", "annotations", "ownerReferences"};
+
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        if (!json_same(json_get(json_get(a, "metadata"), parts[i]),
+                       json_get(json_get(b, "metadata"), parts[i]))) {
+            return false;
+        }
+    }
+    return json_same(json_get(a, "spec"), json_get(b, "spec"));
+}
+
+/* What the gateway of that identity made, and nobody else's. */
+static void delete_child(struct index *x, const struct gateway_item *g, enum gateway_child which,
+                         const char *uid)
+{
+    struct json *body = written_object("v1", "", g->space->name, g->name);
+    struct json *owner = json_new_object();
+
+    json_set_str(owner, "uid", uid);
+    json_append(json_make_array(body, "metadata.ownerReferences"), owner);
+    voice_once(&x->words, (struct index_write){.resource = child_resources[which],
+                                               .verb = VERB_DELETE,
+                                               .manager = manager,
+                                               .label = MANAGED_LABEL,
+                                               .body = body});
+}
+
+static const char *owner_uid(const struct json *child)
+{
+    const struct json *all = json_array_at(child, "metadata.ownerReferences");
+
+    for (size_t i = 0; i < json_count(all); i++) {
+        if (strcmp(json_str_at(json_item(all, i), "kind", ""), "Gateway") == 0) {
+            return json_str_at(json_item(all, i), "uid", "");
+        }
+    }
+    return "";
+}
+
+static void drop_orphan(struct index *x, const struct gateway_item *g, enum gateway_child which)
+{
+    const char *uid = owner_uid(g->have[which]);
+
+    if (x->is_live && x->mesh->is_standalone && !g->object && *uid) {
+        delete_child(x, g, which, uid);
+    }
+}
+
+void reconcile_child(struct index *x, enum gateway_child which, const struct json *object)
+{
+    const char *ns = meta_ns(object);
+
+    if (strcmp(meta_label(object, MANAGED_LABEL), WAYPOINT_MANAGED) != 0) {
+        reconcile_child_gone(x, which, ns, meta_name(object));
+        return;
+    }
+    struct gateway_item *g = gateway_use(x, ns, meta_name(object));
+    bool is_same = g->have[which] && same_child(g->have[which], object);
+    if (g->have[which]) {
+        gateway_unuse(x, g); /* it has its use already */
+    }
+    json_unref(g->have[which]);
+    g->have[which] = json_ref(object);
+    if (!is_same) {
+        g->is_due[which] = true;
+        mark_gateway(x, g);
+        drop_orphan(x, g, which);
+    }
+}
+
+void reconcile_child_gone(struct index *x, enum gateway_child which, const char *ns,
+                          const char *name)
+{
+    struct gateway_item *g = gateway_find(x, ns, name);
+
+    if (g && g->have[which]) {
+        g->have[which] = json_unref(g->have[which]);
+        g->is_due[which] = true;
+        mark_gateway(x, g);
+        gateway_unuse(x, g);
+    }
+}
+
+void reconcile_orphans(struct index *x)
+{
+    map_for_each (n, &x->gateways) {
+        const struct gateway_item *g = container_of(n, struct gateway_item, by_name);
+        for (unsigned i = 0; i < CHILDREN; i++) {
+            if (g->have[i]) {
+                drop_orphan(x, g, (enum gateway_child)i);
+            }
+        }
+    }
 }
 
 /* ---- what is said about it */
@@ -120,6 +239,8 @@ static void say_status(struct index *x, struct gateway_item *g)
     struct json *body =
         written_object("gateway.networking.k8s.io/v1", "Gateway", g->space->name, g->name);
     json_set(body, "status", status);
+    json_set_str(json_make_object(body, "metadata.annotations"), VERSION_ANNOTATION,
+                 CONTROLLER_VERSION);
     voice_say(&x->words, &g->status,
               (struct index_write){.resource = WRITE_GATEWAY,
                                    .verb = VERB_APPLY,
@@ -138,24 +259,21 @@ void reconcile_gateway(struct index *x, struct gateway_item *g)
     say_status(x, g);
 }
 
-/* On a cluster the owner's garbage is collected; without one nobody does. An account stays: whoever
- * else uses it would lose it. */
+/* On a cluster the owner's garbage is collected, too; without one nobody else does. */
 void reconcile_remove(struct index *x, struct gateway_item *g)
 {
-    const struct service_item *s = service_find(x, g->space->name, g->name);
+    bool is_made = g->f.is_ours && gateway_is_managed(g->object);
 
     for (unsigned i = 0; i < CHILDREN; i++) {
+        AUTO(json) struct json *want = is_made ? wanted(x, g, (enum gateway_child)i) : NULL;
         voice_hush(&g->children[i]);
+        g->is_due[i] = false;
+        if (want) {
+            delete_child(x, g, (enum gateway_child)i, json_str_at(g->object, "metadata.uid", ""));
+        }
     }
     mem_free(g->rendered);
     g->rendered = NULL;
-    if (g->f.is_ours && s && s->exists && s->f.is_waypoint && is_managed(g->object)) {
-        voice_once(&x->words, (struct index_write){.resource = WRITE_SERVICE,
-                                                   .verb = VERB_DELETE,
-                                                   .manager = manager,
-                                                   .body = written_object(
-                                                       "v1", "Service", g->space->name, g->name)});
-    }
 }
 
 /* ---- classes */

@@ -7,6 +7,8 @@
 
 #include <stdbool.h>
 
+#include "control/index_l7_int.h"
+
 struct gateway_item;
 struct index;
 struct json;
@@ -14,10 +16,21 @@ struct json;
 #define WAYPOINT_CLASS      "istio-waypoint"
 #define WAYPOINT_CONTROLLER "istio.io/mesh-controller"
 #define WAYPOINT_MANAGED    "istio.io-mesh-controller"
+#define MANAGED_LABEL       "gateway.istio.io/managed"
+#define VERSION_ANNOTATION  "gateway.istio.io/controller-version"
+#define CONTROLLER_VERSION  "5" /* likewise OUR_VERSION */
+
+enum { OUR_VERSION = 5 };
 
 void reconcile_gateway(struct index *x, struct gateway_item *g);
 /* Its object is about to go: so does what was made for it, where nobody else sees to that. */
 void reconcile_remove(struct index *x, struct gateway_item *g);
+/* What was made for a gateway, or something of the same name: it is put right again. */
+void reconcile_child(struct index *x, enum gateway_child which, const struct json *object);
+void reconcile_child_gone(struct index *x, enum gateway_child which, const char *ns,
+                          const char *name);
+/* Everything is known: without a cluster, what belongs to no gateway any more goes. */
+void reconcile_orphans(struct index *x);
 /* A class came or changed. */
 void reconcile_class(struct index *x, const struct json *object);
 /* The class that waypoints have is not there. */
@@ -25,6 +38,8 @@ void reconcile_class_missing(struct index *x);
 
 /* ---- pure: what is written; each the caller's */
 
+/* Its objects are ours to make: it names no others, and no newer controller has taken it (contract 7.2). */
+bool gateway_is_managed(const struct json *gateway);
 struct json *gateway_service(const struct json *gateway);
 struct json *gateway_account(const struct json *gateway);
 struct waypoint_image {

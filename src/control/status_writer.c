@@ -61,6 +61,7 @@ struct status_write {
     struct list in_writer; /* under way, or waiting */
     struct index_write what;
     struct kube_call *call; /* NULL while waiting */
+    bool is_asking;         /* the call reads what is there (index_write.label) */
     unsigned tries;
     uint64_t due_ms;
 };
@@ -137,21 +138,49 @@ static const char *name_of(const struct status_write *x)
     return json_str_at(x->what.body, "metadata.name", "");
 }
 
-static void begin(struct status_writer *w, struct status_write *x)
+static void call(struct status_writer *w, struct status_write *x, const struct kube_ask *ask)
+{
+    x->call = kube_call_new(w->client, ask, &w->task);
+    list_append(&w->writing, &x->in_writer);
+    w->writing_count++;
+}
+
+static void begin_asking(struct status_writer *w, struct status_write *x)
+{
+    struct kube_ask ask = {.verb = KUBE_GET,
+                           .resource = &resources[x->what.resource],
+                           .ns = ns_of(x),
+                           .name = name_of(x)};
+
+    x->is_asking = true;
+    call(w, x, &ask);
+}
+
+/* options: of VERB_DELETE, else NULL. */
+static void begin_writing(struct status_writer *w, struct status_write *x,
+                          const struct json *options)
 {
     struct kube_ask ask = {.verb = verbs[x->what.verb],
                            .resource = &resources[x->what.resource],
                            .ns = ns_of(x),
                            .name = x->what.verb == VERB_CREATE ? NULL : name_of(x),
                            .sub = x->what.sub,
-                           .body = x->what.verb == VERB_DELETE ? NULL : x->what.body,
+                           .body = x->what.verb == VERB_DELETE ? options : x->what.body,
                            .field_manager = x->what.manager,
                            .force = x->what.verb == VERB_APPLY};
 
+    x->is_asking = false;
+    call(w, x, &ask);
+}
+
+static void begin(struct status_writer *w, struct status_write *x)
+{
     x->tries++;
-    x->call = kube_call_new(w->client, &ask, &w->task);
-    list_append(&w->writing, &x->in_writer);
-    w->writing_count++;
+    if (x->what.label) {
+        begin_asking(w, x);
+    } else {
+        begin_writing(w, x, NULL);
+    }
 }
 
 /* What a service asks for and has not is for the log too: its connections may be refused. */
@@ -193,18 +222,103 @@ static void settle(struct status_writer *w, struct status_write *x, int r, const
     w->waiting_count++;
 }
 
+/* ---- what is there already */
+
+static bool is_owned(const struct json *object, const struct json *as)
+{
+    const struct json *all = json_array_at(object, "metadata.ownerReferences");
+    const char *uid =
+        json_str_at(json_item(json_array_at(as, "metadata.ownerReferences"), 0), "uid", "");
+
+    for (size_t i = 0; i < json_count(all); i++) {
+        if (strcmp(json_str_at(json_item(all, i), "uid", ""), uid) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_ours(const struct status_write *x, const struct json *object)
+{
+    const struct json *ours = json_object_at(x->what.body, "metadata.labels");
+    const char *label =
+        json_str(json_get(json_object_at(object, "metadata.labels"), x->what.label), NULL);
+
+    return label && (x->what.verb == VERB_DELETE
+                         ? is_owned(object, x->what.body)
+                         : strcmp(label, json_str(json_get(ours, x->what.label), "")) == 0);
+}
+
+static struct json *delete_options(const struct json *object)
+{
+    struct json *o = written_object("v1", "DeleteOptions", "", "");
+    struct json *only = json_make_object(o, "preconditions");
+
+    (void)json_remove(o, "metadata");
+    json_set_str(only, "uid", json_str_at(object, "metadata.uid", ""));
+    json_set_str(only, "resourceVersion", json_str_at(object, "metadata.resourceVersion", ""));
+    return o;
+}
+
+/* As it was seen: a change meanwhile is a conflict, and comes by the watch. */
+static void write_over(struct status_writer *w, struct status_write *x, const struct json *object)
+{
+    AUTO(json) struct json *options = NULL;
+
+    if (x->what.verb == VERB_DELETE) {
+        options = delete_options(object);
+    } else {
+        json_set_str(json_get(x->what.body, "metadata"), "resourceVersion",
+                     json_str_at(object, "metadata.resourceVersion", ""));
+    }
+    begin_writing(w, x, options);
+}
+
+/* True: it goes on. */
+static bool go_on(struct status_writer *w, struct status_write *x, int r, const struct json *object)
+{
+    bool is_missing = r == -ERR_NOT_FOUND && x->what.verb != VERB_DELETE;
+
+    if (is_missing) {
+        (void)json_remove(json_get(x->what.body, "metadata"), "resourceVersion");
+    } else if (r < 0) {
+        return false;
+    }
+    kube_call_free(x->call);
+    x->call = NULL;
+    if (is_missing) {
+        begin_writing(w, x, NULL);
+    } else if (is_ours(x, object)) {
+        write_over(w, x, object);
+    } else {
+        write_free(x);
+    }
+    return true;
+}
+
+static int take(struct status_write *x, struct kube_answer *answer, struct diag *why)
+{
+    int r = kube_call_take(x->call, answer, why);
+
+    return r == 0 ? kube_answer_error(answer, why) : r;
+}
+
 static void collect(struct status_writer *w)
 {
     list_for_each_safe (n, &w->writing) {
         struct status_write *x = container_of(n, struct status_write, in_writer);
+        struct kube_answer answer = {.body = NULL};
         struct diag why = {0};
-        int r = kube_call_done(x->call, &why);
+        int r = take(x, &answer, &why);
         if (r == -EAGAIN) {
             continue;
         }
         list_remove(n);
         w->writing_count--;
-        settle(w, x, r, &why);
+        if (!x->is_asking || !go_on(w, x, r, answer.body)) {
+            settle(w, x, r, &why);
+        }
+        kube_answer_fini(&answer);
     }
 }
 

@@ -2,6 +2,7 @@
 #include "control/turn.h"
 
 #include "control/index_int.h"
+#include "control/reconcile.h"
 
 void turn_init(struct turn *t)
 {
@@ -182,4 +183,5 @@ bool index_is_turning(const struct index *x)
 void index_live(struct index *x)
 {
     x->is_live = true;
+    reconcile_orphans(x);
 }

@@ -38,6 +38,9 @@ struct index_write {
     const char *manager; /* static */
     const char *sub;     /* static; NULL: the object itself */
     struct json *body;   /* the object, with its name; the taker's */
+    /* The object is read first. What has not this label is somebody else's and left alone; likewise, at
+     * VERB_DELETE, what the owner in body does not own. NULL: not asked for; static. */
+    const char *label;
 };
 
 struct voice {

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "codec/json.h"
+#include "control/reconcile.h"
 #include "control/waypoint_plan.h"
 #include "io/loop.h"
 #include "kube/call.h"
@@ -275,7 +276,6 @@ static bool has_seen_all(struct waypoint_pods *w)
 static bool is_ours(const struct waypoint_pods *w, const struct json *gateway)
 {
     const char *class = json_str_at(gateway, "spec.gatewayClassName", "");
-    const struct json *addresses = json_array_at(gateway, "spec.addresses");
     AUTO(strbuf) struct strbuf key = {0};
 
     strbuf_printf(&key, "/%s", class);
@@ -283,11 +283,8 @@ static bool is_ours(const struct waypoint_pods *w, const struct json *gateway)
     bool is_waypoint = known
                            ? strcmp(json_str_at(known, "spec.controllerName", ""), CONTROLLER) == 0
                            : strcmp(class, CLASS) == 0;
-    bool unmanaged = json_count(addresses) > 1 ||
-                     (json_count(addresses) == 1 &&
-                      strcmp(json_str_at(json_item(addresses, 0), "type", "IPAddress"),
-                             "IPAddress") != 0); /* contract 7.2: somebody else runs it */
-    return is_waypoint && !unmanaged && !json_at(gateway, "metadata.deletionTimestamp");
+    return is_waypoint && gateway_is_managed(gateway) &&
+           !json_at(gateway, "metadata.deletionTimestamp");
 }
 
 /* ---- planning */

@@ -154,11 +154,58 @@ def test_a_gateway_gets_its_service_its_account_and_its_status(api, ns):
     api.delete(named("Service", "wp", ns))
     until("its service is made again", lambda: has(api, named("Service", "wp", ns)))
     api.delete(gateway("wp", ns))
-    until("its service goes with it", lambda: not has(api, named("Service", "wp", ns)))
+    until("all goes with it", lambda: not has(api, named("Service", "wp", ns)) and not has(api, named("ServiceAccount", "wp", ns)))
+
+
+def test_what_was_made_for_a_gateway_is_put_right_again(api, ns):
+    api.create(gateway("wp", ns))
+    made = until("its service is there", lambda: has(api, named("Service", "wp", ns)))
+    account = until("and its account", lambda: has(api, named("ServiceAccount", "wp", ns)))
+    assert account["metadata"]["ownerReferences"][0]["uid"] == api.get(gateway("wp", ns))["metadata"]["uid"]
+    label = f"{GROUP}/gateway-name"
+    api.patch(made, {"spec": {"selector": {label: "other"}}, "metadata": {"labels": {"mine": "stays"}}})
+    until("its selector", lambda: api.get(made)["spec"]["selector"] == {label: "wp"})
+    assert api.get(made)["metadata"]["labels"]["mine"] == "stays", "what nobody asks for is the editor's"
+    api.patch(account, {"metadata": {"labels": {label: None}, "ownerReferences": None}})
+    until("its account's marks", lambda: api.get(account)["metadata"]["labels"].get(label) == "wp" and
+          api.get(account)["metadata"].get("ownerReferences"))
+    api.delete(account)
+    until("its account is made again", lambda: has(api, account))
+    api.patch(account, {"metadata": {"labels": {"gateway.istio.io/managed": None}}})
+    api.patch(gateway("wp", ns), {"metadata": {"labels": {"team": "b"}}})
+    until("the gateway's change arrives", lambda: api.get(made)["metadata"]["labels"].get("team") == "b")
+    assert "team" not in api.get(account)["metadata"]["labels"], "what was taken from us is left alone"
+    api.delete(gateway("wp", ns))
+    until("its service goes with it", lambda: not has(api, made))
+    assert has(api, account), "and stays"
+
+
+def test_what_no_gateway_owns_any_more_goes(api, ns):
+    """As when the gateway went while nobody looked."""
+    marks = {"labels": {"gateway.istio.io/managed": "istio.io-mesh-controller"},
+             "ownerReferences": [{"apiVersion": f"{GROUP}/v1", "kind": "Gateway", "name": "wp", "uid": "gone"}]}
+    api.create(named("ServiceAccount", "wp", ns, **marks))
+    until("the account goes", lambda: not has(api, named("ServiceAccount", "wp", ns)))
+    api.create(gateway("wq", ns))
+    until("another's stays", lambda: has(api, named("ServiceAccount", "wq", ns)))
+
+
+@pytest.mark.parametrize("version, ours", [("3", True), ("5", True), ("6", False), ("next", False)])
+def test_a_gateway_of_a_newer_controller_is_left_alone(api, ns, version, ours):
+    api.create(gateway("taken", ns, **{"gateway.istio.io/controller-version": version}))
+    api.create(gateway("wp", ns))
+    until("the other is made", lambda: has(api, named("Service", "wp", ns)))
+    until("its status is written", lambda: condition(api.get(gateway("taken", ns)), "Programmed")[0] == "False")
+    if ours:
+        until("it is made", lambda: has(api, named("Service", "taken", ns)))
+    else:
+        assert not has(api, named("Service", "taken", ns)) and not has(api, named("ServiceAccount", "taken", ns))
 
 
 def test_what_belongs_to_others_is_left_alone(api, ns):
     api.create(service("wp", ns))
+    api.create(named("ServiceAccount", "own", ns))
+    api.create(gateway("own", ns))
     other = gateway("other", ns)
     other["spec"]["gatewayClassName"] = "somebody-else"
     api.create(gateway("wp", ns))
@@ -167,6 +214,12 @@ def test_what_belongs_to_others_is_left_alone(api, ns):
     assert "gateway.istio.io/managed" not in api.get(named("Service", "wp", ns))["metadata"].get("labels", {})
     assert not has(api, named("Service", "other", ns))
     assert condition(api.get(other), "Accepted")[0] == "Unknown"
+    until("own has its service", lambda: has(api, named("Service", "own", ns)))
+    assert not api.get(named("ServiceAccount", "own", ns))["metadata"].get("ownerReferences"), "it was there before"
+    for name in ("wp", "own"):
+        api.delete(gateway(name, ns))
+    until("what was made goes", lambda: not has(api, named("Service", "own", ns)) and not has(api, named("ServiceAccount", "wp", ns)))
+    assert has(api, named("ServiceAccount", "own", ns)) and has(api, named("Service", "wp", ns))
 
 
 # ---- binding
@@ -712,10 +765,22 @@ def test_on_a_cluster_a_gateway_becomes_a_deployment(plane, api, ns, tmp_path):
         assert made["metadata"]["managedFields"][0]["operation"] == "Apply"
         api.patch(gateway("wp", ns), {"metadata": {"annotations": {"ambit.io/replicas": "3"}}})
         until("it is scaled", lambda: api.get(named("Deployment", "wp", ns))["spec"]["replicas"] == 3)
+        api.patch(named("Deployment", "wp", ns), {"spec": {"replicas": 1, "template": {"spec": {"serviceAccountName": "x"}}}})
+        until("it is put right again", lambda: api.get(named("Deployment", "wp", ns))["spec"]["replicas"] == 3)
+        assert api.get(named("Deployment", "wp", ns))["spec"]["template"]["spec"]["serviceAccountName"] == "wp"
+        api.patch(gateway("wp", ns), {"metadata": {"annotations": {"ambit.io/replicas": None}}})
+        until("who scales decides", lambda: "wp" == api.get(named("Deployment", "wp", ns))["metadata"]["name"] and
+              api.patch(named("Deployment", "wp", ns), {"spec": {"replicas": 5}})["spec"]["replicas"] == 5)
+        time.sleep(0.5)
+        assert api.get(named("Deployment", "wp", ns))["spec"]["replicas"] == 5
+        api.delete(named("Deployment", "wp", ns))
+        until("it is made again", lambda: has(api, named("Deployment", "wp", ns)))
         version = api.get(named("Deployment", "wp", ns))["metadata"]["resourceVersion"]
         api.create(pod("wp-0", ns, "10.1.0.9", account="wp", labels={f"{GROUP}/gateway-name": "wp"}))
         until("it is programmed", lambda: condition(api.get(gateway("wp", ns)), "Programmed")[0] == "True")
         assert api.get(named("Deployment", "wp", ns))["metadata"]["resourceVersion"] == version, \
             "what does not change is not written"
+        api.delete(gateway("wp", ns))
+        until("it goes with its gateway", lambda: not has(api, named("Deployment", "wp", ns)))
     finally:
         assert second.stop(20) == 0

@@ -24,7 +24,9 @@ static const char *const kinds[INDEX_KINDS] = {"Namespace",
                                                "TCPRoute",
                                                "ReferenceGrant",
                                                "RequestAuthentication",
-                                               "DestinationRule"};
+                                               "DestinationRule",
+                                               "ServiceAccount",
+                                               "Deployment"};
 
 bool case_rig_kind(const char *name, enum index_kind *out)
 {

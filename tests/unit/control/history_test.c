@@ -398,6 +398,32 @@ static struct json *make_rule(struct history *h)
     return o;
 }
 
+/* Something of a gateway's name, made for it or not. */
+static struct json *make_child(struct history *h, const char *kind)
+{
+    struct json *o = object(h, kind, any_ns(h), PICK(h, "w1", "w2"));
+    struct json *owner = json_new_object();
+
+    if (below(h, 4)) {
+        json_set_str(json_make_object(o, "metadata.labels"), "gateway.istio.io/managed",
+                     "istio.io-mesh-controller");
+    }
+    json_set_str(owner, "kind", "Gateway");
+    json_set_str(owner, "uid", PICK(h, "u1", "u2"));
+    json_append(json_make_array(o, "metadata.ownerReferences"), owner);
+    return o;
+}
+
+static struct json *make_account(struct history *h)
+{
+    return make_child(h, "ServiceAccount");
+}
+
+static struct json *make_deployment(struct history *h)
+{
+    return make_child(h, "Deployment");
+}
+
 /* ---- histories */
 
 static void change(struct history *h)
@@ -405,7 +431,8 @@ static void change(struct history *h)
     static struct json *(*const make[INDEX_KINDS])(struct history * h) = {
         make_namespace,     make_node,      make_pod,   make_service,        make_slice,
         make_authorization, make_peer,      make_class, make_gateway,        make_http_route,
-        make_grpc_route,    make_tcp_route, make_grant, make_authentication, make_rule};
+        make_grpc_route,    make_tcp_route, make_grant, make_authentication, make_rule,
+        make_account, make_deployment};
     enum index_kind kind = (enum index_kind)below(h, INDEX_KINDS);
     struct json *o = make[kind](h);
     const char *ns = json_str_at(o, "metadata.namespace", "");
