@@ -64,18 +64,14 @@ static const struct {
                      .plural = "destinationrules",
                      .namespaced = true},
                     NULL},
-    [INDEX_ACCOUNT] = {{.group = "",
-                        .version = "v1",
-                        .plural = "serviceaccounts",
-                        .namespaced = true},
-                       NULL,
-                       MANAGED_LABEL "=" WAYPOINT_MANAGED},
-    [INDEX_DEPLOYMENT] = {{.group = "apps",
-                           .version = "v1",
-                           .plural = "deployments",
-                           .namespaced = true},
-                          NULL,
-                          MANAGED_LABEL "=" WAYPOINT_MANAGED},
+    [INDEX_ACCOUNT] =
+        {{.group = "", .version = "v1", .plural = "serviceaccounts", .namespaced = true},
+         NULL,
+         MANAGED_LABEL "=" WAYPOINT_MANAGED},
+    [INDEX_DEPLOYMENT] =
+        {{.group = "apps", .version = "v1", .plural = "deployments", .namespaced = true},
+         NULL,
+         MANAGED_LABEL "=" WAYPOINT_MANAGED},
 };
 
 struct feed {

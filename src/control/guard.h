@@ -23,7 +23,8 @@ enum { GUARDS_MAX = 32 }; /* guarded ports of one pod */
 struct guarding {
     struct gateway_item *by; /* policy is enforced there alone, with a use; NULL: nowhere */
     const char *account;     /* of by, else of bound, interned; NULL without */
-    struct gateway_item *other; /* it moves (turn.h): this one is let in, too; with a use; NULL: none */
+    struct gateway_item
+        *other; /* it moves (turn.h): this one is let in, too; with a use; NULL: none */
     const char *other_account;
     /* To whose waypoint all of its traffic goes, or is to go as soon as there is one; with a use. Until
      * then it is reached directly, but for ports that policy of another service guards: a gateway that

@@ -33,7 +33,7 @@ enum index_kind {
     INDEX_TCP_ROUTE,
     INDEX_GRANT,
     INDEX_AUTHENTICATION,
-    INDEX_RULE, /* DestinationRule */
+    INDEX_RULE,    /* DestinationRule */
     INDEX_ACCOUNT, /* those that were made for gateways, by label; likewise Deployments */
     INDEX_DEPLOYMENT,
     INDEX_KINDS

@@ -62,9 +62,10 @@ struct gateway_item {
     struct shelf shelf;
     struct voice status;
     struct voice children[CHILDREN];
-    struct json *have[CHILDREN]; /* as they are now, each with a use; NULL: not there, or not ours */
-    bool is_due[CHILDREN];       /* to be looked at */
-    char *rendered; /* of which form of the object the children were written; NULL: none */
+    struct json
+        *have[CHILDREN];   /* as they are now, each with a use; NULL: not there, or not ours */
+    bool is_due[CHILDREN]; /* to be looked at */
+    char *rendered;        /* of which form of the object the children were written; NULL: none */
 };
 
 struct gateway_item *gateway_find(const struct index *x, const char *ns, const char *name);

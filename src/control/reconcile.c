@@ -61,10 +61,10 @@ static struct json *wanted(const struct index *x, const struct gateway_item *g,
     return NULL;
 }
 
-static const enum index_resource child_resources[CHILDREN] = {
-    [CHILD_SERVICE] = WRITE_SERVICE,
-    [CHILD_ACCOUNT] = WRITE_ACCOUNT,
-    [CHILD_DEPLOYMENT] = WRITE_DEPLOYMENT};
+static const enum index_resource child_resources[CHILDREN] = {[CHILD_SERVICE] = WRITE_SERVICE,
+                                                              [CHILD_ACCOUNT] = WRITE_ACCOUNT,
+                                                              [CHILD_DEPLOYMENT] =
+                                                                  WRITE_DEPLOYMENT};
 
 static void write_child(struct index *x, struct gateway_item *g, enum gateway_child which)
 {

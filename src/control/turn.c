@@ -53,8 +53,7 @@ static bool is_bound_to_ours(const struct waypoint_choice *asked)
 
 static bool is_arriving(const struct service_item *s, const struct waypoint_choice *asked)
 {
-    return s->guarding.is_known && !s->guarding.by && !s->guarding.bound &&
-           is_bound_to_ours(asked);
+    return s->guarding.is_known && !s->guarding.by && !s->guarding.bound && is_bound_to_ours(asked);
 }
 
 /* From a waypoint that works to another one that does. */
@@ -115,9 +114,9 @@ void turn_follow(struct index *x, struct service_item *s)
 
 struct gateway_item *turn_other(const struct turn *t)
 {
-    return t->kind == TURN_PERMIT                            ? t->next
+    return t->kind == TURN_PERMIT                         ? t->next
            : t->kind == TURN_MOVE || t->kind == TURN_REST ? t->gateway
-                                                             : NULL;
+                                                          : NULL;
 }
 
 static bool is_over(struct turn *t, const struct index_heard *h, uint64_t now_ms)

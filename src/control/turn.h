@@ -40,10 +40,11 @@ enum turn_kind {
 struct turn { /* of one service */
     struct list in_index;
     enum turn_kind kind;
-    struct gateway_item *gateway; /* the old one if it leaves one; with a use; NULL with TURN_NONE */
-    struct gateway_item *next;    /* that follows it; with a use; NULL: none does */
-    uint64_t seq;                 /* of Address: what is waited for; 0: it is not settled yet */
-    uint64_t due_ms;              /* 0: it is not published yet */
+    struct gateway_item
+        *gateway;              /* the old one if it leaves one; with a use; NULL with TURN_NONE */
+    struct gateway_item *next; /* that follows it; with a use; NULL: none does */
+    uint64_t seq;              /* of Address: what is waited for; 0: it is not settled yet */
+    uint64_t due_ms;           /* 0: it is not published yet */
 };
 
 void turn_init(struct turn *t);

@@ -432,7 +432,7 @@ static void change(struct history *h)
         make_namespace,     make_node,      make_pod,   make_service,        make_slice,
         make_authorization, make_peer,      make_class, make_gateway,        make_http_route,
         make_grpc_route,    make_tcp_route, make_grant, make_authentication, make_rule,
-        make_account, make_deployment};
+        make_account,       make_deployment};
     enum index_kind kind = (enum index_kind)below(h, INDEX_KINDS);
     struct json *o = make[kind](h);
     const char *ns = json_str_at(o, "metadata.namespace", "");
