@@ -194,13 +194,20 @@ static void open_shared(struct guarded_ports *all, const struct pod_item *p,
     }
 }
 
+/* Whoever may write EndpointSlices makes a service of another namespace out of any pod: such a service
+ * says nothing about who may come to it. */
+static bool is_asked(const struct pod_item *p, const struct service_item *service)
+{
+    return service->space == p->space;
+}
+
 /* More ports than are counted: none of them may stay open for that. */
-static void close_all(const struct service_item *const *services, unsigned count,
-                      struct guarded_ports *out)
+static void close_all(const struct pod_item *p, const struct service_item *const *services,
+                      unsigned count, struct guarded_ports *out)
 {
     *out = (struct guarded_ports){.count = 1};
     for (unsigned i = 0; i < count; i++) {
-        if (services[i]->guarding.by) {
+        if (is_asked(p, services[i]) && services[i]->guarding.by) {
             add_gateways(&out->at[0], &services[i]->guarding);
         }
     }
@@ -210,16 +217,16 @@ static void find_ports(const struct pod_item *p, const struct service_item *cons
                        unsigned count, struct guarded_ports *out)
 {
     for (unsigned i = 0; i < count; i++) {
-        if (services[i]->guarding.by) {
+        if (is_asked(p, services[i]) && services[i]->guarding.by) {
             add_guarded(out, p, services[i]);
         }
     }
     if (out->is_full) {
-        close_all(services, count, out);
+        close_all(p, services, count, out);
         return;
     }
     for (unsigned i = 0; i < count && out->count > 0; i++) {
-        if (!services[i]->guarding.by) {
+        if (is_asked(p, services[i]) && !services[i]->guarding.by) {
             open_shared(out, p, services[i]);
         }
     }

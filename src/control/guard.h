@@ -4,7 +4,7 @@
  * on its ports only from its waypoint's identity. A guard is one authorization for the node proxy (a
  * DENY for everybody else on one port), named by the pods it holds for; it lives as long as they do.
  * Ports that such a pod also serves for services without a waypoint stay open: what comes there
- * cannot be told apart at layer 4. A pod with more guarded ports than are counted has all of its ports closed.
+ * cannot be told apart at layer 4. Only services of the pod's own namespace count. A pod with more guarded ports than are counted has all of its ports closed.
  */
 #pragma once
 

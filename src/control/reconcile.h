@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#include "control/index_l7_int.h"
+#include "control/index_gateway_int.h"
 
 struct gateway_item;
 struct index;

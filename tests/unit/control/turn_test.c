@@ -565,3 +565,74 @@ TEST(a_waypoint_that_is_awaited_opens_no_port_that_another_guards)
     CHECK_STR(lets_in(&r), "");
     case_rig_close(&r);
 }
+
+/* ---- services of other namespaces that name the pod */
+
+static const char evil_gateway[] =
+    "kind: Gateway\nmetadata: {name: ewp, namespace: evil}\n"
+    "spec: {gatewayClassName: istio-waypoint,\n"
+    "  listeners: [{name: mesh, port: 15008, protocol: HBONE}]}\n"
+    "status: {addresses: [{type: Hostname, value: ewp.evil.svc.cluster.local}]}\n";
+static const char evil_service[] =
+    "kind: Service\nmetadata: {name: bad, namespace: evil}\n"
+    "spec: {type: ClusterIP, clusterIP: 10.9.6.6, clusterIPs: [10.9.6.6],\n"
+    "  ports: [{name: p, port: 80, targetPort: 8080, protocol: TCP}]}\n";
+static const char evil_slice[] =
+    "kind: EndpointSlice\nmetadata: {name: bad-1, namespace: evil,\n"
+    "  labels: {kubernetes.io/service-name: bad}}\naddressType: IPv4\n"
+    "endpoints: [{addresses: [10.8.0.1],\n"
+    "  targetRef: {kind: Pod, namespace: shop, name: web-1, uid: u-1}}]\n"
+    "ports: [{name: p, port: 8080, protocol: TCP}]\n";
+static const char evil_address[] =
+    "kind: EndpointSlice\nmetadata: {name: bad-1, namespace: evil,\n"
+    "  labels: {kubernetes.io/service-name: bad}}\naddressType: IPv4\n"
+    "endpoints: [{addresses: [10.8.0.1]}]\n"
+    "ports: [{name: p, port: 8080, protocol: TCP}]\n";
+static const char evil_policy[] =
+    "kind: AuthorizationPolicy\nmetadata: {name: mine, namespace: evil}\n"
+    "spec: {targetRefs: [{group: '', kind: Service, name: bad}], action: DENY,\n"
+    "  rules: [{to: [{operation: {paths: [/x]}}]}]}\n";
+
+/* As the pod names it, and nothing beside it. */
+static bool takes_only_its_own_waypoint(const struct case_rig *r)
+{
+    static const char name[] = "Kubernetes//Pod/shop/web-1";
+
+    return mentions(r->addresses, name, GUARD) && !mentions(r->addresses, name, "_evil_") &&
+           strcmp(lets_in(r), "wp") == 0;
+}
+
+TEST(a_slice_of_another_namespace_neither_opens_a_pod_nor_lets_its_waypoint_in)
+{
+    static const char *const slices[] = {evil_slice, evil_address};
+
+    for (size_t i = 0; i < ARRAY_LEN(slices); i++) {
+        struct case_rig r;
+        open(&r, labelled);
+        put(&r, INDEX_NAMESPACE, "kind: Namespace\nmetadata: {name: evil}\n");
+        put(&r, INDEX_SERVICE, evil_service);
+        put(&r, INDEX_SLICE, slices[i]);
+        CHECK(takes_only_its_own_waypoint(&r));
+        CHECK(mentions(r.addresses,
+                       i == 0 ? "Kubernetes//Pod/shop/web-1"
+                              : "Kubernetes/discovery.k8s.io/EndpointSlice/evil/"
+                                "bad-1/10.8.0.1",
+                       "evil/bad")); /* the attack arrives */
+        CHECK(!mentions(r.addresses,
+                        "Kubernetes/discovery.k8s.io/EndpointSlice/evil/bad-1/10.8.0.1",
+                        "web")); /* no identity is borrowed */
+        put(&r, INDEX_GATEWAY, evil_gateway);
+        put(&r, INDEX_NAMESPACE,
+            "kind: Namespace\nmetadata: {name: evil, labels: {istio.io/use-waypoint: ewp}}\n");
+        hear_all(&r);
+        CHECK(mentions(r.addresses, "evil/bad.evil.svc.cluster.local", "ewp.evil"));
+        CHECK(takes_only_its_own_waypoint(&r));
+        put(&r, INDEX_AUTHORIZATION, evil_policy);
+        hear_all(&r);
+        CHECK(takes_only_its_own_waypoint(&r));
+        index_remove(r.index, INDEX_AUTHORIZATION, "shop", "no-admin");
+        settle(&r);
+        CHECK(!mentions(r.addresses, "Kubernetes//Pod/shop/web-1", "ambit_only"));
+        case_rig_close(&r);
+    }
+}
