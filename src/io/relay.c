@@ -1,120 +1,81 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/relay.h"
 
-#include "base/mem.h"
-
 /* Between tasks: small enough that one bulk connection does not make the others wait, large enough
  * for a few full batches. */
 enum { TURN_BUDGET = 512 << 10 };
 
-struct relay {
-    struct task task;
-    struct pump out; /* near to far; both streams are the relay's */
-    struct pump in;
-    relay_done_fn *done;
-    void *arg;
-    int abort; /* < 0: asked to end with this result */
-};
-
-static const struct diag *diag_of(const struct relay *r, int result)
+void relay_start(struct relay *r, struct stream *take_near, struct stream *take_far,
+                 struct task *owner)
 {
-    const struct diag *near = stream_diag(r->out.src);
-
-    return near->code == result ? near : stream_diag(r->out.dst);
+    pump_init(&r->out, take_near, take_far);
+    pump_init(&r->in, take_far, take_near);
+    relay_attach(r, (struct relay_legs){take_near, take_far}, owner);
 }
 
-static void finish(struct relay *r, int result)
+int relay_run(struct relay *r, struct task *owner)
 {
-    relay_done_fn *done = r->done;
-    void *arg = r->arg;
-    struct relay_stats stats = relay_stats(r);
-    struct diag diag = {.code = result};
+    int out = pump_run(&r->out, owner->loop, TURN_BUDGET);
+    int in = out < 0 ? 0 : pump_run(&r->in, owner->loop, TURN_BUDGET);
 
-    if (result < 0 && diag_of(r, result)->code == result) {
-        diag = *diag_of(r, result);
-    } else if (result < 0) {
-        (void)diag_note(&diag, result, "%s", err_text(result));
-    }
-    task_fini(&r->task);
-    stream_close(r->out.src, result);
-    stream_close(r->out.dst, result);
-    pump_fini(&r->out);
-    pump_fini(&r->in);
-    mem_free(r);
-    done(arg, result, stats, &diag);
-}
-
-static void run(struct task *t, unsigned why)
-{
-    struct relay *r = container_of(t, struct relay, task);
-
-    (void)why; /* every wake is a hint */
-    int out = r->abort < 0 ? r->abort : pump_run(&r->out, t->loop, TURN_BUDGET);
-    int in = out < 0 ? 0 : pump_run(&r->in, t->loop, TURN_BUDGET);
     if (out < 0 || in < 0) {
-        finish(r, out < 0 ? out : in);
-    } else if (out == PUMP_FINISHED && in == PUMP_FINISHED) {
-        finish(r, 0);
-    } else if (out == PUMP_AGAIN || in == PUMP_AGAIN) {
-        task_wake(t, WAKE_IO);
+        return out < 0 ? out : in;
     }
+    if (out == PUMP_FINISHED && in == PUMP_FINISHED) {
+        return 0;
+    }
+    if (out == PUMP_AGAIN || in == PUMP_AGAIN) {
+        task_wake(owner, WAKE_IO);
+    }
+    return -EAGAIN;
 }
 
-static struct relay *make(struct loop *l, struct stream *near, struct stream *far,
-                          relay_done_fn *done, void *arg)
+struct diag relay_why(const struct relay *r, int result)
 {
-    struct relay *r = mem_new(struct relay);
+    struct stream *const legs[] = {r->out.src, r->out.dst};
+    struct diag why = {.code = result};
 
-    task_init(&r->task, l, "relay", run);
-    r->done = done;
-    r->arg = arg;
-    stream_own(near, &r->task);
-    stream_own(far, &r->task);
-    task_wake(&r->task, WAKE_START);
-    return r;
-}
-
-struct relay *relay_new(struct loop *l, struct stream *near, struct stream *far,
-                        relay_done_fn *done, void *arg)
-{
-    struct relay *r = make(l, near, far, done, arg);
-
-    pump_init(&r->out, near, far);
-    pump_init(&r->in, far, near);
-    return r;
-}
-
-struct relay *relay_assemble(struct loop *l, const struct relay_parts *parts, relay_done_fn *done,
-                             void *arg)
-{
-    struct relay *r = make(l, parts->near, parts->far, done, arg);
-
-    r->out = parts->out;
-    r->out.src = parts->near;
-    r->out.dst = parts->far;
-    r->in = parts->in;
-    r->in.src = parts->far;
-    r->in.dst = parts->near;
-    return r;
-}
-
-void relay_take_apart(struct relay *r, struct relay_parts *out)
-{
-    *out = (struct relay_parts){.near = r->out.src, .far = r->out.dst, .out = r->out, .in = r->in};
-    stream_own(out->near, NULL);
-    stream_own(out->far, NULL);
-    task_fini(&r->task);
-    mem_free(r);
-}
-
-void relay_abort(struct relay *r, int why)
-{
-    r->abort = surely_negative(why);
-    task_wake(&r->task, WAKE_DRAIN);
+    for (unsigned i = 0; i < 2; i++) {
+        const struct diag *said = legs[i] ? stream_diag(legs[i]) : NULL;
+        if (said && said->code == result && said->text[0]) {
+            return *said;
+        }
+    }
+    (void)diag_note(&why, result, "%s", err_text(result)); /* the code is known */
+    return why;
 }
 
 struct relay_stats relay_stats(const struct relay *r)
 {
     return (struct relay_stats){.sent = r->out.moved, .received = r->in.moved};
 }
-_Static_assert(sizeof(struct relay) <= 152, "per-connection memory is a budget");
+
+void relay_close(struct relay *r, int result)
+{
+    stream_close(r->out.src, result);
+    stream_close(r->out.dst, result);
+    pump_fini(&r->out);
+    pump_fini(&r->in);
+    *r = (struct relay){.out = {.src = NULL}};
+}
+
+struct relay_legs relay_detach(struct relay *r)
+{
+    struct relay_legs legs = {.near = r->out.src, .far = r->out.dst};
+
+    stream_own(legs.near, NULL);
+    stream_own(legs.far, NULL);
+    r->out.src = r->out.dst = NULL;
+    r->in.src = r->in.dst = NULL;
+    return legs;
+}
+
+void relay_attach(struct relay *r, struct relay_legs take, struct task *owner)
+{
+    r->out.src = r->in.dst = take.near;
+    r->out.dst = r->in.src = take.far;
+    stream_own(take.near, owner);
+    stream_own(take.far, owner);
+    task_wake(owner, WAKE_START);
+}
+_Static_assert(sizeof(struct relay) <= 80, "per-connection memory is a budget");

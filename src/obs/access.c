@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "codec/authority.h"
 #include "obs/labels.h"
 
 enum { RECENT_DEFAULT = 256, EDGES_DEFAULT = 1024, FIELDS_MAX = 24 };
@@ -262,10 +263,22 @@ static void put_source(struct fields *f, const struct access_facts *a)
     put_text(f, "src.cluster", a->src.cluster);
 }
 
-static void put_destination(struct fields *f, const struct access_facts *a)
+static const char *authority_of(const struct access_facts *a, char text[static AUTHORITY_TEXT])
 {
-    if (a->hbone_addr && *a->hbone_addr) {
-        put(f, F_STR("dst.hbone_addr", a->hbone_addr));
+    if (a->hbone_host) {
+        return authority_format(a->hbone_host, a->hbone_at.port, text);
+    }
+    return a->hbone_at.ip.family ? endpoint_format(&a->hbone_at, text) : NULL;
+}
+
+/* authority is room for its text, which the fields borrow. */
+static void put_destination(struct fields *f, const struct access_facts *a,
+                            char authority[static AUTHORITY_TEXT])
+{
+    const char *hbone = authority_of(a, authority);
+
+    if (hbone) {
+        put(f, F_STR("dst.hbone_addr", hbone));
     }
     put_text(f, "dst.service", a->service);
     put_text(f, "dst.workload", a->dst.pod && *a->dst.pod ? a->dst.pod : a->dst.canonical_service);
@@ -289,6 +302,7 @@ static void write_line(const struct ended *e)
     struct fields f = {.count = 0};
     char src[ENDPOINT_TEXT];
     char dst[ENDPOINT_TEXT];
+    char hbone[AUTHORITY_TEXT];
     char duration[32];
     bool out = a->reporter == ACCESS_SOURCE;
 
@@ -297,7 +311,7 @@ static void write_line(const struct ended *e)
     put(&f, F_STR("src.addr", endpoint_format(&a->src_addr, src)));
     put_source(&f, a);
     put(&f, F_STR("dst.addr", endpoint_format(&a->dst_addr, dst)));
-    put_destination(&f, a);
+    put_destination(&f, a, hbone);
     put(&f, F_QUOTED("direction", direction_name(a->reporter)));
     put(&f, F_U64("bytes_sent", out ? e->to_server : e->to_client));
     put(&f, F_U64("bytes_recv", out ? e->to_client : e->to_server));
@@ -314,6 +328,7 @@ static void write_opened(const struct access_facts *a)
     struct fields f = {.count = 0};
     char src[ENDPOINT_TEXT];
     char dst[ENDPOINT_TEXT];
+    char hbone[AUTHORITY_TEXT];
 
     if (!log_is_on(&scope, LOG_DEBUG)) {
         return;
@@ -321,7 +336,7 @@ static void write_opened(const struct access_facts *a)
     put(&f, F_STR("src.addr", endpoint_format(&a->src_addr, src)));
     put_source(&f, a);
     put(&f, F_STR("dst.addr", endpoint_format(&a->dst_addr, dst)));
-    put_destination(&f, a);
+    put_destination(&f, a, hbone);
     put(&f, F_QUOTED("direction", direction_name(a->reporter)));
     log_emit(&scope, LOG_DEBUG, "connection opened", f.at, f.count);
 }

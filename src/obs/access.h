@@ -54,7 +54,9 @@ struct access_facts { /* zeroed before they are asked for; texts are borrowed */
     bool located; /* a workload object is known: the four locality labels are printed */
     struct endpoint src_addr;
     struct endpoint dst_addr;
-    const char *hbone_addr; /* the CONNECT authority; NULL without HBONE */
+    /* The CONNECT authority: host NULL and the family IP_NONE without HBONE. */
+    const char *hbone_host;   /* as it was written; NULL: the address of hbone_at */
+    struct endpoint hbone_at; /* its port in either case */
     struct access_side src;
     struct access_side dst;
     const char *service; /* host name; NULL: none */

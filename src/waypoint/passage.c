@@ -29,8 +29,7 @@ struct passage {
     unsigned tries;
     char backend_key[256];
     uint16_t backend_port;
-    struct relay *relay;
-    struct relay_stats counted;
+    struct relay relay;
     struct access access;
     struct access_facts facts;
     const struct service *service; /* counted: of the record */
@@ -53,6 +52,7 @@ static void passage_free(struct passage *p)
     task_fini(&p->task);
     stream_close(p->near, -ERR_CANCELLED);
     stream_close(p->far, -ERR_CANCELLED);
+    relay_close(&p->relay, -ERR_CANCELLED);
     for (unsigned i = 0; i < p->tries; i++) {
         p->tried[i]->in_flight--;
         upstream_unuse(p->tried[i]);
@@ -225,16 +225,14 @@ static int step_start(struct passage *p)
     return 0;
 }
 
-static void relayed(void *arg, int result, struct relay_stats stats, const struct diag *diag)
+static void ended(struct passage *p, int result)
 {
-    struct passage *p = arg;
+    struct relay_stats stats = relay_stats(&p->relay);
+    struct diag why = relay_why(&p->relay, result);
 
-    access_bytes(&p->access, stats.sent - p->counted.sent, stats.received - p->counted.received);
-    access_end(&p->access, result < 0 ? flag_of(result) : ACCESS_OK,
-               result >= 0     ? NULL
-               : diag->text[0] ? diag->text
-                               : err_text(result));
-    p->relay = NULL;
+    access_moved(&p->access, stats.sent, stats.received);
+    relay_close(&p->relay, result);
+    access_end(&p->access, result < 0 ? flag_of(result) : ACCESS_OK, result < 0 ? why.text : NULL);
     passage_free(p);
 }
 
@@ -242,12 +240,9 @@ static void start_relay(struct passage *p)
 {
     enter(p, PASSAGE_RELAY);
     if (p->request) {
-        p->near = hbone_request_accept(p->request, (struct slice){NULL, 0});
-        p->request = NULL;
+        p->near = hbone_request_accept(MOVE(p->request), (struct slice){NULL, 0});
     }
-    p->relay = relay_new(p->task.loop, p->near, p->far, relayed, p);
-    p->near = NULL;
-    p->far = NULL;
+    relay_start(&p->relay, MOVE(p->near), MOVE(p->far), &p->task);
 }
 
 static int step_connect(struct passage *p)
@@ -282,11 +277,18 @@ static void run(struct task *t, unsigned why)
     int r = 0;
 
     (void)why; /* every wake is a hint */
-    if (p->abort < 0 && p->step != PASSAGE_RELAY) {
+    if (p->step == PASSAGE_RELAY) {
+        r = p->abort < 0 ? p->abort : relay_run(&p->relay, t);
+        if (r != -EAGAIN) {
+            ended(p, r);
+        }
+        return;
+    }
+    if (p->abort < 0) {
         refuse(p, 503, p->abort, err_text(p->abort));
         return;
     }
-    while (r == 0 && p->step != PASSAGE_RELAY) {
+    while (r == 0) {
         r = p->step == PASSAGE_START ? step_start(p) : step_connect(p);
     }
 }
@@ -303,11 +305,7 @@ static void entry_abort(struct entry *e, int why)
     struct passage *p = of(e);
 
     p->abort = surely_negative(why);
-    if (p->relay) {
-        relay_abort(p->relay, why);
-    } else {
-        task_wake(&p->task, WAKE_DRAIN);
-    }
+    task_wake(&p->task, WAKE_DRAIN);
 }
 
 static void entry_drain(struct entry *e)
@@ -328,12 +326,9 @@ static void entry_reconsider(struct entry *e)
 static void entry_account(struct entry *e)
 {
     struct passage *p = of(e);
+    struct relay_stats now = relay_stats(&p->relay);
 
-    if (p->relay) {
-        struct relay_stats now = relay_stats(p->relay);
-        access_bytes(&p->access, now.sent - p->counted.sent, now.received - p->counted.received);
-        p->counted = now;
-    }
+    access_moved(&p->access, now.sent, now.received);
 }
 
 static const struct entry_ops passage_ops = {.drain = entry_drain,

@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/num.h"
-#include "io/relay.h"
 #include "waypoint/request_int.h"
 
 enum { FREE_MAX = 256 };
@@ -573,17 +572,6 @@ static void note_grpc(struct request *q, const struct message *m)
     }
 }
 
-static void relayed(void *arg, int result, struct relay_stats stats, const struct diag *diag)
-{
-    struct request *q = arg;
-
-    (void)result;
-    (void)diag;
-    q->record.received_bytes += stats.sent;
-    q->record.sent_bytes += stats.received;
-    finish(q, 0);
-}
-
 /* Both ends speak another protocol from here on. The relay takes them; the record keeps what it needs
  * of the client's head. */
 static void start_upgrade(struct request *q)
@@ -593,11 +581,23 @@ static void start_upgrade(struct request *q)
     enter(q, REQUEST_UPGRADED);
     message_clear(&q->spare);
     message_take(&q->spare, in);
-    stream_own(&q->down->s, NULL);
-    stream_own(&q->up->s, NULL);
-    (void)relay_new(q->task.loop, &q->down->s, &q->up->s, relayed, q); /* tells when it ends */
+    relay_start(&q->relay, &q->down->s, &q->up->s, &q->task);
     q->down = NULL;
     q->up = NULL;
+}
+
+static void step_upgraded(struct request *q)
+{
+    int r = relay_run(&q->relay, &q->task);
+    struct relay_stats moved = relay_stats(&q->relay);
+
+    if (r == -EAGAIN) {
+        return;
+    }
+    q->record.received_bytes += moved.sent;
+    q->record.sent_bytes += moved.received;
+    relay_close(&q->relay, r);
+    finish(q, 0);
 }
 
 static bool has_mirrors(const struct request *q)
@@ -825,6 +825,7 @@ static void aborted(struct request *q)
 static void advance(struct request *q)
 {
     if (q->step == REQUEST_UPGRADED) {
+        step_upgraded(q); /* an abort reaches it through its legs */
         return;
     }
     if (q->abort < 0) {

@@ -14,6 +14,7 @@
 #include "base/arena.h"
 #include "http/exchange.h"
 #include "http/message.h"
+#include "io/relay.h"
 #include "model/l7_apply.h"
 #include "model/l7_authz.h"
 #include "model/l7_table.h"
@@ -102,6 +103,7 @@ struct request {
     bool body_given_up; /* the server does not take it: its response is what counts */
     size_t reply_at;
     struct exchange_moved moved; /* of the response's */
+    struct relay relay;          /* of REQUEST_UPGRADED */
     bool drawn_mirrors;
 
     unsigned tries;

@@ -21,7 +21,29 @@ static void enter(struct inbound_conn *i, enum inbound_step next)
     x->step = next;
     timer_clear(&x->limit);
     if (limit_ms[next] > 0) {
-        timer_set(&x->limit, &x->task, limit_ms[next]);
+        timer_set(&x->limit, &i->task, limit_ms[next]);
+    }
+}
+
+struct inbound_origin *inbound_origin_new(void)
+{
+    struct inbound_origin *o = mem_new(struct inbound_origin);
+
+    ref_init(&o->refs);
+    return o;
+}
+
+struct inbound_origin *inbound_origin_ref(struct inbound_origin *o)
+{
+    ref_get(&o->refs);
+    return o;
+}
+
+void inbound_origin_unref(struct inbound_origin *o)
+{
+    if (ref_put(&o->refs)) {
+        identity_unref(o->peer);
+        mem_free(o);
     }
 }
 
@@ -30,7 +52,6 @@ static void opening_free(struct inbound_opening *x)
     if (x) {
         pod_wait_stop(&x->wait);
         timer_clear(&x->limit);
-        task_fini(&x->task);
         stream_close(x->near, -ERR_CANCELLED);
         stream_close(x->far, -ERR_CANCELLED);
         bytes_fini(&x->preface);
@@ -48,22 +69,26 @@ static void drop_baggage(struct inbound_conn *i)
 
 static void inbound_free(struct inbound_conn *i)
 {
+    i->front->end(i);
     pod_conn_stop(i->pod, &i->conn);
     opening_free(i->opening);
+    relay_close(&i->relay, -ERR_CANCELLED);
+    task_fini(&i->task);
     service_unref(i->service);
     workload_unref(i->self);
     workload_unref(i->source);
-    identity_unref(i->peer);
+    inbound_origin_unref(i->from);
     drop_baggage(i);
-    mem_free(i->hbone_addr);
+    mem_free(i->asked_host);
     mem_free(i->forwarded_host);
-    i->front->free(i); /* frees i too */
+    mem_free(i);
 }
 
 /* Before there is a record: one line, no metrics (contract 2.6, 3.5). */
 static void refuse_early(struct inbound_conn *i, unsigned status, const char *error)
 {
-    access_refused(i->pod->plane->recorder, ACCESS_DESTINATION, &i->client, &i->door, error);
+    access_refused(i->pod->plane->recorder, ACCESS_DESTINATION, &i->from->client, &i->from->door,
+                   error);
     i->front->refuse(i, status);
     inbound_free(i);
 }
@@ -109,7 +134,7 @@ static void learn_parties(struct inbound_conn *i)
 
     if (i->trust_source_ip) {
         i->source =
-            workload_ref(world_workload_at(w, i->pod->plane->config->network, &i->client.ip));
+            workload_ref(world_workload_at(w, i->pod->plane->config->network, &i->from->client.ip));
     }
     if (i->source) {
         drop_baggage(i); /* what it says is not asked for */
@@ -123,19 +148,22 @@ static void tell(const struct access *a, struct access_facts *out)
         container_of((struct access *)(uintptr_t)a, struct inbound_conn, access);
 
     out->reporter = ACCESS_DESTINATION;
-    out->mutual_tls = i->peer != NULL;
+    out->mutual_tls = i->from->peer != NULL;
     out->located = true;
-    out->src_addr = i->client;
-    out->dst_addr = i->door;
-    out->hbone_addr = i->hbone_addr;
+    out->src_addr = i->from->client;
+    out->dst_addr = i->from->door;
+    if (i->from->peer) {
+        out->hbone_host = i->asked_host;
+        out->hbone_at = (struct endpoint){i->rbac_dst.ip, i->asked_port};
+    }
     if (i->baggage) {
         baggage_side_fill(i->baggage, &out->src);
     }
     side_from_workload(&out->src, i->source);
     side_from_workload(&out->dst, i->self);
-    out->src.identity = i->peer ? i->peer->uri : NULL;
+    out->src.identity = i->from->peer ? i->from->peer->uri : NULL;
     out->src.principal = out->src.identity;
-    out->dst.identity = i->peer ? i->self->identity->uri : NULL;
+    out->dst.identity = i->from->peer ? i->self->identity->uri : NULL;
     out->dst.principal = i->self->identity->uri;
     if (i->service) {
         out->service = i->service->hostname;
@@ -181,13 +209,13 @@ static struct rbac_verdict judge(struct inbound_conn *i)
     const struct world *w = plane_world(i->pod->plane);
     /* The workload as it is now, so that a changed list of policies counts at once. */
     const struct workload *self = i->pod->self ? i->pod->self : i->self;
-    struct rbac_conn facts = {.src = i->client, .dst = i->rbac_dst, .peer = i->peer};
+    struct rbac_conn facts = {.src = i->from->client, .dst = i->rbac_dst, .peer = i->from->peer};
     struct rbac_verdict v = rbac_decide(w, self, &facts);
     char text[RBAC_TEXT];
 
     log_at(&scope, i->pod->plane->config->policy_info_logging ? LOG_INFO : LOG_DEBUG,
            v.outcome == RBAC_ALLOW ? "allow" : "deny", F_STR("policy", rbac_verdict_text(&v, text)),
-           F_STR("dst", self->name), F_STR("src", i->peer ? i->peer->uri : "-"));
+           F_STR("dst", self->name), F_STR("src", i->from->peer ? i->from->peer->uri : "-"));
     return v;
 }
 
@@ -205,13 +233,15 @@ static void deny(struct inbound_conn *i, const struct rbac_verdict *v)
 
 /* ---- legs */
 
-static void relayed(void *arg, int result, struct relay_stats stats, const struct diag *diag)
+/* result < 0: which of the legs failed, or what it was asked to end with. */
+static void ended(struct inbound_conn *i, int result)
 {
-    struct inbound_conn *i = arg;
+    struct relay_stats stats = relay_stats(&i->relay);
+    struct diag why = relay_why(&i->relay, result);
 
     access_moved(&i->access, stats.sent, stats.received);
-    finish_access(i, result, diag);
-    i->relay = NULL;
+    relay_close(&i->relay, result);
+    finish_access(i, result, &why);
     inbound_free(i);
 }
 
@@ -220,25 +250,22 @@ static int start_connect(struct inbound_conn *i)
     struct inbound_opening *x = i->opening;
     const struct endpoint *to = &i->connect;
     /* A pod that calls itself keeps its own address anyway (contract 3.1). */
-    bool keep = x->plan.keep_source && !ip_equal(&i->client.ip, &to->ip) &&
-                i->client.ip.family == to->ip.family;
-    struct sock_ask *ask =
-        pod_ask_connect(i->pod, (enum ip_family)to->ip.family, keep ? &i->client.ip : NULL, NULL);
+    bool keep = x->plan.keep_source && !ip_equal(&i->from->client.ip, &to->ip) &&
+                i->from->client.ip.family == to->ip.family;
+    struct sock_ask *ask = pod_ask_connect(i->pod, (enum ip_family)to->ip.family,
+                                           keep ? &i->from->client.ip : NULL, NULL);
 
-    x->far = tcp_stream_dial(x->task.loop, ask, to, CONNECT_MS);
-    stream_own(x->far, &x->task);
+    x->far = tcp_stream_dial(i->task.loop, ask, to, CONNECT_MS);
+    stream_own(x->far, &i->task);
     enter(i, IN_CONNECT);
     return 0;
 }
 
 static void start_relay(struct inbound_conn *i)
 {
-    struct inbound_opening *x = i->opening;
+    struct inbound_opening *x = MOVE(i->opening);
 
-    i->relay = relay_new(x->task.loop, x->near, x->far, relayed, i);
-    x->near = NULL;
-    x->far = NULL;
-    i->opening = NULL;
+    relay_start(&i->relay, MOVE(x->near), MOVE(x->far), &i->task);
     opening_free(x);
 }
 
@@ -274,7 +301,7 @@ static int step_self(struct inbound_conn *i)
         return 1;
     }
     if (!self) {
-        pod_wait_start(i->pod, &i->opening->wait, &i->opening->task);
+        pod_wait_start(i->pod, &i->opening->wait, &i->task);
         return -EAGAIN;
     }
     pod_wait_stop(&i->opening->wait);
@@ -309,7 +336,7 @@ static int step_connect(struct inbound_conn *i)
         return 1;
     }
     x->near = i->front->accept(i);
-    stream_own(x->near, &x->task);
+    stream_own(x->near, &i->task);
     enter(i, IN_PREFACE);
     return 0;
 }
@@ -349,26 +376,23 @@ static int step(struct inbound_conn *i)
     return -EAGAIN;
 }
 
-static void aborted(struct inbound_conn *i)
-{
-    int why = i->opening->abort;
-    struct diag d = {.code = why};
-
-    (void)diag_note(&d, why, "%s", err_text(why)); /* noted for the record */
-    finish_access(i, why, &d);
-    inbound_free(i);
-}
-
 static void run(struct task *t, unsigned why)
 {
-    struct inbound_conn *i = container_of(t, struct inbound_opening, task)->conn;
+    struct inbound_conn *i = container_of(t, struct inbound_conn, task);
 
     (void)why; /* every wake is a hint */
-    if (i->opening->abort < 0) {
-        aborted(i);
+    if (i->abort < 0) {
+        ended(i, i->abort);
         return;
     }
-    while (step(i) == 0) {
+    if (i->opening) {
+        while (step(i) == 0) {
+        }
+        return;
+    }
+    int r = relay_run(&i->relay, t);
+    if (r != -EAGAIN) {
+        ended(i, r);
     }
 }
 
@@ -381,14 +405,8 @@ static struct inbound_conn *of(struct pod_conn *c)
 
 static void conn_abort(struct pod_conn *c, int why)
 {
-    struct inbound_conn *i = of(c);
-
-    if (i->relay) {
-        relay_abort(i->relay, why);
-    } else {
-        i->opening->abort = why;
-        task_wake(&i->opening->task, WAKE_DRAIN);
-    }
+    of(c)->abort = surely_negative(why);
+    task_wake(&of(c)->task, WAKE_DRAIN);
 }
 
 /* A connection that was let in stays in only while policy lets it (contract 4.7). A policy that has
@@ -398,7 +416,7 @@ static void conn_reconsider(struct pod_conn *c)
     struct inbound_conn *i = of(c);
 
     if (i->opening && i->opening->step <= IN_POLICY) {
-        task_wake(&i->opening->task, WAKE_CONFIG);
+        task_wake(&i->task, WAKE_CONFIG);
         return;
     }
     struct rbac_verdict v = judge(i);
@@ -415,11 +433,9 @@ static void conn_drain(struct pod_conn *c)
 static void conn_account(struct pod_conn *c)
 {
     struct inbound_conn *i = of(c);
+    struct relay_stats now = relay_stats(&i->relay);
 
-    if (i->relay) {
-        struct relay_stats now = relay_stats(i->relay);
-        access_moved(&i->access, now.sent, now.received);
-    }
+    access_moved(&i->access, now.sent, now.received);
 }
 
 static void conn_describe(struct pod_conn *c, struct strbuf *out)
@@ -428,7 +444,7 @@ static void conn_describe(struct pod_conn *c, struct strbuf *out)
     char src[ENDPOINT_TEXT];
     char dst[ENDPOINT_TEXT];
 
-    strbuf_printf(out, "{\"src\":\"%s\",\"originalDst\":", endpoint_format(&i->client, src));
+    strbuf_printf(out, "{\"src\":\"%s\",\"originalDst\":", endpoint_format(&i->from->client, src));
     if (i->forwarded_host) {
         log_json_string(out, slice_of(i->forwarded_host));
     } else {
@@ -447,17 +463,14 @@ static const struct pod_conn_ops inbound_ops = {
     .describe = conn_describe,
 };
 
-void inbound_start(struct inbound_conn *i, struct pod *p, const struct inbound_front *front)
+void inbound_start(struct inbound_conn *take_i, struct pod *p, const struct inbound_front *front)
 {
-    struct inbound_opening *x = mem_new(struct inbound_opening);
-
-    task_init(&x->task, p->plane->loop, "inbound", run);
-    x->conn = i;
-    bytes_init(&x->preface, 4096);
-    i->opening = x;
-    i->pod = p;
-    i->front = front;
-    pod_conn_start(p, &i->conn, &inbound_ops);
-    enter(i, IN_SELF);
-    task_wake(&x->task, WAKE_START);
+    task_init(&take_i->task, p->plane->loop, "inbound", run);
+    bytes_init(&take_i->opening->preface, 4096);
+    take_i->pod = p;
+    take_i->front = front;
+    pod_conn_start(p, &take_i->conn, &inbound_ops);
+    enter(take_i, IN_SELF);
+    task_wake(&take_i->task, WAKE_START);
 }
+_Static_assert(sizeof(struct inbound_conn) <= 344, "per-connection memory is a budget");

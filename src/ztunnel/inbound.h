@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/bytes.h"
+#include "base/ref.h"
 #include "io/relay.h"
 #include "model/rbac.h"
 #include "obs/labels.h"
@@ -26,10 +27,11 @@ struct inbound_plan {         /* what a front decides */
 struct inbound_front {
     const char *protocol; /* "HBONE" or "TCP" */
     void (*plan)(struct inbound_conn *i, struct inbound_plan *out);
-    /* Exactly one of the two, at most once; free follows when neither happened. */
+    /* Exactly one of the two, at most once, while i is opening. */
     struct stream *(*accept)(struct inbound_conn *i);
     void (*refuse)(struct inbound_conn *i, unsigned status);
-    void (*free)(struct inbound_conn *i);
+    /* i is going to be freed, and so is its opening if it is still there: what is the front's in them. */
+    void (*end)(struct inbound_conn *i);
 };
 
 enum inbound_step {
@@ -39,39 +41,49 @@ enum inbound_step {
     IN_PREFACE  /* bytes that come before the client's (PROXY header) */
 };
 
-struct inbound_opening { /* what a connection needs no more once it is open */
-    struct task task;
+struct
+    inbound_opening { /* what a connection needs no more once it is open; first in a front's own */
     struct timer limit; /* of the step */
     struct pod_wait wait;
-    struct inbound_conn *conn;
     enum inbound_step step;
     struct inbound_plan plan;
     struct bytes preface;
     struct stream *near;
     struct stream *far;
-    int abort;
 };
 
-struct inbound_conn { /* embedded first in a front's own struct */
+/* Where a connection comes from: shared by all that come over one tunnel. */
+struct inbound_origin {
+    struct ref refs;
+    struct endpoint client;      /* TCP peer */
+    struct endpoint door;        /* where it came in, for the record */
+    const struct identity *peer; /* counted; NULL: plaintext, or not known yet */
+};
+struct inbound_origin *inbound_origin_new(void);
+struct inbound_origin *inbound_origin_ref(struct inbound_origin *o);
+void inbound_origin_unref(struct inbound_origin *o);
+
+struct inbound_conn {
+    struct task task;
     struct pod_conn conn;
     struct access access;
     struct pod *pod;
     const struct inbound_front *front;
+    struct inbound_origin *from;     /* counted */
     struct inbound_opening *opening; /* NULL once the relay has both legs */
-    struct relay *relay;             /* NULL before */
-    const struct workload *self;     /* counted */
-    const struct workload *source;   /* counted; NULL: not known */
-    const struct service *service;   /* counted; NULL: none */
-    const struct identity *peer;     /* counted; NULL: plaintext */
-    struct baggage_side *baggage;    /* NULL: nothing is known or asked of it */
-    char *hbone_addr;                /* for the record; NULL without tunnel */
-    char *forwarded_host;            /* NULL: none */
-    struct endpoint client;          /* TCP peer */
-    struct endpoint door;            /* where it came in, for the record */
-    struct endpoint rbac_dst;        /* of the plan */
-    struct endpoint connect;         /* of the plan */
-    bool trust_source_ip;            /* the source may be looked up by its address */
+    struct relay relay;
+    const struct workload *self;   /* counted */
+    const struct workload *source; /* counted; NULL: not known */
+    const struct service *service; /* counted; NULL: none */
+    struct baggage_side *baggage;  /* NULL: nothing is known or asked of it */
+    char *asked_host;              /* of the CONNECT; NULL: the address of rbac_dst */
+    char *forwarded_host;          /* NULL: none */
+    struct endpoint rbac_dst;      /* of the plan */
+    struct endpoint connect;       /* of the plan */
+    int abort;                     /* < 0: asked to end with this result */
+    uint16_t asked_port;           /* of the CONNECT */
+    bool trust_source_ip;          /* the source may be looked up by its address */
 };
 
-/* The front has filled client, door, peer and the optional fields above; its texts are i's from here. */
-void inbound_start(struct inbound_conn *i, struct pod *p, const struct inbound_front *front);
+/* Takes i, of mem_new; the front has filled from, opening and the optional fields above. */
+void inbound_start(struct inbound_conn *take_i, struct pod *p, const struct inbound_front *front);

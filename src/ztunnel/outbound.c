@@ -23,40 +23,37 @@ enum outbound_step {
     OUT_DIAL        /* the far leg is being opened */
 };
 
-struct outbound;
-
-struct opening { /* what a connection needs no more once it is open */
-    struct task task;
+struct opening {        /* what a connection needs no more once it is open */
     struct timer limit; /* of the step; OUT_NAME and OUT_DIAL have limits in the layers below */
     struct pod_wait wait;
     struct host_wait name_wait;
-    struct outbound *outbound;
     enum outbound_step step;
     struct route route; /* from OUT_CREDENTIAL on; next and service are the connection's */
     struct stream *near;
     struct stream *far;
     bool far_is_tunnel; /* far answers what is asked of dialled streams */
-    int abort;
 };
 
 struct outbound {
+    struct task task;
     struct pod_conn conn;
     struct access access;
     struct pod *pod;
-    struct opening *opening;     /* NULL once the relay has both legs */
-    struct relay *relay;         /* NULL before */
+    struct opening *opening; /* NULL once the relay has both legs */
+    struct relay relay;
     const struct workload *self; /* counted, from OUT_CREDENTIAL on */
     /* Of the route, from the decision on. */
     const struct workload *next;   /* counted; NULL: not known */
     const struct service *service; /* counted; NULL: none */
-    char *authority;               /* NULL without a tunnel */
     struct endpoint to;
     struct endpoint peer;
     struct endpoint original;
+    int abort; /* < 0: asked to end with this result */
+    uint16_t target_port;
     uint8_t kind; /* enum route_kind */
     bool routed;  /* to and kind are those of the decision */
 };
-_Static_assert(sizeof(struct outbound) <= 216, "per-connection memory is a budget");
+_Static_assert(sizeof(struct outbound) <= 328, "per-connection memory is a budget");
 
 static void enter(struct outbound *o, enum outbound_step next)
 {
@@ -69,7 +66,7 @@ static void enter(struct outbound *o, enum outbound_step next)
     x->step = next;
     timer_clear(&x->limit);
     if (limit_ms[next] > 0) {
-        timer_set(&x->limit, &x->task, limit_ms[next]);
+        timer_set(&x->limit, &o->task, limit_ms[next]);
     }
 }
 
@@ -79,7 +76,6 @@ static void opening_free(struct opening *x)
         pod_wait_stop(&x->wait);
         host_wait_stop(&x->name_wait);
         timer_clear(&x->limit);
-        task_fini(&x->task);
         stream_close(x->near, -ERR_CANCELLED);
         stream_close(x->far, -ERR_CANCELLED);
         route_fini(&x->route);
@@ -92,10 +88,11 @@ static void outbound_free(struct outbound *o)
     stats_sockets(o->pod->plane->shard, true, -1);
     pod_conn_stop(o->pod, &o->conn);
     opening_free(o->opening);
+    relay_close(&o->relay, -ERR_CANCELLED);
+    task_fini(&o->task);
     workload_unref(o->self);
     workload_unref(o->next);
     service_unref(o->service);
-    mem_free(o->authority);
     mem_free(o);
 }
 
@@ -113,6 +110,25 @@ static bool is_hbone(unsigned kind)
 
 /* ---- the record */
 
+/* What model/route.c made of the same for the CONNECT. */
+static void tell_authority(const struct outbound *o, struct access_facts *out)
+{
+    switch (o->kind) {
+    case ROUTE_HBONE:
+        out->hbone_at = (struct endpoint){o->to.ip, o->target_port};
+        break;
+    case ROUTE_DOUBLE:
+        out->hbone_host = o->service->hostname;
+        out->hbone_at.port = o->original.port;
+        break;
+    case ROUTE_WAYPOINT:
+        out->hbone_at = o->original;
+        break;
+    default:
+        break;
+    }
+}
+
 static void tell(const struct access *a, struct access_facts *out)
 {
     const struct outbound *o = container_of((struct access *)(uintptr_t)a, struct outbound, access);
@@ -123,7 +139,7 @@ static void tell(const struct access *a, struct access_facts *out)
     out->located = true;
     out->src_addr = o->peer;
     out->dst_addr = o->kind == ROUTE_PASSTHROUGH ? o->original : o->to;
-    out->hbone_addr = o->authority;
+    tell_authority(o, out);
     side_from_workload(&out->src, o->self);
     side_from_workload(&out->dst, o->next);
     out->src.identity = out->src.principal = hbone ? o->self->identity->uri : NULL;
@@ -180,27 +196,26 @@ static void finish_access(struct outbound *o, int r, const struct diag *d)
 
 /* ---- the legs */
 
-static void relayed(void *arg, int result, struct relay_stats stats, const struct diag *diag)
+/* result < 0: which of the legs failed, or what it was asked to end with. */
+static void ended(struct outbound *o, int result)
 {
-    struct outbound *o = arg;
+    struct relay_stats stats = relay_stats(&o->relay);
+    struct diag why = relay_why(&o->relay, result);
 
     access_moved(&o->access, stats.sent, stats.received);
-    finish_access(o, result, diag);
-    o->relay = NULL;
+    relay_close(&o->relay, result);
+    finish_access(o, result, &why);
     outbound_free(o);
 }
 
 static void start_relay(struct outbound *o)
 {
-    struct opening *x = o->opening;
+    struct opening *x = MOVE(o->opening);
 
     if (x->far_is_tunnel) {
         hbone_dial_settle(x->far);
     }
-    o->relay = relay_new(x->task.loop, x->near, x->far, relayed, o);
-    x->near = NULL;
-    x->far = NULL;
-    o->opening = NULL;
+    relay_start(&o->relay, MOVE(x->near), MOVE(x->far), &o->task);
     opening_free(x);
 }
 
@@ -208,7 +223,7 @@ static struct stream *dial_plain(struct outbound *o, const struct endpoint *to)
 {
     struct sock_ask *ask = pod_ask_connect(o->pod, (enum ip_family)to->ip.family, NULL, NULL);
 
-    return tcp_stream_dial(o->opening->task.loop, ask, to, CONNECT_MS);
+    return tcp_stream_dial(o->task.loop, ask, to, CONNECT_MS);
 }
 
 struct uris {
@@ -248,7 +263,7 @@ static struct hbone_head head_make(struct outbound *o, struct head_texts *t)
     memcpy(tp.parent_id, &random[2], sizeof(tp.parent_id));
     workload_baggage(&t->baggage, o->self);
     forwarded_format(&t->forwarded, &o->peer, o->service ? o->service->hostname : "");
-    return (struct hbone_head){.authority = slice_of(o->authority),
+    return (struct hbone_head){.authority = slice_of(o->opening->route.authority),
                                .baggage = {strbuf_text(&t->baggage), t->baggage.len},
                                .forwarded = {strbuf_text(&t->forwarded), t->forwarded.len},
                                .traceparent = slice_of(traceparent_format(&tp, t->trace))};
@@ -313,7 +328,7 @@ static int start_dial(struct outbound *o)
     x->far_is_tunnel = is_hbone(o->kind);
     x->far = x->far_is_tunnel ? dial_tunnel(o)
                               : dial_plain(o, o->kind == ROUTE_PASSTHROUGH ? &o->original : &o->to);
-    stream_own(x->far, &x->task);
+    stream_own(x->far, &o->task);
     enter(o, OUT_DIAL);
     return 0;
 }
@@ -329,7 +344,7 @@ static void keep_route(struct outbound *o)
     o->to = r->tcp;
     o->next = MOVE(r->next);
     o->service = MOVE(r->service);
-    o->authority = is_hbone(r->kind) ? mem_strdup(r->authority) : NULL;
+    o->target_port = r->target_port;
     o->routed = true;
 }
 
@@ -390,7 +405,7 @@ static int step_name(struct outbound *o)
     const struct ip *at = NULL;
     struct diag why = {.code = 0};
 
-    x->name_wait.owner = &x->task;
+    x->name_wait.owner = &o->task;
     int n = host_names_find(o->pod->plane->hosts, x->route.resolve, &o->pod->hosts, &x->name_wait,
                             &at, &why);
     if (n == -EAGAIN) {
@@ -416,7 +431,7 @@ static int step_self(struct outbound *o)
         return 1;
     }
     if (!self) {
-        pod_wait_start(o->pod, &o->opening->wait, &o->opening->task);
+        pod_wait_start(o->pod, &o->opening->wait, &o->task);
         return -EAGAIN;
     }
     o->self = workload_ref(self);
@@ -433,7 +448,7 @@ static int step_credential(struct outbound *o)
         r = FAIL(&why, -ERR_DEADLINE, "own certificate did not arrive in time");
     }
     if (r == -EAGAIN) {
-        pod_wait_start(o->pod, &o->opening->wait, &o->opening->task);
+        pod_wait_start(o->pod, &o->opening->wait, &o->task);
         return r;
     }
     pod_wait_stop(&o->opening->wait);
@@ -478,26 +493,23 @@ static int step(struct outbound *o)
     return -EAGAIN;
 }
 
-static void aborted(struct outbound *o)
-{
-    int why = o->opening->abort;
-    struct diag d = {.code = why};
-
-    (void)diag_note(&d, why, "%s", err_text(why)); /* noted for the record */
-    finish_access(o, why, &d);
-    outbound_free(o);
-}
-
 static void run(struct task *t, unsigned why)
 {
-    struct outbound *o = container_of(t, struct opening, task)->outbound;
+    struct outbound *o = container_of(t, struct outbound, task);
 
     (void)why; /* every wake is a hint */
-    if (o->opening->abort < 0) {
-        aborted(o);
+    if (o->abort < 0) {
+        ended(o, o->abort);
         return;
     }
-    while (step(o) == 0) {
+    if (o->opening) {
+        while (step(o) == 0) {
+        }
+        return;
+    }
+    int r = relay_run(&o->relay, t);
+    if (r != -EAGAIN) {
+        ended(o, r);
     }
 }
 
@@ -515,14 +527,8 @@ static void conn_reconsider(struct pod_conn *c)
 
 static void conn_abort(struct pod_conn *c, int why)
 {
-    struct outbound *o = of(c);
-
-    if (o->relay) {
-        relay_abort(o->relay, why);
-    } else {
-        o->opening->abort = why;
-        task_wake(&o->opening->task, WAKE_DRAIN);
-    }
+    of(c)->abort = surely_negative(why);
+    task_wake(&of(c)->task, WAKE_DRAIN);
 }
 
 static void conn_drain(struct pod_conn *c)
@@ -533,11 +539,9 @@ static void conn_drain(struct pod_conn *c)
 static void conn_account(struct pod_conn *c)
 {
     struct outbound *o = of(c);
+    struct relay_stats now = relay_stats(&o->relay);
 
-    if (o->relay) {
-        struct relay_stats now = relay_stats(o->relay);
-        access_moved(&o->access, now.sent, now.received);
-    }
+    access_moved(&o->access, now.sent, now.received);
 }
 
 static void conn_describe(struct pod_conn *c, struct strbuf *out)
@@ -571,8 +575,7 @@ void outbound_open(struct pod *p, int take_fd, const struct endpoint *peer)
     struct outbound *o = mem_new(struct outbound);
     struct opening *x = mem_new(struct opening);
 
-    task_init(&x->task, p->plane->loop, "outbound", run);
-    x->outbound = o;
+    task_init(&o->task, p->plane->loop, "outbound", run);
     o->opening = x;
     o->pod = p;
     o->peer = *peer;
@@ -586,5 +589,5 @@ void outbound_open(struct pod *p, int take_fd, const struct endpoint *peer)
         refuse(o, "no original destination");
         return;
     }
-    task_wake(&x->task, WAKE_START);
+    task_wake(&o->task, WAKE_START);
 }

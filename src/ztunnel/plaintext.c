@@ -7,14 +7,14 @@
 #include "ztunnel/inbound.h"
 #include "ztunnel/stats.h"
 
-struct plaintext {
-    struct inbound_conn in;
+struct plain_opening {
+    struct inbound_opening in;
     struct stream *client; /* NULL once accepted or refused */
 };
 
-static struct plaintext *of(struct inbound_conn *i)
+static struct plain_opening *of(struct inbound_conn *i)
 {
-    return container_of(i, struct plaintext, in);
+    return container_of(i->opening, struct plain_opening, in);
 }
 
 static bool is_illegal(const struct config *c, uint16_t port)
@@ -30,8 +30,8 @@ static bool is_illegal(const struct config *c, uint16_t port)
 static void plain_plan(struct inbound_conn *i, struct inbound_plan *out)
 {
     *out = (struct inbound_plan){
-        .status = 200, .rbac_dst = i->door, .connect = i->door, .keep_source = true};
-    if (is_illegal(i->pod->plane->config, i->door.port)) {
+        .status = 200, .rbac_dst = i->from->door, .connect = i->from->door, .keep_source = true};
+    if (is_illegal(i->pod->plane->config, i->from->door.port)) {
         out->status = 503;
         out->detail = "recursive call";
     }
@@ -39,24 +39,21 @@ static void plain_plan(struct inbound_conn *i, struct inbound_plan *out)
 
 static struct stream *plain_accept(struct inbound_conn *i)
 {
-    struct stream *s = of(i)->client;
-
-    of(i)->client = NULL;
-    return s;
+    return MOVE(of(i)->client);
 }
 
 static void plain_refuse(struct inbound_conn *i, unsigned status)
 {
     (void)status; /* there is nobody to tell but by closing */
-    stream_close(of(i)->client, -ERR_DENIED);
-    of(i)->client = NULL;
+    stream_close(MOVE(of(i)->client), -ERR_DENIED);
 }
 
-static void plain_free(struct inbound_conn *i)
+static void plain_end(struct inbound_conn *i)
 {
     stats_sockets(i->pod->plane->shard, false, -1);
-    stream_close(of(i)->client, -ERR_CANCELLED);
-    mem_free(of(i));
+    if (i->opening) {
+        stream_close(MOVE(of(i)->client), -ERR_CANCELLED);
+    }
 }
 
 static const struct inbound_front plain_front = {
@@ -64,22 +61,26 @@ static const struct inbound_front plain_front = {
     .plan = plain_plan,
     .accept = plain_accept,
     .refuse = plain_refuse,
-    .free = plain_free,
+    .end = plain_end,
 };
 
 void plaintext_open(struct pod *p, int take_fd, const struct endpoint *peer)
 {
-    struct plaintext *x = mem_new(struct plaintext);
+    struct endpoint door;
 
     (void)sock_set_nodelay(take_fd); /* a socket without it still works */
-    x->in.client = *peer;
-    x->in.trust_source_ip = true;
-    if (sock_original_destination(take_fd, &x->in.door) < 0) {
+    if (sock_original_destination(take_fd, &door) < 0) {
         sock_close(&take_fd);
-        mem_free(x);
         return;
     }
-    stats_sockets(p->plane->shard, false, 1);
+    struct inbound_conn *i = mem_new(struct inbound_conn);
+    struct plain_opening *x = mem_new(struct plain_opening);
     x->client = tcp_stream_new(p->plane->loop, take_fd);
-    inbound_start(&x->in, p, &plain_front);
+    i->opening = &x->in;
+    i->from = inbound_origin_new();
+    i->from->client = *peer;
+    i->from->door = door;
+    i->trust_source_ip = true;
+    stats_sockets(p->plane->shard, false, 1);
+    inbound_start(i, p, &plain_front);
 }

@@ -27,10 +27,8 @@ struct tunnel {
     enum tunnel_step step;
     struct stream *tcp; /* NULL once the server has it */
     struct hbone_server *server;
-    const struct identity *peer; /* known after the handshake */
-    bool shaken;                 /* the handshake was seen to be done */
-    struct endpoint client;
-    struct endpoint local;
+    struct inbound_origin *origin; /* of its streams; its peer is known after the handshake */
+    bool shaken;                   /* the handshake was seen to be done */
     int abort;
 };
 
@@ -57,13 +55,14 @@ static void tunnel_free(struct tunnel *t, int why)
         hbone_server_close(t->server, why);
     }
     stream_close(t->tcp, -ERR_CANCELLED);
-    identity_unref(t->peer);
+    inbound_origin_unref(t->origin);
     mem_free(t);
 }
 
 static void refuse(struct tunnel *t, int r, const char *error)
 {
-    access_refused(t->pod->plane->recorder, ACCESS_DESTINATION, &t->client, &t->local, error);
+    access_refused(t->pod->plane->recorder, ACCESS_DESTINATION, &t->origin->client,
+                   &t->origin->door, error);
     tunnel_free(t, r);
 }
 
@@ -124,13 +123,13 @@ static int learn_peer(struct tunnel *t, struct diag *why)
     struct stream *below = hbone_server_below(t->server);
     const struct tls_peer *peer = below ? tls_stream_peer(below) : NULL;
 
-    if (t->peer) {
+    if (t->origin->peer) {
         return 0;
     }
     if (!peer || !peer->identity) {
         return FAIL(why, -ERR_IDENTITY, "the peer has no identity");
     }
-    return identity_parse(&t->peer, peer->identity, strlen(peer->identity), why);
+    return identity_parse(&t->origin->peer, peer->identity, strlen(peer->identity), why);
 }
 
 static void take_request(struct tunnel *t, struct hbone_request *request)
@@ -141,8 +140,7 @@ static void take_request(struct tunnel *t, struct hbone_request *request)
         hbone_request_refuse(request, 503);
         return;
     }
-    struct tunnel_facts facts = {.client = t->client, .local = t->local, .peer = t->peer};
-    tunnel_request_open(t->pod, request, &facts);
+    tunnel_request_open(t->pod, request, t->origin);
 }
 
 static void ended(struct tunnel *t, int r)
@@ -253,8 +251,9 @@ void tunnel_open(struct pod *p, int take_fd, const struct endpoint *peer)
     (void)sock_set_nodelay(take_fd); /* a socket without it still works */
     task_init(&t->task, p->plane->loop, "tunnel", run);
     t->pod = p;
-    t->client = *peer;
-    int r = sock_local(take_fd, &t->local);
+    t->origin = inbound_origin_new();
+    t->origin->client = *peer;
+    int r = sock_local(take_fd, &t->origin->door);
     t->tcp = tcp_stream_new(p->plane->loop, take_fd);
     stats_sockets(p->plane->shard, false, 1);
     pod_conn_start(p, &t->conn, &tunnel_ops);

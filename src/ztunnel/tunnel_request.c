@@ -11,59 +11,60 @@
 #include "model/route.h"
 #include "ztunnel/inbound.h"
 
-struct judgement {                 /* of a request */
+struct request_opening {
+    struct inbound_opening in;
     struct hbone_request *request; /* NULL once answered */
     struct inbound decision;
     bool decided;
     struct diag refusal;
 };
 
-struct tunnel_request {
-    struct inbound_conn in;
-    struct judgement *judgement; /* NULL once the answer was yes */
-};
-_Static_assert(sizeof(struct tunnel_request) <= 280, "per-connection memory is a budget");
-
-static struct tunnel_request *of(struct inbound_conn *i)
+static struct request_opening *of(struct inbound_conn *i)
 {
-    return container_of(i, struct tunnel_request, in);
+    return container_of(i->opening, struct request_opening, in);
 }
 
-static void drop_judgement(struct tunnel_request *x)
+static void drop_decision(struct request_opening *x)
 {
-    if (x->judgement && x->judgement->decided) {
-        inbound_fini(&x->judgement->decision);
+    if (x->decided) {
+        inbound_fini(&x->decision);
+        x->decided = false;
     }
-    mem_free(x->judgement);
-    x->judgement = NULL;
 }
 
-static void plan_refused(struct tunnel_request *x, struct inbound_plan *out, unsigned status,
+static void plan_refused(struct request_opening *x, struct inbound_plan *out, unsigned status,
                          const char *text)
 {
-    (void)diag_note(&x->judgement->refusal, -ERR_AUTHORITY, "%s",
-                    text); /* noted for the log line */
-    *out = (struct inbound_plan){.status = status, .detail = x->judgement->refusal.text};
+    (void)diag_note(&x->refusal, -ERR_AUTHORITY, "%s", text); /* noted for the log line */
+    *out = (struct inbound_plan){.status = status, .detail = x->refusal.text};
 }
 
-static void add_proxy_header(struct tunnel_request *x)
+static void add_proxy_header(struct inbound_conn *i, struct inbound *d)
 {
     uint8_t header[PROXYPROTO_MAX];
-    int n = proxyproto_write(header, &x->in.client, &x->judgement->decision.proxy_dst,
-                             x->in.peer ? x->in.peer->uri : NULL);
+    const struct identity *peer = i->from->peer;
+    int n = proxyproto_write(header, &i->from->client, &d->proxy_dst, peer ? peer->uri : NULL);
 
-    if (n > 0 && bytes_add(&x->in.opening->preface, header, (size_t)n) < 0) {
-        x->judgement->decision.status =
-            503; /* memory is short: better no connection than one without header */
+    if (n > 0 && bytes_add(&i->opening->preface, header, (size_t)n) < 0) {
+        d->status = 503; /* memory is short: better no connection than one without header */
+    }
+}
+
+/* For the record. */
+static void keep_authority(struct inbound_conn *i, const struct authority *a)
+{
+    i->asked_port = a->port;
+    if (!ip_equal(&a->ip, &of(i)->decision.rbac_dst.ip)) {
+        i->asked_host = mem_dup(a->host.p, a->host.len);
     }
 }
 
 static void request_plan(struct inbound_conn *i, struct inbound_plan *out)
 {
-    struct tunnel_request *x = of(i);
+    struct request_opening *x = of(i);
     const struct config *c = i->pod->plane->config;
-    const struct hbone_head *head = hbone_request_head(x->judgement->request);
-    struct inbound *d = &x->judgement->decision;
+    const struct hbone_head *head = hbone_request_head(x->request);
+    struct inbound *d = &x->decision;
     struct authority a;
 
     if (!slice_is(head->method, "CONNECT")) {
@@ -76,8 +77,8 @@ static void request_plan(struct inbound_conn *i, struct inbound_plan *out)
     }
     struct inbound_query q = {.local = i->self,
                               .network = c->network,
-                              .peer = i->client,
-                              .tcp_dst = i->door.ip,
+                              .peer = i->from->client,
+                              .tcp_dst = i->from->door.ip,
                               .authority_ip = a.ip,
                               .authority_host = a.host,
                               .authority_port = a.port,
@@ -85,10 +86,11 @@ static void request_plan(struct inbound_conn *i, struct inbound_plan *out)
                               .illegal_count = c->illegal_count,
                               .localhost_app_tunnel = c->localhost_app_tunnel};
     inbound_decide(d, plane_world(i->pod->plane), &q);
-    x->judgement->decided = true;
+    x->decided = true;
     if (d->status == 200 && d->proxy_protocol) {
-        add_proxy_header(x);
+        add_proxy_header(i, d);
     }
+    keep_authority(i, &a);
     *out = (struct inbound_plan){.status = d->status,
                                  .detail = d->detail.text,
                                  .rbac_dst = d->rbac_dst,
@@ -99,7 +101,6 @@ static void request_plan(struct inbound_conn *i, struct inbound_plan *out)
 
 static struct stream *request_accept(struct inbound_conn *i)
 {
-    struct tunnel_request *x = of(i);
     AUTO(strbuf) struct strbuf baggage = {0};
     struct slice header = {NULL, 0};
 
@@ -107,26 +108,26 @@ static struct stream *request_accept(struct inbound_conn *i)
         workload_baggage(&baggage, i->self);
         header = (struct slice){strbuf_text(&baggage), baggage.len};
     }
-    struct stream *s = hbone_request_accept(x->judgement->request, header);
     i->opening->plan.detail = NULL;
-    drop_judgement(x);
-    return s;
+    drop_decision(of(i));
+    return hbone_request_accept(MOVE(of(i)->request), header);
 }
 
 static void request_refuse(struct inbound_conn *i, unsigned status)
 {
-    hbone_request_refuse(MOVE(of(i)->judgement->request), status);
+    hbone_request_refuse(MOVE(of(i)->request), status);
 }
 
-static void request_free(struct inbound_conn *i)
+static void request_end(struct inbound_conn *i)
 {
-    struct tunnel_request *x = of(i);
+    struct request_opening *x = i->opening ? of(i) : NULL;
 
-    if (x->judgement && x->judgement->request) {
-        hbone_request_refuse(x->judgement->request, 503);
+    if (x && x->request) {
+        hbone_request_refuse(MOVE(x->request), 503);
     }
-    drop_judgement(x);
-    mem_free(x);
+    if (x) {
+        drop_decision(x);
+    }
 }
 
 static const struct inbound_front request_front = {
@@ -134,7 +135,7 @@ static const struct inbound_front request_front = {
     .plan = request_plan,
     .accept = request_accept,
     .refuse = request_refuse,
-    .free = request_free,
+    .end = request_end,
 };
 
 /* From another network: addresses may collide, so the source is known by its baggage alone (2.14). */
@@ -145,30 +146,27 @@ static bool is_foreign(const struct hbone_head *head, const char *own)
 }
 
 void tunnel_request_open(struct pod *p, struct hbone_request *take_request,
-                         const struct tunnel_facts *facts)
+                         struct inbound_origin *from)
 {
-    struct tunnel_request *x = mem_new(struct tunnel_request);
+    struct inbound_conn *i = mem_new(struct inbound_conn);
+    struct request_opening *x = mem_new(struct request_opening);
     const struct hbone_head *head = hbone_request_head(take_request);
     struct forwarded forwarded = {.host = {NULL, 0}};
 
-    x->judgement = mem_new(struct judgement);
-    x->judgement->request = take_request;
-    x->in.hbone_addr =
-        mem_dup(head->authority.len > 0 ? head->authority.p : "", head->authority.len);
+    x->request = take_request;
+    i->opening = &x->in;
+    i->from = inbound_origin_ref(from);
     if (head->forwarded.p) {
         forwarded_parse(&forwarded, head->forwarded.p, head->forwarded.len);
     }
     if (forwarded.host.len > 0) {
-        x->in.forwarded_host = mem_dup(forwarded.host.p, forwarded.host.len);
+        i->forwarded_host = mem_dup(forwarded.host.p, forwarded.host.len);
     }
-    x->in.client = facts->client;
-    x->in.door = facts->local;
-    x->in.peer = identity_ref(facts->peer);
-    x->in.trust_source_ip = !is_foreign(head, p->plane->config->network);
+    i->trust_source_ip = !is_foreign(head, p->plane->config->network);
     if (p->plane->config->response_baggage) {
-        x->in.baggage = mem_new(struct baggage_side);
-        baggage_side_set(x->in.baggage, head->baggage);
+        i->baggage = mem_new(struct baggage_side);
+        baggage_side_set(i->baggage, head->baggage);
     }
-    inbound_start(&x->in, p, &request_front);
-    hbone_request_own(take_request, &x->in.opening->task);
+    inbound_start(i, p, &request_front);
+    hbone_request_own(take_request, &i->task);
 }

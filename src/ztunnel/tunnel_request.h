@@ -3,15 +3,8 @@
 #pragma once
 
 #include "hbone/server.h"
-#include "model/identity.h"
-#include "ztunnel/pod.h"
-
-struct tunnel_facts {            /* borrowed */
-    struct endpoint client;      /* TCP peer of the tunnel */
-    struct endpoint local;       /* the pod's end of it */
-    const struct identity *peer; /* whose certificate it presented */
-};
+#include "ztunnel/inbound.h"
 
 /* Takes request and answers it, sooner or later. */
 void tunnel_request_open(struct pod *p, struct hbone_request *take_request,
-                         const struct tunnel_facts *facts);
+                         struct inbound_origin *from);

@@ -24,9 +24,9 @@
 #include "hbone/pool.h"
 #include "hbone/server.h"
 #include "io/listener.h"
-#include "io/relay.h"
 #include "io/sock.h"
 #include "io/tcp_stream.h"
+#include "relay_task.h"
 
 enum { CONNECT_MS = 3000 };
 
@@ -173,7 +173,8 @@ static void serve(struct hbone_request *r)
     } else if (app >= 9001 && app <= 9007) {
         app_start(hbone_request_accept(r, baggage), app);
     } else {
-        relay_new(world.loop, hbone_request_accept(r, baggage), dial_local(app), relay_over, NULL);
+        relay_task_new(world.loop, hbone_request_accept(r, baggage), dial_local(app), relay_over,
+                       NULL);
     }
 }
 
@@ -211,7 +212,7 @@ static void add_connection(int fd)
                                  .head = {.authority = slice_of(world.authority),
                                           .baggage = slice_of("k8s.namespace.name=shop"),
                                           .forwarded = slice_of("for=\"10.0.0.1:1234\"")}};
-        relay_new(world.loop, tcp, hbone_dial(world.pool, &t), relay_over, NULL);
+        relay_task_new(world.loop, tcp, hbone_dial(world.pool, &t), relay_over, NULL);
         return;
     }
     struct tunnel_end *e = mem_new(struct tunnel_end);

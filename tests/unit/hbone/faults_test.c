@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "io/relay.h"
 #include "mempipe.h"
 #include "t.h"
 #include "tunnel_pair.h"

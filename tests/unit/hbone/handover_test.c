@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "io/relay.h"
+#include "relay_task.h"
 #include "t.h"
 #include "tcp_pair.h"
 
@@ -45,8 +45,8 @@ struct rig {
     int listener;
     struct app apps[FLOWS];
     struct echo echoes[FLOWS];
-    struct relay *near[FLOWS]; /* NULL once over */
-    struct relay *far[FLOWS];
+    struct relay_task *near[FLOWS]; /* NULL once over */
+    struct relay_task *far[FLOWS];
     unsigned far_count;
     int results[2 * FLOWS];
     unsigned over;
@@ -129,7 +129,7 @@ static void echo_run(struct task *task, unsigned why)
 
 static void near_over(void *arg, int result, struct relay_stats stats, const struct diag *d)
 {
-    struct relay **slot = arg;
+    struct relay_task **slot = arg;
 
     (void)stats;
     (void)d;
@@ -154,8 +154,9 @@ static void accept_all(struct task *task, unsigned why)
         task_init(&e->task, g->loop, "echo", echo_run);
         stream_own(e->s, &e->task);
         task_wake(&e->task, WAKE_START);
-        g->far[i] = relay_new(g->loop, ends[0], hbone_request_accept(r, (struct slice){NULL, 0}),
-                              near_over, &g->far[i]);
+        g->far[i] =
+            relay_task_new(g->loop, ends[0], hbone_request_accept(r, (struct slice){NULL, 0}),
+                           near_over, &g->far[i]);
     }
 }
 
@@ -201,7 +202,7 @@ static void rig_start(struct rig *g)
         stream_own(ends[0], &g->apps[i].task);
         task_wake(&g->apps[i].task, WAKE_START);
         g->near[i] =
-            relay_new(g->loop, ends[1], hbone_dial(g->pool, &target), near_over, &g->near[i]);
+            relay_task_new(g->loop, ends[1], hbone_dial(g->pool, &target), near_over, &g->near[i]);
     }
 }
 
@@ -239,16 +240,16 @@ struct luggage {
     struct stream *below;
 };
 
-static bool pack(struct luggage *l, struct relay *relays[FLOWS])
+static bool pack(struct luggage *l, struct relay_task *relays[FLOWS])
 {
     for (unsigned i = 0; i < FLOWS; i++) {
         bytes_init(&l->alone[i], BLOB_MAX);
         if (!relays[i]) {
             continue;
         }
-        relay_take_apart(relays[i], &l->parts[i]);
-        l->ids[i] = hbone_stream_id(l->parts[i].far);
-        if (l->ids[i] == 0 && hbone_stream_export(l->parts[i].far, &l->alone[i]) < 0) {
+        relay_task_take_apart(relays[i], &l->parts[i]);
+        l->ids[i] = hbone_stream_id(l->parts[i].legs.far);
+        if (l->ids[i] == 0 && hbone_stream_export(l->parts[i].legs.far, &l->alone[i]) < 0) {
             return false;
         }
     }
@@ -266,7 +267,7 @@ static struct stream *find_handed(const struct hbone_handed *h, uint32_t id)
     return NULL;
 }
 
-static bool unpack(struct rig *g, struct luggage *l, struct relay *relays[FLOWS],
+static bool unpack(struct rig *g, struct luggage *l, struct relay_task *relays[FLOWS],
                    struct hbone_loop *home, const struct hbone_handed *h)
 {
     bool good = true;
@@ -276,13 +277,13 @@ static bool unpack(struct rig *g, struct luggage *l, struct relay *relays[FLOWS]
 
         if (relays[i] && l->ids[i] == 0) {
             good = good && hbone_stream_import(home, bytes_peek(&l->alone[i]), l->alone[i].len,
-                                               NULL, &p->far) == 0;
+                                               NULL, &p->legs.far) == 0;
         } else if (relays[i]) {
-            p->far = find_handed(h, l->ids[i]);
-            good = good && p->far;
+            p->legs.far = find_handed(h, l->ids[i]);
+            good = good && p->legs.far;
         }
         if (relays[i] && good) {
-            relays[i] = relay_assemble(g->loop, p, near_over, &relays[i]);
+            relays[i] = relay_task_assemble(g->loop, p, near_over, &relays[i]);
         }
         bytes_fini(&l->alone[i]);
     }
@@ -398,9 +399,9 @@ static bool make_blob(struct rig *g, struct bytes *out, struct stream **out_belo
     g->tunnel = NULL;
     for (unsigned i = 0; i < FLOWS; i++) {
         g->far[i] = NULL;
-        stream_close(l.parts[i].near, 0);
-        pump_fini(&l.parts[i].out);
-        pump_fini(&l.parts[i].in);
+        stream_close(l.parts[i].legs.near, 0);
+        pump_fini(&l.parts[i].relay.out);
+        pump_fini(&l.parts[i].relay.in);
         bytes_fini(&l.alone[i]);
     }
     return good;

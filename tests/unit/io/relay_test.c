@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "io/relay.h"
-
 #include <string.h>
 
 #include "base/mem.h"
 #include "mempipe.h"
+#include "relay_task.h"
 #include "t.h"
 
 enum { MESSAGE = 20000 };
@@ -91,7 +90,7 @@ struct rig {
     struct loop *loop;
     struct app app[2];
     struct mempipe_fault fault;
-    struct relay *relay;
+    struct relay_task *relay;
     int done_calls;
     int result;
     struct relay_stats stats;
@@ -137,7 +136,7 @@ static void rig_start_lending(struct rig *g, size_t capacity, int fail_at, enum 
         stream_own(g->app[i].s, &g->app[i].task);
         task_wake(&g->app[i].task, WAKE_START);
     }
-    g->relay = relay_new(g->loop, a[1], b[1], note_done, g);
+    g->relay = relay_task_new(g->loop, a[1], b[1], note_done, g);
 }
 
 static void rig_start(struct rig *g, size_t capacity, int fail_at)
@@ -271,7 +270,7 @@ TEST(an_abort_ends_an_idle_relay)
     task_fini(&g.app[1].task);
     CHECK(rig_settle(&g));
     CHECK_INT(g.done_calls, 0);
-    relay_abort(g.relay, -ERR_DRAINED);
+    relay_task_abort(g.relay, -ERR_DRAINED);
     bool settled = rig_settle(&g);
     rig_stop(&g);
     CHECK(settled);
@@ -289,7 +288,7 @@ TEST(a_reader_that_stops_stops_the_writer)
     CHECK(rig_settle(&g));
     /* the near pipe (16), what the pump holds (at most one batch) and the far pipe (9) */
     bool bounded = g.app[0].sent <= 16 + PUMP_BATCH_MIN + 9;
-    relay_abort(g.relay, -ERR_DRAINED);
+    relay_task_abort(g.relay, -ERR_DRAINED);
     CHECK(rig_settle(&g));
     rig_stop(&g);
     CHECK(bounded);
@@ -323,7 +322,7 @@ TEST(what_was_sent_arrives_before_more_is_asked_for)
     g.app[1].hold_open = true;
     CHECK(rig_settle(&g));
     size_t got = g.app[1].got;
-    relay_abort(g.relay, -ERR_DRAINED);
+    relay_task_abort(g.relay, -ERR_DRAINED);
     CHECK(rig_settle(&g));
     rig_stop(&g);
     CHECK_INT(got, 10);
@@ -340,8 +339,8 @@ TEST(a_relay_taken_apart_and_assembled_loses_nothing)
         if (g.done_calls > 0) {
             break;
         }
-        relay_take_apart(g.relay, &parts);
-        g.relay = relay_assemble(g.loop, &parts, note_done, &g);
+        relay_task_take_apart(g.relay, &parts);
+        g.relay = relay_task_assemble(g.loop, &parts, note_done, &g);
     }
     bool settled = rig_settle(&g);
     rig_stop(&g);

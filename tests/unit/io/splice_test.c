@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include "io/loop_int.h"
-#include "io/relay.h"
 #include "io/sock.h"
 #include "io/splice_int.h"
 #include "io/tcp_stream.h"
+#include "relay_task.h"
 #include "stream_battery.h"
 #include "tcp_pair.h"
 
@@ -40,7 +40,7 @@ static int relayed(void *arg, struct loop *l, struct stream *out[2])
     tcp_pair(l, near);
     tcp_pair(l, far);
     relays++;
-    (void)relay_new(l, near[1], far[0], ended, NULL);
+    (void)relay_task_new(l, near[1], far[0], ended, NULL);
     out[0] = near[0];
     out[1] = far[1];
     return 0;
@@ -109,7 +109,7 @@ static void app_run(struct task *t, unsigned why)
 struct rig {
     struct loop *loop;
     struct app app[2];
-    struct relay *relay;
+    struct relay_task *relay;
     bool over;
     int result;
 };
@@ -141,7 +141,7 @@ static void rig_start(struct rig *g)
         g->app[i].read_limit = SIZE_MAX;
     }
     g->app[0].to_send = BULK;
-    g->relay = relay_new(g->loop, near[1], far[0], note, g);
+    g->relay = relay_task_new(g->loop, near[1], far[0], note, g);
 }
 
 static void rig_stop(struct rig *g)
@@ -274,12 +274,12 @@ TEST(what_is_in_the_kernel_moves_with_a_hand_over)
         task_wake(&g.app[1].task, WAKE_START);
         (void)loop_turn(g.loop, 5);
         (void)loop_turn(g.loop, 0);
-        relay_take_apart(g.relay, &parts);
-        gathered += parts.out.held && parts.out.held->pipe;
-        int r = pump_gather(&parts.out);
-        r = r < 0 ? r : pump_gather(&parts.in);
-        bool empty = !parts.out.held || !parts.out.held->pipe;
-        g.relay = relay_assemble(g.loop, &parts, note, &g);
+        relay_task_take_apart(g.relay, &parts);
+        gathered += parts.relay.out.held && parts.relay.out.held->pipe;
+        int r = pump_gather(&parts.relay.out);
+        r = r < 0 ? r : pump_gather(&parts.relay.in);
+        bool empty = !parts.relay.out.held || !parts.relay.out.held->pipe;
+        g.relay = relay_task_assemble(g.loop, &parts, note, &g);
         CHECK_INT(r, 0);
         CHECK(empty);
     }
@@ -352,7 +352,7 @@ TEST(a_direction_that_turns_to_small_messages_is_copied_again)
         splices[1] = g.loop->splices;
     }
     struct app far = g.app[1];
-    relay_abort(g.relay, -ERR_CANCELLED);
+    relay_task_abort(g.relay, -ERR_CANCELLED);
     finish(&g);
     rig_stop(&g);
     CHECK_INT(far.got, BULK + 99 * 100);

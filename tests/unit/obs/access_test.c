@@ -68,6 +68,20 @@ static void tell(const struct access *a, struct access_facts *out)
     *out = container_of((struct access *)(uintptr_t)a, struct told, access)->facts;
 }
 
+/* An address, or a name and a port. */
+static void record_authority(struct access_facts *a, const char *text)
+{
+    static char host[256];
+    const char *colon = text ? strrchr(text, ':') : NULL;
+
+    if (colon && endpoint_parse(&a->hbone_at, text, strlen(text)) < 0) {
+        (void)snprintf(host, sizeof(host), "%s", text);
+        host[colon - text] = '\0';
+        a->hbone_host = host;
+        a->hbone_at.port = (uint16_t)atoi(colon + 1);
+    }
+}
+
 /* The facts of a recorded line. */
 static void record_of(struct access_facts *a, const struct pairs *p)
 {
@@ -78,7 +92,6 @@ static void record_of(struct access_facts *a, const struct pairs *p)
                                                ? ACCESS_SOURCE
                                                : ACCESS_DESTINATION,
                                .mutual_tls = pairs_find(p, "src.identity") != NULL,
-                               .hbone_addr = pairs_find(p, "dst.hbone_addr"),
                                .service = pairs_find(p, "dst.service"),
                                .src = {.pod = pairs_find(p, "src.workload"),
                                        .namespace_ = pairs_find(p, "src.namespace"),
@@ -92,6 +105,7 @@ static void record_of(struct access_facts *a, const struct pairs *p)
         endpoint_parse(&a->dst_addr, dst, strlen(dst)) < 0) {
         abort();
     }
+    record_authority(a, pairs_find(p, "dst.hbone_addr"));
 }
 
 /* What the recording says happened, done with our record. */
@@ -436,14 +450,15 @@ TEST(what_a_peer_says_cannot_break_a_line)
 {
     struct lines script = {.count = 0};
     static struct lines got;
-    char line[] = "t\tinfo\taccess\tconnection complete\tsrc.addr=1.2.3.4:5 src.workload=\"x\" "
-                  "dst.addr=1.2.3.4:6 dst.hbone_addr=a\x01\x7f direction=\"outbound\" bytes_sent=0 "
-                  "bytes_recv=0 duration=\"0ms\"";
+    char line[] =
+        "t\tinfo\taccess\tconnection complete\tsrc.addr=1.2.3.4:5 src.workload=\"x\" "
+        "dst.addr=1.2.3.4:6 dst.hbone_addr=a\x01\x7f:80 direction=\"outbound\" bytes_sent=0 "
+        "bytes_recv=0 duration=\"0ms\"";
 
     script.at[script.count++] = line;
     AUTO(text) char *text = logged(LOG_PLAIN, replay_all, &script);
     lines_cut(&got, text);
     CHECK_INT(got.count, 1);
     CHECK(!strchr(got.at[0], '\x01'));
-    CHECK(strstr(got.at[0], "dst.hbone_addr=\"a\\u0001\\u007f\""));
+    CHECK(strstr(got.at[0], "dst.hbone_addr=\"a\\u0001\\u007f:80\""));
 }
