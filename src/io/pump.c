@@ -31,9 +31,9 @@ static uint32_t splice_mib(uint64_t moved)
     return (uint32_t)MIN_OF(mib, (uint64_t)UINT32_MAX);
 }
 
-void pump_init(struct pump *p, struct stream *src, struct stream *dst)
+void pump_init(struct pump *p, const struct stream *src, const struct stream *dst)
 {
-    *p = (struct pump){.src = src, .dst = dst, .step = PUMP_COPY};
+    *p = (struct pump){.step = PUMP_COPY};
     want_set(p, PUMP_BATCH_MIN);
     p->splice_at_mib = stream_is_tcp(src) && stream_is_tcp(dst) ? splice_mib(0) : UINT32_MAX;
 }
@@ -92,38 +92,38 @@ static ssize_t write_pieces(struct stream *dst, const struct iovec *v, int count
 }
 
 /* The source lends what it holds. */
-static int copy_lent(struct pump *p)
+static int copy_lent(struct pump *p, struct stream *src, struct stream *dst)
 {
     struct iovec v[PIECES];
-    int count = stream_peek(p->src, v, PIECES);
+    int count = stream_peek(src, v, PIECES);
 
     if (count <= 0) {
         return count == 0 ? source_ended(p) : count;
     }
-    ssize_t n = write_pieces(p->dst, v, count);
+    ssize_t n = write_pieces(dst, v, count);
     if (n < 0) {
         return (int)n;
     }
-    stream_skip(p->src, (size_t)n);
+    stream_skip(src, (size_t)n);
     p->moved += (uint64_t)n;
     return 0;
 }
 
 /* The sink lends room; the source reads straight into it. */
-static int copy_reserved(struct pump *p)
+static int copy_reserved(struct pump *p, struct stream *src, struct stream *dst)
 {
     struct iovec v[PIECES];
-    int count = stream_reserve(p->dst, v, PIECES, want(p));
+    int count = stream_reserve(dst, v, PIECES, want(p));
 
     if (count < 0) {
         return count;
     }
-    ssize_t n = p->src->ops->readv ? p->src->ops->readv(p->src, v, count)
-                                   : stream_read(p->src, v[0].iov_base, v[0].iov_len);
+    ssize_t n = src->ops->readv ? src->ops->readv(src, v, count)
+                                : stream_read(src, v[0].iov_base, v[0].iov_len);
     if (n <= 0) {
         return n == 0 ? source_ended(p) : (int)n;
     }
-    stream_commit(p->dst, (size_t)n);
+    stream_commit(dst, (size_t)n);
     p->moved += (uint64_t)n;
     adapt(p, (size_t)n, PUMP_BATCH_MAX);
     return 0;
@@ -135,16 +135,16 @@ static int keep(struct pump *p, const uint8_t *from, size_t len)
     return len > 0 ? bytes_add(&hold(p)->stuck, from, len) : 0;
 }
 
-static int copy_scratch(struct pump *p, struct loop *l)
+static int copy_scratch(struct pump *p, struct stream *src, struct stream *dst, struct loop *l)
 {
     uint8_t *scratch = loop_scratch(l);
-    ssize_t got = stream_read(p->src, scratch, want(p));
+    ssize_t got = stream_read(src, scratch, want(p));
 
     if (got <= 0) {
         return got == 0 ? source_ended(p) : (int)got;
     }
     adapt(p, (size_t)got, COPY_BATCH_MAX);
-    ssize_t n = stream_write(p->dst, scratch, (size_t)got);
+    ssize_t n = stream_write(dst, scratch, (size_t)got);
     if (n < 0 && n != -EAGAIN) {
         return (int)n;
     }
@@ -154,10 +154,10 @@ static int copy_scratch(struct pump *p, struct loop *l)
     return r < 0 ? r : n < 0 ? (int)n : 0;
 }
 
-static int write_stuck(struct pump *p)
+static int write_stuck(struct pump *p, struct stream *dst)
 {
     struct bytes *stuck = &p->held->stuck;
-    ssize_t n = stream_write(p->dst, bytes_peek(stuck), stuck->len);
+    ssize_t n = stream_write(dst, bytes_peek(stuck), stuck->len);
 
     if (n < 0) {
         return (int)n;
@@ -178,10 +178,10 @@ static void splice_later(struct pump *p)
     want_set(p, PUMP_BATCH_MIN);
 }
 
-static int splice_out(struct pump *p)
+static int splice_out(struct pump *p, struct stream *dst)
 {
     struct splice_pipe *pipe = pipe_of(p);
-    ssize_t n = tcp_stream_splice_out(p->dst, pipe);
+    ssize_t n = tcp_stream_splice_out(dst, pipe);
 
     if (n < 0) {
         return (int)n;
@@ -196,7 +196,7 @@ static int splice_out(struct pump *p)
     return 0;
 }
 
-static int splice_in(struct pump *p, struct loop *l)
+static int splice_in(struct pump *p, struct stream *src, struct loop *l)
 {
     struct splice_pipe *pipe = splice_pipe_get(l);
 
@@ -204,7 +204,7 @@ static int splice_in(struct pump *p, struct loop *l)
         splice_later(p);
         return 0;
     }
-    ssize_t n = tcp_stream_splice_in(p->src, pipe);
+    ssize_t n = tcp_stream_splice_in(src, pipe);
     if (n <= 0) {
         splice_pipe_put(pipe);
         return n == 0 ? source_ended(p) : (int)n;
@@ -239,48 +239,48 @@ int pump_gather(struct pump *p)
     return 0;
 }
 
-static int copy_once(struct pump *p, struct loop *l)
+static int copy_once(struct pump *p, struct stream *src, struct stream *dst, struct loop *l)
 {
     if (has_stuck(p)) {
-        return write_stuck(p);
+        return write_stuck(p, dst);
     }
     if (pipe_of(p)) {
-        return splice_out(p);
+        return splice_out(p, dst);
     }
     if (p->moved >> MIB_BITS >= p->splice_at_mib && want(p) >= SPLICE_WANT_BYTES) {
-        return splice_in(p, l);
+        return splice_in(p, src, l);
     }
-    if (p->src->ops->peek) {
-        return copy_lent(p);
+    if (src->ops->peek) {
+        return copy_lent(p, src, dst);
     }
-    return p->dst->ops->reserve ? copy_reserved(p) : copy_scratch(p, l);
+    return dst->ops->reserve ? copy_reserved(p, src, dst) : copy_scratch(p, src, dst, l);
 }
 
 /* Before waiting for a slow source, let what was accepted go out. */
-static int copy(struct pump *p, struct loop *l)
+static int copy(struct pump *p, struct stream *src, struct stream *dst, struct loop *l)
 {
-    int r = copy_once(p, l);
+    int r = copy_once(p, src, dst, l);
 
     if (r == -EAGAIN && !has_stuck(p)) {
-        int f = stream_flush(p->dst);
+        int f = stream_flush(dst);
         return f < 0 && f != -EAGAIN ? f : r;
     }
     return r;
 }
 
-static int step(struct pump *p, struct loop *l)
+static int step(struct pump *p, struct stream *src, struct stream *dst, struct loop *l)
 {
     int r = 0;
 
     switch ((enum pump_step)p->step) {
     case PUMP_COPY:
-        return copy(p, l);
+        return copy(p, src, dst, l);
     case PUMP_FLUSH:
-        r = stream_flush(p->dst);
+        r = stream_flush(dst);
         p->step = r == 0 ? PUMP_SHUT : PUMP_FLUSH;
         return r;
     case PUMP_SHUT:
-        r = stream_shut(p->dst);
+        r = stream_shut(dst);
         p->step = r == 0 ? PUMP_DONE : PUMP_SHUT;
         return r;
     case PUMP_DONE:
@@ -289,13 +289,13 @@ static int step(struct pump *p, struct loop *l)
     return r;
 }
 
-int pump_run(struct pump *p, struct loop *l, size_t budget)
+int pump_run(struct pump *p, struct stream *src, struct stream *dst, struct loop *l, size_t budget)
 {
     uint64_t stop = p->moved + budget;
     int r = 0;
 
     while (r == 0 && p->step != PUMP_DONE && p->moved < stop) {
-        r = step(p, l);
+        r = step(p, src, dst, l);
     }
     if (r < 0 && r != -EAGAIN) {
         return r;

@@ -23,8 +23,6 @@ struct pump_held {            /* read, refused by the sink */
 };
 
 struct pump {
-    struct stream *src;     /* borrowed */
-    struct stream *dst;     /* borrowed */
     uint64_t moved;         /* bytes the sink accepted */
     struct pump_held *held; /* NULL: nothing, as always when idle */
     uint32_t splice_at_mib; /* moved: when splicing is tried next; UINT32_MAX: never */
@@ -33,11 +31,12 @@ struct pump {
     uint8_t step;           /* enum pump_step */
 };
 
-void pump_init(struct pump *p, struct stream *src, struct stream *dst);
+/* For these two streams, which pump_run gets every time: they may be replaced meanwhile. */
+void pump_init(struct pump *p, const struct stream *src, const struct stream *dst);
 void pump_fini(struct pump *p);
 /* For hand-over: brings what is in the kernel's pipe into stuck. -ERR_TOO_LARGE when memory is short:
  * the transfer cannot go on elsewhere. */
 MUST_USE int pump_gather(struct pump *p);
 /* Moves about budget bytes at most. PUMP_AGAIN: budget spent, wake yourself. PUMP_FINISHED: the
  * source ended and the sink was told. */
-int pump_run(struct pump *p, struct loop *l, size_t budget);
+int pump_run(struct pump *p, struct stream *src, struct stream *dst, struct loop *l, size_t budget);

@@ -15,8 +15,8 @@ void relay_start(struct relay *r, struct stream *take_near, struct stream *take_
 
 int relay_run(struct relay *r, struct task *owner)
 {
-    int out = pump_run(&r->out, owner->loop, TURN_BUDGET);
-    int in = out < 0 ? 0 : pump_run(&r->in, owner->loop, TURN_BUDGET);
+    int out = pump_run(&r->out, r->near, r->far, owner->loop, TURN_BUDGET);
+    int in = out < 0 ? 0 : pump_run(&r->in, r->far, r->near, owner->loop, TURN_BUDGET);
 
     if (out < 0 || in < 0) {
         return out < 0 ? out : in;
@@ -32,7 +32,7 @@ int relay_run(struct relay *r, struct task *owner)
 
 struct diag relay_why(const struct relay *r, int result)
 {
-    struct stream *const legs[] = {r->out.src, r->out.dst};
+    struct stream *const legs[] = {r->near, r->far};
     struct diag why = {.code = result};
 
     for (unsigned i = 0; i < 2; i++) {
@@ -52,30 +52,28 @@ struct relay_stats relay_stats(const struct relay *r)
 
 void relay_close(struct relay *r, int result)
 {
-    stream_close(r->out.src, result);
-    stream_close(r->out.dst, result);
+    stream_close(r->near, result);
+    stream_close(r->far, result);
     pump_fini(&r->out);
     pump_fini(&r->in);
-    *r = (struct relay){.out = {.src = NULL}};
+    *r = (struct relay){.near = NULL};
 }
 
 struct relay_legs relay_detach(struct relay *r)
 {
-    struct relay_legs legs = {.near = r->out.src, .far = r->out.dst};
+    struct relay_legs legs = {.near = MOVE(r->near), .far = MOVE(r->far)};
 
     stream_own(legs.near, NULL);
     stream_own(legs.far, NULL);
-    r->out.src = r->out.dst = NULL;
-    r->in.src = r->in.dst = NULL;
     return legs;
 }
 
 void relay_attach(struct relay *r, struct relay_legs take, struct task *owner)
 {
-    r->out.src = r->in.dst = take.near;
-    r->out.dst = r->in.src = take.far;
+    r->near = take.near;
+    r->far = take.far;
     stream_own(take.near, owner);
     stream_own(take.far, owner);
     task_wake(owner, WAKE_START);
 }
-_Static_assert(sizeof(struct relay) <= 80, "per-connection memory is a budget");
+_Static_assert(sizeof(struct relay) <= 64, "per-connection memory is a budget");

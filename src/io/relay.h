@@ -4,15 +4,17 @@
  * error on either leg ends both, and reaches the other leg as a reset, so that a cut transfer never
  * looks complete.
  *
- * By value in the connection, and run by its task, for an idle connection is hardly more than this.
- * Zeroed: has no legs yet.
+ * By value in the connection, whose task runs it: an idle connection is hardly more than this. Zeroed:
+ * it has no legs yet, which is fine for all but relay_run.
  */
 #pragma once
 
 #include "io/pump.h"
 
 struct relay {
-    struct pump out; /* near to far; both streams are the relay's */
+    struct stream *near;
+    struct stream *far;
+    struct pump out; /* near to far */
     struct pump in;
 };
 

@@ -422,4 +422,4 @@ int tcp_stream_take_fd(struct stream *s)
     return fd;
 }
 _Static_assert(offsetof(struct tcp_stream, s) == 0, "tcp_stream_fd reads through the stream");
-_Static_assert(sizeof(struct tcp_stream) <= 72, "per-connection memory is a budget");
+_Static_assert(sizeof(struct tcp_stream) <= 64, "per-connection memory is a budget");

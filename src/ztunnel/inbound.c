@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/sock.h"
 #include "io/tcp_stream.h"
 
 static struct log_scope scope = LOG_SCOPE("rbac");
@@ -248,7 +249,7 @@ static void ended(struct inbound_conn *i, int result)
 static int start_connect(struct inbound_conn *i)
 {
     struct inbound_opening *x = i->opening;
-    const struct endpoint *to = &i->connect;
+    const struct endpoint *to = &x->plan.connect;
     /* A pod that calls itself keeps its own address anyway (contract 3.1). */
     bool keep = x->plan.keep_source && !ip_equal(&i->from->client.ip, &to->ip) &&
                 i->from->client.ip.family == to->ip.family;
@@ -278,7 +279,6 @@ static int decide(struct inbound_conn *i)
     i->front->plan(i, plan);
     i->service = plan->service;
     i->rbac_dst = plan->rbac_dst;
-    i->connect = plan->connect;
     if (plan->status != 200) {
         refuse_early(i, plan->status, plan->detail);
         return 1;
@@ -438,9 +438,21 @@ static void conn_account(struct pod_conn *c)
     access_moved(&i->access, now.sent, now.received);
 }
 
+/* The socket knows; one that has just failed does not, and its connection is about to end. */
+static struct endpoint application_of(const struct inbound_conn *i)
+{
+    struct endpoint at = {.port = 0};
+
+    if (i->opening) {
+        return i->opening->plan.connect;
+    }
+    return sock_peer(tcp_stream_fd(i->relay.far), &at) == 0 ? at : i->rbac_dst;
+}
+
 static void conn_describe(struct pod_conn *c, struct strbuf *out)
 {
     const struct inbound_conn *i = container_of(c, struct inbound_conn, conn);
+    struct endpoint to = application_of(i);
     char src[ENDPOINT_TEXT];
     char dst[ENDPOINT_TEXT];
 
@@ -450,8 +462,8 @@ static void conn_describe(struct pod_conn *c, struct strbuf *out)
     } else {
         strbuf_puts(out, "null");
     }
-    strbuf_printf(out, ",\"actualDst\":\"%s\",\"protocol\":\"%s\"}",
-                  endpoint_format(&i->connect, dst), i->front->protocol);
+    strbuf_printf(out, ",\"actualDst\":\"%s\",\"protocol\":\"%s\"}", endpoint_format(&to, dst),
+                  i->front->protocol);
 }
 
 static const struct pod_conn_ops inbound_ops = {
@@ -473,4 +485,4 @@ void inbound_start(struct inbound_conn *take_i, struct pod *p, const struct inbo
     enter(take_i, IN_SELF);
     task_wake(&take_i->task, WAKE_START);
 }
-_Static_assert(sizeof(struct inbound_conn) <= 344, "per-connection memory is a budget");
+_Static_assert(sizeof(struct inbound_conn) <= 312, "per-connection memory is a budget");

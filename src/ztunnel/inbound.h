@@ -30,7 +30,7 @@ struct inbound_front {
     /* Exactly one of the two, at most once, while i is opening. */
     struct stream *(*accept)(struct inbound_conn *i);
     void (*refuse)(struct inbound_conn *i, unsigned status);
-    /* i is going to be freed, and so is its opening if it is still there: what is the front's in them. */
+    /* i is about to go, with its opening if there still is one: lets go of what the front has there. */
     void (*end)(struct inbound_conn *i);
 };
 
@@ -41,8 +41,8 @@ enum inbound_step {
     IN_PREFACE  /* bytes that come before the client's (PROXY header) */
 };
 
-struct
-    inbound_opening { /* what a connection needs no more once it is open; first in a front's own */
+/* What a connection needs no more once it is open; first in a front's own struct, of mem_new. */
+struct inbound_opening {
     struct timer limit; /* of the step */
     struct pod_wait wait;
     enum inbound_step step;
@@ -79,11 +79,10 @@ struct inbound_conn {
     char *asked_host;              /* of the CONNECT; NULL: the address of rbac_dst */
     char *forwarded_host;          /* NULL: none */
     struct endpoint rbac_dst;      /* of the plan */
-    struct endpoint connect;       /* of the plan */
     int abort;                     /* < 0: asked to end with this result */
     uint16_t asked_port;           /* of the CONNECT */
     bool trust_source_ip;          /* the source may be looked up by its address */
 };
 
-/* Takes i, of mem_new; the front has filled from, opening and the optional fields above. */
+/* Takes i, of mem_new: the front has filled in from, opening and the optional fields above. */
 void inbound_start(struct inbound_conn *take_i, struct pod *p, const struct inbound_front *front);

@@ -53,7 +53,7 @@ struct outbound {
     uint8_t kind; /* enum route_kind */
     bool routed;  /* to and kind are those of the decision */
 };
-_Static_assert(sizeof(struct outbound) <= 328, "per-connection memory is a budget");
+_Static_assert(sizeof(struct outbound) <= 312, "per-connection memory is a budget");
 
 static void enter(struct outbound *o, enum outbound_step next)
 {

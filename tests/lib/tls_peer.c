@@ -129,7 +129,7 @@ static void run(struct task *t, unsigned why)
         return;
     }
     if (p->o.echo) {
-        r = pump_run(&p->pump, p->loop, 1 << 20);
+        r = pump_run(&p->pump, p->s, p->s, p->loop, 1 << 20);
         if (r == PUMP_AGAIN) {
             task_wake(t, WAKE_IO);
         }

@@ -105,7 +105,7 @@ static int app_greet(struct app *a)
 
 static int app_echo(struct app *a)
 {
-    int r = pump_run(&a->echo, world.loop, 1 << 20);
+    int r = pump_run(&a->echo, a->s, a->s, world.loop, 1 << 20);
 
     if (r == PUMP_AGAIN) {
         task_wake(&a->task, WAKE_IO);

@@ -120,7 +120,7 @@ static void echo_run(struct task *task, unsigned why)
     if (e->over) {
         return;
     }
-    int r = pump_run(&e->pump, task->loop, 100000);
+    int r = pump_run(&e->pump, e->s, e->s, task->loop, 100000);
     if (r == PUMP_AGAIN) {
         task_wake(task, WAKE_IO);
     }
