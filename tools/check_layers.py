@@ -5,7 +5,7 @@ import pathlib
 import re
 import sys
 
-PROXY = "hbone rpc obs xds ca http tls model io codec base"
+DATA = "hbone rpc obs xds ca http tls model io codec base"
 MAY = {
     "base": "",
     "codec": "base",
@@ -20,9 +20,10 @@ MAY = {
     "kube": "codec io base",
     "apiserver": "http tls codec io base",
     "ca": "rpc tls model codec io base",
-    "ztunnel": PROXY,
-    "waypoint": PROXY,
-    "control": PROXY + " kube apiserver",
+    "proxy": "obs xds ca rpc http tls model io codec base",
+    "ztunnel": DATA + " proxy",
+    "waypoint": DATA + " proxy",
+    "control": DATA + " kube apiserver",
     "node": "kube obs model codec io base",
     "cli": "kube obs model http tls codec io base",
 }

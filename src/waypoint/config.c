@@ -9,7 +9,6 @@
 #include "base/env.h"
 #include "base/mem.h"
 #include "base/num.h"
-#include "rpc/uplink_env.h"
 
 #define ROW(name, kind, field, otherwise)                                                          \
     {                                                                                              \
@@ -17,28 +16,19 @@
     }
 
 static const struct env_row rows[] = {
-    ROW("XDS_ROOT_CA", ENV_TEXT, xds_root_ca, "./var/run/secrets/istio/root-cert.pem"),
-    ROW("CA_ROOT_CA", ENV_TEXT, ca_root_ca, "./var/run/secrets/istio/root-cert.pem"),
-    ROW("ALT_XDS_HOSTNAME", ENV_OPTIONAL, alt_xds_host, NULL),
-    ROW("ALT_CA_HOSTNAME", ENV_OPTIONAL, alt_ca_host, NULL),
-    ROW("AUTH_TOKEN", ENV_OPTIONAL, auth_token, NULL),
     ROW("GATEWAY", ENV_TEXT, gateway, ""),
     ROW("NAMESPACE", ENV_TEXT, ns, ""),
     ROW("SERVICE_ACCOUNT", ENV_TEXT, service_account, ""),
-    ROW("TRUST_DOMAIN", ENV_TEXT, trust_domain, "cluster.local"),
     ROW("TRUST_DOMAIN_ALIASES", ENV_TEXT, trust_domain_aliases, ""),
     ROW("POD_NAME", ENV_TEXT, pod_name, ""),
     ROW("INSTANCE_IP", ENV_TEXT, instance_ip, ""),
     ROW("NODE_NAME", ENV_TEXT, node_name, ""),
     ROW("NETWORK", ENV_TEXT, network, ""),
     ROW("CLUSTER_DOMAIN", ENV_TEXT, cluster_domain, "cluster.local"),
-    ROW("ISTIO_META_ISTIO_VERSION", ENV_TEXT, istio_version, "unknown"),
-    ROW("LOG_LEVEL", ENV_TEXT, log_level, "info"),
     ROW("ACCESS_LOG", ENV_BOOL, access_log, "true"),
     ROW("SERVER_HEADER", ENV_TEXT, server_header, "ambit-waypoint"),
     ROW("XFCC_INCLUDE_CLIENT_IDENTITY", ENV_BOOL, xfcc, "false"),
     ROW("PATH_NORMALIZATION", ENV_TEXT, path_normalization, "BASE"),
-    ROW("SECRET_TTL", ENV_DURATION, secret_ttl_ms, "24h"),
     ROW("PROTOCOL_SNIFF_TIMEOUT", ENV_DURATION, sniff_ms, "100ms"),
     ROW("HTTP2_STREAM_WINDOW_SIZE", ENV_U32, stream_window_bytes, "4194304"),
     ROW("HTTP2_CONNECTION_WINDOW_SIZE", ENV_U32, connection_window_bytes, "16777216"),
@@ -46,10 +36,9 @@ static const struct env_row rows[] = {
     ROW("HBONE_PORT", ENV_U16, hbone_port, "15008"),
     ROW("POOL_MAX_STREAMS_PER_CONNECTION", ENV_U16, pool_streams, "100"),
     ROW("POOL_UNUSED_RELEASE_TIMEOUT", ENV_DURATION, pool_idle_ms, "1h"),
-    ROW("IPV6_ENABLED", ENV_BOOL, ipv6, "true"),
 };
 
-static int read_identity(struct config *c, char *const *env, struct diag *why)
+static int derive_identity(struct config *c, struct diag *why)
 {
     if (c->gateway[0] == '\0' || c->ns[0] == '\0') {
         return FAIL(why, -ERR_SYNTAX, "%s: must name the Gateway that this waypoint serves",
@@ -62,30 +51,23 @@ static int read_identity(struct config *c, char *const *env, struct diag *why)
     AUTO(strbuf) struct strbuf host = {0};
     strbuf_printf(&host, "%s.%s.svc.%s", c->gateway, c->ns, c->cluster_domain);
     c->hostname = strbuf_take(&host);
-    c->xds_address = uplink_env_address(env, "XDS_ADDRESS");
-    c->ca_address = uplink_env_address(env, "CA_ADDRESS");
-    if (c->ca_address[0] == '\0') {
-        return FAIL(why, -ERR_SYNTAX, "CA_ADDRESS: must not be empty");
-    }
-    if (!c->auth_token && access("./var/run/secrets/tokens/istio-token", F_OK) == 0) {
-        c->auth_token = mem_strdup("./var/run/secrets/tokens/istio-token");
-    }
     return 0;
 }
 
 /* The control plane knows by the metadata for which Gateway to answer. */
 static void read_metadata(struct config *c, char *const *env)
 {
-    c->metadata = json_new_object();
-    json_set_str(c->metadata, "NAME", c->pod_name);
-    json_set_str(c->metadata, "NAMESPACE", c->ns);
-    json_set_str(c->metadata, "GATEWAY", c->gateway);
-    json_set_str(c->metadata, "SERVICE_ACCOUNT", c->service_account);
-    json_set_str(c->metadata, "INSTANCE_IPS", c->instance_ip);
-    json_set_str(c->metadata, "NODE_NAME", c->node_name);
-    json_set_str(c->metadata, "NETWORK", c->network);
-    json_set_str(c->metadata, "CLUSTER_ID", c->cluster_id);
-    uplink_env_metadata(c->metadata, env);
+    struct json *m = c->common.metadata;
+
+    json_set_str(m, "NAME", c->pod_name);
+    json_set_str(m, "NAMESPACE", c->ns);
+    json_set_str(m, "GATEWAY", c->gateway);
+    json_set_str(m, "SERVICE_ACCOUNT", c->service_account);
+    json_set_str(m, "INSTANCE_IPS", c->instance_ip);
+    json_set_str(m, "NODE_NAME", c->node_name);
+    json_set_str(m, "NETWORK", c->network);
+    json_set_str(m, "CLUSTER_ID", c->common.cluster_id);
+    proxy_settings_add_metadata(&c->common, env);
 }
 
 static unsigned cpu_count(void)
@@ -124,7 +106,7 @@ static int read_workers(struct config *c, char *const *env, struct diag *why)
         return FAIL(why, -ERR_SYNTAX,
                     "WAYPOINT_WORKER_THREADS: '%.40s' is no number up to 256 (0: one a CPU)", text);
     }
-    c->workers = n > 0 ? n : quota > 0 ? MIN_OF(quota, cpus) : cpus;
+    c->common.workers = n > 0 ? n : quota > 0 ? MIN_OF(quota, cpus) : cpus;
     return 0;
 }
 
@@ -195,30 +177,27 @@ static int check(const struct config *c, struct diag *why)
 
 int config_read(struct config *out, char *const *env, struct diag *why)
 {
-    static int (*const parts[])(struct config *, char *const *, struct diag *) = {
-        read_identity, read_workers, read_drain, read_plain};
-    struct config c = {.workers = 1};
+    static int (*const parts[])(struct config *, char *const *,
+                                struct diag *) = {read_workers, read_drain, read_plain};
+    struct config c = {.plain_count = 0};
     int r = env_rows_read(&c, rows, ARRAY_LEN(rows), env, why);
 
+    if (r == 0) {
+        r = proxy_settings_read(&c.common, "LOG_LEVEL", env, why);
+    }
+    if (r == 0) {
+        r = derive_identity(&c, why);
+    }
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(parts); i++) {
         r = parts[i](&c, env, why);
     }
     if (r == 0) {
         r = check(&c, why);
     }
-    if (r == 0) {
-        r = uplink_env_headers(&c.xds_headers, env, "XDS_HEADER_", why);
-    }
-    if (r == 0) {
-        r = uplink_env_headers(&c.ca_headers, env, "CA_HEADER_", why);
-    }
     if (r < 0) {
         config_fini(&c);
         return r;
     }
-    const char *format = env_get(env, "LOG_FORMAT");
-    c.log_json = format && strcmp(format, "json") == 0;
-    c.cluster_id = uplink_env_cluster(env);
     read_metadata(&c, env);
     *out = c;
     return 0;
@@ -228,13 +207,8 @@ void config_fini(struct config *c)
 {
     env_rows_fini(c, rows, ARRAY_LEN(rows));
     mem_free(c->hostname);
-    mem_free(c->xds_address);
-    mem_free(c->ca_address);
-    mem_free(c->cluster_id);
-    json_unref(c->metadata);
-    message_fini(&c->xds_headers);
-    message_fini(&c->ca_headers);
-    *c = (struct config){.workers = 0};
+    proxy_settings_fini(&c->common);
+    *c = (struct config){.plain_count = 0};
 }
 
 char *config_node_id(const struct config *c)
@@ -254,15 +228,15 @@ struct json *config_to_json(const struct config *c)
     json_set_str(o, "gateway", c->gateway);
     json_set_str(o, "namespace", c->ns);
     json_set_str(o, "serviceAccount", c->service_account);
-    json_set_str(o, "trustDomain", c->trust_domain);
+    json_set_str(o, "trustDomain", c->common.trust_domain);
     json_set_str(o, "network", c->network);
-    json_set_str(o, "clusterId", c->cluster_id);
+    json_set_str(o, "clusterId", c->common.cluster_id);
     json_set_str(o, "nodeName", c->node_name);
     json_set_str(o, "instanceIp", c->instance_ip);
-    json_set_str(o, "xdsAddress", c->xds_address);
-    json_set_str(o, "caAddress", c->ca_address);
+    json_set_str(o, "xdsAddress", c->common.xds_address);
+    json_set_str(o, "caAddress", c->common.ca_address);
     json_set_str(o, "pathNormalization", c->path_normalization);
-    json_set_int(o, "workers", c->workers);
+    json_set_int(o, "workers", c->common.workers);
     json_set_int(o, "drainMs", (int64_t)c->drain_ms);
     return o;
 }

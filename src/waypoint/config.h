@@ -17,10 +17,8 @@
 
 #include "base/err.h"
 #include "base/ip.h"
-#include "codec/json.h"
-#include "http/message.h"
+#include "proxy/settings.h"
 
-enum { PORT_ADMIN = 15000, PORT_HBONE = 15008, PORT_STATS = 15020, PORT_READINESS = 15021 };
 enum { PLAIN_LISTENERS_MAX = 8 };
 
 /* A listener in the clear that hands everything to one owned service, as if a client without identity
@@ -32,33 +30,21 @@ struct plain_listener {
 };
 
 struct config {
-    char *xds_address; /* "https://host:port"; "" = no control plane */
-    char *ca_address;
-    char *xds_root_ca; /* path, "SYSTEM" or PEM */
-    char *ca_root_ca;
-    char *alt_xds_host; /* NULL: none; likewise below */
-    char *alt_ca_host;
-    char *auth_token; /* path or text */
-    char *gateway;    /* the Gateway's name */
-    char *ns;         /* and namespace, also of the service account */
-    char *hostname;   /* of the Gateway's own service */
+    struct proxy_settings common;
+    char *gateway;  /* the Gateway's name */
+    char *ns;       /* and namespace, also of the service account */
+    char *hostname; /* of the Gateway's own service */
     char *service_account;
-    char *trust_domain;
     char *trust_domain_aliases; /* comma-separated; "" */
     char *pod_name;
     char *instance_ip;
     char *node_name;
     char *network;
-    char *cluster_id;
     char *cluster_domain;
-    char *istio_version;
-    char *log_level;
-    bool log_json;
     bool access_log;
     char *server_header; /* of responses; "": as the upstream says */
     bool xfcc;           /* tell upstreams the client's identity */
     char *path_normalization;
-    uint64_t secret_ttl_ms;
     uint64_t sniff_ms; /* on ports whose protocol is not said, before they are TCP */
     uint64_t drain_ms;
     uint32_t stream_window_bytes;
@@ -67,11 +53,6 @@ struct config {
     uint32_t pool_streams;   /* that we have on one tunnel */
     uint64_t pool_idle_ms;
     uint32_t hbone_port;
-    unsigned workers;
-    bool ipv6;
-    struct json *metadata; /* of the node */
-    struct message xds_headers;
-    struct message ca_headers;
     struct plain_listener plain[PLAIN_LISTENERS_MAX];
     unsigned plain_count;
 };

@@ -7,17 +7,13 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ca/cert_json.h"
-#include "ca/control_link.h"
 #include "io/listener.h"
-#include "io/process.h"
 #include "io/sock.h"
 #include "io/sock_factory.h"
-#include "io/spare_memory.h"
-#include "io/worker.h"
-#include "obs/admin.h"
 #include "obs/l7_json.h"
 #include "obs/l7_why.h"
 #include "obs/world_json.h"
+#include "proxy/proxy.h"
 #include "waypoint/engine.h"
 #include "waypoint/request.h"
 #include "waypoint/routes_sink.h"
@@ -49,38 +45,23 @@ struct door { /* a listener of the data path */
 };
 
 struct control {
-    struct task task;
-    struct timer limit; /* of the step */
-    struct loop *loop;
+    struct proxy proxy;
     const struct config *config;
     enum control_step step;
     uint64_t drain_due_ms;
     int exit_status;
-    struct quit_signals signals;
-    bool quit; /* POST /quitquitquit */
     struct stats *stats;
-    struct control_link link;
     const struct identity *identity;
     bool uses_identity;      /* the manager keeps its certificate fresh */
     struct cert_wait *first; /* the certificate that readiness waits for */
     bool certified;
-    struct snap_slot *worlds;
     struct snap_slot *l7s;
-    struct loop **engine_loops; /* NULL-terminated */
-    struct worker **workers;
-    struct engine **engines;
-    unsigned engine_count;
+    struct engine **engines; /* one a worker, as the tables */
     struct routes_sink *routes;
-    struct ads_client *ads;
-    struct readiness *readiness;
-    struct admin *admin;
     struct door doors[1 + PLAIN_LISTENERS_MAX];
     unsigned door_count;
-    struct gather_source *gathered;
-    struct spare_memory spare;
 };
 
-static const char state_manager[] = "state manager";
 static const char proxy_manager[] = "listeners";
 
 /* ---- listeners */
@@ -90,7 +71,7 @@ static struct engine *least_loaded(const struct control *c)
     struct engine *best = c->engines[0];
     unsigned least = UINT32_MAX;
 
-    for (unsigned i = 0; i < c->engine_count; i++) {
+    for (unsigned i = 0; i < c->config->common.workers; i++) {
         unsigned load = atomic_load_explicit(&c->engines[i]->load, memory_order_relaxed);
         if (load < least) {
             least = load;
@@ -136,15 +117,15 @@ static int door_open(struct control *c, const struct endpoint *at,
     }
     d->control = c;
     d->plain = plain;
-    task_init(&d->task, c->loop, "accept", door_run);
+    task_init(&d->task, c->proxy.loop, "accept", door_run);
     c->door_count++;
-    d->listener = listener_new(c->loop, fd, &d->task, why);
+    d->listener = listener_new(c->proxy.loop, fd, &d->task, why);
     return d->listener ? 0 : surely_negative(why->code);
 }
 
 static int open_doors(struct control *c, struct diag *why)
 {
-    struct endpoint at = {.ip = {.family = c->config->ipv6 ? IP_V6 : IP_V4},
+    struct endpoint at = {.ip = {.family = c->config->common.ipv6 ? IP_V6 : IP_V4},
                           .port = (uint16_t)c->config->hbone_port};
     int r = door_open(c, &at, NULL, why);
 
@@ -170,7 +151,7 @@ static void enter(struct control *c, enum control_step next)
     struct diag why = {0};
 
     c->step = next;
-    timer_clear(&c->limit);
+    timer_clear(&c->proxy.limit);
     switch (next) {
     case CONTROL_RUN:
         if (open_doors(c, &why) < 0) {
@@ -179,25 +160,25 @@ static void enter(struct control *c, enum control_step next)
             enter(c, CONTROL_DONE);
             return;
         }
-        readiness_clear(c->readiness, proxy_manager);
+        readiness_clear(c->proxy.readiness, proxy_manager);
         log_info(&scope, "serving", F_U64("port", c->config->hbone_port),
-                 F_U64("engines", c->engine_count));
+                 F_U64("engines", c->config->common.workers));
         break;
     case CONTROL_NOTICE:
-        readiness_block(c->readiness, proxy_manager); /* never ready again */
-        c->drain_due_ms = loop_now_ms(c->loop) + c->config->drain_ms;
-        timer_set(&c->limit, &c->task,
+        readiness_block(c->proxy.readiness, proxy_manager); /* never ready again */
+        c->drain_due_ms = loop_now_ms(c->proxy.loop) + c->config->drain_ms;
+        timer_set(&c->proxy.limit, &c->proxy.task,
                   c->config->drain_ms < DRAIN_NOTICE_MS ? c->config->drain_ms : DRAIN_NOTICE_MS);
         break;
     case CONTROL_DRAIN:
         close_doors(c);
-        for (unsigned i = 0; i < c->engine_count; i++) {
+        for (unsigned i = 0; i < c->config->common.workers; i++) {
             engine_drain(c->engines[i]);
         }
-        timer_set(&c->limit, &c->task, DRAIN_LOOK_MS);
+        timer_set(&c->proxy.limit, &c->proxy.task, DRAIN_LOOK_MS);
         break;
     case CONTROL_DONE:
-        loop_stop(c->loop);
+        loop_stop(c->proxy.loop);
         break;
     case CONTROL_SYNC:
         break;
@@ -206,17 +187,17 @@ static void enter(struct control *c, enum control_step next)
 
 static void look_for_end(struct control *c)
 {
-    bool asked = quit_signals_take(&c->signals) || c->quit;
+    bool asked = quit_signals_take(&c->proxy.signals) || c->proxy.quit;
 
     if (asked && c->step == CONTROL_SYNC) {
         enter(c, CONTROL_DONE);
     } else if (asked && c->step == CONTROL_RUN) {
         log_info(&scope, "shutting down", F_U64("drain_ms", c->config->drain_ms));
         enter(c, CONTROL_NOTICE);
-    } else if (asked && (c->step == CONTROL_NOTICE || c->step == CONTROL_DRAIN) && !c->quit) {
+    } else if (asked && (c->step == CONTROL_NOTICE || c->step == CONTROL_DRAIN) && !c->proxy.quit) {
         enter(c, CONTROL_DONE); /* asked twice */
     }
-    c->quit = false;
+    c->proxy.quit = false;
 }
 
 static void look_for_certificate(struct control *c)
@@ -235,21 +216,21 @@ static void look_for_certificate(struct control *c)
         credential_unref(credential);
     } else {
         log_warn(&scope, "no certificate yet", F_DIAG(&why));
-        timer_set(&c->limit, &c->task, OWN_RETRY_MS);
+        timer_set(&c->proxy.limit, &c->proxy.task, OWN_RETRY_MS);
     }
 }
 
 static void step_sync(struct control *c)
 {
     look_for_certificate(c);
-    if (!c->certified && !c->first && timer_is_due(&c->limit)) {
-        c->first = cert_wait_new(c->link.certs, c->identity, CERT_REALTIME, &c->task);
-        timer_clear(&c->limit);
+    if (!c->certified && !c->first && timer_is_due(&c->proxy.limit)) {
+        c->first = cert_wait_new(c->proxy.link.certs, c->identity, CERT_REALTIME, &c->proxy.task);
+        timer_clear(&c->proxy.limit);
     }
-    if (c->ads && !ads_client_is_synced(c->ads)) {
+    if (c->proxy.ads && !ads_client_is_synced(c->proxy.ads)) {
         return;
     }
-    readiness_clear(c->readiness, state_manager);
+    readiness_clear(c->proxy.readiness, proxy_state_manager);
     if (c->certified) {
         log_info(&scope, "the control plane has told us what it knows");
         enter(c, CONTROL_RUN);
@@ -260,7 +241,7 @@ static unsigned load(const struct control *c)
 {
     unsigned sum = 0;
 
-    for (unsigned i = 0; i < c->engine_count; i++) {
+    for (unsigned i = 0; i < c->config->common.workers; i++) {
         sum += atomic_load_explicit(&c->engines[i]->load, memory_order_relaxed);
     }
     return sum;
@@ -268,26 +249,26 @@ static unsigned load(const struct control *c)
 
 static void step_drain(struct control *c)
 {
-    if (load(c) == 0 || loop_now_ms(c->loop) >= c->drain_due_ms) {
+    if (load(c) == 0 || loop_now_ms(c->proxy.loop) >= c->drain_due_ms) {
         enter(c, CONTROL_DONE);
-    } else if (!timer_is_armed(&c->limit)) {
-        timer_set(&c->limit, &c->task, DRAIN_LOOK_MS);
+    } else if (!timer_is_armed(&c->proxy.limit)) {
+        timer_set(&c->proxy.limit, &c->proxy.task, DRAIN_LOOK_MS);
     }
 }
 
 static void run(struct task *t, unsigned why)
 {
-    struct control *c = container_of(t, struct control, task);
+    struct control *c = container_of(t, struct control, proxy.task);
 
     (void)why; /* every wake is a hint */
     look_for_end(c);
-    if (c->ads) {
-        stats_xds(c->stats, ads_client_stats(c->ads));
+    if (c->proxy.ads) {
+        stats_xds(c->stats, ads_client_stats(c->proxy.ads));
     }
     if (c->step == CONTROL_SYNC) {
         step_sync(c);
     }
-    if (c->step == CONTROL_NOTICE && timer_is_due(&c->limit)) {
+    if (c->step == CONTROL_NOTICE && timer_is_due(&c->proxy.limit)) {
         enter(c, CONTROL_DRAIN);
     }
     if (c->step == CONTROL_DRAIN) {
@@ -304,12 +285,12 @@ static void render_dump(void *arg, struct slice query, unsigned *status, struct 
 
     (void)query;
     (void)status; /* always 200 */
-    if (c->ads) {
-        world_json(all, ads_client_world(c->ads));
-        json_set(all, "controlPlane", ads_client_json(c->ads));
+    if (c->proxy.ads) {
+        world_json(all, ads_client_world(c->proxy.ads));
+        json_set(all, "controlPlane", ads_client_json(c->proxy.ads));
     }
     l7_json(all, routes_sink_now(c->routes));
-    json_set(all, "certificates", cert_manager_json(c->link.certs));
+    json_set(all, "certificates", cert_manager_json(c->proxy.link.certs));
     json_set(all, "config", config_to_json(c->config));
     json_set_str(all, "version", AMBIT_VERSION);
     json_print(all, JSON_PRINT_SORTED | JSON_PRINT_INDENT, out);
@@ -342,11 +323,7 @@ static void render_requests(void *arg, struct strbuf *out)
     request_store_write_recent(((const struct engine *)arg)->requests, out);
 }
 
-static const struct engine_page { /* gathered from all engines */
-    const char *path;
-    const char *what;
-    void (*render)(void *arg, struct strbuf *out);
-} engine_pages[] = {
+static const struct proxy_page engine_pages[] = {
     {"/requests/recent", "the latest requests", render_requests},
     {"/access/open", "access records of the TCP connections that are open now", render_open},
     {"/access/recent", "access records of the latest TCP connections that have ended",
@@ -358,154 +335,81 @@ static const struct engine_page { /* gathered from all engines */
 
 static int build_link(struct control *c, struct diag *why)
 {
-    const struct config *f = c->config;
-    struct control_link_config config = {.xds_address = f->xds_address,
-                                         .ca_address = f->ca_address,
-                                         .xds_roots = f->xds_root_ca,
-                                         .ca_roots = f->ca_root_ca,
-                                         .xds_alt_host = f->alt_xds_host,
-                                         .ca_alt_host = f->alt_ca_host,
-                                         .token = f->auth_token,
-                                         .cluster_id = f->cluster_id,
-                                         .xds_headers = &f->xds_headers,
-                                         .ca_headers = &f->ca_headers,
-                                         .cert_ttl_s = (int64_t)(f->secret_ttl_ms / 1000),
-                                         .impersonate = false};
+    int r = proxy_open_link(&c->proxy, false, why);
 
-    int r = control_link_open(&c->link, c->loop, &config, why);
     if (r == 0) {
-        c->identity = identity_new(f->trust_domain, f->ns, f->service_account);
-        cert_manager_use(c->link.certs, c->identity);
+        c->identity =
+            identity_new(c->config->common.trust_domain, c->config->ns, c->config->service_account);
+        cert_manager_use(c->proxy.link.certs, c->identity);
         c->uses_identity = true;
-        c->first = cert_wait_new(c->link.certs, c->identity, CERT_REALTIME, &c->task);
+        c->first = cert_wait_new(c->proxy.link.certs, c->identity, CERT_REALTIME, &c->proxy.task);
     }
     return r;
 }
 
 static int build_engine(struct control *c, unsigned i, struct diag *why)
 {
-    char name[16];
-
-    (void)snprintf(name, sizeof(name), "waypoint-%u", i % 1000);
-    c->workers[i] = worker_new(name, why);
-    if (!c->workers[i]) {
-        return surely_negative(why->code);
-    }
-    c->engine_loops[i] = worker_loop(c->workers[i]);
-    struct engine_options o = {.loop = c->engine_loops[i],
+    struct engine_options o = {.loop = c->proxy.loops[i],
                                .config = c->config,
                                .identity = c->identity,
-                               .certs = c->link.certs,
-                               .jobs = c->link.jobs,
-                               .tls = c->link.tls,
+                               .certs = c->proxy.link.certs,
+                               .jobs = c->proxy.link.jobs,
+                               .tls = c->proxy.link.tls,
                                .shard = metrics_shard_new(stats_metrics(c->stats)),
-                               .worlds = &c->worlds[i],
+                               .worlds = &c->proxy.worlds[i],
                                .l7s = &c->l7s[i],
-                               .budget_bytes = BUDGET_ALL_BYTES / c->config->workers};
+                               .budget_bytes = BUDGET_ALL_BYTES / c->config->common.workers};
+
     return engine_new(&c->engines[i], &o, why);
 }
 
 static int build_engines(struct control *c, struct diag *why)
 {
-    unsigned n = c->config->workers;
+    unsigned n = c->config->common.workers;
+    int r = proxy_make_workers(&c->proxy, "waypoint", why);
 
-    c->engine_loops = mem_array(n + 1, sizeof(struct loop *));
-    c->workers = mem_array(n, sizeof(struct worker *));
-    c->engines = mem_array(n, sizeof(struct engine *));
-    for (; c->engine_count < n; c->engine_count++) {
-        int r = build_engine(c, c->engine_count, why);
-        if (r < 0) {
-            return r;
-        }
+    c->engines = mem_array(n, sizeof(*c->engines));
+    for (unsigned i = 0; r == 0 && i < n; i++) {
+        r = build_engine(c, i, why);
     }
-    for (unsigned i = 0; i < n; i++) {
-        int r = worker_start(c->workers[i], WORKER_ANY_CPU, why);
-        if (r < 0) {
-            return r;
-        }
-    }
-    return 0;
+    return r < 0 ? r : proxy_start_workers(&c->proxy, why);
 }
 
 static void build_discovery(struct control *c)
 {
     AUTO(text) char *node_id = config_node_id(c->config);
-    struct ads_config config = {.dialer = uplink_dialer(c->link.xds),
-                                .interest = routes_sink_interest(c->routes),
-                                .node_id = node_id,
-                                .metadata = c->config->metadata,
-                                .slots = c->worlds,
-                                .poke = c->engine_loops,
-                                .slot_count = c->engine_count,
-                                .owner = &c->task};
 
-    c->ads = ads_client_new(c->loop, &config);
+    proxy_discover(&c->proxy, node_id, routes_sink_interest(c->routes));
 }
 
-static void build_pages(struct control *c)
+static int build_admin(struct control *c, struct diag *why)
 {
-    struct gather_source *next =
-        mem_array(ARRAY_LEN(engine_pages) * c->engine_count, sizeof(*next));
     struct admin_page dump = {.path = "/config_dump",
                               .what = "dump the current state and configuration",
                               .content_type = "application/json",
                               .render = render_dump,
                               .arg = c};
-    struct admin_page why = {.path = "/why",
-                             .what = "what would become of a request, and because of what",
-                             .content_type = "application/json",
-                             .render = render_why,
-                             .arg = c};
-
-    c->gathered = next;
-    for (size_t k = 0; k < ARRAY_LEN(engine_pages); k++) {
-        struct admin_page page = {.path = engine_pages[k].path,
-                                  .what = engine_pages[k].what,
+    struct admin_page why_page = {.path = "/why",
+                                  .what = "what would become of a request, and because of what",
                                   .content_type = "application/json",
-                                  .sources = next,
-                                  .source_count = c->engine_count};
-        for (unsigned i = 0; i < c->engine_count; i++) {
-            *next++ =
-                (struct gather_source){c->engine_loops[i], engine_pages[k].render, c->engines[i]};
-        }
-        admin_page(c->admin, &page);
-    }
-    admin_page(c->admin, &dump);
-    admin_page(c->admin, &why);
-}
+                                  .render = render_why,
+                                  .arg = c};
 
-static int build_admin(struct control *c, struct diag *why)
-{
-    const char *any = c->config->ipv6 ? "::" : "0.0.0.0";
-    struct admin_options o = {.title = "ambit-waypoint",
-                              .metrics = stats_metrics(c->stats),
-                              .readiness = c->readiness,
-                              .log_directives = c->config->log_level,
-                              .quit = &c->quit,
-                              .quit_task = &c->task};
-
-    c->admin = admin_new(c->loop, &o);
-    build_pages(c);
-    int r = admin_open(c->admin, ADMIN_DOOR, "127.0.0.1", PORT_ADMIN, why);
-    if (r == 0) {
-        r = admin_open(c->admin, ADMIN_STATS, any, PORT_STATS, why);
-    }
-    return r < 0 ? r : admin_open(c->admin, ADMIN_READINESS, any, PORT_READINESS, why);
+    proxy_make_admin(&c->proxy, "ambit-waypoint", stats_metrics(c->stats), engine_pages,
+                     ARRAY_LEN(engine_pages), (void *const *)c->engines);
+    admin_page(c->proxy.admin, &dump);
+    admin_page(c->proxy.admin, &why_page);
+    return proxy_open_admin(&c->proxy, why);
 }
 
 static void init(struct control *c)
 {
-    unsigned n = c->config->workers;
+    unsigned n = c->config->common.workers;
 
-    task_init(&c->task, c->loop, "control", run);
-    c->worlds = mem_array(n, sizeof(*c->worlds));
     c->l7s = mem_array(n, sizeof(*c->l7s));
     c->routes = routes_sink_new(c->l7s, n);
-    c->stats = stats_new(c->config->istio_version, routes_sink_interest(c->routes));
-    c->readiness = readiness_new();
-    readiness_block(c->readiness, state_manager);
-    readiness_block(c->readiness, proxy_manager);
-    spare_memory_init(&c->spare, c->loop);
+    c->stats = stats_new(c->config->common.istio_version, routes_sink_interest(c->routes));
+    readiness_block(c->proxy.readiness, proxy_manager);
 }
 
 int control_new(struct control **out, const struct config *config, struct diag *why)
@@ -513,48 +417,39 @@ int control_new(struct control **out, const struct config *config, struct diag *
     AUTO(control) struct control *c = mem_new(struct control);
 
     c->config = config;
-    c->loop = loop_new(why);
-    if (!c->loop) {
-        return surely_negative(why->code);
+    int r = proxy_open(&c->proxy, &config->common, run, why);
+    if (r < 0) {
+        return r;
     }
     init(c);
-    int r = quit_signals_open(&c->signals, c->loop, &c->task, why);
-    if (r == 0) {
-        r = build_link(c, why);
-    }
+    r = build_link(c, why);
     if (r == 0) {
         r = build_engines(c, why);
     }
-    if (r == 0 && c->link.xds) {
-        build_discovery(c);
-    }
     if (r == 0) {
+        build_discovery(c);
         r = build_admin(c, why);
     }
     if (r < 0) {
         return r;
     }
-    task_wake(&c->task, WAKE_START);
+    task_wake(&c->proxy.task, WAKE_START);
     *out = MOVE(c);
     return 0;
 }
 
 int control_run(struct control *c)
 {
-    loop_run(c->loop);
+    loop_run(c->proxy.loop);
     return c->exit_status;
 }
 
 static void free_engines(struct control *c)
 {
-    for (unsigned i = 0; i < c->config->workers && c->workers; i++) {
-        worker_stop(c->workers[i]);
-    }
-    for (unsigned i = 0; i < c->config->workers && c->engines; i++) {
+    for (unsigned i = 0; c->engines && i < c->config->common.workers; i++) {
         engine_free(c->engines[i]);
     }
-    for (unsigned i = 0; i < c->config->workers; i++) {
-        snap_slot_fini(&c->worlds[i]);
+    for (unsigned i = 0; c->l7s && i < c->config->common.workers; i++) {
         snap_slot_fini(&c->l7s[i]);
     }
 }
@@ -563,11 +458,7 @@ static void free_identity(struct control *c)
 {
     cert_wait_free(c->first);
     if (c->uses_identity) {
-        cert_manager_unuse(c->link.certs, c->identity);
-    }
-    /* What the engines said last: they have ended, so two turns hear all of it. */
-    for (int i = 0; i < 2 && c->loop; i++) {
-        (void)loop_turn(c->loop, 0);
+        cert_manager_unuse(c->proxy.link.certs, c->identity);
     }
 }
 
@@ -576,34 +467,17 @@ void control_free(struct control *c)
     if (!c) {
         return;
     }
-    if (!c->loop) {
-        mem_free(c);
-        return;
-    }
-    spare_memory_fini(&c->spare);
     close_doors(c);
-    admin_free(c->admin);
+    proxy_stop(&c->proxy);
     free_engines(c);
     free_identity(c);
-    ads_client_free(c->ads);
+    proxy_settle(&c->proxy);
+    proxy_end_discovery(&c->proxy);
     routes_sink_free(c->routes);
-    control_link_end_certs(&c->link);
     identity_unref(c->identity);
-    for (unsigned i = 0; i < c->config->workers && c->workers; i++) {
-        worker_free(c->workers[i]);
-    }
-    mem_free(c->gathered);
-    mem_free(c->worlds);
-    mem_free(c->l7s);
-    mem_free(c->engine_loops);
-    mem_free(c->workers);
-    mem_free(c->engines);
-    control_link_close(&c->link, c->loop);
-    readiness_free(c->readiness);
+    proxy_close(&c->proxy);
     stats_free(c->stats);
-    timer_clear(&c->limit);
-    quit_signals_close(&c->signals);
-    task_fini(&c->task);
-    loop_free(c->loop);
+    mem_free(c->l7s);
+    mem_free(c->engines);
     mem_free(c);
 }

@@ -9,7 +9,6 @@
 #include "base/env.h"
 #include "base/mem.h"
 #include "base/num.h"
-#include "rpc/uplink_env.h"
 
 #define ROW(name, kind, field, otherwise)                                                          \
     {                                                                                              \
@@ -18,11 +17,6 @@
 
 static const struct env_row rows[] = {
     ROW("ENABLE_PROXY", ENV_BOOL, proxy, "true"),
-    ROW("XDS_ROOT_CA", ENV_TEXT, xds_root_ca, "./var/run/secrets/istio/root-cert.pem"),
-    ROW("CA_ROOT_CA", ENV_TEXT, ca_root_ca, "./var/run/secrets/istio/root-cert.pem"),
-    ROW("ALT_XDS_HOSTNAME", ENV_OPTIONAL, alt_xds_host, NULL),
-    ROW("ALT_CA_HOSTNAME", ENV_OPTIONAL, alt_ca_host, NULL),
-    ROW("AUTH_TOKEN", ENV_OPTIONAL, auth_token, NULL),
     ROW("NETWORK", ENV_TEXT, network, ""),
     ROW("NODE_NAME", ENV_TEXT, node_name, ""),
     ROW("CLUSTER_DOMAIN", ENV_TEXT, cluster_domain, "cluster.local"),
@@ -31,11 +25,7 @@ static const struct env_row rows[] = {
     ROW("POD_NAME", ENV_TEXT, pod_name, ""),
     ROW("POD_NAMESPACE", ENV_TEXT, pod_namespace, ""),
     ROW("SERVICE_ACCOUNT", ENV_TEXT, service_account, ""),
-    ROW("TRUST_DOMAIN", ENV_TEXT, trust_domain, "cluster.local"),
-    ROW("ISTIO_META_ISTIO_VERSION", ENV_TEXT, istio_version, "unknown"),
     ROW("INPOD_UDS", ENV_TEXT, inpod_uds, "/var/run/ztunnel/ztunnel.sock"),
-    ROW("RUST_LOG", ENV_TEXT, log_level, "info"),
-    ROW("SECRET_TTL", ENV_DURATION, secret_ttl_ms, "24h"),
     ROW("PACKET_MARK", ENV_U32, packet_mark, "1337"),
     ROW("INPOD_PORT_REUSE", ENV_BOOL, port_reuse, "true"),
     ROW("KEEPALIVE_ENABLED", ENV_BOOL, keepalive_enabled, "true"),
@@ -48,7 +38,6 @@ static const struct env_row rows[] = {
     ROW("HTTP2_STREAM_WINDOW_SIZE", ENV_U32, stream_window_bytes, "4194304"),
     ROW("HTTP2_CONNECTION_WINDOW_SIZE", ENV_U32, connection_window_bytes, "16777216"),
     ROW("HTTP2_FRAME_SIZE", ENV_U32, frame_bytes, "1048576"),
-    ROW("IPV6_ENABLED", ENV_BOOL, ipv6, "true"),
     ROW("LOCALHOST_APP_TUNNEL", ENV_BOOL, localhost_app_tunnel, "true"),
     ROW("ENABLE_RESPONSE_BAGGAGE", ENV_BOOL, response_baggage, "true"),
 };
@@ -73,27 +62,15 @@ static int parse_orig_src(const char *text, enum orig_src *out)
     return r;
 }
 
-static int read_addresses(struct config *c, char *const *env, struct diag *why)
-{
-    c->xds_address = uplink_env_address(env, "XDS_ADDRESS");
-    c->ca_address = uplink_env_address(env, "CA_ADDRESS");
-    if (c->ca_address[0] == '\0') {
-        return FAIL(why, -ERR_SYNTAX, "CA_ADDRESS: must not be empty");
-    }
-    if (!c->auth_token && access("./var/run/secrets/tokens/istio-token", F_OK) == 0) {
-        c->auth_token = mem_strdup("./var/run/secrets/tokens/istio-token");
-    }
-    return 0;
-}
-
 static void read_metadata(struct config *c, char *const *env)
 {
-    c->metadata = json_new_object();
-    json_set_str(c->metadata, "NAME", c->pod_name);
-    json_set_str(c->metadata, "NAMESPACE", c->pod_namespace);
-    json_set_str(c->metadata, "INSTANCE_IPS", c->instance_ip);
-    json_set_str(c->metadata, "NODE_NAME", c->node_name);
-    uplink_env_metadata(c->metadata, env);
+    struct json *m = c->common.metadata;
+
+    json_set_str(m, "NAME", c->pod_name);
+    json_set_str(m, "NAMESPACE", c->pod_namespace);
+    json_set_str(m, "INSTANCE_IPS", c->instance_ip);
+    json_set_str(m, "NODE_NAME", c->node_name);
+    proxy_settings_add_metadata(&c->common, env);
 }
 
 /* "2", "500m", "1.5": CPUs, rounded up (contract 1.5.1). */
@@ -135,7 +112,7 @@ static int parse_workers(struct config *c, const char *text, unsigned cpus, stru
         return FAIL(why, -ERR_SYNTAX, "ZTUNNEL_WORKER_THREADS: '%.40s' is no number or percentage",
                     text);
     }
-    c->workers = percent ? (cpus * v + 99) / 100 : v == 0 ? cpus : v;
+    c->common.workers = percent ? (cpus * v + 99) / 100 : v == 0 ? cpus : v;
     return 0;
 }
 
@@ -157,11 +134,11 @@ static int read_workers(struct config *c, char *const *env, struct diag *why)
     if (r == 0 && limit) {
         unsigned most = 0;
         r = parse_cpus("ZTUNNEL_RESOURCE_CPU_LIMIT", limit, &most, why);
-        c->workers = MAX_OF(most, wanted);
+        c->common.workers = MAX_OF(most, wanted);
     } else {
-        c->workers = MAX_OF(MAX_OF((cpus + 3) / 4, wanted), 2u);
+        c->common.workers = MAX_OF(MAX_OF((cpus + 3) / 4, wanted), 2u);
     }
-    c->workers = MAX_OF(c->workers, 1u);
+    c->common.workers = MAX_OF(c->common.workers, 1u);
     return r;
 }
 
@@ -215,7 +192,6 @@ static int read_modes(struct config *c, char *const *env, struct diag *why)
     const char *source = env_get(env, "ENABLE_ORIG_SRC");
     const char *mode = env_get(env, "PROXY_MODE");
     const char *dns = env_get(env, "ISTIO_META_DNS_CAPTURE");
-    const char *format = env_get(env, "LOG_FORMAT");
     const char *authz = env_get(env, "AUTHZ_POLICY_INFO_LOGGING");
     const char *demand = env_get(env, "XDS_ON_DEMAND");
 
@@ -230,7 +206,6 @@ static int read_modes(struct config *c, char *const *env, struct diag *why)
         return FAIL(why, -ERR_UNSUPPORTED, "XDS_ON_DEMAND: not supported, unset it");
     }
     c->dns_proxy = !dns || strcasecmp(dns, "true") == 0;
-    c->log_json = format && strcmp(format, "json") == 0;
     c->policy_info_logging = authz && strcmp(authz, "true") == 0;
     if (!c->proxy && !c->dns_proxy) {
         return FAIL(why, -ERR_SYNTAX, "ENABLE_PROXY and ISTIO_META_DNS_CAPTURE: both are off");
@@ -255,35 +230,21 @@ static void derive(struct config *c)
 
 int config_read(struct config *out, char *const *env, struct diag *why)
 {
+    static int (*const parts[])(struct config *, char *const *, struct diag *) = {
+        read_modes, read_dns_address, read_workers, read_drain};
     struct config c = {.proxy = true};
     int r = env_rows_read(&c, rows, ARRAY_LEN(rows), env, why);
 
     if (r == 0) {
-        r = read_addresses(&c, env, why);
+        r = proxy_settings_read(&c.common, "RUST_LOG", env, why);
     }
-    if (r == 0) {
-        r = read_modes(&c, env, why);
-    }
-    if (r == 0) {
-        r = read_dns_address(&c, env, why);
-    }
-    if (r == 0) {
-        r = read_workers(&c, env, why);
-    }
-    if (r == 0) {
-        r = read_drain(&c, env, why);
-    }
-    if (r == 0) {
-        r = uplink_env_headers(&c.xds_headers, env, "XDS_HEADER_", why);
-    }
-    if (r == 0) {
-        r = uplink_env_headers(&c.ca_headers, env, "CA_HEADER_", why);
+    for (size_t i = 0; r == 0 && i < ARRAY_LEN(parts); i++) {
+        r = parts[i](&c, env, why);
     }
     if (r < 0) {
         config_fini(&c);
         return r;
     }
-    c.cluster_id = uplink_env_cluster(env);
     read_metadata(&c, env);
     derive(&c);
     *out = c;
@@ -293,12 +254,7 @@ int config_read(struct config *out, char *const *env, struct diag *why)
 void config_fini(struct config *c)
 {
     env_rows_fini(c, rows, ARRAY_LEN(rows));
-    mem_free(c->xds_address);
-    mem_free(c->ca_address);
-    mem_free(c->cluster_id);
-    json_unref(c->metadata);
-    message_fini(&c->xds_headers);
-    message_fini(&c->ca_headers);
+    proxy_settings_fini(&c->common);
     *c = (struct config){.proxy = false};
 }
 

@@ -10,41 +10,27 @@
 
 #include "base/err.h"
 #include "base/ip.h"
-#include "codec/json.h"
-#include "http/message.h"
 #include "io/sock.h"
+#include "proxy/settings.h"
 
 enum { ILLEGAL_PORTS_MAX = 4 };
-enum { PORT_OUTBOUND = 15001, PORT_PLAINTEXT = 15006, PORT_HBONE = 15008, PORT_DNS = 15053 };
-enum { PORT_ADMIN = 15000, PORT_STATS = 15020, PORT_READINESS = 15021 };
+enum { PORT_OUTBOUND = 15001, PORT_PLAINTEXT = 15006, PORT_DNS = 15053 };
 
 enum orig_src { ORIG_SRC_TRY, ORIG_SRC_ALWAYS, ORIG_SRC_NEVER };
 
 struct config {
+    struct proxy_settings common;
     bool proxy;
     bool dns_proxy;
-    char *xds_address; /* "https://host:port"; "" = no control plane */
-    char *ca_address;
-    char *xds_root_ca; /* path, "SYSTEM" or PEM */
-    char *ca_root_ca;
-    char *alt_xds_host; /* NULL: none; likewise below */
-    char *alt_ca_host;
-    char *auth_token; /* path or text */
     char *network;
     char *node_name;
-    char *cluster_id;
     char *cluster_domain;
     char *preferred_service_namespace;
     char *instance_ip;
     char *pod_name;
     char *pod_namespace;
     char *service_account;
-    char *trust_domain;
-    char *istio_version;
     char *inpod_uds;
-    char *log_level;
-    bool log_json;
-    uint64_t secret_ttl_ms;
     uint32_t packet_mark;
     struct ip dns_ip; /* IP_NONE: both loopback addresses */
     uint16_t dns_port;
@@ -62,16 +48,11 @@ struct config {
     uint32_t connection_window_bytes;
     uint32_t frame_bytes;
     uint64_t drain_ms;
-    unsigned workers;
-    bool ipv6;
     bool localhost_app_tunnel;
     bool response_baggage;
     bool policy_info_logging;
     uint16_t illegal_ports[ILLEGAL_PORTS_MAX];
     unsigned illegal_count;
-    struct json *metadata; /* node metadata (contract 5.3) */
-    struct message xds_headers;
-    struct message ca_headers;
 };
 
 /* env is the process' environment. */
@@ -79,5 +60,3 @@ MUST_USE int config_read(struct config *out, char *const *env, struct diag *why)
 void config_fini(struct config *c);
 /* "ztunnel~<ip>~<pod>.<ns>~<ns>.svc.cluster.local"; the caller's. */
 char *config_node_id(const struct config *c);
-/* As /config_dump shows it (contract 9.6). */
-struct json *config_to_json(const struct config *c);

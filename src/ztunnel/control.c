@@ -7,15 +7,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ca/cert_json.h"
-#include "ca/control_link.h"
 #include "io/file.h"
-#include "io/process.h"
-#include "io/spare_memory.h"
-#include "io/worker.h"
-#include "obs/admin.h"
 #include "obs/why.h"
 #include "obs/world_json.h"
-#include "xds/ads_client.h"
+#include "proxy/proxy.h"
 #include "ztunnel/dump.h"
 #include "ztunnel/pods.h"
 #include "ztunnel/stats.h"
@@ -36,32 +31,17 @@ enum control_step {
 };
 
 struct control {
-    struct task task;
-    struct timer limit; /* of CONTROL_DRAIN */
-    struct loop *loop;
+    struct proxy proxy; /* the limit is CONTROL_DRAIN's */
     const struct config *config;
     enum control_step step;
     int exit_status;
-    struct quit_signals signals;
-    bool quit; /* POST /quitquitquit */
     struct stats *stats;
-    struct control_link link;
     struct resolv_conf resolv;
-    struct snap_slot *worlds;  /* one a plane */
-    struct loop **plane_loops; /* NULL-terminated */
-    struct worker **workers;
-    struct plane **planes;
-    unsigned plane_count;
-    struct ads_client *ads;
+    struct plane **planes; /* one a worker */
     struct pods *pods;
     struct zds_client *zds;
-    struct readiness *readiness;
-    struct admin *admin;
-    struct spare_memory spare;
-    struct gather_source *gathered; /* one a plane, for each page in plane_pages */
 };
 
-static const char state_manager[] = "state manager";
 static const char proxy_manager[] = "workload proxy manager";
 
 /* ---- what happens */
@@ -83,23 +63,24 @@ static void start_own(struct control *c)
 static void enter(struct control *c, enum control_step next)
 {
     c->step = next;
-    timer_clear(&c->limit);
+    timer_clear(&c->proxy.limit);
     switch (next) {
     case CONTROL_RUN:
         start_own(c);
-        c->zds = zds_client_new(c->loop, c->config->inpod_uds, c->pods, &c->task);
+        c->zds = zds_client_new(c->proxy.loop, c->config->inpod_uds, c->pods, &c->proxy.task);
         break;
     case CONTROL_DRAIN:
-        readiness_block(c->readiness, proxy_manager); /* never ready again */
+        readiness_block(c->proxy.readiness, proxy_manager); /* never ready again */
         if (c->zds) {
             zds_client_stop(c->zds);
         }
         /* Who gives up does not wait for connections, only for its pods to be taken down. */
         pods_drain(c->pods, c->exit_status ? 0 : c->config->drain_ms);
-        timer_set(&c->limit, &c->task, (c->exit_status ? 0 : c->config->drain_ms) + FORCED_END_MS);
+        timer_set(&c->proxy.limit, &c->proxy.task,
+                  (c->exit_status ? 0 : c->config->drain_ms) + FORCED_END_MS);
         break;
     case CONTROL_DONE:
-        loop_stop(c->loop);
+        loop_stop(c->proxy.loop);
         break;
     case CONTROL_SYNC:
         break;
@@ -108,23 +89,23 @@ static void enter(struct control *c, enum control_step next)
 
 static void look_for_end(struct control *c)
 {
-    bool asked = quit_signals_take(&c->signals) || c->quit;
+    bool asked = quit_signals_take(&c->proxy.signals) || c->proxy.quit;
 
     if (asked && (c->step == CONTROL_SYNC || c->step == CONTROL_RUN)) {
         log_info(&scope, "shutting down", F_U64("drain_ms", c->config->drain_ms));
         enter(c, CONTROL_DRAIN);
-    } else if (asked && c->step == CONTROL_DRAIN && !c->quit) {
+    } else if (asked && c->step == CONTROL_DRAIN && !c->proxy.quit) {
         enter(c, CONTROL_DONE); /* asked twice */
     }
-    c->quit = false;
+    c->proxy.quit = false;
 }
 
 static void step_sync(struct control *c)
 {
-    if (!c->ads || ads_client_is_synced(c->ads)) {
-        readiness_clear(c->readiness, state_manager);
+    if (!c->proxy.ads || ads_client_is_synced(c->proxy.ads)) {
+        readiness_clear(c->proxy.readiness, proxy_state_manager);
         log_info(&scope, "the control plane has told us what it knows",
-                 F_U64("planes", c->plane_count));
+                 F_U64("planes", c->config->common.workers));
         enter(c, CONTROL_RUN);
     }
 }
@@ -146,28 +127,28 @@ static void step_run(struct control *c)
         return;
     }
     if (zds_client_is_synced(c->zds) && pods_counts(c->pods).pending == 0) {
-        readiness_clear(c->readiness, proxy_manager);
+        readiness_clear(c->proxy.readiness, proxy_manager);
     } else if (!zds_client_is_synced(c->zds)) {
-        readiness_block(c->readiness, proxy_manager);
+        readiness_block(c->proxy.readiness, proxy_manager);
     }
 }
 
 static void step_drain(struct control *c)
 {
-    if (pods_counts(c->pods).alive == 0 || timer_is_due(&c->limit)) {
+    if (pods_counts(c->pods).alive == 0 || timer_is_due(&c->proxy.limit)) {
         enter(c, CONTROL_DONE);
     }
 }
 
 static void run(struct task *t, unsigned why)
 {
-    struct control *c = container_of(t, struct control, task);
+    struct control *c = container_of(t, struct control, proxy.task);
     struct pods_counts counts = pods_counts(c->pods);
 
     (void)why; /* every wake is a hint */
     look_for_end(c);
-    if (c->ads) {
-        stats_xds(c->stats, ads_client_stats(c->ads));
+    if (c->proxy.ads) {
+        stats_xds(c->stats, ads_client_stats(c->proxy.ads));
     }
     stats_pods(c->stats, &counts);
     if (c->step == CONTROL_SYNC) {
@@ -214,12 +195,12 @@ static void compose_dump(void *arg, const struct strbuf *gathered, struct strbuf
     if (json_parse(&told, strbuf_text(gathered), gathered->len, NULL, &why) == 0) {
         add_connections(states, told);
     }
-    world_json(all, ads_client_world(c->ads));
-    json_set(all, "certificates", cert_manager_json(c->link.certs));
+    world_json(all, ads_client_world(c->proxy.ads));
+    json_set(all, "certificates", cert_manager_json(c->proxy.link.certs));
     json_set(all, "config", dump_config(c->config));
     json_set(all, "version", dump_version(c->config));
     json_set(all, "workloadState", states);
-    json_set(all, "controlPlane", ads_client_json(c->ads));
+    json_set(all, "controlPlane", ads_client_json(c->proxy.ads));
     json_set(all, "stagedServices", json_new_object());
     json_print(all, JSON_PRINT_SORTED | JSON_PRINT_INDENT, out);
 }
@@ -228,7 +209,7 @@ static void render_why(void *arg, struct slice query, unsigned *status, struct s
 {
     struct control *c = arg;
 
-    why_render(ads_client_world(c->ads), c->config->network, query, status, out);
+    why_render(ads_client_world(c->proxy.ads), c->config->network, query, status, out);
 }
 
 static void render_connections(void *arg, struct strbuf *out)
@@ -268,11 +249,7 @@ static void render_edges(void *arg, struct strbuf *out)
     recorder_write_edges(((const struct plane *)arg)->recorder, out);
 }
 
-static const struct plane_page { /* gathered from all planes */
-    const char *path;
-    const char *what;
-    void (*render)(void *arg, struct strbuf *out);
-} plane_pages[] = {
+static const struct proxy_page plane_pages[] = {
     {"/connections", "list the connections that are open now", render_connections},
     {"/access/open", "access records of the connections that are open now", render_open},
     {"/access/recent", "access records of the latest connections that have ended", render_recent},
@@ -281,44 +258,18 @@ static const struct plane_page { /* gathered from all planes */
 
 /* ---- building: each returns 0 or an error with why filled */
 
-static int build_link(struct control *c, struct diag *why)
-{
-    const struct config *f = c->config;
-    struct control_link_config config = {.xds_address = f->xds_address,
-                                         .ca_address = f->ca_address,
-                                         .xds_roots = f->xds_root_ca,
-                                         .ca_roots = f->ca_root_ca,
-                                         .xds_alt_host = f->alt_xds_host,
-                                         .ca_alt_host = f->alt_ca_host,
-                                         .token = f->auth_token,
-                                         .cluster_id = f->cluster_id,
-                                         .xds_headers = &f->xds_headers,
-                                         .ca_headers = &f->ca_headers,
-                                         .cert_ttl_s = (int64_t)(f->secret_ttl_ms / 1000),
-                                         .impersonate = true};
-
-    return control_link_open(&c->link, c->loop, &config, why);
-}
-
 static int build_plane(struct control *c, unsigned i, struct diag *why)
 {
-    char name[16];
-
-    (void)snprintf(name, sizeof(name), "ztunnel-%u", i % 100);
-    c->workers[i] = worker_new(name, why);
-    if (!c->workers[i]) {
-        return surely_negative(why->code);
-    }
-    c->plane_loops[i] = worker_loop(c->workers[i]);
-    struct plane_options o = {.loop = c->plane_loops[i],
+    struct plane_options o = {.loop = c->proxy.loops[i],
                               .config = c->config,
-                              .certs = c->link.certs,
-                              .jobs = c->link.jobs,
-                              .tls = c->link.tls,
+                              .certs = c->proxy.link.certs,
+                              .jobs = c->proxy.link.jobs,
+                              .tls = c->proxy.link.tls,
                               .shard = metrics_shard_new(stats_metrics(c->stats)),
-                              .worlds = &c->worlds[i],
+                              .worlds = &c->proxy.worlds[i],
                               .resolv = &c->resolv,
-                              .budget_bytes = BUDGET_ALL_BYTES / c->config->workers};
+                              .budget_bytes = BUDGET_ALL_BYTES / c->config->common.workers};
+
     return plane_new(&c->planes[i], &o, why);
 }
 
@@ -336,105 +287,51 @@ static void read_resolv_conf(struct control *c)
 
 static int build_planes(struct control *c, struct diag *why)
 {
-    unsigned n = c->config->workers;
+    unsigned n = c->config->common.workers;
+    int r = proxy_make_workers(&c->proxy, "ztunnel", why);
 
     read_resolv_conf(c);
-    c->worlds = mem_array(n, sizeof(*c->worlds));
-    c->plane_loops = mem_array(n + 1, sizeof(*c->plane_loops));
-    c->workers = mem_array(n, sizeof(*c->workers));
     c->planes = mem_array(n, sizeof(*c->planes));
-    for (; c->plane_count < n; c->plane_count++) {
-        int r = build_plane(c, c->plane_count, why);
-        if (r < 0) {
-            return r;
-        }
+    for (unsigned i = 0; r == 0 && i < n; i++) {
+        r = build_plane(c, i, why);
     }
-    for (unsigned i = 0; i < n; i++) {
-        int r = worker_start(c->workers[i], WORKER_ANY_CPU, why);
-        if (r < 0) {
-            return r;
-        }
+    if (r == 0) {
+        r = proxy_start_workers(&c->proxy, why);
     }
-    c->pods = pods_new(c->loop, c->planes, n, &c->task);
-    return 0;
+    if (r == 0) {
+        c->pods = pods_new(c->proxy.loop, c->planes, n, &c->proxy.task);
+    }
+    return r;
 }
 
 static void build_discovery(struct control *c)
 {
     AUTO(text) char *node_id = config_node_id(c->config);
-    struct ads_config config = {.dialer = uplink_dialer(c->link.xds),
-                                .node_id = node_id,
-                                .metadata = c->config->metadata,
-                                .slots = c->worlds,
-                                .poke = c->plane_loops,
-                                .slot_count = c->plane_count,
-                                .owner = &c->task};
 
-    c->ads = ads_client_new(c->loop, &config);
-}
-
-static int build_doors(struct control *c, struct diag *why)
-{
-    const char *any = c->config->ipv6 ? "::" : "0.0.0.0";
-    int r = admin_open(c->admin, ADMIN_DOOR, "127.0.0.1", PORT_ADMIN, why);
-
-    struct diag lapse = {0};
-    if (r == 0 && admin_open(c->admin, ADMIN_DOOR, "::1", PORT_ADMIN, &lapse) < 0) {
-        log_debug(&scope, "no admin port on IPv6", F_DIAG(&lapse)); /* the host has none */
-    }
-    if (r == 0) {
-        r = admin_open(c->admin, ADMIN_STATS, any, PORT_STATS, why);
-    }
-    return r < 0 ? r : admin_open(c->admin, ADMIN_READINESS, any, PORT_READINESS, why);
-}
-
-static void build_plane_pages(struct control *c)
-{
-    struct gather_source *next = mem_array(ARRAY_LEN(plane_pages) * c->plane_count, sizeof(*next));
-
-    c->gathered = next;
-    for (size_t k = 0; k < ARRAY_LEN(plane_pages); k++) {
-        struct admin_page page = {.path = plane_pages[k].path,
-                                  .what = plane_pages[k].what,
-                                  .content_type = "application/json",
-                                  .sources = next,
-                                  .source_count = c->plane_count};
-        for (unsigned i = 0; i < c->plane_count; i++) {
-            *next++ =
-                (struct gather_source){c->plane_loops[i], plane_pages[k].render, c->planes[i]};
-        }
-        admin_page(c->admin, &page);
-    }
+    proxy_discover(&c->proxy, node_id, NULL);
 }
 
 static int build_admin(struct control *c, struct diag *why)
 {
-    struct admin_options o = {.title = "ambit-ztunnel",
-                              .metrics = stats_metrics(c->stats),
-                              .readiness = c->readiness,
-                              .log_directives = c->config->log_level,
-                              .quit = &c->quit,
-                              .quit_task = &c->task};
-    struct admin_page dump = {.path = "/config_dump",
-                              .what = "dump the current state and configuration",
-                              .content_type = "application/json",
-                              .compose = compose_dump,
-                              .arg = c};
-
-    c->admin = admin_new(c->loop, &o);
-    build_plane_pages(c);
-    dump.sources = c->gathered; /* those of the first page, the connections */
-    dump.source_count = c->plane_count;
-    if (c->ads) {
+    proxy_make_admin(&c->proxy, "ambit-ztunnel", stats_metrics(c->stats), plane_pages,
+                     ARRAY_LEN(plane_pages), (void *const *)c->planes);
+    if (c->proxy.ads) {
+        struct admin_page dump = {.path = "/config_dump",
+                                  .what = "dump the current state and configuration",
+                                  .content_type = "application/json",
+                                  .compose = compose_dump,
+                                  .sources = c->proxy.gathered, /* the connections' */
+                                  .source_count = c->proxy.worker_count,
+                                  .arg = c};
         struct admin_page why_page = {.path = "/why",
                                       .what = "would ?from= reach ?to= at ?port=, and who decides",
                                       .content_type = "application/json",
                                       .render = render_why,
                                       .arg = c};
-        admin_page(c->admin, &dump);
-        admin_page(c->admin, &why_page);
+        admin_page(c->proxy.admin, &dump);
+        admin_page(c->proxy.admin, &why_page);
     }
-    return build_doors(c, why);
+    return proxy_open_admin(&c->proxy, why);
 }
 
 int control_new(struct control **out, const struct config *config, struct diag *why)
@@ -442,54 +339,32 @@ int control_new(struct control **out, const struct config *config, struct diag *
     AUTO(control) struct control *c = mem_new(struct control);
 
     c->config = config;
-    c->loop = loop_new(why);
-    if (!c->loop) {
-        return surely_negative(why->code);
+    int r = proxy_open(&c->proxy, &config->common, run, why);
+    if (r < 0) {
+        return r;
     }
-    task_init(&c->task, c->loop, "control", run);
-    c->stats = stats_new(config->istio_version);
-    c->readiness = readiness_new();
-    readiness_block(c->readiness, state_manager);
-    readiness_block(c->readiness, proxy_manager);
-    int r = quit_signals_open(&c->signals, c->loop, &c->task, why);
-    if (r == 0) {
-        r = build_link(c, why);
-    }
+    c->stats = stats_new(config->common.istio_version);
+    readiness_block(c->proxy.readiness, proxy_manager);
+    r = proxy_open_link(&c->proxy, true, why);
     if (r == 0) {
         r = build_planes(c, why);
     }
-    if (r == 0 && c->link.xds) {
-        build_discovery(c);
-    }
     if (r == 0) {
+        build_discovery(c);
         r = build_admin(c, why);
     }
     if (r < 0) {
         return r;
     }
-    spare_memory_init(&c->spare, c->loop);
-    task_wake(&c->task, WAKE_START);
+    task_wake(&c->proxy.task, WAKE_START);
     *out = MOVE(c);
     return 0;
 }
 
 int control_run(struct control *c)
 {
-    loop_run(c->loop);
+    loop_run(c->proxy.loop);
     return c->exit_status;
-}
-
-static void free_planes(struct control *c)
-{
-    for (unsigned i = 0; i < c->config->workers && c->workers; i++) {
-        worker_stop(c->workers[i]);
-    }
-    for (unsigned i = 0; i < c->config->workers && c->planes; i++) {
-        plane_free(c->planes[i]);
-    }
-    for (unsigned i = 0; i < c->config->workers && c->worlds; i++) {
-        snap_slot_fini(&c->worlds[i]);
-    }
 }
 
 void control_free(struct control *c)
@@ -497,31 +372,16 @@ void control_free(struct control *c)
     if (!c) {
         return;
     }
-    spare_memory_fini(&c->spare);
-    admin_free(c->admin);
     zds_client_free(c->zds);
-    free_planes(c);
-    /* What the planes said last: they have ended, so two turns hear all of it. */
-    for (int i = 0; i < 2 && c->loop; i++) {
-        (void)loop_turn(c->loop, 0);
+    proxy_stop(&c->proxy);
+    for (unsigned i = 0; c->planes && i < c->config->common.workers; i++) {
+        plane_free(c->planes[i]);
     }
+    proxy_settle(&c->proxy);
     pods_free(c->pods);
-    ads_client_free(c->ads);
-    control_link_end_certs(&c->link);
-    for (unsigned i = 0; i < c->config->workers && c->workers; i++) {
-        worker_free(c->workers[i]);
-    }
-    mem_free(c->gathered);
-    mem_free(c->worlds);
-    mem_free(c->plane_loops);
-    mem_free(c->workers);
-    mem_free(c->planes);
-    control_link_close(&c->link, c->loop);
-    readiness_free(c->readiness);
+    proxy_end_discovery(&c->proxy);
+    proxy_close(&c->proxy);
     stats_free(c->stats);
-    timer_clear(&c->limit);
-    quit_signals_close(&c->signals);
-    task_fini(&c->task);
-    loop_free(c->loop);
+    mem_free(c->planes);
     mem_free(c);
 }

@@ -271,7 +271,7 @@ static void look_up(struct ask *a, const struct dns_request *q, const struct wor
                                    .client = self,
                                    .domain = c->cluster_domain,
                                    .preferred_ns = c->preferred_service_namespace,
-                                   .ipv6 = c->ipv6,
+                                   .ipv6 = c->common.ipv6,
                                    .seed = rand_seq_next(&a->proxy->pod->plane->random)};
 
     if (q->type != DNS_A && q->type != DNS_AAAA) {
@@ -513,7 +513,7 @@ static bool is_absent(const struct config *c, enum ip_family family)
     if (c->dns_ip.family != IP_NONE) {
         return c->dns_ip.family != family;
     }
-    return family == IP_V6 && !c->ipv6;
+    return family == IP_V6 && !c->common.ipv6;
 }
 
 struct dns_proxy *dns_proxy_new(struct pod *p)

@@ -1,79 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "base/log.h"
-#include "io/process.h"
 #include "io/sock_factory_local.h"
+#include "proxy/program.h"
 #include "ztunnel/config.h"
 #include "ztunnel/control.h"
 
 static struct log_scope scope = LOG_SCOPE("ztunnel");
+static struct config config;
 
-static const char usage[] = "ambit-ztunnel: the node proxy of the mesh\n"
-                            "\n"
-                            "usage: ambit-ztunnel [proxy]   run, configured by the environment "
-                            "variables of Istio's ztunnel\n"
-                            "       ambit-ztunnel version   print the version\n"
-                            "       ambit-ztunnel help      print this\n";
-
-static int serve(const struct config *config)
+static int read_config(char *const *env, struct diag *why)
 {
-    AUTO(control) struct control *c = NULL;
-    struct diag why = {0};
-    int r = sock_factory_local_check(config->packet_mark, &why);
-
-    if (r == 0) {
-        r = control_new(&c, config, &why);
-    }
-    if (r < 0) {
-        log_error(&scope, "cannot start", F_DIAG(&why));
-        return 1;
-    }
-    return control_run(c);
+    return config_read(&config, env, why);
 }
 
-static int start(char *const *env)
+static int serve(struct diag *why)
 {
-    struct config config;
-    struct diag why = {0};
+    AUTO(control) struct control *c = NULL;
+    int r = sock_factory_local_check(config.packet_mark, why);
 
-    process_prepare();
-    int r = config_read(&config, env, &why);
     if (r == 0) {
-        r = log_set_level(config.log_level, &why);
+        r = control_new(&c, &config, why);
     }
-    if (r == 0) {
-        r = log_start(STDOUT_FILENO, config.log_json ? LOG_JSON : LOG_PLAIN, &why);
-    }
-    if (r < 0) {
-        (void)fprintf(stderr, "ambit-ztunnel: %s\n", why.text);
-        return 1;
-    }
-    log_info(&scope, "starting", F_STR("version", AMBIT_VERSION), F_U64("workers", config.workers),
-             F_STR("xds", config.xds_address), F_STR("ca", config.ca_address));
-    process_raise_descriptors();
-    int status = serve(&config);
-    log_info(&scope, "ended", F_I64("status", status));
-    log_stop();
+    return r < 0 ? r : control_run(c);
+}
+
+static void fini_config(void)
+{
     config_fini(&config);
-    return status;
 }
 
 int main(int argc, char **argv, char **env)
 {
-    const char *verb = argc > 1 ? argv[1] : "proxy";
+    static const struct proxy_program program = {.name = "ambit-ztunnel",
+                                                 .what = "the node proxy of the mesh",
+                                                 .variables = "Istio's ztunnel",
+                                                 .scope = &scope,
+                                                 .settings = &config.common,
+                                                 .read = read_config,
+                                                 .serve = serve,
+                                                 .fini = fini_config};
 
-    if (strcmp(verb, "version") == 0) {
-        return printf("ambit-ztunnel version %s\n", AMBIT_VERSION) < 0;
-    }
-    if (strcmp(verb, "help") == 0 || strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0) {
-        return fputs(usage, stdout) == EOF;
-    }
-    if (strcmp(verb, "proxy") != 0) {
-        (void)fprintf(stderr, "ambit-ztunnel: unknown command '%s'\n\n%s", verb, usage);
-        return 1;
-    }
-    return start(env);
+    return proxy_main(&program, argc, argv, env);
 }

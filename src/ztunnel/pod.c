@@ -262,7 +262,7 @@ static bool is_own(const struct pod *p)
 static struct sock_ask *ask_listen(struct pod *p, uint16_t port)
 {
     const struct config *c = p->plane->config;
-    struct ip any = {.family = c->ipv6 ? IP_V6 : IP_V4};
+    struct ip any = {.family = c->common.ipv6 ? IP_V6 : IP_V4};
     struct sock_spec spec = {.role = SOCK_ROLE_LISTEN,
                              .family = (enum ip_family)any.family,
                              .at = {.ip = any, .port = port},
