@@ -3,177 +3,97 @@
  * service that one of them belonged to, before or after, is compiled again. */
 #include <string.h>
 
-#include "base/list.h"
-#include "base/map.h"
 #include "base/mem.h"
+#include "model/changes_int.h"
 #include "model/l7_int.h"
-
-struct change {
-    struct map_node by_name;
-    struct list in_order;
-    enum l7_type type;
-    const void *old; /* base's; NULL: base has none */
-    const void *now; /* one reference; NULL: it goes */
-};
 
 struct l7_delta {
     const struct l7 *base;
-    struct map by_name[L7_TYPES];
-    struct list in_order;
+    struct changes changes;
 };
+
+_Static_assert((int)L7_TYPES <= (int)CHANGE_KINDS_MAX, "a map for each type");
+
+static const char *key_of(unsigned type, const void *v)
+{
+    return l7_resource_name((enum l7_type)type, v);
+}
+
+/* By the control plane's word; without one nobody knows. */
+static bool is_same(unsigned type, const void *a, const void *b)
+{
+    const char *version = l7_resource_version((enum l7_type)type, a);
+
+    return *version != '\0' && strcmp(version, l7_resource_version((enum l7_type)type, b)) == 0;
+}
+
+static const void *base_find(const void *base, unsigned type, const char *name)
+{
+    return l7_find(base, (enum l7_type)type, name);
+}
+
+static const struct table_owner *owner_of(unsigned type)
+{
+    return l7_resource_owner((enum l7_type)type);
+}
+
+static const struct change_ops ops = {
+    .key = key_of, .is_same = is_same, .find = base_find, .owner = owner_of};
+
+/* ---- gathering */
 
 struct l7_delta *l7_delta_new(const struct l7 *base)
 {
     struct l7_delta *d = mem_new(struct l7_delta);
 
     d->base = l7_ref(base);
-    list_init(&d->in_order);
-    for (unsigned i = 0; i < L7_TYPES; i++) {
-        map_init(&d->by_name[i]);
-    }
+    changes_init(&d->changes, &ops, base);
     return d;
-}
-
-static void unref(enum l7_type type, const void *v)
-{
-    if (v) {
-        l7_resource_owner(type)->unref(v);
-    }
-}
-
-static struct change *find(const struct l7_delta *d, enum l7_type type, const char *name,
-                           uint64_t hash)
-{
-    for (struct map_node *n = map_find(&d->by_name[type], hash); n; n = map_find_next(n)) {
-        struct change *c = container_of(n, struct change, by_name);
-        if (strcmp(l7_resource_name(type, c->now ? c->now : c->old), name) == 0) {
-            return c;
-        }
-    }
-    return NULL;
-}
-
-static void forget(struct l7_delta *d, struct change *c)
-{
-    map_remove(&d->by_name[c->type], &c->by_name);
-    list_remove(&c->in_order);
-    unref(c->type, c->now);
-    mem_free(c);
-}
-
-static void add(struct l7_delta *d, enum l7_type type, uint64_t hash, const void *old,
-                const void *now)
-{
-    struct change *c = mem_new(struct change);
-
-    *c = (struct change){.type = type, .old = old, .now = now};
-    map_insert(&d->by_name[type], &c->by_name, hash);
-    list_append(&d->in_order, &c->in_order);
 }
 
 void l7_delta_free(struct l7_delta *d)
 {
-    if (!d) {
-        return;
+    if (d) {
+        changes_fini(&d->changes);
+        d->base = l7_unref(d->base);
+        mem_free(d);
     }
-    list_for_each_safe (at, &d->in_order) {
-        forget(d, container_of(at, struct change, in_order));
-    }
-    for (unsigned i = 0; i < L7_TYPES; i++) {
-        map_fini(&d->by_name[i]);
-    }
-    d->base = l7_unref(d->base);
-    mem_free(d);
 }
 
 size_t l7_delta_count(const struct l7_delta *d)
 {
-    size_t n = 0;
-
-    for (unsigned i = 0; i < L7_TYPES; i++) {
-        n += d->by_name[i].count;
-    }
-    return n;
-}
-
-/* What is held now for a name, be it in the delta or in the base. */
-static const void *held(const struct l7_delta *d, enum l7_type type, const char *name)
-{
-    const struct change *c = find(d, type, name, map_hash_str(name));
-
-    return c ? c->now : l7_find(d->base, type, name);
-}
-
-/* The control plane's word; without one nobody knows. */
-static bool is_same(enum l7_type type, const void *a, const void *b)
-{
-    const char *version = l7_resource_version(type, a);
-
-    return *version != '\0' && strcmp(version, l7_resource_version(type, b)) == 0;
-}
-
-static bool put(struct l7_delta *d, enum l7_type type, const void *take_v)
-{
-    const char *name = l7_resource_name(type, take_v);
-    uint64_t hash = map_hash_str(name);
-    const void *now = held(d, type, name);
-
-    if (now && is_same(type, now, take_v)) {
-        unref(type, take_v);
-        return false;
-    }
-    struct change *c = find(d, type, name, hash);
-    const void *old = c ? c->old : l7_find(d->base, type, name);
-    if (c) {
-        forget(d, c);
-    }
-    add(d, type, hash, old, take_v);
-    return true;
+    return changes_count(&d->changes);
 }
 
 bool l7_put_binding(struct l7_delta *d, const struct l7_binding *take_b)
 {
-    return put(d, L7_TYPE_BINDING, take_b);
+    return changes_put(&d->changes, L7_TYPE_BINDING, take_b);
 }
 
 bool l7_put_route(struct l7_delta *d, const struct l7_route *take_r)
 {
-    return put(d, L7_TYPE_ROUTE, take_r);
+    return changes_put(&d->changes, L7_TYPE_ROUTE, take_r);
 }
 
 bool l7_put_policy(struct l7_delta *d, const struct l7_policy *take_p)
 {
-    const struct l7_policy *now = held(d, L7_TYPE_POLICY, take_p->resource);
+    const struct l7_policy *held = changes_held(&d->changes, L7_TYPE_POLICY, take_p->resource);
 
-    if (take_p->broken && now && !now->broken) {
+    if (take_p->broken && held && !held->broken) {
         (void)l7_policy_unref(take_p); /* NULL */
         return false;
     }
-    return put(d, L7_TYPE_POLICY, take_p);
+    return changes_put(&d->changes, L7_TYPE_POLICY, take_p);
 }
 
 bool l7_put_traffic(struct l7_delta *d, const struct l7_traffic *take_t)
 {
-    return put(d, L7_TYPE_TRAFFIC, take_t);
+    return changes_put(&d->changes, L7_TYPE_TRAFFIC, take_t);
 }
 
 bool l7_remove(struct l7_delta *d, enum l7_type type, const char *resource)
 {
-    uint64_t hash = map_hash_str(resource);
-    struct change *c = find(d, type, resource, hash);
-    const void *old = c ? c->old : l7_find(d->base, type, resource);
-    bool was_there = c ? c->now != NULL : old != NULL;
-
-    if (!was_there) {
-        return false;
-    }
-    if (c) {
-        forget(d, c);
-    }
-    if (old) {
-        add(d, type, hash, old, NULL);
-    }
-    return true;
+    return changes_remove(&d->changes, type, resource);
 }
 
 /* ---- the next one */
@@ -217,10 +137,10 @@ static void next_resources(struct l7 *w, const struct l7_delta *d)
     struct table_edits by_name[L7_TYPES] = {{.at = NULL}};
     struct table_edits by_service[L7_TYPES] = {{.at = NULL}};
 
-    list_for_each (at, &d->in_order) {
+    list_for_each (at, &d->changes.in_order) {
         const struct change *c = container_of(at, struct change, in_order);
-        edit(&by_name[c->type], &by_service[c->type], c->type, c->old, false);
-        edit(&by_name[c->type], &by_service[c->type], c->type, c->now, true);
+        edit(&by_name[c->kind], &by_service[c->kind], (enum l7_type)c->kind, c->old, false);
+        edit(&by_name[c->kind], &by_service[c->kind], (enum l7_type)c->kind, c->now, true);
     }
     for (unsigned i = 0; i < L7_TYPES; i++) {
         table_next(&w->by_name[i], &d->base->by_name[i], &by_name[i],
@@ -282,14 +202,15 @@ const struct l7 *l7_next(struct l7_delta *take_d)
 
     map_init(&touched);
     next_resources(w, d);
-    list_for_each (at, &d->in_order) {
+    list_for_each (at, &d->changes.in_order) {
         const struct change *c = container_of(at, struct change, in_order);
-        touch(&touched, c->type, c->old);
-        touch(&touched, c->type, c->now);
+        touch(&touched, (enum l7_type)c->kind, c->old);
+        touch(&touched, (enum l7_type)c->kind, c->now);
     }
     next_services(w, d->base, &touched);
     map_fini(&touched);
     w->generation = d->base->generation + 1;
-    w->policy_generation = d->base->policy_generation + (d->by_name[L7_TYPE_POLICY].count > 0);
+    w->policy_generation =
+        d->base->policy_generation + (d->changes.by_key[L7_TYPE_POLICY].count > 0);
     return w;
 }
