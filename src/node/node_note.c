@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/node_note.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -16,121 +17,176 @@ static struct log_scope scope = LOG_SCOPE("agent");
 
 enum { RETRY_FIRST_MS = 1000, RETRY_LAST_MS = 60000 };
 
-static const struct kube_resource nodes = {
-    .group = "", .version = "v1", .plural = "nodes", .namespaced = false};
+static const struct kube_resource nodes = {"", "v1", "nodes", false};
+static const struct kube_resource leases = {"coordination.k8s.io", "v1", "leases", true};
 
 enum step {
     PATCH,  /* the object is being changed */
     CREATE, /* there is none: it is being made */
-    AGAIN,  /* something failed; the next attempt is due later */
+    REST,   /* until the next turn */
     SAID
 };
 
-struct node_note {
+/* One object. */
+struct said {
     struct task task;
     struct timer timer;
-    struct kube_client *client;
-    char *node;
-    bool runs;
+    const struct node_note *note;
+    const struct kind *kind;
     enum step step;
     struct kube_call *call;
-    unsigned retry_ms;
+    unsigned retry_ms; /* 0: it went well the last time */
 };
 
-static struct json *body_of(const struct node_note *n)
-{
-    struct json *body = json_new_object();
-    struct json *labels = json_make_object(body, "metadata.labels");
+struct node_note {
+    struct kube_client *client;
+    char *node;
+    bool runs_waypoints;
+    struct said label;
+    struct said lease;
+};
 
-    if (n->step == CREATE) {
-        json_set_str(body, "apiVersion", "v1");
-        json_set_str(body, "kind", "Node");
-        json_set_str(json_get(body, "metadata"), "name", n->node);
-    }
-    json_set(labels, LABEL_RUNS, n->runs ? json_new_str("true") : json_new_null());
-    return body;
+struct kind {
+    const char *what; /* is not done, as the log says it */
+    const struct kube_resource *resource;
+    const char *api_version;
+    const char *name; /* of the kind */
+    const char *ns;
+    unsigned every_ms; /* 0: once is enough */
+    void (*fill)(const struct node_note *n, struct json *body);
+};
+
+static void fill_label(const struct node_note *n, struct json *body)
+{
+    json_set(json_make_object(body, "metadata.labels"), LABEL_RUNS,
+             n->runs_waypoints ? json_new_str("true") : json_new_null());
 }
 
-static void begin(struct node_note *n, enum step next)
+static void fill_lease(const struct node_note *n, struct json *body)
 {
-    n->step = next;
-    AUTO(json) struct json *body = body_of(n);
+    struct json *spec = json_make_object(body, "spec");
+    char now[CLOCK_TEXT];
+
+    clock_format(clock_wall_ns(), now, sizeof(now));
+    json_set_str(spec, "holderIdentity", n->node);
+    json_set_int(spec, "leaseDurationSeconds", NODE_LEASE_S);
+    json_set_str(spec, "renewTime", now);
+}
+
+static const struct kind kind_label = {.what = "the node object does not say yet what runs here",
+                                       .resource = &nodes,
+                                       .api_version = "v1",
+                                       .name = "Node",
+                                       .fill = fill_label};
+static const struct kind kind_lease = {.what = "the node's lease is not renewed",
+                                       .resource = &leases,
+                                       .api_version = "coordination.k8s.io/v1",
+                                       .name = "Lease",
+                                       .ns = "kube-node-lease",
+                                       .every_ms = NODE_LEASE_RENEW_MS,
+                                       .fill = fill_lease};
+
+static void begin(struct said *s, enum step next)
+{
+    AUTO(json) struct json *body = json_new_object();
+    const char *node = s->note->node;
     struct kube_ask ask = {.verb = next == CREATE ? KUBE_CREATE : KUBE_MERGE_PATCH,
-                           .resource = &nodes,
-                           .name = next == CREATE ? NULL : n->node,
-                           .body = body};
-    n->call = kube_call_new(n->client, &ask, &n->task);
+                           .resource = s->kind->resource,
+                           .ns = s->kind->ns,
+                           .name = next == CREATE ? NULL : node,
+                           .body = body,
+                           .limit_ms = s->kind->every_ms};
+
+    s->step = next;
+    if (next == CREATE) {
+        struct json *metadata = json_make_object(body, "metadata");
+        json_set_str(body, "apiVersion", s->kind->api_version);
+        json_set_str(body, "kind", s->kind->name);
+        json_set_str(metadata, "name", node);
+        if (s->kind->ns) {
+            json_set_str(metadata, "namespace", s->kind->ns);
+        }
+    }
+    s->kind->fill(s->note, body);
+    s->call = kube_call_new(s->note->client, &ask, &s->task);
 }
 
-static void put_off(struct node_note *n, const struct diag *why)
+/* What is said again and again anyway is not put off for longer. */
+static void rest(struct said *s, bool good)
 {
-    log_warn(&scope, "the node object does not say yet what runs here", F_STR("node", n->node),
-             F_DIAG(why));
-    n->step = AGAIN;
-    n->retry_ms =
-        n->retry_ms > 0 ? MIN_OF(n->retry_ms * 2, RETRY_LAST_MS) : (unsigned)RETRY_FIRST_MS;
-    timer_set(&n->timer, &n->task, n->retry_ms);
+    unsigned longer = MIN_OF(s->retry_ms * 2, (unsigned)RETRY_LAST_MS);
+
+    s->retry_ms = good ? 0 : s->retry_ms > 0 ? longer : (unsigned)RETRY_FIRST_MS;
+    s->step = REST;
+    timer_set(&s->timer, &s->task, s->kind->every_ms > 0 ? s->kind->every_ms : s->retry_ms);
 }
 
-static void settle(struct node_note *n, int r, const struct diag *why)
+static void settle(struct said *s, int r, const struct diag *why)
 {
-    kube_call_free(MOVE(n->call));
-    if (r == 0) {
-        n->step = SAID;
-    } else if (n->step == PATCH && r == -ERR_NOT_FOUND) {
-        begin(n, CREATE);
-    } else if (n->step == CREATE && r == -ERR_EXISTS) {
-        begin(n, PATCH);
+    kube_call_free(MOVE(s->call));
+    if (s->step == PATCH && r == -ERR_NOT_FOUND) {
+        begin(s, CREATE);
+    } else if (s->step == CREATE && r == -ERR_EXISTS) {
+        begin(s, PATCH);
+    } else if (r == 0 && s->kind->every_ms == 0) {
+        s->step = SAID;
     } else {
-        put_off(n, why);
+        if (r < 0 && s->retry_ms == 0) {
+            log_warn(&scope, s->kind->what, F_STR("node", s->note->node), F_DIAG(why));
+        }
+        rest(s, r == 0);
     }
 }
 
 static void run(struct task *t, unsigned wake)
 {
-    struct node_note *n = container_of(t, struct node_note, task);
+    struct said *s = container_of(t, struct said, task);
     struct diag why = {0};
 
     (void)wake; /* the step knows what it waits for */
-    if (n->step == AGAIN && timer_is_due(&n->timer)) {
-        timer_clear(&n->timer);
-        begin(n, PATCH);
+    if (s->step == REST && timer_is_due(&s->timer)) {
+        timer_clear(&s->timer);
+        begin(s, PATCH);
     }
-    if (!n->call) {
-        return;
-    }
-    int r = kube_call_done(n->call, &why);
+    int r = s->call ? kube_call_done(s->call, &why) : -EAGAIN;
     if (r != -EAGAIN) {
-        settle(n, r, &why);
+        settle(s, r, &why);
     }
 }
 
-struct node_note *node_note_new(struct loop *l, struct kube_client *client, const char *node,
-                                bool runs_waypoints)
+static void said_init(struct said *s, const struct node_note *n, const struct kind *kind)
+{
+    s->note = n;
+    s->kind = kind;
+    task_init(&s->task, kube_client_loop(n->client), "node note", run);
+    begin(s, PATCH);
+}
+
+static void said_fini(struct said *s)
+{
+    kube_call_free(s->call);
+    timer_clear(&s->timer);
+    task_fini(&s->task);
+}
+
+struct node_note *node_note_new(struct kube_client *client, const char *node, bool runs_waypoints)
 {
     struct node_note *n = mem_new(struct node_note);
 
     n->client = client;
     n->node = mem_strdup(node);
-    n->runs = runs_waypoints;
-    task_init(&n->task, l, "node note", run);
-    begin(n, PATCH);
+    n->runs_waypoints = runs_waypoints;
+    said_init(&n->label, n, &kind_label);
+    said_init(&n->lease, n, &kind_lease);
     return n;
 }
 
 void node_note_free(struct node_note *n)
 {
-    if (!n) {
-        return;
+    if (n) {
+        said_fini(&n->label);
+        said_fini(&n->lease);
+        mem_free(n->node);
+        mem_free(n);
     }
-    kube_call_free(n->call);
-    timer_clear(&n->timer);
-    task_fini(&n->task);
-    mem_free(n->node);
-    mem_free(n);
-}
-
-bool node_note_is_said(const struct node_note *n)
-{
-    return n->step == SAID;
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the agent says of its node in the Node object: whether it runs waypoints (label
- * ambit.io/runs-waypoints=true, or away). Makes the object where there is none. Tried until it is
- * said. Lives on the client's loop.
+ * What the agent says of its node to the API server: in the Node object whether it runs waypoints
+ * (label ambit.io/runs-waypoints=true, or away), until it is said; and in the Lease
+ * kube-node-lease/NODE, as kubelets do, again and again that it lives. Who sees the Lease grow old
+ * (control/waypoint_pods.h) gives the node's waypoints to others. An object that is not there is made;
+ * what fails is logged once and tried again. Lives on the client's loop.
  */
 #pragma once
 
@@ -11,11 +13,12 @@
 #include "base/auto.h"
 
 struct kube_client;
-struct loop;
 struct node_note;
 
-struct node_note *node_note_new(struct loop *l, struct kube_client *client, const char *node,
-                                bool runs_waypoints);
+enum { NODE_LEASE_RENEW_MS = 5000, NODE_LEASE_S = 20 };
+
+/* node is copied. */
+struct node_note *node_note_new(struct kube_client *client, const char *node, bool runs_waypoints);
+/* Before the client. */
 void node_note_free(struct node_note *n);
 AUTO_DEFINE(node_note, struct node_note *, node_note_free);
-bool node_note_is_said(const struct node_note *n);

@@ -16,7 +16,6 @@
 #include "node/agent.h"
 #include "node/host_rules.h"
 #include "node/kube_pods.h"
-#include "node/node_lease.h"
 #include "node/node_note.h"
 #include "node/proxy_token.h"
 #include "node/runtime.h"
@@ -39,9 +38,8 @@ struct program {
     struct kube_client *client;
     struct kube_pods *pods;
     struct agent *agent;
-    struct runtime *runtime; /* NULL: no local workloads */
-    struct node_note *note;  /* likewise, and the next */
-    struct node_lease *lease;
+    struct runtime *runtime;         /* NULL: no local workloads */
+    struct node_note *note;          /* likewise */
     struct proxy_token *proxy_token; /* NULL: the kubelet sees to it */
     struct metrics *metrics;
     struct readiness *readiness;
@@ -252,8 +250,7 @@ static int start_runtime(struct program *p, const struct options *o, struct diag
     (void)snprintf(path, sizeof(path), "%s/runtime.sock", o->run_dir); /* checked by prepare */
     int result = runtime_new(&r, &p->runtime, why);
     if (result == 0) {
-        p->note = node_note_new(p->loop, p->client, o->node, o->discovery != NULL);
-        p->lease = node_lease_new(p->loop, p->client, o->node);
+        p->note = node_note_new(p->client, o->node, o->discovery != NULL);
     }
     return result;
 }
@@ -366,7 +363,6 @@ void program_free(struct program *p)
     admin_free(p->admin);
     readiness_free(p->readiness);
     metrics_free(p->metrics);
-    node_lease_free(p->lease);
     node_note_free(p->note);
     proxy_token_free(p->proxy_token);
     runtime_free(p->runtime);
