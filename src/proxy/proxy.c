@@ -5,21 +5,27 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "proxy/metrics.h"
 
 static struct log_scope scope = LOG_SCOPE("app");
 
 const char proxy_state_manager[] = "state manager";
 
-int proxy_open(struct proxy *p, const struct proxy_settings *settings, task_fn *run,
-               struct diag *why)
+int proxy_open(struct proxy *p, const struct proxy_options *options, struct diag *why)
 {
-    p->settings = settings;
+    p->settings = options->settings;
+    p->title = options->title;
+    p->name = options->name;
     p->loop = loop_new(why);
     if (!p->loop) {
         return surely_negative(why->code);
     }
-    task_init(&p->task, p->loop, "control", run);
+    task_init(&p->task, p->loop, "control", options->run);
     spare_memory_init(&p->spare, p->loop);
+    p->metrics = metrics_new(options->sets, options->set_count);
+    p->shard = metrics_shard_new(p->metrics);
+    metrics_probe_process(p->metrics);
+    build_metrics_say(p->shard, options->component, p->settings->istio_version);
     p->readiness = readiness_new();
     readiness_block(p->readiness, proxy_state_manager);
     return quit_signals_open(&p->signals, p->loop, &p->task, why);
@@ -44,7 +50,7 @@ int proxy_open_link(struct proxy *p, bool impersonate, struct diag *why)
     return control_link_open(&p->link, p->loop, &config, why);
 }
 
-int proxy_make_workers(struct proxy *p, const char *name, struct diag *why)
+int proxy_make_workers(struct proxy *p, struct diag *why)
 {
     unsigned n = p->settings->workers;
 
@@ -54,7 +60,7 @@ int proxy_make_workers(struct proxy *p, const char *name, struct diag *why)
     for (; p->worker_count < n; p->worker_count++) {
         unsigned i = p->worker_count;
         char full[16];
-        (void)snprintf(full, sizeof(full), "%.10s-%u", name, i % 1000);
+        (void)snprintf(full, sizeof(full), "%.10s-%u", p->name, i % 1000);
         p->workers[i] = worker_new(full, why);
         if (!p->workers[i]) {
             return surely_negative(why->code);
@@ -89,13 +95,13 @@ void proxy_discover(struct proxy *p, const char *node_id, const struct ads_inter
     }
 }
 
-void proxy_make_admin(struct proxy *p, const char *title, struct metrics *metrics,
-                      const struct proxy_page *pages, size_t count, void *const *parts)
+void proxy_make_admin(struct proxy *p, const struct proxy_page *pages, size_t count,
+                      void *const *parts)
 {
     unsigned n = p->worker_count;
     struct gather_source *next = mem_array(count * n, sizeof(*next));
-    struct admin_options options = {.title = title,
-                                    .metrics = metrics,
+    struct admin_options options = {.title = p->title,
+                                    .metrics = p->metrics,
                                     .readiness = p->readiness,
                                     .log_directives = p->settings->log_level,
                                     .quit = &p->quit,
@@ -129,6 +135,13 @@ int proxy_open_admin(struct proxy *p, struct diag *why)
         r = admin_open(p->admin, ADMIN_STATS, any, PORT_STATS, why);
     }
     return r < 0 ? r : admin_open(p->admin, ADMIN_READINESS, any, PORT_READINESS, why);
+}
+
+void proxy_count(struct proxy *p)
+{
+    if (p->ads) {
+        discovery_metrics_say(p->shard, p->ads, &p->counted);
+    }
 }
 
 void proxy_stop(struct proxy *p)
@@ -180,5 +193,6 @@ void proxy_close(struct proxy *p)
     quit_signals_close(&p->signals);
     task_fini(&p->task);
     loop_free(p->loop);
+    metrics_free(p->metrics);
     *p = (struct proxy){.loop = NULL};
 }

@@ -50,7 +50,7 @@ struct control {
     enum control_step step;
     uint64_t drain_due_ms;
     int exit_status;
-    struct stats *stats;
+    uint64_t rejected; /* counted so far */
     const struct identity *identity;
     bool uses_identity;      /* the manager keeps its certificate fresh */
     struct cert_wait *first; /* the certificate that readiness waits for */
@@ -262,9 +262,8 @@ static void run(struct task *t, unsigned why)
 
     (void)why; /* every wake is a hint */
     look_for_end(c);
-    if (c->proxy.ads) {
-        stats_xds(c->stats, ads_client_stats(c->proxy.ads));
-    }
+    proxy_count(&c->proxy);
+    stats_rejected(c->proxy.shard, c->proxy.counted.rejected, &c->rejected);
     if (c->step == CONTROL_SYNC) {
         step_sync(c);
     }
@@ -355,7 +354,7 @@ static int build_engine(struct control *c, unsigned i, struct diag *why)
                                .certs = c->proxy.link.certs,
                                .jobs = c->proxy.link.jobs,
                                .tls = c->proxy.link.tls,
-                               .shard = metrics_shard_new(stats_metrics(c->stats)),
+                               .shard = metrics_shard_new(c->proxy.metrics),
                                .worlds = &c->proxy.worlds[i],
                                .l7s = &c->l7s[i],
                                .budget_bytes = BUDGET_ALL_BYTES / c->config->common.workers};
@@ -366,7 +365,7 @@ static int build_engine(struct control *c, unsigned i, struct diag *why)
 static int build_engines(struct control *c, struct diag *why)
 {
     unsigned n = c->config->common.workers;
-    int r = proxy_make_workers(&c->proxy, "waypoint", why);
+    int r = proxy_make_workers(&c->proxy, why);
 
     c->engines = mem_array(n, sizeof(*c->engines));
     for (unsigned i = 0; r == 0 && i < n; i++) {
@@ -395,8 +394,7 @@ static int build_admin(struct control *c, struct diag *why)
                                   .render = render_why,
                                   .arg = c};
 
-    proxy_make_admin(&c->proxy, "ambit-waypoint", stats_metrics(c->stats), engine_pages,
-                     ARRAY_LEN(engine_pages), (void *const *)c->engines);
+    proxy_make_admin(&c->proxy, engine_pages, ARRAY_LEN(engine_pages), (void *const *)c->engines);
     admin_page(c->proxy.admin, &dump);
     admin_page(c->proxy.admin, &why_page);
     return proxy_open_admin(&c->proxy, why);
@@ -408,16 +406,22 @@ static void init(struct control *c)
 
     c->l7s = mem_array(n, sizeof(*c->l7s));
     c->routes = routes_sink_new(c->l7s, n);
-    c->stats = stats_new(c->config->common.istio_version, routes_sink_interest(c->routes));
     readiness_block(c->proxy.readiness, proxy_manager);
 }
 
 int control_new(struct control **out, const struct config *config, struct diag *why)
 {
     AUTO(control) struct control *c = mem_new(struct control);
+    struct proxy_options options = {.settings = &config->common,
+                                    .run = run,
+                                    .title = "ambit-waypoint",
+                                    .name = "waypoint",
+                                    .component = "proxy",
+                                    .sets = stats_sets,
+                                    .set_count = STATS_SETS};
 
     c->config = config;
-    int r = proxy_open(&c->proxy, &config->common, run, why);
+    int r = proxy_open(&c->proxy, &options, why);
     if (r < 0) {
         return r;
     }
@@ -476,7 +480,6 @@ void control_free(struct control *c)
     routes_sink_free(c->routes);
     identity_unref(c->identity);
     proxy_close(&c->proxy);
-    stats_free(c->stats);
     mem_free(c->l7s);
     mem_free(c->engines);
     mem_free(c);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "waypoint/stats.h"
 
-#include "base/mem.h"
 #include "obs/access.h"
 #include "obs/http_access.h"
-#include "obs/proxy_metrics.h"
+#include "proxy/metrics.h"
 
 /* ---- families */
 
@@ -71,59 +70,16 @@ static const struct metric_family gauge_families[] = {
 static const struct metric_set gauge_set = {.families = gauge_families,
                                             .family_count = ARRAY_LEN(gauge_families)};
 
-static const struct metric_set *const sets[] = {
+const struct metric_set *const stats_sets[STATS_SETS] = {
     &http_access_metrics,       &access_metrics, &build_metrics, &discovery_end_metrics,
     &discovery_message_metrics, &nack_set,       &counter_set,   &gauge_set};
 
 /* ---- counting */
 
-struct stats {
-    struct metrics *metrics;
-    struct metrics_shard *shard;
-    const struct ads_interest *interest;
-    struct ads_stats xds; /* counted so far */
-};
-
-struct stats *stats_new(const char *istio_version, const struct ads_interest *interest)
+void stats_rejected(struct metrics_shard *shard, uint64_t now, uint64_t *before)
 {
-    struct stats *s = mem_new(struct stats);
-
-    s->metrics = metrics_new(sets, ARRAY_LEN(sets));
-    s->shard = metrics_shard_new(s->metrics);
-    s->interest = interest;
-    metrics_probe_process(s->metrics);
-    build_metrics_say(s->shard, "proxy", istio_version);
-    return s;
-}
-
-void stats_free(struct stats *s)
-{
-    if (s) {
-        metrics_free(s->metrics);
-        mem_free(s);
-    }
-}
-
-struct metrics *stats_metrics(struct stats *s)
-{
-    return s->metrics;
-}
-
-void stats_xds(struct stats *s, const struct ads_stats *now)
-{
-    static const char *const reasons[ADS_ENDS] = {"ConnectionError", "Reconnect", "Error",
-                                                  "Complete"};
-
-    for (unsigned i = 0; i < ADS_ENDS; i++) {
-        discovery_metrics_ended(s->shard, reasons[i], now->ends[i] - s->xds.ends[i]);
-    }
-    for (unsigned i = 0; i < s->interest->type_count; i++) {
-        discovery_metrics_received(s->shard, s->interest->types[i],
-                                   now->responses[i] - s->xds.responses[i],
-                                   now->response_bytes[i] - s->xds.response_bytes[i]);
-    }
-    series_add(metrics_series(s->shard, &nack_set, NULL), NACKS, now->rejected - s->xds.rejected);
-    s->xds = *now;
+    series_add(metrics_series(shard, &nack_set, NULL), NACKS, now - *before);
+    *before = now;
 }
 
 void stats_engine(struct metrics_shard *shard, const struct engine_counts *now,

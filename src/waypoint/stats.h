@@ -3,18 +3,13 @@
 #pragma once
 
 #include "obs/metrics.h"
-#include "xds/ads_client.h"
 
-struct stats;
+/* All families that there are. */
+enum { STATS_SETS = 8 };
+extern const struct metric_set *const stats_sets[STATS_SETS];
 
-/* Makes metrics that know all families. The control loop's shard is its own. */
-struct stats *stats_new(const char *istio_version, const struct ads_interest *interest);
-void stats_free(struct stats *s); /* after every thread has ended */
-AUTO_DEFINE(stats, struct stats *, stats_free);
-struct metrics *stats_metrics(struct stats *s);
-
-/* On the control loop: brings the series up to what the client says now. */
-void stats_xds(struct stats *s, const struct ads_stats *now);
+/* On the control loop: resources refused so far. */
+void stats_rejected(struct metrics_shard *shard, uint64_t now, uint64_t *before);
 
 /* What one engine counts; brought up on its own loop. */
 struct engine_counts {

@@ -445,6 +445,11 @@ const struct ads_stats *ads_client_stats(const struct ads_client *c)
     return &c->stats;
 }
 
+const struct ads_interest *ads_client_interest(const struct ads_client *c)
+{
+    return &c->interest;
+}
+
 struct json *ads_client_json(const struct ads_client *c)
 {
     const struct ads_stats *stats = ads_client_stats(c);

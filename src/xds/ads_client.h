@@ -71,6 +71,8 @@ struct ads_stats {
     struct diag last_nack;  /* the newest refusal, code 0 if there was none */
 };
 const struct ads_stats *ads_client_stats(const struct ads_client *c);
+/* What it asks for; in the order of the stats. */
+const struct ads_interest *ads_client_interest(const struct ads_client *c);
 /* The same for a dump's page: connected, synced, and the last error and refusal if there are any. Ours:
  * contract 9.6 has nothing of the kind. The caller's. */
 struct json *ads_client_json(const struct ads_client *c);

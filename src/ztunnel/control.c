@@ -35,7 +35,7 @@ struct control {
     const struct config *config;
     enum control_step step;
     int exit_status;
-    struct stats *stats;
+    struct pods_counts counted;
     struct resolv_conf resolv;
     struct plane **planes; /* one a worker */
     struct pods *pods;
@@ -147,10 +147,8 @@ static void run(struct task *t, unsigned why)
 
     (void)why; /* every wake is a hint */
     look_for_end(c);
-    if (c->proxy.ads) {
-        stats_xds(c->stats, ads_client_stats(c->proxy.ads));
-    }
-    stats_pods(c->stats, &counts);
+    proxy_count(&c->proxy);
+    stats_pods(c->proxy.shard, &counts, &c->counted);
     if (c->step == CONTROL_SYNC) {
         step_sync(c);
     }
@@ -265,7 +263,7 @@ static int build_plane(struct control *c, unsigned i, struct diag *why)
                               .certs = c->proxy.link.certs,
                               .jobs = c->proxy.link.jobs,
                               .tls = c->proxy.link.tls,
-                              .shard = metrics_shard_new(stats_metrics(c->stats)),
+                              .shard = metrics_shard_new(c->proxy.metrics),
                               .worlds = &c->proxy.worlds[i],
                               .resolv = &c->resolv,
                               .budget_bytes = BUDGET_ALL_BYTES / c->config->common.workers};
@@ -288,7 +286,7 @@ static void read_resolv_conf(struct control *c)
 static int build_planes(struct control *c, struct diag *why)
 {
     unsigned n = c->config->common.workers;
-    int r = proxy_make_workers(&c->proxy, "ztunnel", why);
+    int r = proxy_make_workers(&c->proxy, why);
 
     read_resolv_conf(c);
     c->planes = mem_array(n, sizeof(*c->planes));
@@ -313,8 +311,7 @@ static void build_discovery(struct control *c)
 
 static int build_admin(struct control *c, struct diag *why)
 {
-    proxy_make_admin(&c->proxy, "ambit-ztunnel", stats_metrics(c->stats), plane_pages,
-                     ARRAY_LEN(plane_pages), (void *const *)c->planes);
+    proxy_make_admin(&c->proxy, plane_pages, ARRAY_LEN(plane_pages), (void *const *)c->planes);
     if (c->proxy.ads) {
         struct admin_page dump = {.path = "/config_dump",
                                   .what = "dump the current state and configuration",
@@ -337,13 +334,19 @@ static int build_admin(struct control *c, struct diag *why)
 int control_new(struct control **out, const struct config *config, struct diag *why)
 {
     AUTO(control) struct control *c = mem_new(struct control);
+    struct proxy_options options = {.settings = &config->common,
+                                    .run = run,
+                                    .title = "ambit-ztunnel",
+                                    .name = "ztunnel",
+                                    .component = "ztunnel",
+                                    .sets = stats_sets,
+                                    .set_count = STATS_SETS};
 
     c->config = config;
-    int r = proxy_open(&c->proxy, &config->common, run, why);
+    int r = proxy_open(&c->proxy, &options, why);
     if (r < 0) {
         return r;
     }
-    c->stats = stats_new(config->common.istio_version);
     readiness_block(c->proxy.readiness, proxy_manager);
     r = proxy_open_link(&c->proxy, true, why);
     if (r == 0) {
@@ -381,7 +384,6 @@ void control_free(struct control *c)
     pods_free(c->pods);
     proxy_end_discovery(&c->proxy);
     proxy_close(&c->proxy);
-    stats_free(c->stats);
     mem_free(c->planes);
     mem_free(c);
 }

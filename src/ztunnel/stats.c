@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ztunnel/stats.h"
 
-#include "base/mem.h"
 #include "obs/access.h"
 #include "obs/labels.h"
-#include "obs/proxy_metrics.h"
-#include "xds/resource.h"
+#include "proxy/metrics.h"
 
 /* ---- families */
 
@@ -82,73 +80,27 @@ static const struct metric_set name_set = {.families = name_families,
                                            .label_count = ARRAY_LEN(name_labels),
                                            .series_max = 1024};
 
-static const struct metric_set *const sets[] = {&access_metrics,
-                                                &build_metrics,
-                                                &discovery_end_metrics,
-                                                &discovery_message_metrics,
-                                                &dns_set,
-                                                &socket_set,
-                                                &pod_set,
-                                                &name_set};
+const struct metric_set *const stats_sets[STATS_SETS] = {&access_metrics,
+                                                         &build_metrics,
+                                                         &discovery_end_metrics,
+                                                         &discovery_message_metrics,
+                                                         &dns_set,
+                                                         &socket_set,
+                                                         &pod_set,
+                                                         &name_set};
 
 /* ---- counting */
 
-struct stats {
-    struct metrics *metrics;
-    struct metrics_shard *shard;
-    struct ads_stats xds; /* counted so far */
-    struct pods_counts pods;
-};
-
-struct stats *stats_new(const char *istio_version)
+void stats_pods(struct metrics_shard *shard, const struct pods_counts *now,
+                struct pods_counts *before)
 {
-    struct stats *s = mem_new(struct stats);
-
-    s->metrics = metrics_new(sets, ARRAY_LEN(sets));
-    s->shard = metrics_shard_new(s->metrics);
-    metrics_probe_process(s->metrics);
-    build_metrics_say(s->shard, "ztunnel", istio_version);
-    return s;
-}
-
-void stats_free(struct stats *s)
-{
-    if (s) {
-        metrics_free(s->metrics);
-        mem_free(s);
-    }
-}
-
-struct metrics *stats_metrics(struct stats *s)
-{
-    return s->metrics;
-}
-
-void stats_xds(struct stats *s, const struct ads_stats *now)
-{
-    static const char *const reasons[ADS_ENDS] = {"ConnectionError", "Reconnect", "Error",
-                                                  "Complete"};
-    static const char *const urls[] = {XDS_TYPE_ADDRESS, XDS_TYPE_AUTHORIZATION};
-
-    for (unsigned i = 0; i < ADS_ENDS; i++) {
-        discovery_metrics_ended(s->shard, reasons[i], now->ends[i] - s->xds.ends[i]);
-    }
-    for (unsigned i = 0; i < ARRAY_LEN(urls); i++) {
-        discovery_metrics_received(s->shard, urls[i], now->responses[i] - s->xds.responses[i],
-                                   now->response_bytes[i] - s->xds.response_bytes[i]);
-    }
-    s->xds = *now;
-}
-
-void stats_pods(struct stats *s, const struct pods_counts *now)
-{
-    struct series *x = metrics_series(s->shard, &pod_set, NULL);
+    struct series *x = metrics_series(shard, &pod_set, NULL);
 
     series_set(x, PODS_ACTIVE, now->active);
     series_set(x, PODS_PENDING, now->pending);
-    series_add(x, PODS_STARTED, now->started - s->pods.started);
-    series_add(x, PODS_STOPPED, now->stopped - s->pods.stopped);
-    s->pods = *now;
+    series_add(x, PODS_STARTED, now->started - before->started);
+    series_add(x, PODS_STOPPED, now->stopped - before->stopped);
+    *before = *now;
 }
 
 static const char *query_type_name(uint16_t type)

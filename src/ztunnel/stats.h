@@ -3,16 +3,11 @@
 #pragma once
 
 #include "obs/metrics.h"
-#include "xds/ads_client.h"
 #include "ztunnel/pods.h"
 
-struct stats;
-
-/* Makes metrics that know all families. The control loop's shard is its own. */
-struct stats *stats_new(const char *istio_version);
-void stats_free(struct stats *s); /* after every thread has ended */
-AUTO_DEFINE(stats, struct stats *, stats_free);
-struct metrics *stats_metrics(struct stats *s);
+/* All families that there are. */
+enum { STATS_SETS = 8 };
+extern const struct metric_set *const stats_sets[STATS_SETS];
 
 enum dns_count {
     DNS_COUNT_REQUEST,
@@ -40,6 +35,6 @@ void stats_on_demand_dns(struct metrics_shard *shard, const struct workload *cli
 /* Sockets accepted and not closed yet: by is 1 or -1. */
 void stats_sockets(struct metrics_shard *shard, bool outbound, int by);
 
-/* On the control loop: brings the series up to what the sources say now. */
-void stats_xds(struct stats *s, const struct ads_stats *now);
-void stats_pods(struct stats *s, const struct pods_counts *now);
+/* On the control loop: brings the series up to now. */
+void stats_pods(struct metrics_shard *shard, const struct pods_counts *now,
+                struct pods_counts *before);

@@ -11,9 +11,6 @@
 #define KEY  "shop/web.shop.svc"
 #define HOST "web.shop.svc"
 
-static const char *const types[] = {"a"};
-static const struct ads_interest interest = {.types = types, .type_count = 1};
-
 static void nothing_start(struct grpc_dialer *d, struct task *wake)
 {
     (void)d;
@@ -173,7 +170,7 @@ void rig_start(struct rig *r)
     struct cert_manager_config certs = {.dialer = &r->nowhere, .jobs = r->jobs, .ttl_s = 3600};
     r->certs = cert_manager_new(r->loop, &certs);
     r->identity = identity_new("cluster.local", "shop", "gate");
-    r->stats = stats_new("test", &interest);
+    r->metrics = metrics_new(stats_sets, STATS_SETS);
     if (tls_ctx_new(&r->tls, NULL, &why) < 0 || config_read(&r->config, env, &why) < 0 ||
         ip_parse(&r->door.to.ip, "10.0.0.1", 8) < 0) {
         exit(2);
@@ -193,7 +190,7 @@ void rig_start(struct rig *r)
                                      .certs = r->certs,
                                      .jobs = r->jobs,
                                      .tls = r->tls,
-                                     .shard = metrics_shard_new(stats_metrics(r->stats)),
+                                     .shard = metrics_shard_new(r->metrics),
                                      .worlds = &r->worlds,
                                      .l7s = &r->l7s,
                                      .budget_bytes = 64 << 20};
@@ -217,7 +214,7 @@ void rig_end(struct rig *r)
     loop_end_orphans(r->loop);
     jobs_free(r->jobs);
     tls_ctx_free(r->tls);
-    stats_free(r->stats);
+    metrics_free(r->metrics);
     identity_unref(r->identity);
     config_fini(&r->config);
     loop_free(r->loop);

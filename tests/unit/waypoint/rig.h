@@ -20,7 +20,7 @@ struct rig {
     struct grpc_dialer nowhere;
     struct config config;
     const struct identity *identity;
-    struct stats *stats;
+    struct metrics *metrics;
     struct snap_slot worlds;
     struct snap_slot l7s;
     struct engine *engine;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "obs/proxy_metrics.h"
+#include "proxy/metrics.h"
 
 static const struct metric_family build_families[] = {
     {.name = "istio_build", .help = "Istio component build info.", .type = METRIC_GAUGE}};
@@ -37,7 +37,7 @@ void build_metrics_say(struct metrics_shard *shard, const char *component, const
     series_set(metrics_series(shard, &build_metrics, labels), 0, 1);
 }
 
-void discovery_metrics_ended(struct metrics_shard *shard, const char *reason, uint64_t times)
+static void add_end(struct metrics_shard *shard, const char *reason, uint64_t times)
 {
     struct slice label = slice_of(reason);
 
@@ -46,8 +46,8 @@ void discovery_metrics_ended(struct metrics_shard *shard, const char *reason, ui
     }
 }
 
-void discovery_metrics_received(struct metrics_shard *shard, const char *url, uint64_t messages,
-                                uint64_t bytes)
+static void add_received(struct metrics_shard *shard, const char *url, uint64_t messages,
+                         uint64_t bytes)
 {
     struct slice label = slice_of(url);
 
@@ -56,4 +56,22 @@ void discovery_metrics_received(struct metrics_shard *shard, const char *url, ui
         series_add(x, MESSAGE_COUNT, messages);
         series_add(x, MESSAGE_BYTES, bytes);
     }
+}
+
+void discovery_metrics_say(struct metrics_shard *shard, const struct ads_client *c,
+                           struct ads_stats *before)
+{
+    static const char *const reasons[ADS_ENDS] = {"ConnectionError", "Reconnect", "Error",
+                                                  "Complete"};
+    const struct ads_interest *interest = ads_client_interest(c);
+    const struct ads_stats *now = ads_client_stats(c);
+
+    for (unsigned i = 0; i < ADS_ENDS; i++) {
+        add_end(shard, reasons[i], now->ends[i] - before->ends[i]);
+    }
+    for (unsigned i = 0; i < interest->type_count; i++) {
+        add_received(shard, interest->types[i], now->responses[i] - before->responses[i],
+                     now->response_bytes[i] - before->response_bytes[i]);
+    }
+    *before = *now;
 }
