@@ -19,6 +19,10 @@ enum side_label {
     SIDE_CLUSTER,
     SIDE_LABELS
 };
+#define SIDE_LABEL_NAMES(side)                                                                     \
+    side "_workload", side "_canonical_service", side "_canonical_revision",                       \
+        side "_workload_namespace", side "_principal", side "_app", side "_version",               \
+        side "_cluster"
 /* Borrowed from side; what is not known is "unknown". */
 void side_labels(struct slice out[static SIDE_LABELS], const struct access_side *side);
 struct slice label_or_unknown(const char *text);

@@ -65,15 +65,7 @@ static const struct metric_family name_families[] = {
     {.name = "istio_on_demand_dns",
      .help = "The total number of requests that used on-demand DNS (unstable).",
      .type = METRIC_COUNTER}};
-static const char *const name_labels[] = {"source_workload",
-                                          "source_canonical_service",
-                                          "source_canonical_revision",
-                                          "source_workload_namespace",
-                                          "source_principal",
-                                          "source_app",
-                                          "source_version",
-                                          "source_cluster",
-                                          "hostname"};
+static const char *const name_labels[] = {SIDE_LABEL_NAMES("source"), "hostname"};
 static const struct metric_set name_set = {.families = name_families,
                                            .family_count = 1,
                                            .labels = name_labels,
