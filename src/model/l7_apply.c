@@ -45,6 +45,17 @@ enum l7_refusal l7_pick_backend(const struct l7_route *r, uint64_t seed,
     return *b->invalid ? L7_BAD_BACKEND : L7_FOLLOWED;
 }
 
+struct l7_rewrite l7_rewrite_of(const struct l7_route *r, const struct l7_backend *drawn)
+{
+    static const struct l7_rewrite none = {.hostname = "", .path = {L7_PATH_KEPT, ""}};
+    const struct l7_rewrite *last = drawn && drawn->rewrite ? drawn->rewrite : &none;
+    const struct l7_rewrite *first = r && r->rewrite ? r->rewrite : &none;
+
+    return (struct l7_rewrite){.hostname = *last->hostname ? last->hostname : first->hostname,
+                               .path =
+                                   last->path.kind != L7_PATH_KEPT ? last->path : first->path};
+}
+
 bool l7_mirror_drawn(const struct l7_mirror *m, uint64_t seed)
 {
     struct rand_seq chance;

@@ -25,9 +25,12 @@ enum l7_refusal {
 unsigned l7_refusal_status(enum l7_refusal r); /* 0, 404, 500 */
 
 /* By weight over all backends, the invalid ones included. *out is set for L7_FOLLOWED and
- * L7_BAD_BACKEND. A redirect comes before: a rule with one needs no backend. */
+ * L7_BAD_BACKEND. A rule's redirect comes before: it needs no backend. One of the drawn
+ * backend answers in its place. */
 enum l7_refusal l7_pick_backend(const struct l7_route *r, uint64_t seed,
                                 const struct l7_backend **out);
+/* What host and path become: each as the drawn backend says, else the rule. r may be NULL. */
+struct l7_rewrite l7_rewrite_of(const struct l7_route *r, const struct l7_backend *drawn);
 /* An independent draw a mirror. */
 bool l7_mirror_drawn(const struct l7_mirror *m, uint64_t seed);
 /* A response of this status is tried again. */

@@ -332,8 +332,25 @@ static int compile_matches(const struct l7_route *r, struct diag *why)
     return 0;
 }
 
+static void find_backend_filters(struct l7_backend *b)
+{
+    for (size_t i = b->filter_count; i > 0; i--) {
+        const struct l7_filter *f = &b->filters[i - 1];
+        if (f->kind == L7_FILTER_REDIRECT) {
+            b->redirect = &f->redirect;
+        } else if (f->kind == L7_FILTER_REWRITE) {
+            b->rewrite = &f->rewrite;
+        }
+    }
+}
+
 static void find_filters(struct l7_route *r)
 {
+    struct l7_backend *backends = unconst(r->backends);
+
+    for (size_t i = 0; i < r->backend_count; i++) {
+        find_backend_filters(&backends[i]);
+    }
     r->redirect = NULL;
     r->rewrite = NULL;
     r->cors = NULL;

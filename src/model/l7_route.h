@@ -105,6 +105,9 @@ struct l7_backend {
     uint32_t weight;
     const struct l7_filter *filters; /* header changes, redirect, rewrite */
     size_t filter_count;
+    /* made: the first filter of its kind, NULL where there is none */
+    const struct l7_redirect *redirect;
+    const struct l7_rewrite *rewrite;
     const char *invalid; /* not "": why there is none; requests that it draws are answered 500 */
 };
 

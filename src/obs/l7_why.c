@@ -317,7 +317,7 @@ static struct routed follow(const struct l7_route *r)
     }
     switch (l7_pick_backend(r, 0, &backend)) {
     case L7_FOLLOWED:
-        return (struct routed){"followed", "", 0};
+        return (struct routed){"followed", backend->redirect ? "redirected" : "", 0};
     case L7_BAD_RULE:
         return (struct routed){"bad rule", r->invalid, 500};
     case L7_NO_BACKEND:

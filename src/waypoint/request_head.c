@@ -187,14 +187,13 @@ static bool is_token_header(const struct request *q, struct slice name)
     return false;
 }
 
-static void put_path(struct request *q)
+static void put_path(struct request *q, const struct l7_path_change *change)
 {
-    const struct l7_rewrite *w = q->plan.route ? q->plan.route->rewrite : NULL;
     struct slice path = q->view.path;
 
     strbuf_clear(&q->text);
-    if (w && w->path.kind != L7_PATH_KEPT) {
-        l7_path_apply(&w->path, q->plan.match, path, &q->text);
+    if (change->kind != L7_PATH_KEPT) {
+        l7_path_apply(change, q->plan.match, path, &q->text);
         message_add(&q->out, slice_of("x-envoy-original-path"),
                     message_get(&q->down->in, MESSAGE_PATH));
     } else {
@@ -209,18 +208,18 @@ static void put_path(struct request *q)
 
 static void put_start(struct request *q)
 {
-    const struct l7_rewrite *w = q->plan.route ? q->plan.route->rewrite : NULL;
+    struct l7_rewrite w = l7_rewrite_of(q->plan.route, q->plan.backend);
     const struct message *in = &q->down->in;
     struct slice protocol = message_get(in, MESSAGE_PROTOCOL);
 
     message_set(&q->out, MESSAGE_METHOD, message_get(in, MESSAGE_METHOD));
     message_set(&q->out, MESSAGE_SCHEME, slice_of("http"));
     message_set(&q->out, MESSAGE_AUTHORITY,
-                w && w->hostname[0] ? slice_of(w->hostname) : message_get(in, MESSAGE_AUTHORITY));
+                *w.hostname ? slice_of(w.hostname) : message_get(in, MESSAGE_AUTHORITY));
     if (protocol.len > 0) {
         message_set(&q->out, MESSAGE_PROTOCOL, protocol);
     }
-    put_path(q);
+    put_path(q, &w.path);
 }
 
 /* Servers send trailers only to who says so; gRPC cannot do without. */

@@ -227,6 +227,9 @@ static int follow(struct request *q)
     }
     switch (l7_pick_backend(route, seed, &q->plan.backend)) {
     case L7_FOLLOWED:
+        if (q->plan.backend->redirect) {
+            return redirect(q, q->plan.backend->redirect);
+        }
         break;
     case L7_NO_BACKEND:
         return request_answer(q, 500, HTTP_FLAG_NONE, "direct_response", "");

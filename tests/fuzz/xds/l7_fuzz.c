@@ -80,9 +80,10 @@ static void ask_table(const struct l7_table *t, const struct l7_request *q)
         l7_redirect_location(hit.route->redirect, hit.match, q, &came, &text);
         assert(strstr(strbuf_text(&text), "://"));
     }
-    if (hit.route->rewrite) {
+    struct l7_rewrite w = l7_rewrite_of(hit.route, b);
+    if (w.path.kind != L7_PATH_KEPT) {
         strbuf_clear(&text);
-        l7_path_apply(&hit.route->rewrite->path, hit.match, q->path, &text);
+        l7_path_apply(&w.path, hit.match, q->path, &text);
         assert(text.len > 0);
     }
     if (hit.route->cors) {

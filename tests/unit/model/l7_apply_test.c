@@ -67,6 +67,38 @@ TEST(no_backend_no_weight_and_a_bad_rule_are_500)
     CHECK_INT(l7_refusal_status(L7_NO_ROUTE), 404);
 }
 
+TEST(a_backends_redirect_and_rewrite_go_before_the_rules)
+{
+    struct l7_filter of_rule = {
+        .kind = L7_FILTER_REWRITE,
+        .rewrite = {"Rule.example", {L7_PATH_FULL, "/of-rule"}},
+    };
+    struct l7_filter of_backend[] = {
+        {.kind = L7_FILTER_REWRITE, .rewrite = {"", {L7_PATH_FULL, "/of-backend"}}},
+        {.kind = L7_FILTER_REWRITE, .rewrite = {"second.example", {L7_PATH_KEPT, ""}}},
+        {.kind = L7_FILTER_REDIRECT, .redirect = {.hostname = "else.example"}},
+    };
+    struct l7_backend b[] = {
+        {.ns = "ns", .hostname = "a", .port = 80, .filters = of_backend, .filter_count = 3},
+        {.ns = "ns", .hostname = "b", .port = 80}};
+    struct l7_route from = {.hostname = "svc",
+                            .filters = &of_rule,
+                            .filter_count = 1,
+                            .backends = b,
+                            .backend_count = 2};
+    AUTO(l7_route) const struct l7_route *r = NULL;
+
+    CHECK_INT(l7_route_new(&r, &from, NULL), 0);
+    struct l7_rewrite w = l7_rewrite_of(r, &r->backends[0]);
+    CHECK_STR(w.path.value, "/of-backend");
+    CHECK_STR(w.hostname, "rule.example"); /* what the first of them leaves open */
+    CHECK_STR(l7_rewrite_of(r, &r->backends[1]).path.value, "/of-rule");
+    CHECK_STR(l7_rewrite_of(r, NULL).hostname, "rule.example");
+    CHECK_INT(l7_rewrite_of(NULL, NULL).path.kind, L7_PATH_KEPT);
+    CHECK_STR(r->backends[0].redirect->hostname, "else.example");
+    CHECK(!r->backends[1].redirect && !r->backends[1].rewrite && !r->redirect);
+}
+
 TEST(mirrors_are_drawn_by_fraction)
 {
     struct l7_mirror m = {.numerator = 25, .denominator = 50};
