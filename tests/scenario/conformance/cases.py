@@ -9,7 +9,7 @@ import yaml
 from conformance import judge
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "cases"
-NAMESPACE, OTHER = "conformance", "other"
+NAMESPACE, OTHER, CONSUMER = "conformance", "other", "consumer"
 GATEWAY = "gateway.networking.k8s.io/v1"
 GRPC_PORT = 7070
 
@@ -33,14 +33,15 @@ def backend_ref(short, kind, **more):
     return {**ref, **{k: short[k] for k in ("weight", "filters") if k in short}}
 
 
-def rule(short, kind, filters_at):
-    """The API's form of a rule in short form."""
+def rule(short, kind, filters_at, namespace):
+    """The API's form of a rule in short form, of a route in that namespace."""
     out = {k: copy.deepcopy(v) for k, v in short.items() if k in ("name", "matches", "filters", "timeouts", "retry", "backendRefs")}
     if "path" in short:
         out["matches"] = [{"path": {"type": "PathPrefix", "value": short["path"]}}]
     backends = short.get("backends") or ([{"to": short["backend"]}] if "backend" in short else [])
     if backends:
-        out["backendRefs"] = [backend_ref(b, kind) for b in backends]
+        at = {} if namespace == NAMESPACE else {"namespace": NAMESPACE}
+        out["backendRefs"] = [backend_ref(b, kind, **at) for b in backends]
     if filters_at == "backend":
         out["backendRefs"][0]["filters"] = out.pop("filters")
     return out
@@ -50,12 +51,13 @@ def route(number, test, entry):
     """One route object; `entry` is the test itself or one of its routes."""
     kind = test.get("kind", "HTTPRoute")
     port = entry.get("port", GRPC_PORT if kind == "GRPCRoute" else 80)
-    parent = {"group": "", "kind": "Service", "name": entry.get("parent", "echo")}
+    namespace = entry.get("namespace", NAMESPACE)
+    parent = {"group": "", "kind": "Service", "name": entry.get("parent", "echo"), "namespace": NAMESPACE}
     if port is not None:
         parent["port"] = port
     return {"apiVersion": GATEWAY, "kind": kind,
-            "metadata": {"name": f"case-{number}", "namespace": NAMESPACE},
-            "spec": {"parentRefs": [parent], "rules": [rule(r, kind, test.get("filters_at")) for r in entry["rules"]]}}
+            "metadata": {"name": f"case-{number}", "namespace": namespace},
+            "spec": {"parentRefs": [parent], "rules": [rule(r, kind, test.get("filters_at"), namespace) for r in entry["rules"]]}}
 
 
 def grant(number, entry):
@@ -83,6 +85,6 @@ def ask(test, case, protocol, addresses):
     authority = case.get("host") or (service if port == 80 else f"{service}:{port}")
     path = (case.get("grpc") or case.get("path", "/")).replace("$U", uuid.uuid4().hex)
     many = 500 if "share" in want or "mirror_share" in want else 1
-    return want, {"url": [addresses[service], port], "protocol": "h2" if grpc else protocol, "method": "POST" if grpc else case.get("method", "GET"),
+    return want, {"url": [addresses[service], port], "protocol": "h2" if grpc else case.get("protocol", protocol), "method": "POST" if grpc else case.get("method", "GET"),
                   "path": path, "authority": authority, "headers": headers, "grpc": grpc,
                   "times": case.get("times", many), "frames": want.get("frames", [])}

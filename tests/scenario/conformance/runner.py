@@ -37,7 +37,7 @@ def _mirrors_now(site, want, request, answers):
 def try_case(site, test, case, protocol):
     """What is wrong with one try, or None."""
     want, request = cases.ask(test, case, protocol, site.addresses)
-    answers = site.ask(request)
+    answers = site.ask(request, case.get("client", "client"))
     return judge.check_answers(want, request, answers) or check_mirrors(site, want, request, answers)
 
 
@@ -74,22 +74,42 @@ def check_condition(site, wanted, made):
         time.sleep(PAUSE_S)
 
 
+def check_generation(site, made, number):
+    """All conditions of the route are about this generation of it."""
+    end = time.monotonic() + CONVERGE_S
+    kind, ns, name = made["kind"].lower(), made["metadata"]["namespace"], made["metadata"]["name"]
+    while True:
+        route = site.ambit.get(kind, ns, name)
+        seen = [c.get("observedGeneration") for p in route.get("status", {}).get("parents", []) for c in p["conditions"]]
+        if route["metadata"]["generation"] == number and seen and set(seen) == {number}:
+            return None
+        if time.monotonic() > end:
+            return f"conditions are of the generations {seen}, not {number}: the route is of {route['metadata']['generation']}"
+        time.sleep(PAUSE_S)
+
+
+def apply_and_send(site, test, protocol):
+    """The first failure."""
+    made = cases.objects(test)
+    if made:
+        site.apply(made)
+    wrong = "condition" in test and check_condition(site, test["condition"], made[-1])
+    wrong = wrong or ("generation" in test and check_generation(site, made[-1], test["generation"]))
+    for case in [] if wrong else test["send"]:
+        if bad := converge(site, test, case, protocol):
+            return f"{case.get('method', 'GET')} {case.get('grpc') or case.get('path', '/')} {case.get('headers', '')}: {bad}"
+    return wrong
+
+
 def run_test(site, test, mode):
     """Failures of one test, as texts."""
     protocol = MODES[mode][0]
     if test.get("only", protocol) != protocol:
         return []
-    made = cases.objects(test)
-    wrong = []
-    if made:
-        site.apply(made)
     try:
-        if "condition" in test and (bad := check_condition(site, test["condition"], made[-1])):
-            wrong.append(bad)
-        for case in test["send"]:
-            if bad := converge(site, test, case, protocol):
-                wrong.append(f"{case.get('method', 'GET')} {case.get('grpc') or case.get('path', '/')} {case.get('headers', '')}: {bad}")
-                break
+        wrong = apply_and_send(site, test, protocol)
+        if not wrong and "then" in test:
+            wrong = apply_and_send(site, {**test, **test["then"]}, protocol)
+        return [wrong] if wrong else []
     finally:
-        site.delete(reversed(made))
-    return wrong
+        site.delete(reversed(cases.objects(test)))
