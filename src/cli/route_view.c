@@ -94,16 +94,40 @@ static struct json *backends_of(const struct json *backends, struct slice ns)
     return list;
 }
 
-static struct json *row_of(const struct json *service, const char *waypoint,
-                           const struct json *port)
+/* The rules of a port: those for everybody, or a consumer's. */
+struct rules {
+    const struct json *service;
+    const char *waypoint;
+    const struct json *port;
+    const struct json *all; /* has "rules", "tcpBackends" */
+    const char *clients;    /* "": everybody else; the namespace whose clients they are for */
+};
+
+static struct json *row_of(const struct rules *r)
 {
+    const struct json *service = r->service;
+    const struct json *port = r->port;
     struct json *row = json_new_object();
 
     json_set_str(row, "service", text_at(service, "service"));
-    json_set_str(row, "waypoint", waypoint);
+    json_set_str(row, "waypoint", r->waypoint);
     json_set_int(row, "port", json_int_at(port, "port", 0));
     json_set_str(row, "protocol", text_at(port, "protocol"));
+    if (*r->clients) {
+        json_set_str(row, "clients", r->clients);
+    }
     return row;
+}
+
+static void set_match(struct json *row, const struct rules *r, const char *match)
+{
+    AUTO(strbuf) struct strbuf text = {0};
+
+    strbuf_puts(&text, match);
+    if (*r->clients) {
+        strbuf_printf(&text, ", clients of namespace %s", r->clients);
+    }
+    json_set_str(row, "match", strbuf_text(&text));
 }
 
 static struct slice ns_of(const struct json *service)
@@ -146,21 +170,20 @@ static void set_times(const struct json *rule, struct json *row)
     }
 }
 
-static void add_rule(const struct json *service, const char *waypoint, const struct json *port,
-                     const struct json *rule, struct json *into)
+static void add_rule(const struct rules *r, const struct json *rule, struct json *into)
 {
-    struct json *row = row_of(service, waypoint, port);
+    struct json *row = row_of(r);
     AUTO(strbuf) struct strbuf match = {0};
     AUTO(strbuf) struct strbuf route = {0};
     const char *invalid = text_at(rule, "invalid");
 
     put_match(json_get(rule, "match"), &match);
     strbuf_printf(&route, "%s/%s", text_at(rule, "routeNamespace"), text_at(rule, "route"));
-    json_set_str(row, "match", strbuf_text(&match));
+    set_match(row, r, strbuf_text(&match));
     json_set_str(row, "kind", text_at(rule, "kind"));
     json_set_str(row, "route", strbuf_text(&route));
     json_set_str(row, "rule", text_at(rule, "rule"));
-    json_set(row, "backends", backends_of(json_get(rule, "backends"), ns_of(service)));
+    json_set(row, "backends", backends_of(json_get(rule, "backends"), ns_of(r->service)));
     json_set(row, "filters",
              json_is_arr(json_get(rule, "filters")) ? json_clone(json_get(rule, "filters"))
                                                     : json_new_array());
@@ -169,28 +192,40 @@ static void add_rule(const struct json *service, const char *waypoint, const str
     json_append(into, row);
 }
 
-static void add_port(const struct json *service, const char *waypoint, const struct json *port,
-                     struct json *into)
+static void add_rules(const struct rules *r, struct json *into)
 {
-    const struct json *rules = json_get(port, "rules");
-    const struct json *tcp = json_get(port, "tcpBackends");
+    const struct json *rules = json_get(r->all, "rules");
+    const struct json *tcp = json_get(r->all, "tcpBackends");
 
     for (size_t i = 0; i < json_count(rules); i++) {
-        add_rule(service, waypoint, port, json_item(rules, i), into);
+        add_rule(r, json_item(rules, i), into);
     }
     if (json_count(rules) > 0) {
         return;
     }
-    struct json *row = row_of(service, waypoint, port);
-    json_set_str(row, "match", "everything");
+    struct json *row = row_of(r);
+    set_match(row, r, "everything");
     json_set_str(row, "kind", tcp ? "TCPRoute" : "");
     if (tcp) {
-        json_set(row, "backends", backends_of(tcp, ns_of(service)));
+        json_set(row, "backends", backends_of(tcp, ns_of(r->service)));
     } else {
         json_append_str(json_make_array(row, "backends"), "straight to its endpoints");
     }
     json_set_str(row, "state", "ok");
     json_append(into, row);
+}
+
+/* A consumer's rules first: its clients follow no others. */
+static void add_port(const struct json *service, const char *waypoint, const struct json *port,
+                     struct json *into)
+{
+    const struct json *consumers = json_get(port, "consumers");
+
+    for (size_t i = 0; i < json_count(consumers); i++) {
+        const struct json *c = json_item(consumers, i);
+        add_rules(&(struct rules){service, waypoint, port, c, text_at(c, "namespace")}, into);
+    }
+    add_rules(&(struct rules){service, waypoint, port, port, ""}, into);
 }
 
 void route_view_service(const struct json *service, const char *waypoint, struct json *into)

@@ -51,13 +51,15 @@ void mark_route(struct index *x, struct route_item *r);
 void mark_routes_of(struct index *x, struct service_item *s);
 void mark_all_routes(struct index *x);
 /* Why it is not followed there: NULL, or a reason of the Gateway API, and text for people. */
-const char *route_parent_problem(const struct index *x, const struct attachment *parent,
-                                 struct strbuf *text);
+const char *route_parent_problem(const struct attachment *parent, struct strbuf *text);
 /* Rules that are not are left out. */
 bool route_rule_is_good(const struct index *x, const struct attachment *parent, size_t rule,
                         struct diag *why);
+/* The namespace for whose clients alone it holds: its own, where that is neither the parent's nor the
+ * parent's waypoint's. Else "". */
+const char *route_consumer(const struct index *x, const struct attachment *parent);
 /* The service a backendRef means; NULL and a reason of the Gateway API where it has none. */
-struct service_item *route_backend(const struct index *x, const struct route_item *r,
+struct service_item *route_backend(const struct index *x, const struct attachment *parent,
                                    const struct json *ref, const char **reason,
                                    struct strbuf *text);
 

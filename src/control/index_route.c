@@ -88,10 +88,15 @@ static bool grant_allows(const struct json *grant, const struct route_item *r, c
     return false;
 }
 
-static bool is_granted(const struct index *x, const struct route_item *r, const char *ns,
+/* The parent itself needs no grant: it is what the client asked for. */
+static bool is_granted(const struct index *x, const struct attachment *parent, const char *ns,
                        const char *name)
 {
-    if (strcmp(ns, route_ns(r)) == 0) {
+    const struct route_item *r = parent->route;
+    const struct service_item *s = parent->service;
+
+    if (strcmp(ns, route_ns(r)) == 0 ||
+        (strcmp(ns, s->space->name) == 0 && strcmp(name, s->name) == 0)) {
         return true;
     }
     for (struct json_iter it = {0}; json_each(x->grants, &it);) {
@@ -112,9 +117,10 @@ static const struct service_port_facts *port_of(const struct service_item *s, in
     return NULL;
 }
 
-struct service_item *route_backend(const struct index *x, const struct route_item *r,
+struct service_item *route_backend(const struct index *x, const struct attachment *parent,
                                    const struct json *ref, const char **reason, struct strbuf *text)
 {
+    const struct route_item *r = parent->route;
     const char *ns = json_str_at(ref, "namespace", route_ns(r));
     const char *name = json_str_at(ref, "name", "");
     int64_t port = json_int_at(ref, "port", 0);
@@ -125,7 +131,7 @@ struct service_item *route_backend(const struct index *x, const struct route_ite
                       json_str_at(ref, "kind", ""));
         return NULL;
     }
-    if (!is_granted(x, r, ns, name)) {
+    if (!is_granted(x, parent, ns, name)) {
         *reason = "RefNotPermitted";
         strbuf_printf(text,
                       "backendRef %s/%s not accessible to a %s in namespace \"%s\" (missing a "
@@ -147,15 +153,11 @@ struct service_item *route_backend(const struct index *x, const struct route_ite
     return s;
 }
 
-const char *route_parent_problem(const struct index *x, const struct attachment *parent,
-                                 struct strbuf *text)
+const char *route_parent_problem(const struct attachment *parent, struct strbuf *text)
 {
     const struct service_item *s = parent->service;
     const struct json *ref =
         json_item(json_at(parent->route->object, "spec.parentRefs"), parent->parent);
-    const char *ns = route_ns(parent->route);
-    struct waypoint_choice c = waypoint_of_service(x, s);
-    bool is_waypoints = c.gateway && strcmp(c.gateway->space->name, ns) == 0;
     int64_t port = json_int_at(ref, "port", 0);
 
     if (!s->exists) {
@@ -166,11 +168,16 @@ const char *route_parent_problem(const struct index *x, const struct attachment 
         strbuf_printf(text, "port %lld not found", (long long)port);
         return "NoMatchingParent";
     }
-    if (strcmp(s->space->name, ns) != 0 && !is_waypoints) {
-        strbuf_puts(text, "a waypoint follows routes of the service's namespace and of its own");
-        return "UnsupportedValue";
-    }
     return NULL;
+}
+
+const char *route_consumer(const struct index *x, const struct attachment *parent)
+{
+    const char *ns = route_ns(parent->route);
+    struct waypoint_choice c = waypoint_of_service(x, parent->service);
+    bool is_waypoints = c.gateway && strcmp(c.gateway->space->name, ns) == 0;
+
+    return strcmp(parent->service->space->name, ns) == 0 || is_waypoints ? "" : ns;
 }
 
 /* ---- marking */

@@ -27,42 +27,42 @@ static void add(struct json *list, const struct json *had, struct condition c)
 }
 
 /* The first backend that there is not: its reason, and why. */
-static const char *check_refs(const struct index *x, const struct route_item *r,
+static const char *check_refs(const struct index *x, const struct attachment *at,
                               const struct json *refs, struct strbuf *why)
 {
     for (size_t i = 0; i < json_count(refs); i++) {
         const char *reason = NULL;
-        if (!route_backend(x, r, json_item(refs, i), &reason, why)) {
+        if (!route_backend(x, at, json_item(refs, i), &reason, why)) {
             return reason;
         }
     }
     return NULL;
 }
 
-static const char *check_mirrors(const struct index *x, const struct route_item *r,
+static const char *check_mirrors(const struct index *x, const struct attachment *at,
                                  const struct json *filters, struct strbuf *why)
 {
     for (size_t i = 0; i < json_count(filters); i++) {
         const struct json *ref = json_at(json_item(filters, i), "requestMirror.backendRef");
         const char *reason = NULL;
-        if (ref && !route_backend(x, r, ref, &reason, why)) {
+        if (ref && !route_backend(x, at, ref, &reason, why)) {
             return reason;
         }
     }
     return NULL;
 }
 
-static const char *check_rules(const struct index *x, const struct route_item *r,
+static const char *check_rules(const struct index *x, const struct attachment *at,
                                struct strbuf *why)
 {
-    const struct json *rules = json_at(r->object, "spec.rules");
+    const struct json *rules = json_at(at->route->object, "spec.rules");
     const char *reason = NULL;
 
     for (size_t i = 0; !reason && i < json_count(rules); i++) {
         const struct json *rule = json_item(rules, i);
-        reason = check_refs(x, r, json_get(rule, "backendRefs"), why);
+        reason = check_refs(x, at, json_get(rule, "backendRefs"), why);
         if (!reason) {
-            reason = check_mirrors(x, r, json_get(rule, "filters"), why);
+            reason = check_mirrors(x, at, json_get(rule, "filters"), why);
         }
     }
     return reason;
@@ -99,12 +99,12 @@ static struct json *entry(const struct index *x, const struct attachment *at)
     AUTO(strbuf) struct strbuf dropped = {0};
     size_t rules = json_count(json_at(r->object, "spec.rules"));
     size_t bad = count_bad(x, at, rules, &dropped);
-    const char *problem = route_parent_problem(x, at, &accepted);
+    const char *problem = route_parent_problem(at, &accepted);
     if (!problem && rules > 0 && bad == rules) {
         problem = "UnsupportedValue";
         strbuf_puts(&accepted, strbuf_text(&dropped));
     }
-    const char *missing = check_rules(x, r, &resolved);
+    const char *missing = check_rules(x, at, &resolved);
 
     add(list, had,
         (struct condition){"Accepted", !problem, problem ? problem : "Accepted",

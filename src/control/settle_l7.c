@@ -50,7 +50,7 @@ static void put_binding(struct index *x, struct shelf_fill *fill, const struct g
 
 struct finding {
     const struct index *x;
-    const struct route_item *route;
+    const struct attachment *parent;
 };
 
 static void find_backend(void *arg, const struct json *ref, struct l7_backend *out, struct arena *a)
@@ -58,7 +58,7 @@ static void find_backend(void *arg, const struct json *ref, struct l7_backend *o
     const struct finding *f = arg;
     AUTO(strbuf) struct strbuf why = {0};
     const char *reason = NULL;
-    const struct service_item *s = route_backend(f->x, f->route, ref, &reason, &why);
+    const struct service_item *s = route_backend(f->x, f->parent, ref, &reason, &why);
 
     if (s) {
         out->ns = s->f.ns;
@@ -69,10 +69,12 @@ static void find_backend(void *arg, const struct json *ref, struct l7_backend *o
     }
 }
 
-static void translate(struct l7_route *out, const struct index *x, const struct service_item *s,
-                      const struct route_item *r, size_t rule, struct arena *a)
+static void translate(struct l7_route *out, const struct index *x, const struct attachment *at,
+                      size_t rule, struct arena *a)
 {
-    struct finding finding = {x, r};
+    const struct service_item *s = at->service;
+    const struct route_item *r = at->route;
+    struct finding finding = {x, at};
     struct backend_finder finder = {find_backend, &finding};
 
     translate_route_rule(out, r->kind, json_item(json_at(r->object, "spec.rules"), rule), &finder,
@@ -83,6 +85,7 @@ static void translate(struct l7_route *out, const struct index *x, const struct 
     out->route_ns = route_ns(r);
     out->route_name = route_name(r);
     out->rule = (uint32_t)rule;
+    out->consumer = route_consumer(x, at);
 }
 
 /* Whether a waypoint can read it: of what it could not, it would say no more than that. */
@@ -102,27 +105,26 @@ bool route_rule_is_good(const struct index *x, const struct attachment *parent, 
     if (!parent->service->exists) {
         return true; /* nothing is known about it */
     }
-    translate(&out, x, parent->service, parent->route, rule, &a);
+    translate(&out, x, parent, rule, &a);
     return is_readable(&out, why);
 }
 
 static void put_rule(struct index *x, struct shelf_fill *fill, const struct gateway_item *g,
-                     const struct service_item *s, const struct route_item *r, size_t rule,
-                     uint16_t port)
+                     const struct attachment *at, size_t rule, uint16_t port)
 {
     AUTO(arena) struct arena a = {0};
     AUTO(strbuf) struct strbuf name = {0};
     struct diag why = {.code = 0};
     struct l7_route out;
 
-    translate(&out, x, s, r, rule, &a);
+    translate(&out, x, at, rule, &a);
     out.port = port;
     if (!is_readable(&out, &why)) {
         return; /* its status says so */
     }
     name_gateway(&name, g);
-    strbuf_printf(&name, "%s/%u/%s/%s/%s/%zu", s->f.key, port, route_kind_name(r->kind),
-                  out.route_ns, out.route_name, rule);
+    strbuf_printf(&name, "%s/%u/%s/%s/%s/%zu", at->service->f.key, port,
+                  route_kind_name(at->route->kind), out.route_ns, out.route_name, rule);
     strbuf_clear(&x->wire);
     xds_l7_route_encode(&x->wire, &out);
     put(x, fill, ADS_L7_ROUTE, &name);
@@ -135,11 +137,11 @@ static int64_t port_of(const struct attachment *at)
     return json_int_at(ref, "port", 0);
 }
 
-static bool is_followed(const struct index *x, const struct attachment *at)
+static bool is_followed(const struct attachment *at)
 {
     AUTO(strbuf) struct strbuf why = {0};
 
-    return route_parent_problem(x, at, &why) == NULL;
+    return route_parent_problem(at, &why) == NULL;
 }
 
 /* Kinds are not mixed on a port: gRPC goes before HTTP, HTTP before TCP (waypoint contract A9). */
@@ -150,15 +152,17 @@ static bool is_above(enum l7_route_kind a, enum l7_route_kind b)
     return rank[a] > rank[b];
 }
 
-/* port 0: any of its ports. */
-static bool is_taken(const struct index *x, const struct service_item *s, enum l7_route_kind kind,
-                     int64_t port)
+/* By a rule for the same clients; port 0: any of its ports. */
+static bool is_taken(const struct index *x, const struct attachment *from, int64_t port)
 {
-    list_for_each (n, &s->routes) {
+    const char *consumer = route_consumer(x, from);
+
+    list_for_each (n, &from->service->routes) {
         const struct attachment *at = container_of(n, struct attachment, in_service);
         int64_t its = port_of(at);
-        if (is_above(at->route->kind, kind) && (its == 0 || port == 0 || its == port) &&
-            is_followed(x, at)) {
+        if (is_above(at->route->kind, from->route->kind) &&
+            (its == 0 || port == 0 || its == port) && is_followed(at) &&
+            strcmp(route_consumer(x, at), consumer) == 0) {
             return true;
         }
     }
@@ -166,30 +170,30 @@ static bool is_taken(const struct index *x, const struct service_item *s, enum l
 }
 
 static void put_rules(struct index *x, struct shelf_fill *fill, const struct gateway_item *g,
-                      const struct service_item *s, const struct route_item *r, uint16_t port)
+                      const struct attachment *at, uint16_t port)
 {
-    size_t count = json_count(json_at(r->object, "spec.rules"));
+    size_t count = json_count(json_at(at->route->object, "spec.rules"));
 
     for (size_t i = 0; i < count; i++) {
-        put_rule(x, fill, g, s, r, i, port);
+        put_rule(x, fill, g, at, i, port);
     }
 }
 
 static void put_route(struct index *x, struct shelf_fill *fill, const struct gateway_item *g,
-                      const struct service_item *s, const struct attachment *at)
+                      const struct attachment *at)
 {
-    const struct route_item *r = at->route;
+    const struct service_item *s = at->service;
     int64_t port = port_of(at);
 
-    if (port != 0 || !is_taken(x, s, r->kind, 0)) {
-        if (port == 0 || !is_taken(x, s, r->kind, port)) {
-            put_rules(x, fill, g, s, r, (uint16_t)port);
+    if (port != 0 || !is_taken(x, at, 0)) {
+        if (port == 0 || !is_taken(x, at, port)) {
+            put_rules(x, fill, g, at, (uint16_t)port);
         }
         return;
     }
     for (unsigned i = 0; i < s->f.port_count; i++) { /* those that are left to it */
-        if (s->f.ports[i].is_tcp && !is_taken(x, s, r->kind, s->f.ports[i].port)) {
-            put_rules(x, fill, g, s, r, s->f.ports[i].port);
+        if (s->f.ports[i].is_tcp && !is_taken(x, at, s->f.ports[i].port)) {
+            put_rules(x, fill, g, at, s->f.ports[i].port);
         }
     }
 }
@@ -396,8 +400,8 @@ void settle_l7_service(struct index *x, struct service_item *s)
         put_policies(x, &fill, c.gateway, s, &s->aims);
         list_for_each (n, &s->routes) {
             const struct attachment *at = container_of(n, struct attachment, in_service);
-            if (is_followed(x, at)) {
-                put_route(x, &fill, c.gateway, s, at);
+            if (is_followed(at)) {
+                put_route(x, &fill, c.gateway, at);
             }
         }
         put_binding(x, &fill, c.gateway, s);

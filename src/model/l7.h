@@ -43,11 +43,21 @@ struct l7_policies { /* in order of resource names */
     size_t count;
 };
 
+struct l7_rules {
+    const struct l7_table *table; /* HTTPRoute or GRPCRoute rules; NULL: straight to the service */
+    const struct l7_route *tcp;   /* TCPRoute rule, only where table is NULL; NULL: none */
+};
+struct l7_consumer {
+    const char *ns; /* borrowed from one of its rules */
+    struct l7_rules rules;
+};
+
 struct l7_port {
     uint16_t port;
     enum l7_protocol protocol;
-    const struct l7_table *table; /* HTTPRoute or GRPCRoute rules; NULL: straight to the service */
-    const struct l7_route *tcp;   /* TCPRoute rule, only where table is NULL; NULL: none */
+    struct l7_rules rules;               /* for everybody but the consumers */
+    const struct l7_consumer *consumers; /* sorted by namespace; each has a rule at least */
+    size_t consumer_count;
     const struct l7_traffic *traffic; /* of the service itself; NULL: defaults */
 };
 
@@ -114,6 +124,9 @@ const struct l7_service *l7_service_unref(const struct l7_service *s); /* return
 AUTO_DEFINE(l7_service, const struct l7_service *, l7_service_unref);
 /* NULL: the binding has no such port. */
 const struct l7_port *l7_service_port(const struct l7_service *s, uint16_t port);
+/* What a client follows: a consumer its own rules only, everybody else those for everybody (Gateway API,
+ * consumer routes). peer NULL: nobody is known. */
+struct l7_rules l7_port_rules(const struct l7_port *p, const struct identity *peer);
 /* The port's own, else the service's, else NULL: defaults. Also of services without a binding. */
 const struct l7_traffic *l7_service_traffic(const struct l7_service *s, uint16_t port);
 /* What has the waypoint itself as target. */

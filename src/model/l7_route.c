@@ -284,6 +284,7 @@ static struct l7_route *lay_out(struct pack *p, const struct l7_route *from)
     to.rule_name = pack_text(p, from->rule_name);
     to.label = pack_label(p, from);
     to.invalid = pack_text(p, from->invalid);
+    to.consumer = pack_text(p, from->consumer);
     if (room) {
         aref_init(&to.refs);
         memcpy(room, &to, sizeof(to));

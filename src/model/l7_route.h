@@ -173,7 +173,8 @@ struct l7_route {
     uint64_t request_timeout_ms; /* 0: none */
     uint64_t backend_timeout_ms; /* of one attempt; 0: none */
     struct l7_retry retry;
-    const char *invalid; /* not "": why the rule cannot be followed; it answers 500 */
+    const char *invalid;  /* not "": why the rule cannot be followed; it answers 500 */
+    const char *consumer; /* not "": the namespace whose clients alone it is for */
     /* made: the first filter of its kind, NULL where there is none */
     const struct l7_redirect *redirect;
     const struct l7_rewrite *rewrite;

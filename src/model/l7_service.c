@@ -28,10 +28,14 @@ static int by_binding_name(const void *a, const void *b)
                   l7_resource_name(L7_TYPE_BINDING, *(const void *const *)b));
 }
 
-static int by_route_name(const void *a, const void *b)
+/* Rules for everybody first, then those of each consumer. */
+static int by_consumer(const void *a, const void *b)
 {
-    return strcmp(l7_resource_name(L7_TYPE_ROUTE, *(const void *const *)a),
-                  l7_resource_name(L7_TYPE_ROUTE, *(const void *const *)b));
+    const struct l7_route *x = *(const struct l7_route *const *)a;
+    const struct l7_route *y = *(const struct l7_route *const *)b;
+    int c = strcmp(x->consumer, y->consumer);
+
+    return c != 0 ? c : strcmp(x->resource, y->resource);
 }
 
 static int by_policy_name(const void *a, const void *b)
@@ -49,7 +53,7 @@ static int by_traffic_name(const void *a, const void *b)
 static struct gathered gather(const struct l7 *w, enum l7_type type, const char *key)
 {
     static int (*const order[L7_TYPES])(const void *, const void *) = {
-        by_binding_name, by_route_name, by_policy_name, by_traffic_name};
+        by_binding_name, by_consumer, by_policy_name, by_traffic_name};
     struct table_seek s = table_seek(&w->by_service[type], map_hash_str(key));
     struct gathered g = {.at = NULL};
     size_t room = 0;
@@ -191,20 +195,62 @@ static const struct l7_table *table_for(struct selection *last, const struct l7_
 }
 
 /* GRPCRoutes hide HTTPRoutes, and these TCPRoutes: kinds are not mixed on a port. */
-static void compile_port(struct l7_port *p, const struct gathered *g,
-                         const struct l7_route **scratch, struct selection *last)
+static struct l7_rules compile_rules(uint16_t port, const struct gathered *set,
+                                     const struct l7_route **scratch, struct selection *last)
 {
-    size_t n = select_routes(g, p->port, L7_GRPC_ROUTE, scratch);
+    size_t n = select_routes(set, port, L7_GRPC_ROUTE, scratch);
 
     if (n == 0) {
-        n = select_routes(g, p->port, L7_HTTP_ROUTE, scratch);
+        n = select_routes(set, port, L7_HTTP_ROUTE, scratch);
     }
     if (n > 0) {
-        p->table = table_for(last, scratch, n);
-        return;
+        return (struct l7_rules){.table = table_for(last, scratch, n)};
     }
-    n = select_routes(g, p->port, L7_TCP_ROUTE, scratch);
-    p->tcp = l7_route_ref(first_route(scratch, n));
+    n = select_routes(set, port, L7_TCP_ROUTE, scratch);
+    return (struct l7_rules){.tcp = l7_route_ref(first_route(scratch, n))};
+}
+
+/* The rules from first on that are for the same clients. */
+static struct gathered set_at(const struct gathered *g, size_t first)
+{
+    const struct l7_route *r = first < g->count ? g->at[first] : NULL;
+    struct gathered set = {.at = g->at + first};
+
+    for (size_t i = first; i < g->count; i++) {
+        const struct l7_route *other = g->at[i];
+        if (strcmp(other->consumer, r->consumer) != 0) {
+            break;
+        }
+        set.count++;
+    }
+    return set;
+}
+
+static void add_consumer(struct l7_port *p, const char *ns, struct l7_rules rules)
+{
+    struct l7_consumer *all = unconst(p->consumers);
+
+    if (rules.table || rules.tcp) {
+        all = mem_resize(all, (p->consumer_count + 1) * sizeof(*all));
+        all[p->consumer_count++] = (struct l7_consumer){ns, rules};
+        p->consumers = all;
+    }
+}
+
+static void compile_consumers(struct l7_port *ports, size_t count, const struct gathered *g,
+                              size_t first, const struct l7_route **scratch)
+{
+    struct gathered set = {.count = 0};
+
+    for (; first < g->count; first += set.count) {
+        struct selection last = {.routes = scratch + g->count};
+        const struct l7_route *one = g->at[first];
+        set = set_at(g, first);
+        for (size_t i = 0; i < count; i++) {
+            add_consumer(&ports[i], one->consumer,
+                         compile_rules(ports[i].port, &set, scratch, &last));
+        }
+    }
 }
 
 static void compile_ports(struct l7_service *s, const struct gathered *g)
@@ -213,16 +259,53 @@ static void compile_ports(struct l7_service *s, const struct gathered *g)
     struct l7_port *ports = mem_array(count + 1, sizeof(*ports));
     const struct l7_route **scratch = mem_array(2 * g->count + 1, sizeof(struct l7_route *));
     struct selection last = {.routes = scratch + g->count};
+    struct gathered everybody = set_at(g, 0);
 
+    if (everybody.count > 0 && *((const struct l7_route *)everybody.at[0])->consumer) {
+        everybody.count = 0;
+    }
     for (size_t i = 0; i < count; i++) {
         ports[i] = (struct l7_port){.port = s->binding->ports[i].port,
                                     .protocol = s->binding->ports[i].protocol};
         ports[i].traffic = l7_service_traffic(s, ports[i].port);
-        compile_port(&ports[i], g, scratch, &last);
+        ports[i].rules = compile_rules(ports[i].port, &everybody, scratch, &last);
     }
+    compile_consumers(ports, count, g, everybody.count, scratch);
     mem_free(scratch);
     s->ports = ports;
     s->port_count = count;
+}
+
+static void rules_fini(const struct l7_rules *r)
+{
+    (void)l7_table_unref(r->table); /* NULL, as below */
+    (void)l7_route_unref(r->tcp);
+}
+
+static void port_fini(const struct l7_port *p)
+{
+    rules_fini(&p->rules);
+    for (size_t i = 0; i < p->consumer_count; i++) {
+        rules_fini(&p->consumers[i].rules);
+    }
+    mem_free(unconst(p->consumers));
+}
+
+static int by_namespace(const void *key, const void *element)
+{
+    const struct l7_consumer *c = element;
+
+    return strcmp(key, c->ns);
+}
+
+struct l7_rules l7_port_rules(const struct l7_port *p, const struct identity *peer)
+{
+    const struct l7_consumer *own = NULL;
+
+    if (peer && p->consumer_count > 0) {
+        own = bsearch(peer->ns, p->consumers, p->consumer_count, sizeof(*own), by_namespace);
+    }
+    return own ? own->rules : p->rules;
 }
 
 /* ---- the whole */
@@ -291,11 +374,10 @@ const struct l7_service *l7_service_unref(const struct l7_service *s)
         return NULL;
     }
     for (size_t i = 0; i < mine->port_count; i++) {
-        (void)l7_table_unref(mine->ports[i].table); /* NULL, as below */
-        (void)l7_route_unref(mine->ports[i].tcp);
+        port_fini(&mine->ports[i]);
     }
     for (size_t i = 0; i < mine->traffic_count; i++) {
-        (void)l7_traffic_unref(mine->traffic[i]);
+        (void)l7_traffic_unref(mine->traffic[i]); /* NULL, as below */
     }
     policies_fini(&mine->authorization);
     policies_fini(&mine->authentication);

@@ -202,19 +202,32 @@ static struct json *rule_json(const struct l7_route *r, const struct l7_match *m
     return o;
 }
 
+static void put_rules(struct json *o, const struct l7_rules *r)
+{
+    struct json *rules = json_make_array(o, "rules");
+
+    for (size_t i = 0; r->table && i < l7_table_count(r->table); i++) {
+        const struct l7_entry *e = l7_table_entry(r->table, i);
+        json_append(rules, rule_json(e->route, e->match));
+    }
+    if (r->tcp) {
+        json_set(o, "tcpBackends", backends_json(r->tcp));
+    }
+}
+
 static struct json *port_json(const struct l7_port *p)
 {
     struct json *o = json_new_object();
-    struct json *rules = json_make_array(o, "rules");
+    struct json *consumers = json_make_array(o, "consumers");
 
     json_set_int(o, "port", p->port);
     json_set_str(o, "protocol", l7_protocol_name(p->protocol));
-    for (size_t i = 0; p->table && i < l7_table_count(p->table); i++) {
-        const struct l7_entry *e = l7_table_entry(p->table, i);
-        json_append(rules, rule_json(e->route, e->match));
-    }
-    if (p->tcp) {
-        json_set(o, "tcpBackends", backends_json(p->tcp));
+    put_rules(o, &p->rules);
+    for (size_t i = 0; i < p->consumer_count; i++) {
+        struct json *c = json_new_object();
+        json_set_str(c, "namespace", p->consumers[i].ns);
+        put_rules(c, &p->consumers[i].rules);
+        json_append(consumers, c);
     }
     return o;
 }

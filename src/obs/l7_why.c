@@ -362,10 +362,11 @@ static struct json *rule_json(const struct l7_route *r, const struct l7_match *m
 static struct json *route_json(const struct ask *q, struct routed *out)
 {
     struct l7_hit hit = {.route = NULL};
-    const struct l7_route *r = q->at->tcp;
+    struct l7_rules rules = l7_port_rules(q->at, q->peer);
+    const struct l7_route *r = rules.tcp;
 
-    if (q->at->table && !is_tcp(q)) {
-        hit = l7_table_find(q->at->table, &q->request);
+    if (rules.table && !is_tcp(q)) {
+        hit = l7_table_find(rules.table, &q->request);
         r = hit.route;
         if (!r) {
             *out = (struct routed){"none", "no route of the service matches", 404};

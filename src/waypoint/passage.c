@@ -158,12 +158,13 @@ static const char *draw_backend(struct passage *p)
 {
     const struct l7_service *bound = entry_bound(&p->entry);
     const struct l7_port *port = bound ? l7_service_port(bound, p->entry.destination.port) : NULL;
+    const struct l7_route *tcp = port ? l7_port_rules(port, p->entry.peer).tcp : NULL;
     const struct l7_backend *backend = NULL;
     const char *key = p->entry.service ? p->entry.service->key : "";
 
     p->backend_port = p->entry.destination.port;
-    if (port && port->tcp) {
-        if (l7_pick_backend(port->tcp, rand_seq_next(&p->entry.engine->random), &backend) !=
+    if (tcp) {
+        if (l7_pick_backend(tcp, rand_seq_next(&p->entry.engine->random), &backend) !=
             L7_FOLLOWED) {
             return "the route has no valid backend";
         }

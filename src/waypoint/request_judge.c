@@ -143,10 +143,11 @@ static int find_route(struct request *q)
     if (e->service && !port) { /* it was taken from us meanwhile */
         return request_answer(q, 404, HTTP_NO_ROUTE, "route_not_found", "");
     }
-    if (!port || !port->table) {
+    struct l7_rules rules = port ? l7_port_rules(port, e->peer) : (struct l7_rules){.table = NULL};
+    if (!rules.table) {
         return 0;
     }
-    struct l7_hit hit = l7_table_find(port->table, &q->view);
+    struct l7_hit hit = l7_table_find(rules.table, &q->view);
     q->plan.route = hit.route;
     q->plan.match = hit.match;
     q->record.route = hit.route ? hit.route->label : NULL;

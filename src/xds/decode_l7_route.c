@@ -308,7 +308,8 @@ int xds_l7_route_decode(const struct l7_route **out, struct slice bytes, const c
                           .rule_name = m->rule_name,
                           .request_timeout_ms = m->request_timeout_ms,
                           .backend_timeout_ms = m->backend_timeout_ms,
-                          .invalid = m->invalid};
+                          .invalid = m->invalid,
+                          .consumer = m->consumer_namespace};
     r = route_fill(&to, m, &a, why);
     return r < 0 ? r : l7_route_new(out, &to, why);
 }

@@ -211,6 +211,7 @@ void xds_l7_route_encode(struct strbuf *out, const struct l7_route *r)
     pb_put_number(out, 14, r->backend_timeout_ms);
     put_retry(out, &r->retry);
     pb_put_text(out, 16, r->invalid);
+    pb_put_text(out, 17, r->consumer);
 }
 
 /* ---- traffic */

@@ -108,8 +108,8 @@ static void ask(const struct l7 *w, const struct l7_request *q)
         }
         assert(strlen(l7_authz_text(&v, buf)) > 0);
         for (size_t i = 0; i < s->port_count; i++) {
-            if (s->ports[i].table) {
-                ask_table(s->ports[i].table, q);
+            if (s->ports[i].rules.table) {
+                ask_table(s->ports[i].rules.table, q);
             }
             assert(l7_service_port(s, s->ports[i].port) == &s->ports[i]);
         }

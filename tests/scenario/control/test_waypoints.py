@@ -423,11 +423,18 @@ def test_references_are_checked(plane, api, town, standing):
     api.create(route("r", town, "web", [{"backendRefs": [
         {"name": "other", "namespace": town + "-far", "port": 80}]}], port=80))
     api.create(route("lost", town, "web", [{"backendRefs": [{"name": "v2", "port": 80}]}], port=99))
-    api.create(route("consumer", town + "-far", "web", [{"backendRefs": [{"name": "other", "port": 80}]}],
-                     parent_ns=town))
+    api.create(route("consumer", town + "-far", "web", [{"backendRefs": [
+        {"name": "other", "port": 80}, {"name": "web", "namespace": town, "port": 80},
+        {"name": "v2", "namespace": town, "port": 80}]}], parent_ns=town, port=80))
     name = f"{town}/wp/{host(town, 'web')}/80/HTTPRoute/{town}/r/0"
     with stream_of(plane, api, town, "wp") as wp:
-        until("the rule is there", lambda: list(wp.state[ROUTE]) == [name])
+        foreign = f"{town}/wp/{host(town, 'web')}/80/HTTPRoute/{town}-far/consumer/0"
+        until("the rules are there", lambda: set(wp.state[ROUTE]) == {name, foreign})
+        assert wp.message(ROUTE, name).consumer_namespace == ""
+        assert wp.message(ROUTE, foreign).consumer_namespace == town + "-far"
+        backends = wp.message(ROUTE, foreign).backends
+        assert [b.invalid for b in backends[:2]] == ["", ""], "its own, and the parent itself"
+        assert "ReferenceGrant" in backends[2].invalid, "another of the parent's namespace"
         assert "ReferenceGrant" in wp.message(ROUTE, name).backends[0].invalid
         until("it says so", lambda: parent_conditions(api.get(route("r", town, "web", []))).get("ResolvedRefs") ==
               ("False", "RefNotPermitted"))
@@ -444,8 +451,9 @@ def test_references_are_checked(plane, api, town, standing):
         until("it says so", lambda: parent_conditions(api.get(route("r", town, "web", [])))["ResolvedRefs"] ==
               ("True", "ResolvedRefs"))
     assert parent_conditions(api.get(route("lost", town, "web", [])))["Accepted"] == ("False", "NoMatchingParent")
-    assert parent_conditions(api.get(route("consumer", town + "-far", "web", [])))["Accepted"] == \
-        ("False", "UnsupportedValue")
+    consumer = parent_conditions(api.get(route("consumer", town + "-far", "web", [])))
+    assert consumer["Accepted"] == ("True", "Accepted")
+    assert consumer["ResolvedRefs"] == ("False", "RefNotPermitted")
     api.delete(far)
 
 

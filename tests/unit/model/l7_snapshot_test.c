@@ -23,8 +23,9 @@ static const struct l7_binding *binding(const char *host, const char *version)
     return l7_binding_new(&made, &b, NULL) < 0 ? NULL : made;
 }
 
-static const struct l7_route *route(const char *host, const char *name, enum l7_route_kind kind,
-                                    uint16_t port)
+static const struct l7_route *consumer_route(const char *host, const char *name,
+                                             enum l7_route_kind kind, uint16_t port,
+                                             const char *consumer)
 {
     struct l7_backend b = {.ns = "ns", .hostname = name, .port = 80, .weight = 1};
     struct l7_route r = {.ns = "ns",
@@ -34,13 +35,20 @@ static const struct l7_route *route(const char *host, const char *name, enum l7_
                          .route_ns = "ns",
                          .route_name = name,
                          .backends = &b,
-                         .backend_count = 1};
+                         .backend_count = 1,
+                         .consumer = consumer};
     const struct l7_route *made = NULL;
     char resource[100];
 
     (void)snprintf(resource, sizeof(resource), "w/w/ns/%s/%u/%d/ns/%s/0", host, port, kind, name);
     r.resource = resource;
     return l7_route_new(&made, &r, NULL) < 0 ? NULL : made;
+}
+
+static const struct l7_route *route(const char *host, const char *name, enum l7_route_kind kind,
+                                    uint16_t port)
+{
+    return consumer_route(host, name, kind, port, NULL);
 }
 
 static const struct l7_policy *policy(const char *host, const char *version, bool broken,
@@ -123,10 +131,10 @@ TEST(a_service_is_compiled_from_all_its_resources)
     CHECK_INT(s->port_count, 2);
     const struct l7_port *http = l7_service_port(s, 80);
     const struct l7_port *tcp = l7_service_port(s, 8080);
-    CHECK(http && http->table && !http->tcp);
+    CHECK(http && http->rules.table && !http->rules.tcp);
     CHECK_INT(http->protocol, L7_HTTP);
-    CHECK(tcp && !tcp->table && tcp->tcp);
-    CHECK_STR(tcp->tcp->route_name, "r2");
+    CHECK(tcp && !tcp->rules.table && tcp->rules.tcp);
+    CHECK_STR(tcp->rules.tcp->route_name, "r2");
     CHECK(!l7_service_port(s, 9999));
     CHECK_INT(http->traffic->port, 0);
     CHECK_INT(tcp->traffic->port, 8080);
@@ -151,12 +159,12 @@ TEST(kinds_are_not_mixed_on_a_port)
     (void)l7_put_route(d, route("a", "tcp", L7_TCP_ROUTE, 0));
     AUTO(l7) const struct l7 *w = l7_next(d);
     const struct l7_service *s = l7_service_find(w, "ns/a");
-    const struct l7_table *grpc = l7_service_port(s, 80)->table;
-    const struct l7_table *http = l7_service_port(s, 8080)->table;
+    const struct l7_table *grpc = l7_service_port(s, 80)->rules.table;
+    const struct l7_table *http = l7_service_port(s, 8080)->rules.table;
     CHECK_INT(l7_table_count(grpc), 1);
     CHECK_STR(l7_table_entry(grpc, 0)->route->route_name, "grpc");
     CHECK_STR(l7_table_entry(http, 0)->route->route_name, "http");
-    CHECK(!l7_service_port(s, 8080)->tcp);
+    CHECK(!l7_service_port(s, 8080)->rules.tcp);
 }
 
 TEST(ports_with_the_same_routes_share_a_table)
@@ -168,7 +176,58 @@ TEST(ports_with_the_same_routes_share_a_table)
     (void)l7_put_route(d, route("a", "http", L7_HTTP_ROUTE, 0));
     AUTO(l7) const struct l7 *w = l7_next(d);
     const struct l7_service *s = l7_service_find(w, "ns/a");
-    CHECK(s->ports[0].table && s->ports[0].table == s->ports[1].table);
+    CHECK(s->ports[0].rules.table && s->ports[0].rules.table == s->ports[1].rules.table);
+}
+
+/* The names of the first rules of an HTTP and a TCP port that a client of this namespace follows. */
+static const char *follows(const struct l7_service *s, const char *client, char out[static 100])
+{
+    AUTO(identity) const struct identity *id = client ? identity_new("td", client, "sa") : NULL;
+    struct l7_rules http = l7_port_rules(l7_service_port(s, 80), id);
+    struct l7_rules tcp = l7_port_rules(l7_service_port(s, 8080), id);
+
+    (void)snprintf(out, 100, "%s %s",
+                   http.table ? l7_table_entry(http.table, 0)->route->route_name : "-",
+                   tcp.tcp ? tcp.tcp->route_name : "-");
+    return out;
+}
+
+TEST(a_consumer_follows_its_own_rules_only)
+{
+    AUTO(l7) const struct l7 *empty = l7_new(NULL, NULL);
+    struct l7_delta *d = l7_delta_new(empty);
+    char text[100];
+
+    (void)l7_put_binding(d, binding("a", "1"));
+    (void)l7_put_route(d, route("a", "zz", L7_HTTP_ROUTE, 80));
+    (void)l7_put_route(d, consumer_route("a", "of-grpc", L7_GRPC_ROUTE, 80, "two"));
+    (void)l7_put_route(d, consumer_route("a", "aa-http", L7_HTTP_ROUTE, 0, "two"));
+    (void)l7_put_route(d, consumer_route("a", "of-tcp", L7_TCP_ROUTE, 8080, "three"));
+    AUTO(l7) const struct l7 *w = l7_next(d);
+    const struct l7_service *s = l7_service_find(w, "ns/a");
+    CHECK_STR(follows(s, NULL, text), "zz -"); /* nobody is known */
+    CHECK_STR(follows(s, "ns", text), "zz -");
+    CHECK_STR(follows(s, "three", text), "zz of-tcp"); /* it has none for the other port */
+    CHECK_STR(follows(s, "two", text), "of-grpc -"); /* kinds are not mixed: of one's own neither */
+    CHECK_INT(l7_table_count(l7_service_port(s, 80)->rules.table), 1);
+    CHECK_INT(s->ports[0].consumer_count, 1);
+    CHECK_INT(s->ports[1].consumer_count, 2); /* "aa-http" is for both ports */
+    CHECK_STR(s->ports[1].consumers[0].ns, "three");
+}
+
+TEST(a_consumers_rules_alone_leave_everybody_else_without)
+{
+    AUTO(l7) const struct l7 *empty = l7_new(NULL, NULL);
+    struct l7_delta *d = l7_delta_new(empty);
+    char text[100];
+
+    (void)l7_put_binding(d, binding("a", "1"));
+    (void)l7_put_route(d, consumer_route("a", "r", L7_HTTP_ROUTE, 0, "two"));
+    AUTO(l7) const struct l7 *w = l7_next(d);
+    const struct l7_service *s = l7_service_find(w, "ns/a");
+    CHECK_STR(follows(s, "ns", text), "- -");
+    CHECK_STR(follows(s, "two", text), "r -");
+    CHECK(s->ports[0].consumers[0].rules.table == s->ports[1].consumers[0].rules.table);
 }
 
 TEST(only_what_a_delta_touches_is_made_anew)
@@ -211,7 +270,7 @@ TEST(a_removed_resource_takes_its_part_away)
     CHECK_INT(l7_count(gone, L7_TYPE_ROUTE), 0);
     w = l7_unref(w);
     unbound = l7_unref(unbound);
-    CHECK_STR(l7_table_entry(l7_service_port(pinned, 80)->table, 0)->route->route_name, "r");
+    CHECK_STR(l7_table_entry(l7_service_port(pinned, 80)->rules.table, 0)->route->route_name, "r");
 }
 
 TEST(the_last_word_about_a_name_wins)

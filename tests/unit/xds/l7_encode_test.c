@@ -135,7 +135,8 @@ TEST(a_redirect_and_a_grpc_rule_come_back)
                                   .match_count = 2,
                                   .filters = &redirect,
                                   .filter_count = 1,
-                                  .invalid = "why not"};
+                                  .invalid = "why not",
+                                  .consumer = "elsewhere"};
     AUTO(strbuf) struct strbuf wire = {0};
     AUTO(strbuf) struct strbuf again = {0};
     AUTO(l7_route) const struct l7_route *r = NULL;
@@ -147,6 +148,7 @@ TEST(a_redirect_and_a_grpc_rule_come_back)
     CHECK_INT(r->kind, L7_GRPC_ROUTE);
     CHECK_INT(r->filters[0].redirect.port, 8443);
     CHECK_STR(r->invalid, "why not");
+    CHECK_STR(r->consumer, "elsewhere");
     xds_l7_route_encode(&again, r);
     CHECK(same_bytes(&wire, &again));
 }
