@@ -13,8 +13,8 @@
  * them when it has set wants_interim. Upgrades: MESSAGE_PROTOCOL of the request's head names the
  * protocol ("websocket", nothing else so far); after a head with status 101 was sent, or received by a
  * client that had asked for it, the stream carries that protocol's bytes, both ways, and stream_shut is
- * a half-close. Such a request is sent with end. A server's HTTP/2 looks the same (RFC 8441): the
- * method reads as GET, and its 200 is our 101.
+ * a half-close. Such a request is sent with end. HTTP/2 looks the same (RFC 8441): the method of its
+ * CONNECT reads as GET, and its 200 is our 101; a client asks h2_session_upgrades first.
  *
  * Closing with 0 before both halves have ended, or with any error, cuts the exchange: RST_STREAM on
  * HTTP/2, the end of the connection on HTTP/1.1. A response that was sent in full is left alone; what

@@ -7,6 +7,7 @@
 #include "codec/base64.h"
 #include "http/h1_int.h"
 #include "http/status.h"
+#include "tls/websocket.h"
 
 enum { DIRECT_BYTES = 8 << 10, PIECES = 34, HEAD_ROOM = 4096 };
 
@@ -220,6 +221,24 @@ static int send_interim(struct h1_exchange *x, const struct message *m)
     return undo(out, before, r);
 }
 
+/* What a server says that took the request over HTTP/2 lacks the proof of having read it (RFC 8441 5). */
+static int put_websocket_accept(struct h1_exchange *x, const struct message *m, struct bytes *out)
+{
+    AUTO(strbuf) struct strbuf text = {0};
+    struct slice key;
+
+    if (message_find_next(m, "sec-websocket-accept", 0) >= 0 ||
+        !message_find(&x->x.in, "sec-websocket-key", &key)) {
+        return 0;
+    }
+    strbuf_puts(&text, "sec-websocket-accept: ");
+    if (websocket_accept(key, &text) < 0) {
+        return FAIL(stream_why(&x->x.s), -ENOMEM, "no memory for a hash");
+    }
+    strbuf_puts(&text, "\r\n");
+    return put_text(x, out, (struct slice){text.p, text.len});
+}
+
 /* From here on the connection is the new protocol's. */
 static int send_switch(struct h1_exchange *x, const struct message *m)
 {
@@ -232,6 +251,7 @@ static int send_switch(struct h1_exchange *x, const struct message *m)
     }
     int r = put_status_line(x, m->status, out);
     r = r < 0 ? r : put_fields(x, m, out);
+    r = r < 0 ? r : put_websocket_accept(x, m, out);
     r = r < 0 ? r : put_text(x, out, slice_of("connection: upgrade\r\nupgrade: "));
     r = r < 0 ? r : put_text(x, out, x->upgrade);
     r = r < 0 ? r : put_text(x, out, slice_of("\r\n\r\n"));

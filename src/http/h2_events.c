@@ -155,6 +155,16 @@ static void interim_head(struct h2_session *s, struct h2_exchange *x)
     h2_wake(x);
 }
 
+/* Agreed to is what HTTP/1.1 says with 101. */
+static void settle_upgrade(struct h2_exchange *x)
+{
+    if (x->head.status >= 200 && x->head.status <= 299) {
+        x->head.status = 101;
+    } else {
+        h2_end_upgrade(x);
+    }
+}
+
 static void response_head(struct h2_session *s, struct h2_exchange *x)
 {
     x->x.reach = EXCHANGE_ANSWERING;
@@ -165,6 +175,9 @@ static void response_head(struct h2_session *s, struct h2_exchange *x)
     } else {
         x->recv = H2_RECV_BODY;
         x->arrived = true;
+        if (x->upgrade) {
+            settle_upgrade(x);
+        }
         h2_wake(x);
     }
 }

@@ -85,14 +85,22 @@ static int check_fields(struct h2_exchange *x, const struct message *m)
                : FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "message head is too large");
 }
 
-/* Behind the n that are there: how many then. */
-static size_t put_fields(const struct message *m, nghttp2_nv *out, size_t n)
+/* Behind the n that are there: how many then. but: left out; "": none. */
+static size_t put_fields_but(const struct message *m, const char *but, nghttp2_nv *out, size_t n)
 {
     for (unsigned i = 0; i < m->count; i++) {
         struct message_field f = message_field(m, i);
+        if (*but && slice_is(f.name, but)) {
+            continue;
+        }
         out[n++] = nv_of(f.name, f.value, is_secret(f.name) ? NGHTTP2_NV_FLAG_NO_INDEX : 0);
     }
     return n;
+}
+
+static size_t put_fields(const struct message *m, nghttp2_nv *out, size_t n)
+{
+    return put_fields_but(m, "", out, n);
 }
 
 static size_t put_parts(const struct message *m, nghttp2_nv *out)
@@ -120,6 +128,12 @@ static int submit_trailers(struct h2_exchange *x)
     UNINITIALIZED nghttp2_nv nv[NV_MAX];
 
     return nghttp2_submit_trailer(x->session->ng, x->id, nv, put_fields(&x->trailers, nv, 0));
+}
+
+void h2_end_upgrade(struct h2_exchange *x)
+{
+    x->send = H2_SEND_ENDING;
+    kick(x);
 }
 
 /* Called by nghttp2 when it could send body. */
@@ -228,19 +242,33 @@ void h2_exchange_submit(struct h2_exchange *x)
     }
 }
 
+/* Extended CONNECT, of what would be a GET in HTTP/1.1. A stream needs no proof that its request was
+ * read, hence no key (RFC 8441 4, 5). */
+static size_t put_upgrade(const struct message *m, nghttp2_nv *out)
+{
+    size_t n = put_parts(m, out);
+
+    out[0] = nv_of(slice_of(":method"), slice_of("CONNECT"), 0);
+    out[n++] = nv_of(slice_of(":protocol"), message_get(m, MESSAGE_PROTOCOL), 0);
+    return put_fields_but(m, "sec-websocket-key", out, n);
+}
+
 int h2_exchange_request(struct h2_exchange *x, const struct message *head, bool end)
 {
     nghttp2_data_provider body = {.read_callback = h2_on_body_wanted};
     UNINITIALIZED nghttp2_nv nv[NV_MAX];
-    size_t n = put_fields(head, nv, put_parts(head, nv));
     int r = check_fields(x, head);
 
+    x->upgrade = message_get(head, MESSAGE_PROTOCOL).len > 0;
+    if (r == 0 && x->upgrade && h2_session_upgrades(x->session) != 0) {
+        r = FAIL(stream_why(&x->x.s), -ERR_UNSUPPORTED,
+                 "the server offers no change of protocol over HTTP/2");
+    }
     if (r < 0) {
         return r;
     }
-    if (message_get(head, MESSAGE_PROTOCOL).len > 0) {
-        return FAIL(stream_why(&x->x.s), -ERR_UNSUPPORTED, "a change of protocol needs HTTP/1.1");
-    }
+    size_t n = x->upgrade ? put_upgrade(head, nv) : put_fields(head, nv, put_parts(head, nv));
+    end = end && !x->upgrade; /* what follows the answer goes on its stream */
     x->send = end ? H2_SEND_ENDING : H2_SEND_BODY;
     x->id = nghttp2_submit_request(x->session->ng, NULL, nv, n, end ? NULL : &body, x);
     return x->id > 0

@@ -108,7 +108,7 @@ struct h2_exchange {
     bool refused;  /* answered by us: what still comes is of no interest */
     bool counted;  /* out_left means something */
     bool arrived;  /* client: head is the final one and waits to be seen */
-    bool upgrade;  /* server: extended CONNECT for WebSocket */
+    bool upgrade;  /* extended CONNECT for WebSocket */
     bool owes_continue;
 };
 
@@ -132,6 +132,8 @@ void h2_exchange_submit(struct h2_exchange *x);
 int h2_exchange_request(struct h2_exchange *x, const struct message *head, bool end);
 void h2_wake(struct h2_exchange *x);
 void h2_in_ended(struct h2_exchange *x);
+/* Client: the server does not agree to another protocol, so nothing more is sent. */
+void h2_end_upgrade(struct h2_exchange *x);
 int h2_on_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *head, size_t len,
                     nghttp2_data_source *source, void *user);
 ssize_t h2_on_body_wanted(nghttp2_session *ng, int32_t id, uint8_t *into, size_t room,

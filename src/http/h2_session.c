@@ -635,6 +635,19 @@ int h2_session_state(struct h2_session *s)
     return s->stats.streams < MIN_OF(s->o.streams_max, peer) ? 0 : -EAGAIN;
 }
 
+int h2_session_upgrades(const struct h2_session *s)
+{
+    if (s->step == H2_OVER) {
+        return 0;
+    }
+    if (s->step == H2_OPENING) {
+        return -EAGAIN;
+    }
+    bool offered =
+        nghttp2_session_get_remote_settings(s->ng, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
+    return offered ? 0 : -ERR_UNSUPPORTED;
+}
+
 struct exchange *h2_session_request(struct h2_session *s, const struct message *head, bool end)
 {
     int r = h2_session_state(s); /* before this one counts */

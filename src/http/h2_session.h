@@ -73,6 +73,10 @@ MUST_USE int h2_session_next(struct h2_session *s, struct exchange **out);
 /* Client. 0 while new requests are possible, -EAGAIN while the streams_max or the peer's limit is
  * reached, -ERR_H2_GOAWAY when only those under way go on, other errors when the session is over. */
 MUST_USE int h2_session_state(struct h2_session *s);
+/* (*) Client. 0: requests may change the protocol (MESSAGE_PROTOCOL), -ERR_UNSUPPORTED: the server does
+ * not offer it (RFC 8441), -EAGAIN: it has not said so yet. 0 too when the session is over: the request
+ * says why. */
+MUST_USE int h2_session_upgrades(const struct h2_session *s);
 /* Client. Never fails at once: what is wrong is the error of the exchange's first call. head is
  * copied; end: there is no body (else the body is written to the exchange, and ended). */
 struct exchange *h2_session_request(struct h2_session *s, const struct message *head, bool end);

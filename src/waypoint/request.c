@@ -363,12 +363,15 @@ static int step_endpoint(struct request *q)
     return 0;
 }
 
+static bool changes_protocol(const struct request *q)
+{
+    return message_get(&q->down->in, MESSAGE_PROTOCOL).len > 0;
+}
+
 static void send_head(struct request *q)
 {
-    const struct message *in = &q->down->in;
     /* A request to speak another protocol has no body; what follows the 101 is none either. */
-    bool end =
-        message_get(in, MESSAGE_PROTOCOL).len > 0 || (q->down->in_over && q->replay.len == 0);
+    bool end = changes_protocol(q) || (q->down->in_over && q->replay.len == 0);
 
     request_head_up(q);
     q->sent_ms = request_now(q);
@@ -424,8 +427,7 @@ static void try_again(struct request *q)
 
 static bool may_repeat(const struct request *q)
 {
-    return q->plan.retries > 0 && !q->head_sent && q->keeps &&
-           message_get(&q->down->in, MESSAGE_PROTOCOL).len == 0;
+    return q->plan.retries > 0 && !q->head_sent && q->keeps && !changes_protocol(q);
 }
 
 /* Whether a request that failed without a response may be sent once more. */
@@ -472,6 +474,11 @@ static int try_failed(struct request *q, int r, const struct diag *why)
         return 0;
     }
     (void)request_answer_failure(q, r, why);
+    if (q->plan.fell_back && q->up) {
+        (void)request_answer(q, 502, HTTP_PROTOCOL_ERROR, "upgrade_not_offered_by_upstream",
+                             "the server offers no change of protocol, neither over HTTP/2 (RFC "
+                             "8441) nor over HTTP/1.1");
+    }
     if (refused) {
         q->record.failure = "upstream L4 policy denied";
         q->reply.details = "upstream_l4_policy_denied";
@@ -496,10 +503,28 @@ static int try_timed_out(struct request *q)
 
 /* ---- waiting for a connection, and for the response */
 
+/* Servers that speak HTTP/2 with prior knowledge often take WebSocket over HTTP/1.1 only, on the same
+ * port. */
+static void fall_back(struct request *q)
+{
+    end_try(q);
+    q->tries--;
+    q->plan.protocol = UPSTREAM_H1;
+    q->plan.fell_back = true;
+    enter(q, REQUEST_ENDPOINT);
+}
+
 static int step_lease(struct request *q)
 {
     int r = lease_result(&q->lease);
 
+    if (r == 0 && changes_protocol(q)) {
+        r = lease_upgrades(&q->lease, &q->task);
+        if (r == -ERR_UNSUPPORTED) {
+            fall_back(q);
+            return 0;
+        }
+    }
     if (r == 0) {
         send_head(q);
         return 0;

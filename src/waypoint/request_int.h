@@ -53,6 +53,7 @@ struct request_plan {
     enum upstream_protocol protocol;
     unsigned retries;     /* left */
     bool default_retries; /* only where no server can have acted */
+    bool fell_back;       /* to HTTP/1.1: over HTTP/2 the server offers no change of protocol */
 };
 
 struct request_reply {

@@ -255,9 +255,6 @@ static enum upstream_protocol protocol_of(const struct request *q)
     const struct l7_port *port = s ? l7_service_port(s, q->plan.port) : NULL;
     enum l7_protocol said = port ? port->protocol : L7_UNKNOWN;
 
-    if (message_get(&q->down->in, MESSAGE_PROTOCOL).len > 0) {
-        return UPSTREAM_H1; /* nobody offers WebSocket over HTTP/2 with prior knowledge */
-    }
     return said == L7_HTTP2 || said == L7_GRPC || q->grpc ? UPSTREAM_H2 : UPSTREAM_H1;
 }
 

@@ -27,6 +27,7 @@ struct up_conn {
     unsigned granted; /* HTTP/2: leases without a request yet */
     uint32_t served;
     uint64_t idle_since_ms;
+    struct list asking;     /* leases in lease_upgrades */
     struct stream *dialled; /* UP_DIAL */
     struct h1_client *h1;
     struct h2_session *h2;
@@ -300,9 +301,17 @@ static bool h2_is_unused(struct up_conn *c)
     return c->h2 && c->granted == 0 && h2_session_stats(c->h2).streams == 0;
 }
 
+static void wake_asking(struct up_conn *c)
+{
+    list_for_each (n, &c->asking) {
+        task_wake(container_of(n, struct lease, in_row)->asks, WAKE_CHILD);
+    }
+}
+
 static void step_open(struct up_conn *c)
 {
     struct upstream *u = c->upstream;
+    wake_asking(c);
     int r = c->leased ? -EAGAIN : state_of(c);
 
     if (r < 0 && r != -EAGAIN) {
@@ -353,6 +362,7 @@ static void conn_new(struct upstream *u)
 
     task_init(&c->task, e->loop, "upstream", conn_run);
     c->upstream = u;
+    list_init(&c->asking);
     list_append(&u->busy, &c->in_list);
     u->conn_count++;
     u->connecting++;
@@ -455,6 +465,28 @@ int lease_result(struct lease *l)
     return l->conn ? 0 : l->error.code < 0 ? l->error.code : -EAGAIN;
 }
 
+static void stop_asking(struct lease *l)
+{
+    if (l->asks) {
+        list_remove(&l->in_row);
+        l->asks = NULL;
+    }
+}
+
+int lease_upgrades(struct lease *l, struct task *task)
+{
+    struct up_conn *c = l->conn;
+    int r = c->h2 ? h2_session_upgrades(c->h2) : 0;
+
+    if (r != -EAGAIN) {
+        stop_asking(l);
+    } else if (!l->asks) {
+        l->asks = task;
+        list_append(&c->asking, &l->in_row);
+    }
+    return r;
+}
+
 struct exchange *lease_request(struct lease *l, const struct message *head, bool end)
 {
     struct up_conn *c = l->conn;
@@ -478,6 +510,7 @@ void lease_end(struct lease *l)
         return;
     }
     waiting_leave(l);
+    stop_asking(l);
     u->in_flight -= l->counted;
     if (c) { /* granted, never used */
         c->leased = false;

@@ -72,6 +72,7 @@ struct lease {                 /* embedded; zeroed is none */
     struct up_conn *conn;      /* granted, and not used yet */
     struct list in_row;
     struct task *task; /* set while it waits */
+    struct task *asks; /* granted: waits in the connection's row to hear what it can do */
     unsigned status;   /* that the destination's tunnel refused with, or 0 */
     struct diag error;
     bool counted;
@@ -82,6 +83,9 @@ struct lease {                 /* embedded; zeroed is none */
 MUST_USE int lease_start(struct lease *l, struct upstream *u, struct task *task, bool fresh);
 /* (*) The same for one that waits; other errors are why there is no connection: l->error. */
 MUST_USE int lease_result(struct lease *l);
+/* (*) Of a granted lease, for a request that changes the protocol: 0: it may be sent; -ERR_UNSUPPORTED:
+ * the server does not offer that over HTTP/2 (RFC 8441). */
+MUST_USE int lease_upgrades(struct lease *l, struct task *task);
 /* Of a granted lease: sends the head. Never NULL, never fails at once. */
 struct exchange *lease_request(struct lease *l, const struct message *head, bool end);
 /* The request is over, or nobody wants the lease any more. */

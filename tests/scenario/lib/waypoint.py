@@ -20,8 +20,8 @@ CLIENT, GATE, APP1, APP2, APP3 = "p11", "p12", "p21", "p22", "p23"
 REAL_CLIENT, REAL_APP, REAL = "p13", "p24", "10.96.9.40"  # behind our own node proxies
 APPS = {APP1: "web-1", APP2: "web-2", APP3: "other-1"}
 CAPTURED = {REAL_CLIENT: "user-1", REAL_APP: "real-1"}
-PORTS = {80: webapp.H1, 81: webapp.H2C, 82: webapp.HELLO, 83: webapp.H1}
-PROTOCOLS = {80: "HTTP", 81: "HTTP2", 82: "TCP", 83: "UNKNOWN"}
+PORTS = {80: webapp.H1, 81: webapp.H2C, 82: webapp.HELLO, 83: webapp.H1, 84: webapp.H2C_BARE, 85: webapp.BOTH}
+PROTOCOLS = {80: "HTTP", 81: "HTTP2", 82: "TCP", 83: "UNKNOWN", 84: "HTTP2", 85: "HTTP2"}
 
 
 def baseline():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A web application of a pod that knows nothing of the mesh: HTTP/1.1 by h11 on port 8080, HTTP/2 with prior
-knowledge by python-h2 on port 8081, a line echo that speaks first on port 8082. What it does is said by the path:
+knowledge by python-h2 on port 8081, a line echo that speaks first on port 8082; on port 8083 HTTP/2 without
+WebSocket, on port 8084 that or HTTP/1.1 by the first bytes. What it does is said by the path:
 
     /echo...            200 with what it got, as JSON; the body's length and hash
     /status/N           that status
@@ -14,7 +15,7 @@ knowledge by python-h2 on port 8081, a line echo that speaks first on port 8082.
     /early              200 at once, the body of the request unread
     /cut                half of a body, then the connection goes
     /reset              no answer: the connection is reset
-    /ws                 a WebSocket that echoes (HTTP/1.1)
+    /ws                 a WebSocket that echoes; /ws/no is refused with 403 (HTTP/2)
     /seen               how many requests there were, by path
 """
 import hashlib
@@ -31,7 +32,7 @@ import h2.config
 import h2.connection
 import h2.events
 
-H1, H2C, HELLO = 8080, 8081, 8082
+H1, H2C, HELLO, H2C_BARE, BOTH = 8080, 8081, 8082, 8083, 8084
 _flaky, _seen, _lock = {}, {}, threading.Lock()
 NAME = sys.argv[1] if len(sys.argv) > 1 else "?"
 
@@ -185,12 +186,14 @@ class H1Connection:
 
 
 class H2Connection:
-    """One HTTP/2 connection; streams are answered when they are whole, each in a thread."""
+    """One HTTP/2 connection; streams are answered when they are whole, each in a thread. WebSocket by extended CONNECT
+    (RFC 8441), said late, so that who does not wait for it is found out."""
+    websockets = True
 
     def __init__(self, sock):
         self.sock, self.lock = sock, threading.RLock()
         self.conn = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
-        self.streams = {}
+        self.streams, self.sockets = {}, set()
         self.window = threading.Condition(self.lock)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -201,6 +204,10 @@ class H2Connection:
                 self.sock.sendall(data)
 
     def run(self):
+        if self.websockets:
+            time.sleep(0.02)
+            self.conn.local_settings = h2.settings.Settings(client=False, initial_values={
+                h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL: 1})
         with self.lock:
             self.conn.initiate_connection()
         self.flush()
@@ -214,14 +221,33 @@ class H2Connection:
     def event(self, event):
         if isinstance(event, h2.events.RequestReceived):
             self.streams[event.stream_id] = [event.headers, b"", []]
+            if dict(event.headers).get(":protocol") == "websocket":
+                self.open_websocket(event.stream_id, dict(event.headers))
         elif isinstance(event, h2.events.DataReceived):
-            if event.stream_id in self.streams:
+            if event.stream_id in self.sockets:
+                self.conn.send_data(event.stream_id, event.data)
+            elif event.stream_id in self.streams:
                 self.streams[event.stream_id][1] += event.data
             self.conn.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, h2.events.TrailersReceived):
             self.streams[event.stream_id][2] = event.headers
-        elif isinstance(event, h2.events.StreamEnded):
+        elif isinstance(event, h2.events.StreamEnded) and event.stream_id in self.sockets:
+            self.conn.end_stream(event.stream_id)
+        elif isinstance(event, h2.events.StreamEnded) and event.stream_id in self.streams:
             threading.Thread(target=self.serve, args=(event.stream_id,), daemon=True).start()
+
+    def open_websocket(self, stream, head):
+        """Anything but what RFC 8441 says is an error of the stream."""
+        note(head[":path"])
+        del self.streams[stream]
+        if head[":method"] != "CONNECT" or "sec-websocket-key" in head or head.get("sec-websocket-version") != "13":
+            self.conn.reset_stream(stream, 1)
+        elif head[":path"] == "/ws/no":
+            self.conn.send_headers(stream, [(":status", "403"), ("content-length", "2")])
+            self.conn.send_data(stream, b"no", end_stream=True)
+        else:
+            self.sockets.add(stream)
+            self.conn.send_headers(stream, [(":status", "200"), ("sec-websocket-protocol", "echo")])
 
     def serve(self, stream):
         headers, body, trailers = self.streams.pop(stream)
@@ -261,6 +287,15 @@ class H2Connection:
             self.flush()
 
 
+class BareH2Connection(H2Connection):
+    websockets = False
+
+
+def either(sock):
+    """HTTP/2 without WebSocket, or HTTP/1.1."""
+    return (BareH2Connection if sock.recv(3, socket.MSG_PEEK) == b"PRI" else H1Connection)(sock)
+
+
 class Hello:
     """Speaks first, then echoes."""
 
@@ -293,7 +328,7 @@ def serve(port, kind):
 
 
 def main():
-    for port, kind in ((H1, H1Connection), (H2C, H2Connection), (HELLO, Hello)):
+    for port, kind in ((H1, H1Connection), (H2C, H2Connection), (HELLO, Hello), (H2C_BARE, BareH2Connection), (BOTH, either)):
         threading.Thread(target=serve, args=(port, kind), daemon=True).start()
     time.sleep(0.2)
     print("serving", flush=True)

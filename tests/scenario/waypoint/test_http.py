@@ -127,23 +127,70 @@ def test_grpc_ends_with_its_status(lab):
         "istio_requests_total", request_protocol="grpc", grpc_response_status="0", destination_service=l7.host("web")) > 0)
 
 
-@pytest.mark.parametrize("kind", ("h1",))
-def test_a_websocket(lab, kind):
-    with getattr(lab, kind)() as http:
-        key = base64.b64encode(os.urandom(16)).decode()
-        http.begin("GET", "/ws", [("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-key", key),
-                                  ("sec-websocket-version", "13")])
-        http.finish()
-        r = http.response()
-        assert r.interim and r.interim[0][0] == 101, (r.status, r.headers, r.body)
+def open_websocket(http, target="/ws"):
+    """(the answer's status and headers, a function that sends octets and takes as many)"""
+    more = [("sec-websocket-version", "13"), ("sec-websocket-protocol", "echo")]
+    if isinstance(http, H2):
+        http.pump()  # SETTINGS
+        stream = http.begin("CONNECT", target, more, end=False, extra=[(":protocol", "websocket")])
+        r = http.head(stream)
+
+        def echo(octets):
+            before = len(r.body)
+            http.data(stream, octets)
+            while len(r.body) < before + len(octets):
+                http.pump()
+            return r.body[before:]
+        return r.status, dict(r.headers), echo
+    key = base64.b64encode(os.urandom(16)).decode()
+    http.begin("GET", target, [("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-key", key), *more])
+    http.finish()
+    r = http.response()
+    status, headers = r.interim[0] if r.interim else (r.status, r.headers)
+    headers = dict(headers)
+    if status == 101:
+        proof = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
+        assert headers["sec-websocket-accept"] == base64.b64encode(proof).decode()
+
+    def echo_h1(octets):
+        http.sock.sendall(octets)
+        got = b""
+        while len(got) < len(octets):
+            got += http.sock.recv(65536)
+        return got
+    return status, headers, echo_h1
+
+
+# 85: the server's HTTP/2 does not offer it, its HTTP/1.1 does.
+@pytest.mark.parametrize("port", (80, 81, 85))
+@pytest.mark.parametrize("kind", ("h1", "h2"))
+def test_a_websocket(lab, kind, port):
+    with getattr(lab, kind)(port=port) as http:
+        status, headers, echo = open_websocket(http)
+        assert status == (101 if kind == "h1" else 200)
+        assert port != 81 or headers["sec-websocket-protocol"] == "echo"
         frames = wsproto.frame_protocol.FrameProtocol(client=True, extensions=[])
         for text in (b"hello", b"x" * 100_000):
             octets = frames.send_data(text, fin=True)
-            http.sock.sendall(octets)
-            got = b""
-            while len(got) < len(octets):
-                got += http.sock.recv(65536)
-            assert got == octets  # the server echoes what it got, masked as it was
+            assert echo(octets) == octets  # the server echoes what it got, masked as it was
+
+
+def test_several_websockets_share_a_connection(lab):
+    with lab.h1(port=81) as one, lab.h1(port=81) as two:
+        echoes = [open_websocket(http)[2] for http in (one, two)]
+        assert [echo(b"abc") for echo in echoes] == [b"abc", b"abc"]
+
+
+@pytest.mark.parametrize("kind", ("h1", "h2"))
+def test_a_server_that_has_no_websocket_is_told_from_one_that_refuses(lab, kind):
+    with getattr(lab, kind)(port=81) as http:
+        assert open_websocket(http, "/ws/no")[0] == 403
+        if kind == "h1":
+            http.next()
+        assert http.get("/echo").status == 200, "the connection goes on"
+    with getattr(lab, kind)(port=84) as http:
+        assert open_websocket(http, "/ws/none")[0] == 502
+    assert " UPE upgrade_not_offered_by_upstream " in lab.wp.wait_request("/ws/none")
 
 
 def test_an_unsaid_port_speaks_http_too(lab):
