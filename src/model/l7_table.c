@@ -3,7 +3,8 @@
  * Entries lie sorted by precedence, with equal paths side by side: matches of one kind whose paths
  * differ can only both hold where one prefix is longer, so the path may be compared before the rest.
  * That makes every path a range, and the index a hash of ranges. A lookup then asks for the whole
- * path, for each of its prefixes from the longest, and tries the expressions last.
+ * path, for each of its prefixes from the longest, and tries the expressions last. Many entries of one
+ * path, and expressions, are looked up by header (model/l7_by_header.h).
  */
 #include "model/l7_table.h"
 
@@ -13,6 +14,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "model/const_int.h"
+#include "model/l7_by_header.h"
 #include "model/l7_match_int.h"
 
 enum { LINEAR_MAX = 16 };
@@ -21,6 +23,7 @@ struct range { /* entries of one kind and path; count 0: a free slot */
     uint32_t hash;
     uint32_t first;
     uint32_t count;
+    uint32_t by_header; /* 1 + its place in there; 0: tried one after the other */
 };
 
 struct l7_table {
@@ -32,6 +35,9 @@ struct l7_table {
     size_t prefix_len_max; /* of the longest prefix */
     size_t mask;           /* slots - 1 */
     struct range *slots;   /* NULL: too few entries for an index */
+    struct l7_by_header **by_header;
+    size_t by_header_count;
+    uint32_t regex_by_header; /* of the expressions; as in a range */
     struct l7_entry entries[];
 };
 
@@ -124,6 +130,21 @@ static bool is_of(const struct l7_table *t, const struct range *r, enum l7_path_
     return m->kind == kind && m->value_len == len && memcmp(m->value, path, len) == 0;
 }
 
+/* What a range has as by_header. */
+static uint32_t add_by_header(struct l7_table *t, size_t first, size_t count)
+{
+    struct l7_by_header *x =
+        count > LINEAR_MAX ? l7_by_header_new(&t->entries[first], count) : NULL;
+
+    if (!x) {
+        return 0;
+    }
+    t->by_header =
+        mem_resize((void *)t->by_header, (t->by_header_count + 1) * sizeof(struct l7_by_header *));
+    t->by_header[t->by_header_count++] = x;
+    return (uint32_t)t->by_header_count;
+}
+
 static void index_range(struct l7_table *t, size_t first, size_t count)
 {
     const struct l7_path_match *m = &t->entries[first].match->path;
@@ -133,7 +154,8 @@ static void index_range(struct l7_table *t, size_t first, size_t count)
     while (t->slots[at].count > 0) {
         at = (at + 1) & t->mask;
     }
-    t->slots[at] = (struct range){hash, (uint32_t)first, (uint32_t)count};
+    t->slots[at] =
+        (struct range){hash, (uint32_t)first, (uint32_t)count, add_by_header(t, first, count)};
 }
 
 static void make_index(struct l7_table *t)
@@ -152,6 +174,7 @@ static void make_index(struct l7_table *t)
         }
         index_range(t, i, end - i);
     }
+    t->regex_by_header = add_by_header(t, t->regex_first, t->count - t->regex_first);
 }
 
 static void fill(struct l7_table *t, const struct l7_route *const *routes, size_t count)
@@ -208,6 +231,10 @@ const struct l7_table *l7_table_unref(const struct l7_table *t)
     for (size_t i = 0; i < mine->count; i++) {
         (void)l7_route_unref(mine->entries[i].route); /* NULL */
     }
+    for (size_t i = 0; i < mine->by_header_count; i++) {
+        l7_by_header_free(mine->by_header[i]);
+    }
+    mem_free((void *)mine->by_header);
     mem_free(mine->slots);
     mem_free(mine);
     return NULL;
@@ -236,6 +263,16 @@ static struct l7_hit scan(const struct l7_table *t, size_t from, size_t to, stru
     return (struct l7_hit){.route = NULL};
 }
 
+static struct l7_hit look_up(const struct l7_table *t, uint32_t by_header, size_t first,
+                             struct l7_try *try)
+{
+    ssize_t at = l7_by_header_find(t->by_header[by_header - 1], try);
+    const struct l7_entry *e = at < 0 ? NULL : &t->entries[first + (size_t)at];
+
+    return e ? (struct l7_hit){.route = e->route, .match = e->match}
+             : (struct l7_hit){.route = NULL};
+}
+
 /* The entries with this very path, which the hash has found. */
 static struct l7_hit scan_path(const struct l7_table *t, enum l7_path_kind kind, size_t len,
                                struct l7_try *try)
@@ -246,6 +283,9 @@ static struct l7_hit scan_path(const struct l7_table *t, enum l7_path_kind kind,
         const struct range *r = &t->slots[at];
         if (r->hash != hash || !is_of(t, r, kind, try->q->path.p, len)) {
             continue;
+        }
+        if (r->by_header > 0) {
+            return look_up(t, r->by_header, r->first, try);
         }
         for (size_t i = r->first; i < r->first + r->count; i++) {
             if (l7_try_rest(try, t->entries[i].match)) {
@@ -288,7 +328,9 @@ static struct l7_hit find(const struct l7_table *t, struct l7_try *try)
         if (!hit.route && t->prefix_first < t->regex_first) {
             hit = scan_prefixes(t, try);
         }
-        if (!hit.route) {
+        if (!hit.route && t->regex_by_header > 0) {
+            hit = look_up(t, t->regex_by_header, t->regex_first, try);
+        } else if (!hit.route) {
             hit = scan(t, t->regex_first, t->count, try);
         }
     }

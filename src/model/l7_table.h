@@ -2,7 +2,8 @@
 /*
  * The rules of one service port, all their matches in the standard's order of precedence: exact
  * path, longest prefix, regular expression, method, more headers, more query parameters, older
- * route, namespace/name, rule, match. Few are tried one after the other; many are indexed by path.
+ * route, namespace/name, rule, match. Few are tried one after the other; many are indexed by path, and
+ * many of one path by what headers have to be exactly; the answer is the same.
  * Immutable once made.
  */
 #pragma once

@@ -235,6 +235,20 @@ TEST(between_equals_age_then_name_then_rule_decide)
 
 /* Every path of up to three segments over two letters, in all kinds, and every request: the index
  * must find what trying one by one finds. */
+static const struct l7_match *tried_one_by_one(const struct l7_table *table,
+                                               const struct l7_request *q)
+{
+    const struct l7_entry *e;
+    unsigned unknown = 0;
+
+    for (size_t i = 0; (e = l7_table_entry(table, i)); i++) {
+        if (l7_match_holds(e->match, q, &unknown)) {
+            return e->match;
+        }
+    }
+    return NULL;
+}
+
 TEST(an_indexed_table_agrees_with_trying_one_by_one)
 {
     static const char *const segments[] = {"a", "b", "ab", ""};
@@ -266,16 +280,106 @@ TEST(an_indexed_table_agrees_with_trying_one_by_one)
                                       segments[rand_seq_below(&chance, 4)]);
             }
             lab_request(&r, line, rand_seq_below(&chance, 2) ? "k: v" : NULL);
-            struct l7_hit hit = l7_table_find(table, &r.q);
-            const struct l7_entry *want = NULL;
-            unsigned unknown = 0;
-            for (size_t i = 0; !want && i < l7_table_count(table); i++) {
-                const struct l7_entry *e = l7_table_entry(table, i);
-                want = l7_match_holds(e->match, &r.q, &unknown) ? e : NULL;
-            }
-            CHECK(hit.match == (want ? want->match : NULL));
+            CHECK(l7_table_find(table, &r.q).match == tried_one_by_one(table, &r.q));
         }
     }
+}
+
+/* Of few paths, with up to three headers of five and values that are shared by some and not by others. */
+static void draw_rule(struct rand_seq *chance, char out[static 80])
+{
+    static const char *const paths[] = {"/", "/a", "=/a", "~/a.*"};
+    static const char *const kinds[] = {":", ":", ":", "~", "?"};
+    size_t n = (size_t)snprintf(out, 80, "%s%s", paths[rand_seq_below(chance, 4)],
+                                rand_seq_below(chance, 4) == 0 ? " GET" : "");
+
+    for (uint64_t left = rand_seq_below(chance, 4); left > 0; left--) {
+        const char *kind = kinds[rand_seq_below(chance, 5)];
+        n += (size_t)snprintf(out + n, 80 - n, " h%sx-%llu%s", kind,
+                              (unsigned long long)rand_seq_below(chance, 5),
+                              *kind == '?' ? "" : "=");
+        if (*kind != '?') {
+            n += (size_t)snprintf(out + n, 80 - n, "%llu",
+                                  (unsigned long long)rand_seq_below(chance, 30));
+        }
+    }
+}
+
+static void draw_headers(struct rand_seq *chance, char out[static 80])
+{
+    size_t n = 0;
+
+    *out = '\0';
+    for (unsigned i = 0; i < 5; i++) {
+        if (rand_seq_below(chance, 3) > 0) {
+            n += (size_t)snprintf(out + n, 80 - n, "x-%u: %llu\n", i,
+                                  (unsigned long long)rand_seq_below(chance, 31));
+        }
+    }
+}
+
+TEST(a_table_indexed_by_header_agrees_with_trying_one_by_one)
+{
+    static struct lab_rule rules[400];
+    static char texts[400][80];
+    struct rand_seq chance;
+
+    rand_seq_init(&chance, 11);
+    for (int round = 0; round < 20; round++) {
+        size_t hits = 0;
+        for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+            draw_rule(&chance, texts[i]);
+            bool rest =
+                i % 40 != 0 && !strchr(texts[i], 'h'); /* one for everything hides the others */
+            rules[i] = (struct lab_rule){.matches = rest ? "/a h:x-0=1" : texts[i], .backend = "b"};
+        }
+        AUTO(l7_table)
+        const struct l7_table *table = lab_table(rules, round < 10 ? 60 : ARRAY_LEN(rules));
+        for (int probe = 0; probe < 200; probe++) {
+            struct lab_request r;
+            char headers[80];
+            draw_headers(&chance, headers);
+            lab_request(&r, rand_seq_below(&chance, 2) ? "GET /a" : "PUT /a/b", headers);
+            struct l7_hit hit = l7_table_find(table, &r.q);
+            CHECK(hit.match == tried_one_by_one(table, &r.q));
+            hits += hit.match && hit.match->header_count > 0;
+        }
+        CHECK(hits > 20);
+    }
+}
+
+/* ---- and does not walk all of them */
+
+static struct slice counted_header(void *arg, const char *name)
+{
+    unsigned *asked = arg;
+
+    (*asked)++;
+    return slice_of(strcmp(name, "x-tenant") == 0 ? "777"
+                    : strcmp(name, "x-env") == 0  ? "prod"
+                                                  : "");
+}
+
+TEST(a_thousand_rules_for_one_header_are_one_look_up)
+{
+    static struct lab_rule rules[1001];
+    static char texts[1001][48];
+    unsigned asked = 0;
+    struct lab_request r;
+
+    for (size_t i = 0; i < 1000; i++) { /* of the two headers only one tells them apart */
+        (void)snprintf(texts[i], sizeof(texts[i]), "/api h:x-env=prod h:x-tenant=%zu", i);
+        rules[i] = (struct lab_rule){.matches = texts[i], .backend = texts[i] + 29};
+    }
+    rules[1000] = (struct lab_rule){.matches = "/api", .backend = "rest"};
+    AUTO(l7_table) const struct l7_table *table = lab_table(rules, ARRAY_LEN(rules));
+    lab_request(&r, "GET /api/x", NULL);
+    CHECK_STR(lab_target(&(struct l7_hit){.route = l7_table_find(table, &r.q).route}), "rest");
+    r.q.header = counted_header;
+    r.q.header_arg = &asked;
+    struct l7_hit hit = l7_table_find(table, &r.q);
+    CHECK_STR(lab_target(&hit), "777");
+    CHECK(asked <= 4);
 }
 
 TEST(what_a_limit_stops_does_not_match_and_is_counted)
