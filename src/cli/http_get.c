@@ -52,13 +52,14 @@ int http_answer_read(const char *text, size_t len, struct http_answer *out, stru
     struct h1_head head;
     unsigned status = 0;
     size_t seen = 0;
-    size_t head_len = h1_section_end(text, len, &seen);
+    ssize_t end = h1_section_end(text, len, &seen, NULL);
+    size_t head_len = end > 0 ? (size_t)end : 0;
     const char *eol = head_len > 0 ? memmem(text, head_len, "\r\n", 2) : NULL;
     uint64_t length = 0;
 
     if (!eol || read_status((struct slice){text, (size_t)(eol - text)}, &status) < 0 ||
         h1_fields_parse(eol + 2, head_len - (size_t)(eol + 2 - text), &head, why) < 0) {
-        return FAIL(why, len > 0 && head_len == 0 ? -ERR_TRUNCATED : -ERR_SYNTAX,
+        return FAIL(why, len > 0 && end == 0 ? -ERR_TRUNCATED : -ERR_SYNTAX,
                     "the answer is no HTTP");
     }
     size_t body_len = len - head_len;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/h1head.h"
 
+#include "base/num.h"
+
 enum { TOKEN = 1, VALUE = 2, TARGET = 4 };
 
 /* RFC 9110 5.6.2 (token), 5.5 (visible, blanks and obs-text in values). */
@@ -56,9 +58,32 @@ bool h1_is_target(struct slice s)
     return s.len > 0 && is_all(s, TARGET);
 }
 
-size_t h1_section_end(const char *p, size_t len, size_t *seen)
+/* Octets from `from` on of a section whose end has not come. */
+static int check_part(const char *p, size_t from, size_t len, struct diag *why)
+{
+    for (size_t i = from; i < len; i++) {
+        char before = i > 0 ? p[i - 1] : '\n';
+        if (p[i] == '\n' && (i == 0 || before != '\r')) {
+            return FAIL(why, -ERR_SYNTAX, "line does not end in CRLF");
+        }
+        if (p[i] == '\r' && i + 1 < len && p[i + 1] != '\n') {
+            return FAIL(why, -ERR_SYNTAX, "bare CR");
+        }
+        if ((p[i] == ' ' || p[i] == '\t') && before == '\n') {
+            return FAIL(why, -ERR_SYNTAX, "line begins with a blank");
+        }
+        unsigned char c = (unsigned char)p[i];
+        if ((c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7f) {
+            return FAIL(why, -ERR_SYNTAX, "control character in a line");
+        }
+    }
+    return 0;
+}
+
+ssize_t h1_section_end(const char *p, size_t len, size_t *seen, struct diag *why)
 {
     size_t i = *seen;
+    size_t from = i;
 
     if (len >= 2 && p[0] == '\r' && p[1] == '\n') {
         return 2; /* nothing but the empty line */
@@ -70,12 +95,12 @@ size_t h1_section_end(const char *p, size_t len, size_t *seen)
             break;
         }
         if (lf[-1] == '\r' && lf[1] == '\r' && lf[2] == '\n') {
-            return (size_t)(lf + 3 - p);
+            return lf + 3 - p;
         }
         i = (size_t)(lf - p);
     }
     *seen = len >= 4 && len - 3 > i ? len - 3 : i;
-    return 0;
+    return check_part(p, from, len, why);
 }
 
 static bool is_digit(char c)
@@ -178,7 +203,9 @@ static int parse_fields(struct slice rest, struct h1_head *out, struct diag *why
             return rest.len == 0 ? 0 : FAIL(why, -ERR_SYNTAX, "bytes behind the empty line");
         }
         if (out->count == H1_FIELDS_MAX) {
-            return FAIL(why, -ERR_TOO_LARGE, "more than %d fields", H1_FIELDS_MAX);
+            /* What is not even a line is found first when a section comes in pieces. */
+            int r = check_part(line.p, 0, line.len + 2 + rest.len, why);
+            return r < 0 ? r : FAIL(why, -ERR_TOO_LARGE, "more than %d fields", H1_FIELDS_MAX);
         }
         int r = parse_field(line, &out->fields[out->count], why);
         if (r < 0) {
@@ -186,6 +213,52 @@ static int parse_fields(struct slice rest, struct h1_head *out, struct diag *why
         }
         out->count++;
     }
+}
+
+/* Not yet a line; a method longer than any can be judged all the same. */
+static int begin_of_request(struct slice part, struct diag *why)
+{
+    const char *blank = memchr(part.p, ' ', MIN_OF(part.len, (size_t)H1_METHOD_MAX + 1));
+    struct slice method = {part.p, blank ? (size_t)(blank - part.p) : part.len};
+
+    /* The CR of an empty line, which some send before a request, may be all there is. */
+    return (method.len == 1 && method.p[0] == '\r') ||
+                   (h1_is_token(method) && method.len <= H1_METHOD_MAX)
+               ? 0
+               : FAIL(why, -ERR_SYNTAX, "bad method in the request line");
+}
+
+static int begin_of_response(struct slice part, struct diag *why)
+{
+    static const char version[] = "HTTP/";
+
+    return memcmp(part.p, version, MIN_OF(part.len, sizeof(version) - 1)) == 0
+               ? 0
+               : FAIL(why, -ERR_SYNTAX, "no HTTP version where one belongs");
+}
+
+static int begins(const char *p, size_t len, struct diag *why,
+                  int (*first)(struct slice line, struct h1_head *out, struct diag *why),
+                  int (*part)(struct slice part, struct diag *why))
+{
+    UNINITIALIZED struct h1_head head;
+    struct slice rest = {p, len};
+    struct slice line;
+
+    if (len == 0) {
+        return 0;
+    }
+    return take_line(&rest, &line) ? first(line, &head, why) : part(rest, why);
+}
+
+int h1_request_begins(const char *p, size_t len, struct diag *why)
+{
+    return begins(p, len, why, parse_request_line, begin_of_request);
+}
+
+int h1_response_begins(const char *p, size_t len, struct diag *why)
+{
+    return begins(p, len, why, parse_status_line, begin_of_response);
 }
 
 static void clear(struct h1_head *h)

@@ -43,9 +43,14 @@ struct h1_head {
 };
 
 /* Where the section that begins at p ends: the length including its empty line, or 0 while that is
- * not there yet. *seen is what was looked at before (start with 0) and is moved on, so that a slow
- * sender does not make us look at every byte again and again. */
-size_t h1_section_end(const char *p, size_t len, size_t *seen);
+ * not there yet. -ERR_SYNTAX when it need not be waited for: a bare CR or LF, another control
+ * character or a folded line is there already. *seen is what was looked at before (start with 0) and
+ * is moved on, so that a slow sender does not make us look at every byte again and again. */
+MUST_USE ssize_t h1_section_end(const char *p, size_t len, size_t *seen, struct diag *why);
+/* Whether these octets can be the beginning of a request's head, or of a response's, as far as its
+ * first line says: 0 or what h1_head_parse would answer in the end. */
+MUST_USE int h1_request_begins(const char *p, size_t len, struct diag *why);
+MUST_USE int h1_response_begins(const char *p, size_t len, struct diag *why);
 
 /* p to p + len is a whole head, empty line included. -ERR_SYNTAX, -ERR_VERSION (not HTTP/1.x),
  * -ERR_TOO_LARGE (too many fields). */

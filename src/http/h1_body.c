@@ -52,9 +52,12 @@ static int take_trailers(struct h1_exchange *x)
 {
     struct bytes *in = &x->conn->in;
     const char *p = (const char *)bytes_peek(in);
-    size_t len = in->len > 0 ? h1_section_end(p, in->len, &x->seen) : 0;
+    ssize_t len = in->len > 0 ? h1_section_end(p, in->len, &x->seen, stream_why(&x->x.s)) : 0;
     UNINITIALIZED struct h1_head head;
 
+    if (len < 0) {
+        return (int)len;
+    }
     if (len == 0 && in->len > H1_TRAILERS_BYTES_MAX) {
         return FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "trailers are too large");
     }
@@ -64,10 +67,10 @@ static int take_trailers(struct h1_exchange *x)
     }
     int r = len > H1_TRAILERS_BYTES_MAX
                 ? FAIL(stream_why(&x->x.s), -ERR_TOO_LARGE, "trailers are too large")
-                : h1_fields_parse(p, len, &head, stream_why(&x->x.s));
+                : h1_fields_parse(p, (size_t)len, &head, stream_why(&x->x.s));
     r = r < 0 ? r : add_trailers(x, &head);
     if (r == 0) {
-        bytes_skip(in, len);
+        bytes_skip(in, (size_t)len);
         h1_in_ended(x);
     }
     return r;

@@ -136,6 +136,7 @@ static int take_head(struct h1_exchange *x, size_t len)
     }
     bytes_skip(&c->in, len);
     c->seen = 0;
+    c->begun = false;
     return h.status < 200 && h.status != 101 ? take_interim(x) : take_final(x, &h, &f);
 }
 
@@ -158,14 +159,17 @@ static int more_head(struct h1_exchange *x)
 static int head_once(struct h1_exchange *x)
 {
     struct h1_conn *c = x->conn;
-    size_t len =
-        c->in.len > 0 ? h1_section_end((const char *)bytes_peek(&c->in), c->in.len, &c->seen) : 0;
+    ssize_t len = h1_find_head_end(c);
 
-    if (h1_line_is_too_long(c) || len > c->limits.head_bytes ||
+    if (h1_line_is_too_long(c) || len > (ssize_t)c->limits.head_bytes ||
         (len == 0 && c->in.len > c->limits.head_bytes)) {
         return FAIL(&c->diag, -ERR_TOO_LARGE, "response head is too large");
     }
-    return len > 0 ? take_head(x, len) : more_head(x);
+    int r = len <= 0 ? h1_judge_beginning(c) : 0;
+    if (r < 0) {
+        return r;
+    }
+    return len < 0 ? (int)len : len > 0 ? take_head(x, (size_t)len) : more_head(x);
 }
 
 static void note_reach(struct h1_exchange *x)
@@ -263,6 +267,7 @@ static void await_request(struct h1_conn *c)
 {
     c->step = H1_IDLE;
     c->seen = 0;
+    c->begun = false;
     c->read_due = 0;
     h1_set_due(c, &c->head_due, c->limits.idle_ms);
     task_wake(&c->task, WAKE_IO); /* somebody has to notice when the server goes */

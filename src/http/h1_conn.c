@@ -302,6 +302,26 @@ void h1_steps(struct h1_conn *c, unsigned why, int (*step)(struct h1_conn *c))
     }
 }
 
+ssize_t h1_find_head_end(struct h1_conn *c)
+{
+    return c->in.len > 0
+               ? h1_section_end((const char *)bytes_peek(&c->in), c->in.len, &c->seen, &c->diag)
+               : 0;
+}
+
+int h1_judge_beginning(struct h1_conn *c)
+{
+    const char *p = (const char *)bytes_peek(&c->in);
+
+    if (c->begun || c->in.len == 0) {
+        return 0;
+    }
+    int r = c->client ? h1_response_begins(p, c->in.len, &c->diag)
+                      : h1_request_begins(p, c->in.len, &c->diag);
+    c->begun = r == 0 && memchr(p, '\n', c->in.len);
+    return r;
+}
+
 bool h1_line_is_too_long(const struct h1_conn *c)
 {
     return c->in.len > c->limits.line_bytes &&

@@ -90,6 +90,7 @@ struct h1_conn {
     uint32_t fill;      /* octets to ask the transport for; follows what comes */
     enum h1_step step;
     bool client;
+    bool begun;   /* of the head that is arriving, the first line is there and a proper one */
     bool last;    /* no request after this one */
     bool ended;   /* the peer has ended its half of the connection */
     bool ending;  /* ours ends when all of out has left: an upgraded connection */
@@ -125,6 +126,10 @@ void h1_steps(struct h1_conn *c, unsigned why, int (*step)(struct h1_conn *c));
 /* The only way to H1_OVER. why < 0 cuts the connection; with 0 what is in out still leaves. */
 void h1_end(struct h1_conn *c, int why, int result);
 void h1_cut(struct h1_conn *c, int why);
+/* h1_section_end of what is there. */
+ssize_t h1_find_head_end(struct h1_conn *c);
+/* Of a head that is not whole: whether what is there can be its beginning. */
+int h1_judge_beginning(struct h1_conn *c);
 /* Whether the first line is too long already, whole or not. */
 bool h1_line_is_too_long(const struct h1_conn *c);
 /* The head within the limits on its fields: 0 or -ERR_TOO_LARGE, -ERR_SYNTAX. */

@@ -97,6 +97,7 @@ static void await_head(struct h1_conn *c)
 {
     c->step = H1_HEAD;
     c->seen = 0;
+    c->begun = false;
     of(c)->blank = false;
     c->read_due = 0;
     h1_set_due(c, &c->head_due, c->in.len > 0 ? c->limits.header_ms : c->limits.idle_ms);
@@ -112,15 +113,6 @@ static void skip_empty_line(struct h1_conn *c)
         of(c)->blank = true;
         bytes_skip(&c->in, 2);
     }
-}
-
-/* What cannot be part of any request is refused before the rest has come: other protocols. */
-static bool is_hopeless(const struct h1_conn *c)
-{
-    const char *p = (const char *)bytes_peek(&c->in);
-
-    return c->in.len > 0 && ((unsigned char)p[0] <= 0x20 || (unsigned char)p[0] >= 0x7f) &&
-           p[0] != '\r';
 }
 
 static void fill_exchange(struct h1_exchange *x, const struct h1_head *h,
@@ -211,22 +203,20 @@ static void take_request(struct h1_conn *c, size_t len)
     h1_wake_owner(c);
 }
 
-/* 0, or the status of a head that is not worth waiting for. */
-static unsigned hopeless_status(struct h1_conn *c, size_t len)
+/* 0, or the status of a head that is not worth waiting for. len: what h1_section_end says. */
+static unsigned hopeless_status(struct h1_conn *c, ssize_t len)
 {
-    if (is_hopeless(c)) {
-        (void)FAIL(&c->diag, -ERR_SYNTAX, "no proper request head");
-        return 400;
-    }
     if (h1_line_is_too_long(c)) {
         (void)FAIL(&c->diag, -ERR_TOO_LARGE, "request line is too long");
         return 414;
     }
-    if (len > c->limits.head_bytes || (len == 0 && c->in.len > c->limits.head_bytes)) {
+    if (len > (ssize_t)c->limits.head_bytes || (len == 0 && c->in.len > c->limits.head_bytes)) {
         (void)FAIL(&c->diag, -ERR_TOO_LARGE, "request head is too large");
         return 431;
     }
-    return 0;
+    int r = len <= 0 ? h1_judge_beginning(c) : 0;
+    r = r == 0 && len < 0 ? (int)len : r;
+    return r < 0 ? status_for(r) : 0;
 }
 
 static int step_head(struct h1_conn *c)
@@ -236,15 +226,14 @@ static int step_head(struct h1_conn *c)
         return 0;
     }
     skip_empty_line(c);
-    size_t len =
-        c->in.len > 0 ? h1_section_end((const char *)bytes_peek(&c->in), c->in.len, &c->seen) : 0;
+    ssize_t len = h1_find_head_end(c);
     unsigned status = hopeless_status(c, len);
     if (status > 0) {
         refuse(c, status);
         return 0;
     }
     if (len > 0) {
-        take_request(c, len);
+        take_request(c, (size_t)len);
         return 0;
     }
     bool first = c->in.len == 0;

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "base/num.h"
+
 static void need(bool truth)
 {
     if (!truth) {
@@ -72,16 +74,53 @@ static unsigned count_named(const struct h1_head *h, const char *name)
     return n;
 }
 
+/* No beginning of a head that is accepted in the end is refused, however it is cut. */
+static void parts(const char *p, size_t len)
+{
+    size_t step = 1 + len % 13;
+    size_t seen = 0;
+
+    for (size_t n = step; n < len; n += step) {
+        need(h1_section_end(p, n, &seen, NULL) == 0);
+        need(h1_request_begins(p, n, NULL) == 0);
+    }
+}
+
+/* What cannot become a head is not waited for: where more is asked for, all lines that are there are
+ * proper ones to a naive reader. */
+static void early(const char *p, size_t len)
+{
+    size_t step = 1 + len % 13;
+    size_t seen = 0;
+    ssize_t end = 0;
+
+    for (size_t n = MIN_OF(step, len); end == 0; n = MIN_OF(n + step, len)) {
+        end = h1_section_end(p, n, &seen, NULL);
+        if (n == len) {
+            break;
+        }
+    }
+    if (end != 0) {
+        return;
+    }
+    for (size_t i = 0; i < len; i++) {
+        need(p[i] != '\0' && (p[i] != '\n' || (i > 0 && p[i - 1] == '\r')));
+        need(p[i] != '\r' || i + 1 == len || p[i + 1] == '\n');
+    }
+}
+
 static void head(const char *p, size_t len)
 {
     static struct h1_head h;
     struct h1_framing f;
     size_t seen = 0;
-    size_t end = h1_section_end(p, len, &seen);
+    ssize_t end = h1_section_end(p, len, &seen, NULL);
 
-    if (end == 0 || h1_head_parse(p, end, &h, NULL) < 0) {
+    if (end <= 0 || h1_head_parse(p, (size_t)end, &h, NULL) < 0) {
+        early(p, len);
         return;
     }
+    parts(p, (size_t)end);
     clean(h.method);
     clean(h.target);
     again(&h);

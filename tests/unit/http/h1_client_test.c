@@ -266,6 +266,22 @@ TEST(every_response_of_the_table_is_read_one_way_or_is_an_error)
     }
 }
 
+TEST(a_server_that_speaks_something_else_is_not_waited_for)
+{
+    static const char *const greetings[] = {
+        "SSH-2.0-x\r\n",           "220 mail ready\r\n",        "J\1\2",
+        "HTTP/1.1 200 OK\nx: y\n", "HTTP/1.1 200 OK\r\nx: y\n", "HTTP/1.1 200 OK\r\nx: \1"};
+
+    for (unsigned i = 0; i < ARRAY_LEN(greetings); i++) {
+        struct rig g;
+        rig_start(&g, greetings[i]);
+        ask(&g, "GET", "/", NULL);
+        CHECK(answer(&g));
+        CHECK_INT(g.call.result, -ERR_SYNTAX);
+        CHECK(rig_stop(&g));
+    }
+}
+
 TEST(fields_of_the_connection_do_not_reach_the_caller)
 {
     struct rig g;

@@ -251,6 +251,18 @@ TEST(a_refused_head_gets_its_status_and_the_end)
     } table[] = {
         {"GET / HTTP/1.1\r\n\r\n", "400 Bad Request"},
         {"GET / HTTP/1.1\nHost: a\n\n\r\n\r\n", "400 Bad Request"},
+        /* not waited for */
+        {"GET / HTTP/1.1\nHost: a\n\n", "400 Bad Request"},
+        {"GET / HTTP/1.1\n", "400 Bad Request"},
+        {"GET / HTTP/1.1\r\nHost: a\n", "400 Bad Request"},
+        {"\n", "400 Bad Request"},
+        {"\rG", "400 Bad Request"},
+        {"GET /\r\n", "400 Bad Request"},
+        {"GET / HTTP/0.9\r\n", "505 HTTP Version Not Supported"},
+        {"GET / HTTP/1.1\r\nHost: a\r\nx: \x01", "400 Bad Request"},
+        {"GET / HTTP/1.1\r\nHost: a\r\n x", "400 Bad Request"},
+        {"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "400 Bad Request"},
+        {"<", "400 Bad Request"},
         {"\x16\x03\x01\x02", "400 Bad Request"},
         {"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400 Bad Request"},
         {"GET / HTTP/3.0\r\nHost: a\r\n\r\n", "505 HTTP Version Not Supported"},
@@ -340,6 +352,24 @@ TEST(each_limit_of_a_head_has_its_status)
         }
         CHECK(wire_has(&g.client, want));
         CHECK_INT(wire_count(&g.client, "HTTP/1.1 "), 1);
+        CHECK(rig_stop(&g));
+    }
+}
+
+TEST(a_chunked_body_that_cannot_go_on_is_not_waited_for)
+{
+    static const char *const bodies[] = {"5\n",          "5;x\n",       "x",
+                                         "5\r\nhello\n", "0\r\nx: y\n", "0\r\nx: y\r\n z",
+                                         "0\r\n\n",      "0\r\nx\rz",   "0\r\nx: \x02"};
+    struct rig g;
+
+    for (unsigned i = 0; i < ARRAY_LEN(bodies); i++) {
+        char script[128];
+        (void)snprintf(script, sizeof(script), "%s%s",
+                       "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+                       bodies[i]);
+        PLAY(&g, script);
+        CHECK_INT(g.app.failure, -ERR_SYNTAX);
         CHECK(rig_stop(&g));
     }
 }

@@ -232,13 +232,96 @@ TEST(a_section_is_found_however_it_is_cut)
 
     for (size_t step = 1; step <= sizeof(text); step++) {
         size_t seen = 0;
-        size_t end = 0;
+        ssize_t end = 0;
         size_t have = 0;
         while (end == 0 && have < sizeof(text) - 1) {
             have = have + step < sizeof(text) - 1 ? have + step : sizeof(text) - 1;
-            end = h1_section_end(text, have, &seen);
+            end = h1_section_end(text, have, &seen, NULL);
         }
         CHECK_INT(end, whole);
+    }
+}
+
+/* How much of the text had come when the section, fed octet by octet, was refused. 0: never. */
+static size_t refused_at(const char *text, size_t len)
+{
+    size_t seen = 0;
+
+    for (size_t n = 1; n <= len; n++) {
+        ssize_t end = h1_section_end(text, n, &seen, NULL);
+        if (end != 0) {
+            return end < 0 ? n : 0;
+        }
+    }
+    return 0;
+}
+
+TEST(a_section_that_cannot_end_well_is_not_waited_for)
+{
+    static const struct {
+        const char *text;
+        size_t len; /* 0: as long as the text */
+        size_t at;  /* of the octet that decides, counted from 1 */
+    } table[] = {
+        {"GET / HTTP/1.1\nHost: x\n\n", 0, 15},
+        {"GET / HTTP/1.1\r\nHost: x\n\n", 0, 24},
+        {"GET / HTTP/1.1\r\nHost: x\r\n\n", 0, 26},
+        {"\nGET / HTTP/1.1\r\n", 0, 1},
+        {"GET / HTTP/1.1\rHost: x", 0, 16},
+        {"GET / HTTP/1.1\r\r\n", 0, 16},
+        {"\rGET", 0, 2},
+        {"GET /\0 HTTP/1.1", 16, 6},
+        {"GET /\x1b", 0, 6},
+        {"GET /\x7f", 0, 6},
+        {"GET / HTTP/1.1\r\nx: y\r\n folded", 0, 23},
+        {"GET / HTTP/1.1\r\n\tx: y", 0, 17},
+        {" GET / HTTP/1.1", 0, 1},
+        {"GET / HTTP/1.1\r\nx: \ty\x80 z\r", 0, 0},
+        {"GET / HTTP/1.1\r\nHost: x\r\n\r", 0, 0},
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+        size_t len = table[i].len > 0 ? table[i].len : strlen(table[i].text);
+        size_t seen = 0;
+        CHECK_INT(refused_at(table[i].text, len), table[i].at);
+        CHECK_INT(h1_section_end(table[i].text, len, &seen, NULL),
+                  table[i].at > 0 ? -ERR_SYNTAX : 0);
+    }
+}
+
+TEST(a_first_line_is_judged_before_the_rest_has_come)
+{
+    static const struct {
+        const char *text;
+        int request, response;
+    } table[] = {
+        {"", 0, 0},
+        {"G", 0, -ERR_SYNTAX},
+        {"H", 0, 0},
+        {"HTTP/", -ERR_SYNTAX, 0},
+        {"GET / HTT", 0, -ERR_SYNTAX},
+        {"GET / HTTP/1.1\r\nHo", 0, -ERR_SYNTAX},
+        {"GET /\r\n", -ERR_SYNTAX, -ERR_SYNTAX},
+        {"GET / HTTP/2.0\r\n", -ERR_VERSION, -ERR_SYNTAX},
+        {"GET  / HTTP/1.1\r\n", -ERR_SYNTAX, -ERR_SYNTAX},
+        {"(", -ERR_SYNTAX, -ERR_SYNTAX},
+        {"ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF", 0, -ERR_SYNTAX},
+        {"ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG", -ERR_SYNTAX, -ERR_SYNTAX},
+        {"\x16\x03\x01", -ERR_SYNTAX, -ERR_SYNTAX},
+        {"\r", 0, -ERR_SYNTAX},
+        {"SSH-2.0-x\r\n", -ERR_SYNTAX, -ERR_SYNTAX},
+        {"HTTP/1.1 200\r\n", -ERR_SYNTAX, -ERR_SYNTAX},
+        {"HTTP/1.1 200 \r\n", -ERR_SYNTAX, 0},
+        {"HTTP/1.1 999 x\r\n", -ERR_SYNTAX, -ERR_SYNTAX},
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+        const char *text = table[i].text;
+        if (h1_request_begins(text, strlen(text), NULL) != table[i].request) {
+            printf("# row %u: %s\n", i, text);
+        }
+        CHECK_INT(h1_request_begins(text, strlen(text), NULL), table[i].request);
+        CHECK_INT(h1_response_begins(text, strlen(text), NULL), table[i].response);
     }
 }
 
