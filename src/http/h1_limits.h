@@ -31,5 +31,6 @@ struct h1_limits {
     bool secure;            /* the scheme is https */
     bool refuse_http10;     /* 426 for it */
     bool continue_by_owner; /* see exchange.h: who expects 100 is not answered by reading */
+    bool shows_refusals;    /* requests that are not handed out are kept: h1_server_refusal */
     bool websocket;         /* upgrades to it are shown (MESSAGE_PROTOCOL); else never */
 };

@@ -14,7 +14,8 @@ enum { DISCARD_MAX = 64 << 10 };
 struct h1_server {
     struct h1_conn c;
     uint32_t served;
-    bool blank; /* the empty line that may precede a request was there */
+    struct refusal *refusal; /* NULL: none, or taken */
+    bool blank;              /* the empty line that may precede a request was there */
 };
 
 static const struct h1_limits defaults = {
@@ -60,12 +61,69 @@ static struct h1_limits limits_of(const struct h1_limits *given)
     return l;
 }
 
+/* What the first line says, as far as it is one. */
+static void note_line(struct refusal *r, struct slice text)
+{
+    struct slice line = text;
+    struct slice method;
+    struct slice target;
+
+    (void)slice_cut(text, '\n', &line, &text); /* without one: the whole */
+    if (slice_cut(line, ' ', &method, &line) && h1_is_token(method) &&
+        method.len <= H1_METHOD_MAX) {
+        message_set(&r->in, MESSAGE_METHOD, method);
+        (void)slice_cut(line, ' ', &target, &line); /* likewise */
+        if (h1_is_target(target)) {
+            message_set(&r->in, MESSAGE_PATH, target);
+        }
+    }
+}
+
+/* All of a head that was a proper one, and still is not handed out. */
+static void note_head(struct refusal *r, const char *p, size_t len)
+{
+    UNINITIALIZED struct h1_head head;
+    struct h1_framing f;
+
+    if (h1_head_parse(p, len, &head, NULL) < 0) {
+        return;
+    }
+    r->version = head.minor == 0 ? EXCHANGE_HTTP10 : EXCHANGE_HTTP11;
+    if (h1_framing_of(&head, &f, NULL) == 0) {
+        message_set(&r->in, MESSAGE_AUTHORITY, f.authority);
+    }
+}
+
+static void note_refusal(struct h1_conn *c, unsigned status)
+{
+    const char *p = (const char *)bytes_peek(&c->in);
+    ssize_t len = h1_find_head_end(c);
+
+    if (!c->limits.shows_refusals) {
+        return;
+    }
+    struct refusal *r = mem_new(struct refusal);
+    list_init(&r->in_list);
+    r->status = status;
+    r->version = EXCHANGE_HTTP11;
+    r->why = c->diag;
+    r->head_bytes = len > 0 ? (uint32_t)len : (uint32_t)c->in.len;
+    if (c->in.len > 0) {
+        note_line(r, (struct slice){p, MIN_OF(c->in.len, (size_t)c->limits.line_bytes)});
+    }
+    if (len > 0) {
+        note_head(r, p, (size_t)len);
+    }
+    of(c)->refusal = r;
+}
+
 /* A request that is not handed out: says the status and ends the connection in order. */
 static void refuse(struct h1_conn *c, unsigned status)
 {
     char text[200];
     char date[HTTP_DATE_TEXT];
 
+    note_refusal(c, status);
     http_date(clock_wall_s(), date);
     int n = snprintf(text, sizeof(text),
                      "HTTP/1.1 %u %s\r\ncontent-length: 0\r\n%sconnection: close%s\r\n"
@@ -388,6 +446,11 @@ int h1_server_next(struct h1_server *s, struct exchange **out)
     return 1;
 }
 
+struct refusal *h1_server_refusal(struct h1_server *s)
+{
+    return MOVE(s->refusal);
+}
+
 const struct diag *h1_server_diag(const struct h1_server *s)
 {
     return &s->c.diag;
@@ -423,5 +486,6 @@ void h1_server_free(struct h1_server *s)
         h1_cut(&s->c, FAIL(&s->c.diag, -ERR_CANCELLED, "the server is gone"));
     }
     task_fini(&s->c.task);
+    refusal_free(s->refusal);
     mem_free(s);
 }

@@ -14,6 +14,7 @@
 
 #include "http/exchange.h"
 #include "http/h1_limits.h"
+#include "http/refusal.h"
 #include "io/loop.h"
 #include "io/stream.h"
 
@@ -26,6 +27,9 @@ struct h1_server *h1_server_new(struct loop *l, struct stream *take_below,
  * -EAGAIN: later. Other errors: the connection is over, h1_server_diag says why. One exchange at a
  * time: the next comes after the last one was closed. */
 MUST_USE int h1_server_next(struct h1_server *s, struct exchange **out);
+/* The request that ended the connection because it could not be handed out, the caller's, once; or
+ * NULL. See refusal.h. */
+MUST_USE struct refusal *h1_server_refusal(struct h1_server *s);
 const struct diag *h1_server_diag(const struct h1_server *s);
 /* The running exchange is the last one; an idle connection ends at once. */
 void h1_server_drain(struct h1_server *s);

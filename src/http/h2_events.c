@@ -106,15 +106,32 @@ static int on_invalid_header(nghttp2_session *ng, const nghttp2_frame *frame, ng
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
+static void note_refusal(struct h2_exchange *x, unsigned status)
+{
+    struct h2_session *s = x->session;
+
+    if (s->role != H2_SERVER || !s->o.shows_refusals) {
+        return;
+    }
+    struct refusal *r = mem_new(struct refusal);
+    r->status = status;
+    r->version = EXCHANGE_HTTP2;
+    r->head_bytes = message_cost(&x->x.in);
+    message_take(&r->in, &x->x.in); /* nobody else will want it */
+    list_append(&s->refusals, &r->in_list);
+    h2_wake_owner(s);
+}
+
 /* A request that no handler sees: our answer, and no interest in the rest. */
-static void answer(struct h2_exchange *x, const char *status)
+static void answer(struct h2_exchange *x, unsigned status)
 {
     static char name[] = ":status";
-    char text[4];
+    char text[4] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10),
+                    (char)('0' + status % 10), 0};
     nghttp2_nv nv = {(uint8_t *)name, (uint8_t *)text, sizeof(name) - 1, 3, NGHTTP2_NV_FLAG_NONE};
     struct h2_session *s = x->session;
 
-    (void)memcpy(text, status, sizeof(text));
+    note_refusal(x, status);
     x->refused = true;
     x->holder = H2_HELD_LEFT;
     h2_budget_spend(s, H2_TOKEN_OWN_RESET);
@@ -126,11 +143,9 @@ static void answer(struct h2_exchange *x, const char *status)
 static void request_complete(struct h2_session *s, struct h2_exchange *x, bool end)
 {
     unsigned status = h2_request_check(x, end);
-    char text[4] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10),
-                    (char)('0' + status % 10), 0};
 
     if (status > 0) {
-        answer(x, text);
+        answer(x, status);
         return;
     }
     list_append(&s->ready, &x->in_ready);
@@ -384,6 +399,9 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
                    : refused                 ? -ERR_H2_RESET
                                              : -ERR_H2_PROTOCOL,
                    "the stream was closed: %s", nghttp2_http2_strerror(code));
+    }
+    if (x->holder == H2_HELD_NEW && x->recv == H2_RECV_HEAD) {
+        note_refusal(x, 0); /* malformed in nghttp2's eyes: its reset is all the client gets */
     }
     h2_exchange_orphan(x, why);
     return 0;

@@ -32,12 +32,13 @@ struct h2_session {
     struct timer timer;
     struct stream *below; /* NULL once H2_OVER */
     struct task *owner;
-    nghttp2_session *ng; /* NULL once H2_OVER */
-    struct list streams; /* exchanges that have a stream */
-    struct list ready;   /* server: of these, the requests that wait for h2_session_next */
-    struct list kicked;  /* of these, the ones that have something new to send */
-    struct list given;   /* server: what its owners hold, gone streams included */
-    struct bytes out;    /* made by nghttp2, refused by the transport */
+    nghttp2_session *ng;  /* NULL once H2_OVER */
+    struct list streams;  /* exchanges that have a stream */
+    struct list ready;    /* server: of these, the requests that wait for h2_session_next */
+    struct list kicked;   /* of these, the ones that have something new to send */
+    struct list given;    /* server: what its owners hold, gone streams included */
+    struct list refusals; /* server: struct refusal, the oldest first */
+    struct bytes out;     /* made by nghttp2, refused by the transport */
     struct h2_options o;
     struct h2_budget budget;
     struct h2_stats stats;

@@ -571,6 +571,7 @@ static struct h2_session *make(struct loop *l, struct stream *below,
     list_init(&s->ready);
     list_init(&s->kicked);
     list_init(&s->given);
+    list_init(&s->refusals);
     bytes_init(&s->out, OUT_MAX);
     h2_budget_init(s);
     stream_own(below, &s->task);
@@ -620,6 +621,13 @@ int h2_session_next(struct h2_session *s, struct exchange **out)
         return 1;
     }
     return s->step == H2_OVER ? s->result : -EAGAIN;
+}
+
+struct refusal *h2_session_refusal(struct h2_session *s)
+{
+    struct list *n = list_take_first(&s->refusals);
+
+    return n ? container_of(n, struct refusal, in_list) : NULL;
 }
 
 int h2_session_state(struct h2_session *s)
@@ -710,6 +718,9 @@ void h2_session_free(struct h2_session *s)
         struct h2_exchange *x = container_of(n, struct h2_exchange, in_given);
         x->given_by = NULL;
         list_remove(n);
+    }
+    for (struct refusal *r; (r = h2_session_refusal(s));) {
+        refusal_free(r);
     }
     task_fini(&s->task);
     mem_free(s);

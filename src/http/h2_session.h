@@ -15,6 +15,7 @@
 
 #include "codec/h1head.h"
 #include "http/exchange.h"
+#include "http/refusal.h"
 #include "io/loop.h"
 #include "io/stream.h"
 
@@ -37,6 +38,7 @@ struct h2_options {             /* a zero is the default */
     uint32_t value_bytes;       /* one field value: 32 KiB */
     enum h1_underscore names;   /* field names with an underscore */
     bool continue_by_owner;     /* server: see exchange.h */
+    bool shows_refusals;        /* server: what is not handed out is kept: h2_session_refusal */
     bool websocket;             /* server: extended CONNECT is offered (RFC 8441), for WebSocket */
 };
 
@@ -70,6 +72,8 @@ struct h2_session *h2_server_new(struct loop *l, struct stream *take_below,
 /* Server. 1: *out is a request whose head is complete. 0: the connection has ended in order.
  * -EAGAIN: later. Other errors: it is over, h2_session_diag says why. */
 MUST_USE int h2_session_next(struct h2_session *s, struct exchange **out);
+/* Server. The oldest request that was refused here, the caller's; or NULL. See refusal.h. */
+MUST_USE struct refusal *h2_session_refusal(struct h2_session *s);
 /* Client. 0 while new requests are possible, -EAGAIN while the streams_max or the peer's limit is
  * reached, -ERR_H2_GOAWAY when only those under way go on, other errors when the session is over. */
 MUST_USE int h2_session_state(struct h2_session *s);

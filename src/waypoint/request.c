@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "waypoint/request_int.h"
@@ -152,72 +151,6 @@ static void enter(struct request *q, enum request_step next)
 
 /* ---- the end */
 
-static void record_service(struct request *q)
-{
-    const struct service *s = q->session->entry.service;
-    struct http_access *a = &q->record;
-
-    if (s) {
-        a->service = s->hostname;
-        a->service_name = s->name;
-        a->service_namespace = s->ns;
-    }
-}
-
-static void record_destination(struct request *q)
-{
-    if (q->dst) {
-        side_from_workload(&q->record.dst, q->dst);
-        q->record.dst.principal = q->dst->identity->uri;
-        q->record.dst.identity = q->dst->identity->uri;
-    }
-}
-
-static const char *version_text(enum exchange_version v)
-{
-    return v == EXCHANGE_HTTP2 ? "HTTP/2" : v == EXCHANGE_HTTP11 ? "HTTP/1.1" : "HTTP/1.0";
-}
-
-static void record_request(struct request *q)
-{
-    const struct message *in = q->down ? &q->down->in : &q->spare; /* see start_upgrade */
-    const struct entry *e = &q->session->entry;
-    struct http_access *a = &q->record;
-
-    a->method = message_get(in, MESSAGE_METHOD);
-    a->path = message_get(in, MESSAGE_PATH);
-    a->authority = message_get(in, MESSAGE_AUTHORITY);
-    a->request_head_bytes = message_cost(in);
-    (void)message_find(in, "user-agent", &a->user_agent); /* absent: stays empty; likewise next */
-    (void)message_find(in, "x-forwarded-for", &a->forwarded_for);
-    a->door = e->destination;
-    a->client = e->client;
-    a->mutual_tls = e->peer != NULL;
-    entry_sides(e, &a->src);
-}
-
-static void write_record(struct request *q)
-{
-    struct session *s = q->session;
-    struct http_series key = {.src = s,
-                              .dst = q->dst,
-                              .service = s->entry.service,
-                              .status = q->record.status,
-                              .flag = q->record.flag,
-                              .grpc_status = q->record.grpc_status,
-                              .grpc = q->grpc};
-
-    record_request(q);
-    record_service(q);
-    record_destination(q);
-    q->record.sent_bytes += q->moved.bytes;
-    http_access_end(q->store->recorder, &q->record, clock_mono_ns(), &s->series, &key);
-    if (s->series_dst != q->dst) { /* the row's key stays what it is while it is used */
-        workload_unref(s->series_dst);
-        s->series_dst = workload_ref(q->dst);
-    }
-}
-
 static void drop_endpoint(struct request *q)
 {
     lease_end(&q->lease);
@@ -232,7 +165,7 @@ static void finish(struct request *q, int why)
 {
     struct session *s = q->session;
 
-    write_record(q);
+    request_record_end(q);
     exchange_close(MOVE(q->up), why);
     exchange_close(MOVE(q->down), why);
     drop_endpoint(q);
@@ -879,11 +812,7 @@ void request_open(struct session *s, struct exchange *take_x)
     q->session = s;
     q->down = take_x;
     q->held = held_ref(session_held(s));
-    q->record.started_ns = clock_mono_ns();
-    q->record.started_wall_ns = q->record.started_ns + s->entry.engine->wall_offset_ns;
-    q->record.protocol = version_text(take_x->version);
-    q->record.upstream_ms = -1;
-    q->record.grpc_status = -1;
+    request_record_start(&q->record, s, take_x->version);
     q->moved_ms = request_now(q);
     list_append(&s->requests, &q->in_session);
     stream_own(&take_x->s, &q->task);

@@ -21,6 +21,8 @@ struct request_counts request_store_counts(const struct request_store *r);
 
 /* Takes x. It is in the session's list until it has ended. */
 void request_open(struct session *s, struct exchange *take_x);
+/* The record of a request that its connection refused. */
+void request_refused(struct session *s, const struct refusal *r);
 /* The client is gone, or has to go. */
 void requests_abort(struct session *s, int why);
 /* Now and then: those that have not moved for too long end. */

@@ -6,6 +6,7 @@
  *   request_judge.c  what is decided before it is sent anywhere
  *   request_head.c   the heads that go on, either way
  *   request_reply.c  what is answered here
+ *   request_record.c what is written of it in the end
  *   request_body.c   the client's body on its way, kept for another try while it is small
  *   mirror.c         a copy of it, whose fate is nobody's concern
  */
@@ -178,6 +179,10 @@ MUST_USE int request_body_move(struct request *q, enum request_side *side);
 void request_body_rewind(struct request *q);
 /* Nobody will ask for what is kept. */
 void request_body_forget(struct request *q);
+
+/* request_record.c */
+void request_record_start(struct http_access *a, const struct session *s, enum exchange_version v);
+void request_record_end(struct request *q);
 
 /* mirror.c: a copy of the request as it is; the body is what is kept, whole. */
 void mirror_send(struct request_store *store, struct request *q, const struct l7_mirror *m);

@@ -25,12 +25,14 @@ static const struct h1_limits h1_limits = {.head_bytes = HEAD_BYTES,
                                            .requests = H1_REQUESTS_UNLIMITED,
                                            .refuse_http10 = true,
                                            .continue_by_owner = true,
+                                           .shows_refusals = true,
                                            .websocket = true};
 static const struct h2_options h2_options = {.header_list_bytes = HEAD_BYTES,
                                              .streams_max = STREAMS,
                                              .idle_ms = IDLE_MS,
                                              .write_stall_ms = WRITE_STALL_MS,
                                              .continue_by_owner = true,
+                                             .shows_refusals = true,
                                              .websocket = true};
 
 struct held *held_ref(struct held *h)
@@ -82,6 +84,18 @@ static int next(struct session *s, struct exchange **out)
     return s->h1 ? h1_server_next(s->h1, out) : h2_session_next(s->h2, out);
 }
 
+static void note_refusals(struct session *s)
+{
+    for (;;) {
+        AUTO(refusal)
+        struct refusal *r = s->h1 ? h1_server_refusal(s->h1) : h2_session_refusal(s->h2);
+        if (!r) {
+            return;
+        }
+        request_refused(s, r);
+    }
+}
+
 static void note_end(struct session *s, int r)
 {
     const struct diag *d = s->h1 ? h1_server_diag(s->h1) : h2_session_diag(s->h2);
@@ -100,6 +114,7 @@ static void run(struct task *t, unsigned why)
 
     (void)why; /* every wake is a hint */
     while (!s->over && s->abort == 0 && r > 0) {
+        note_refusals(s);
         r = next(s, &x);
         if (r > 0) {
             s->served++;

@@ -294,6 +294,44 @@ TEST(a_refused_head_gets_its_status_and_the_end)
     }
 }
 
+TEST(a_refused_head_is_shown_once_to_who_asks_for_it)
+{
+    static const struct {
+        const char *script;
+        unsigned status;
+        const char *method, *path, *authority;
+        uint32_t head_bytes;
+    } table[] = {
+        {"GET /x HTTP/1.1\nHost: a\n\n", 400, "GET", "/x", "", 25},
+        {"<>", 400, "", "", "", 2},
+        {"GET /\x80 HTTP/1.1\r\nHost: a\r\n\r\n", 400, "GET", "", "", 28},
+        {"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 405, "CONNECT", "a:1", "a:1", 33},
+        {"POST /y HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n", 413, "POST", "/y",
+         "a", 58},
+    };
+    struct rig g;
+
+    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+        struct h1_limits limits = {.shows_refusals = true};
+        rig_start_with(&g, table[i].script, 4096, -1, &limits);
+        CHECK(settle(g.loop));
+        struct refusal *r = h1_server_refusal(g.server);
+        CHECK(r != NULL);
+        CHECK_INT(r->status, table[i].status);
+        CHECK(slice_is(message_get(&r->in, MESSAGE_METHOD), table[i].method));
+        CHECK(slice_is(message_get(&r->in, MESSAGE_PATH), table[i].path));
+        CHECK(slice_is(message_get(&r->in, MESSAGE_AUTHORITY), table[i].authority));
+        CHECK_INT(r->head_bytes, table[i].head_bytes);
+        CHECK(r->why.text[0] != '\0');
+        refusal_free(r);
+        CHECK(h1_server_refusal(g.server) == NULL);
+        CHECK(rig_stop(&g));
+        PLAY(&g, table[i].script);
+        CHECK(h1_server_refusal(g.server) == NULL);
+        CHECK(rig_stop(&g));
+    }
+}
+
 TEST(a_head_that_is_too_large_is_refused)
 {
     AUTO(strbuf) struct strbuf b = {0};

@@ -223,6 +223,45 @@ TEST(names_with_an_underscore_are_allowed_dropped_or_refused)
     CHECK(rig_stop(&g));
 }
 
+/* How the server's owner sees what it was not handed. */
+static bool is_refused(struct rig *g, unsigned status, const char *path)
+{
+    AUTO(refusal) struct refusal *r = h2_session_refusal(g->server);
+
+    return r && r->status == status && r->version == EXCHANGE_HTTP2 &&
+           slice_is(message_get(&r->in, MESSAGE_PATH), path) && r->head_bytes > 0 &&
+           !h2_session_refusal(g->server);
+}
+
+TEST(a_refused_request_is_shown_to_who_asks_for_it)
+{
+    static const struct {
+        const char *method, *path, *name, *value;
+        unsigned status;
+    } table[] = {{"TRACE", "/t", NULL, NULL, 405},
+                 {"GET", "/h", "host", "other", 400},
+                 {"GET", "/e", "expect", "tea", 417},
+                 /* nghttp2 resets it: there is no response */
+                 {"GET", "/c", "content-length", "x", 0}};
+    struct h2_options options = {.shows_refusals = true};
+
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        for (int asked = 0; asked < 2; asked++) {
+            AUTO(message) struct message head = {0};
+            struct rig g;
+            options.shows_refusals = asked;
+            rig_start(&g, &options);
+            message_request(&head, table[i].method, "http", "a", table[i].path);
+            if (table[i].name) {
+                message_puts(&head, table[i].name, table[i].value);
+            }
+            CHECK(!ask(&g, &head, true));
+            CHECK(is_refused(&g, table[i].status, table[i].path) == asked);
+            CHECK(rig_stop(&g));
+        }
+    }
+}
+
 TEST(a_request_that_was_not_processed_says_so)
 {
     AUTO(message) struct message head = {0};

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is recorded of requests, in the pages and in the metrics. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "rig.h"
+#include "t.h"
+#include "waypoint/request.h"
+
+enum { TURNS = 300 };
+
+static void say(int fd, const char *text, size_t len)
+{
+    if (write(fd, text, len) != (ssize_t)len) {
+        exit(2);
+    }
+}
+
+/* All that comes until the connection ends, or until `until` was seen. */
+static const char *hear(struct rig *r, int fd, const char *until)
+{
+    static char got[RIG_BODY + 4096];
+    size_t len = 0;
+
+    got[0] = '\0';
+    for (unsigned i = 0; i < TURNS; i++) {
+        (void)loop_turn(r->loop, 1);
+        ssize_t n = recv(fd, got + len, sizeof(got) - 1 - len, MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EAGAIN)) {
+            break;
+        }
+        len += n > 0 ? (size_t)n : 0;
+        got[len] = '\0';
+        if (until && strstr(got, until)) {
+            break;
+        }
+    }
+    return got;
+}
+
+static bool has_recent(struct rig *r, const char *text)
+{
+    AUTO(strbuf) struct strbuf b = {0};
+
+    request_store_write_recent(r->engine->requests, &b);
+    if (!strstr(strbuf_text(&b), text)) {
+        printf("# %s is not in %s\n", text, strbuf_text(&b));
+        return false;
+    }
+    return true;
+}
+
+/* The value of the first row of that name with all the labels (each `name="value"`); -1: none. */
+static long long metric(struct rig *r, const char *name, const char *const *labels, size_t count)
+{
+    AUTO(strbuf) struct strbuf b = {0};
+    char *next = NULL;
+
+    metrics_write(stats_metrics(r->stats), &b);
+    char *text = strbuf_take(&b);
+    long long found = -1;
+    for (char *line = strtok_r(text, "\n", &next); line; line = strtok_r(NULL, "\n", &next)) {
+        bool all = strncmp(line, name, strlen(name)) == 0 &&
+                   (line[strlen(name)] == '{' || line[strlen(name)] == ' ');
+        for (size_t i = 0; all && i < count; i++) {
+            all = strstr(line, labels[i]) != NULL;
+        }
+        if (all && found < 0) {
+            found = strtoll(strrchr(line, ' '), NULL, 10);
+        }
+    }
+    mem_free(text);
+    return found;
+}
+
+#define METRIC(r, name, ...)                                                                       \
+    metric((r), (name), (const char *const[]){__VA_ARGS__},                                        \
+           ARRAY_LEN(((const char *const[]){__VA_ARGS__})))
+
+TEST(a_request_that_its_connection_refuses_is_recorded)
+{
+    static const struct {
+        const char *request;
+        unsigned status;
+        const char *code, *flags, *method, *path, *authority, *details;
+    } table[] = {
+        {"GET / HTTP/1.1\nHost: x\n\n", 400, "400", "DPE", "GET", "/", "", "http1.codec_error"},
+        {"\x16\x03\x01", 400, "400", "DPE", "", "", "", "http1.codec_error"},
+        {"GET /a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400, "400", "DPE", "GET", "/a", "",
+         "http1.codec_error"},
+        {"GET /b HTTP/3.0\r\n", 505, "505", "DPE", "GET", "/b", "", "http1.codec_error"},
+        {"GET /c HTTP/1.0\r\nHost: z\r\n\r\n", 426, "426", "-", "GET", "/c", "z", "low_version"},
+        {"TRACE /d HTTP/1.1\r\nHost: z\r\n\r\n", 405, "405", "DPE", "TRACE", "/d", "z",
+         "http1.codec_error"},
+        {"GET /e HTTP/1.1\r\nHost: z\r\nExpect: tea\r\n\r\n", 417, "417", "DPE", "GET", "/e", "z",
+         "http1.codec_error"},
+    };
+    struct rig r = {.seen = NULL};
+
+    rig_start(&r);
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        char want[256];
+        char code[64];
+        char flags[64];
+        int fd = rig_dial(&r);
+        say(fd, table[i].request, strlen(table[i].request));
+        (void)snprintf(want, sizeof(want), "HTTP/1.1 %u ", table[i].status);
+        CHECK(strncmp(hear(&r, fd, NULL), want, strlen(want)) == 0);
+        (void)close(fd);
+        (void)snprintf(want, sizeof(want),
+                       "\"flags\":\"%s\",\"method\":\"%s\",\"path\":\"%s\",\"authority\":\"%s\"",
+                       table[i].flags, table[i].method, table[i].path, table[i].authority);
+        CHECK(has_recent(&r, want));
+        (void)snprintf(want, sizeof(want), "\"details\":\"%s\"", table[i].details);
+        CHECK(has_recent(&r, want));
+        (void)snprintf(code, sizeof(code), "response_code=\"%s\"", table[i].code);
+        (void)snprintf(flags, sizeof(flags), "response_flags=\"%s\"", table[i].flags);
+        CHECK(METRIC(&r, "istio_requests_total", code, flags, "reporter=\"waypoint\"",
+                     "destination_service=\"web.shop.svc\"", "request_protocol=\"http\"") > 0);
+    }
+    rig_end(&r);
+}
+
+TEST(a_head_that_is_too_large_is_recorded)
+{
+    static char big[70000];
+    struct rig r = {.seen = NULL};
+    int n = snprintf(big, sizeof(big), "GET /big HTTP/1.1\r\nHost: x\r\na: ");
+
+    memset(big + n, 'y', sizeof(big) - (size_t)n);
+    rig_start(&r);
+    int fd = rig_dial(&r);
+    (void)send(fd, big, sizeof(big), MSG_DONTWAIT);
+    CHECK(strncmp(hear(&r, fd, NULL), "HTTP/1.1 431 ", 13) == 0);
+    (void)close(fd);
+    CHECK(has_recent(&r, "\"path\":\"/big\""));
+    CHECK_INT(METRIC(&r, "istio_requests_total", "response_code=\"431\"", "response_flags=\"-\""),
+              1);
+    rig_end(&r);
+}
