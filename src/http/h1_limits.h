@@ -15,13 +15,17 @@
 #define H1_REQUESTS_UNLIMITED UINT32_MAX
 
 struct h1_limits {
-    uint32_t line_bytes;    /* request or status line: 16 KiB; longer is 414 */
-    uint32_t head_bytes;    /* line and fields: 32 KiB, at most MESSAGE_BYTES_MAX; more is 431 */
-    uint32_t fields;        /* 100, at most H1_FIELDS_MAX; more is 431 */
-    uint32_t value_bytes;   /* one field value: 32 KiB; more is 431 */
-    uint64_t body_bytes;    /* of a request; larger is 413: 16 MiB; a client: unlimited */
-    uint32_t output_bytes;  /* octets held for a peer that takes them slowly: 64 KiB */
-    uint32_t header_ms;     /* first to last byte of a head: 10 s */
+    uint32_t line_bytes;   /* request or status line: 16 KiB; longer is 414 */
+    uint32_t head_bytes;   /* line and fields: 32 KiB, at most MESSAGE_BYTES_MAX; more is 431 */
+    uint32_t fields;       /* 100, at most H1_FIELDS_MAX; more is 431 */
+    uint32_t value_bytes;  /* one field value: 32 KiB; more is 431 */
+    uint64_t body_bytes;   /* of a request; larger is 413: 16 MiB; a client: unlimited */
+    uint32_t output_bytes; /* octets held for a peer that takes them slowly: 64 KiB */
+    uint32_t header_ms;    /* first to last byte of a head: 10 s */
+    /* A server's: with a rate (octets a second) a head has only head_grace_ms and a second more for
+     * each head_rate octets of it that are there, within header_ms. 0: no such rate. */
+    uint32_t head_rate;
+    uint32_t head_grace_ms;
     uint32_t idle_ms;       /* between requests, and before the first: 60 s; a client: for ever */
     uint32_t body_stall_ms; /* while somebody waits for the peer's body: 30 s; a client: for ever */
     uint32_t write_stall_ms; /* octets wait and none is taken: 30 s */

@@ -14,6 +14,7 @@ enum { DISCARD_MAX = 64 << 10 };
 struct h1_server {
     struct h1_conn c;
     uint32_t served;
+    uint64_t since_ms;       /* of the first octet of the head that is arriving; 0: none is there */
     struct refusal *refusal; /* NULL: none, or taken */
     bool blank;              /* the empty line that may precede a request was there */
 };
@@ -151,6 +152,23 @@ static unsigned status_for(int why)
     }
 }
 
+/* Octets of a head are there: how much time it has. */
+static void time_head(struct h1_conn *c)
+{
+    struct h1_server *s = of(c);
+    const struct h1_limits *l = &c->limits;
+    uint64_t all = l->header_ms;
+
+    if (s->since_ms == 0) {
+        s->since_ms = loop_now_ms(c->task.loop);
+    }
+    if (l->head_rate > 0) {
+        all = MIN_OF(all, l->head_grace_ms + (uint64_t)c->in.len * 1000 / l->head_rate);
+    }
+    c->head_due = s->since_ms + all;
+    h1_rearm(c);
+}
+
 static void await_head(struct h1_conn *c)
 {
     c->step = H1_HEAD;
@@ -158,7 +176,12 @@ static void await_head(struct h1_conn *c)
     c->begun = false;
     of(c)->blank = false;
     c->read_due = 0;
-    h1_set_due(c, &c->head_due, c->in.len > 0 ? c->limits.header_ms : c->limits.idle_ms);
+    of(c)->since_ms = 0;
+    if (c->in.len > 0) {
+        time_head(c);
+    } else {
+        h1_set_due(c, &c->head_due, c->limits.idle_ms);
+    }
     task_wake(&c->task, WAKE_IO); /* the next request may be in the buffer already */
 }
 
@@ -294,13 +317,12 @@ static int step_head(struct h1_conn *c)
         take_request(c, (size_t)len);
         return 0;
     }
-    bool first = c->in.len == 0;
     int r = h1_fill(c);
     if (r == 0) {
         h1_end(c, 0,
                c->in.len > 0 ? FAIL(&c->diag, -ERR_TRUNCATED, "end inside a request head") : 0);
-    } else if (r > 0 && first) {
-        h1_set_due(c, &c->head_due, c->limits.header_ms);
+    } else if (r > 0) {
+        time_head(c);
     }
     return r < 0 ? r : 0;
 }

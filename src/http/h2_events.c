@@ -41,6 +41,9 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     }
     struct h2_exchange *x = h2_exchange_new(s, H2_HELD_NEW);
     x->id = frame->hd.stream_id;
+    s->head_since_ms = loop_now_ms(s->task.loop);
+    s->head_from = s->stats.taken_bytes;
+    h2_set_due(s, &s->head_due, s->o.head_ms); /* what is there already counts when it was taken */
     h2_budget_earn(s, FRAMES_A_DATA);
     return nghttp2_session_set_stream_user_data(ng, x->id, x);
 }
@@ -106,7 +109,7 @@ static int on_invalid_header(nghttp2_session *ng, const nghttp2_frame *frame, ng
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
-static void note_refusal(struct h2_exchange *x, unsigned status)
+void h2_note_refusal(struct h2_exchange *x, unsigned status, const struct diag *why)
 {
     struct h2_session *s = x->session;
 
@@ -115,6 +118,7 @@ static void note_refusal(struct h2_exchange *x, unsigned status)
     }
     struct refusal *r = mem_new(struct refusal);
     r->status = status;
+    r->why = why ? *why : (struct diag){.code = -ERR_H2_PROTOCOL};
     r->version = EXCHANGE_HTTP2;
     r->head_bytes = message_cost(&x->x.in);
     message_take(&r->in, &x->x.in); /* nobody else will want it */
@@ -131,7 +135,7 @@ static void answer(struct h2_exchange *x, unsigned status)
     nghttp2_nv nv = {(uint8_t *)name, (uint8_t *)text, sizeof(name) - 1, 3, NGHTTP2_NV_FLAG_NONE};
     struct h2_session *s = x->session;
 
-    note_refusal(x, status);
+    h2_note_refusal(x, status, NULL);
     x->refused = true;
     x->holder = H2_HELD_LEFT;
     h2_budget_spend(s, H2_TOKEN_OWN_RESET);
@@ -281,6 +285,7 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
         s->block_bytes = 0;
+        h2_set_due(s, &s->head_due, 0);
         if (x && !x->refused) {
             on_headers(s, x, frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
         }
@@ -401,7 +406,9 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
                    "the stream was closed: %s", nghttp2_http2_strerror(code));
     }
     if (x->holder == H2_HELD_NEW && x->recv == H2_RECV_HEAD) {
-        note_refusal(x, 0); /* malformed in nghttp2's eyes: its reset is all the client gets */
+        h2_set_due(s, &s->head_due, 0);
+        h2_note_refusal(x, 0,
+                        NULL); /* malformed in nghttp2's eyes: its reset is all the client gets */
     }
     h2_exchange_orphan(x, why);
     return 0;

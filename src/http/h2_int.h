@@ -51,7 +51,10 @@ struct h2_session {
     uint64_t idle_due;
     uint64_t notice_due;
     uint64_t left_due;
-    uint64_t armed_ms; /* when the timer fires, 0 = it does not run */
+    uint64_t head_due;      /* server: of the head that is arriving */
+    uint64_t head_since_ms; /* then: when it began, */
+    uint64_t head_from;     /* and at which byte of the connection */
+    uint64_t armed_ms;      /* when the timer fires, 0 = it does not run */
     enum h2_role role;
     enum h2_step step;
     bool peer_leaves;   /* GOAWAY was received */
@@ -148,6 +151,8 @@ bool h2_may_trail(const struct h2_exchange *x, struct slice name);
 
 /* h2_events.c */
 int h2_events_new(struct h2_session *s); /* makes s->ng: 0 or -ENOMEM */
+/* Server: keeps what is known of x for who records it; status 0: there was no answer. */
+void h2_note_refusal(struct h2_exchange *x, unsigned status, const struct diag *why);
 
 /* h2_budget.c */
 void h2_budget_init(struct h2_session *s);

@@ -29,6 +29,7 @@ static const struct h2_options defaults = {
     .send_buffer_bytes = 64 << 10,
     .ping_timeout_ms = 10000,
     .first_ms = 5000,
+    .head_ms = 10000,
     .write_stall_ms = 30000,
     .tokens = 200,
     .tokens_per_s = 20,
@@ -53,6 +54,7 @@ static struct h2_options options_of(const struct h2_options *given)
     pick(&o.send_buffer_bytes, defaults.send_buffer_bytes);
     pick(&o.ping_timeout_ms, defaults.ping_timeout_ms);
     pick(&o.first_ms, defaults.first_ms);
+    pick(&o.head_ms, defaults.head_ms);
     pick(&o.write_stall_ms, defaults.write_stall_ms);
     pick(&o.tokens, defaults.tokens);
     pick(&o.tokens_per_s, defaults.tokens_per_s);
@@ -70,7 +72,7 @@ static uint64_t now(const struct h2_session *s)
 static void rearm(struct h2_session *s)
 {
     const uint64_t all[] = {s->first_due, s->write_due,  s->ping_due, s->pong_due,
-                            s->idle_due,  s->notice_due, s->left_due};
+                            s->idle_due,  s->notice_due, s->left_due, s->head_due};
     uint64_t due = UINT64_MAX;
 
     for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
@@ -183,11 +185,40 @@ static void transport_failed(struct h2_session *s, int why)
 
 /* Input */
 
+/* More of a head may have come. */
+static void time_head(struct h2_session *s)
+{
+    uint64_t bytes = s->stats.taken_bytes - s->head_from;
+    uint64_t all = s->o.head_ms;
+
+    if (s->o.head_rate > 0) {
+        all = MIN_OF(all, s->o.head_grace_ms + bytes * 1000 / s->o.head_rate);
+    }
+    s->head_due = s->head_since_ms + all;
+    rearm(s);
+}
+
+/* The head that is arriving came too slowly: nothing else can come before it. */
+static int head_is_late(struct h2_session *s)
+{
+    (void)FAIL(&s->diag, -ERR_DEADLINE, "a request head took too long");
+    list_for_each (n, &s->streams) {
+        struct h2_exchange *x = container_of(n, struct h2_exchange, in_streams);
+        if (x->holder == H2_HELD_NEW && x->recv == H2_RECV_HEAD) {
+            h2_note_refusal(x, 0, &s->diag);
+        }
+    }
+    return -ERR_DEADLINE;
+}
+
 static int feed(struct h2_session *s, const uint8_t *p, size_t len)
 {
     ssize_t used = nghttp2_session_mem_recv(s->ng, p, len);
 
     s->stats.taken_bytes += len;
+    if (s->head_due > 0) {
+        time_head(s);
+    }
     if (used < 0 && s->failing == 0) {
         h2_fail(s, FAIL(&s->diag, used == NGHTTP2_ERR_NOMEM ? -ENOMEM : -ERR_H2_PROTOCOL,
                         "HTTP/2 input: %s", nghttp2_strerror((int)used)));
@@ -432,6 +463,9 @@ static int check_deadlines(struct h2_session *s)
     }
     if (is_past(s, s->first_due)) {
         return FAIL(&s->diag, -ERR_DEADLINE, "no HTTP/2 preface and SETTINGS in time");
+    }
+    if (is_past(s, s->head_due)) {
+        return head_is_late(s);
     }
     if (is_past(s, s->pong_due)) {
         return FAIL(&s->diag, -ERR_DEADLINE, "a PING was not answered");

@@ -30,16 +30,19 @@ struct h2_options {             /* a zero is the default */
     uint32_t ping_timeout_ms;   /* unanswered: the session is over, 10 s */
     uint32_t idle_ms;           /* server: without a stream: 0 = for ever */
     uint32_t first_ms;          /* server: until preface and SETTINGS are here, 5 s */
-    uint32_t write_stall_ms;    /* bytes wait and the transport takes none: 30 s */
-    uint32_t tokens;            /* burst of frames that bring nothing forward: 200 */
-    uint32_t tokens_per_s;      /* how fast they come back: 20 */
-    uint64_t body_bytes;        /* server: largest request body, 0 = not limited */
-    uint32_t fields;            /* in a head: 100, at most MESSAGE_FIELDS_MAX */
-    uint32_t value_bytes;       /* one field value: 32 KiB */
-    enum h1_underscore names;   /* field names with an underscore */
-    bool continue_by_owner;     /* server: see exchange.h */
-    bool shows_refusals;        /* server: what is not handed out is kept: h2_session_refusal */
-    bool websocket;             /* server: extended CONNECT is offered (RFC 8441), for WebSocket */
+    uint32_t head_ms;           /* server: first to last byte of a request's head, 10 s */
+    uint32_t head_rate;         /* server: as in h1_limits.h, with the next one */
+    uint32_t head_grace_ms;
+    uint32_t write_stall_ms;  /* bytes wait and the transport takes none: 30 s */
+    uint32_t tokens;          /* burst of frames that bring nothing forward: 200 */
+    uint32_t tokens_per_s;    /* how fast they come back: 20 */
+    uint64_t body_bytes;      /* server: largest request body, 0 = not limited */
+    uint32_t fields;          /* in a head: 100, at most MESSAGE_FIELDS_MAX */
+    uint32_t value_bytes;     /* one field value: 32 KiB */
+    enum h1_underscore names; /* field names with an underscore */
+    bool continue_by_owner;   /* server: see exchange.h */
+    bool shows_refusals;      /* server: what is not handed out is kept: h2_session_refusal */
+    bool websocket;           /* server: extended CONNECT is offered (RFC 8441), for WebSocket */
 };
 
 enum h2_token {                 /* what cost a token, for metrics and tests */

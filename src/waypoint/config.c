@@ -30,6 +30,7 @@ static const struct env_row rows[] = {
     ROW("XFCC_INCLUDE_CLIENT_IDENTITY", ENV_BOOL, xfcc, "false"),
     ROW("PATH_NORMALIZATION", ENV_TEXT, path_normalization, "BASE"),
     ROW("PROTOCOL_SNIFF_TIMEOUT", ENV_DURATION, sniff_ms, "100ms"),
+    ROW("REQUEST_HEAD_MIN_RATE", ENV_U32, head_rate, "500"),
     ROW("HTTP2_STREAM_WINDOW_SIZE", ENV_U32, stream_window_bytes, "4194304"),
     ROW("HTTP2_CONNECTION_WINDOW_SIZE", ENV_U32, connection_window_bytes, "16777216"),
     ROW("HBONE_MAX_STREAMS", ENV_U16, tunnel_streams, "100"),

@@ -8,6 +8,7 @@
 enum {
     HEAD_BYTES = 60 << 10,
     HEADER_MS = 60000,
+    HEAD_GRACE_MS = 20000,
     IDLE_MS = 3600 * 1000,
     STALL_MS = 300000,
     WRITE_STALL_MS = 60000,
@@ -19,6 +20,7 @@ static struct log_scope scope = LOG_SCOPE("http");
 static const struct h1_limits h1_limits = {.head_bytes = HEAD_BYTES,
                                            .body_bytes = H1_BODY_UNLIMITED,
                                            .header_ms = HEADER_MS,
+                                           .head_grace_ms = HEAD_GRACE_MS,
                                            .idle_ms = IDLE_MS,
                                            .body_stall_ms = STALL_MS,
                                            .write_stall_ms = WRITE_STALL_MS,
@@ -30,6 +32,8 @@ static const struct h1_limits h1_limits = {.head_bytes = HEAD_BYTES,
 static const struct h2_options h2_options = {.header_list_bytes = HEAD_BYTES,
                                              .streams_max = STREAMS,
                                              .idle_ms = IDLE_MS,
+                                             .head_ms = HEADER_MS,
+                                             .head_grace_ms = HEAD_GRACE_MS,
                                              .write_stall_ms = WRITE_STALL_MS,
                                              .continue_by_owner = true,
                                              .shows_refusals = true,
@@ -186,14 +190,19 @@ void session_open(const struct entry *take_facts, struct stream *take_near, bool
 {
     struct session *s = mem_new(struct session);
     struct loop *l = take_facts->engine->loop;
+    struct h1_limits h1 = h1_limits;
+    struct h2_options h2_with = h2_options;
+
+    h1.head_rate = take_facts->engine->config->head_rate;
+    h2_with.head_rate = h1.head_rate;
 
     entry_start(&s->entry, take_facts, &session_ops);
     task_init(&s->task, l, "session", run);
     list_init(&s->requests);
     if (h2) {
-        s->h2 = h2_server_new(l, take_near, &h2_options, &s->task);
+        s->h2 = h2_server_new(l, take_near, &h2_with, &s->task);
     } else {
-        s->h1 = h1_server_new(l, take_near, &h1_limits, &s->task);
+        s->h1 = h1_server_new(l, take_near, &h1, &s->task);
     }
     if (s->entry.engine->draining) {
         entry_drain(&s->entry);

@@ -743,6 +743,50 @@ TEST(a_trickled_head_does_not_extend_its_deadline)
     CHECK(rig_stop(&g));
 }
 
+TEST(a_head_with_a_least_rate_is_given_up_early_only_when_it_is_slow)
+{
+    struct h1_limits limits = {.header_ms = 60000, .head_rate = 10, .head_grace_ms = 5000};
+    struct rig g;
+
+    /* 26 octets at once, then nothing: 5 s and 2.6 s more. */
+    rig_start_with(&g, "GET /echo HTTP/1.1\r\nHost: ", 4096, -1, &limits);
+    CHECK(settle(g.loop));
+    loop_advance(g.loop, 7500);
+    CHECK(settle(g.loop));
+    CHECK(!g.app.over);
+    loop_advance(g.loop, 101);
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.client, "HTTP/1.1 408 "));
+    CHECK(rig_stop(&g));
+    /* Eleven octets a second are enough, within header_ms. */
+    rig_start_with(&g, "GET /echo HTTP/1.1\r\nHost: ", 4096, -1, &limits);
+    CHECK(settle(g.loop));
+    for (int i = 0; i < 59; i++) {
+        wire_send(&g.client, "aaaaaaaaaaa", 11);
+        CHECK(settle(g.loop));
+        loop_advance(g.loop, 1000);
+        CHECK(settle(g.loop));
+        CHECK(!g.app.over);
+    }
+    loop_advance(g.loop, 1001);
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.client, "HTTP/1.1 408 "));
+    CHECK(rig_stop(&g));
+    /* Eight are not: what the first 26 have earned is used up after 38 s. */
+    rig_start_with(&g, "GET /echo HTTP/1.1\r\nHost: ", 4096, -1, &limits);
+    CHECK(settle(g.loop));
+    int s = 0;
+    for (; s < 59 && !g.app.over; s++) {
+        wire_send(&g.client, "aaaaaaaa", 8);
+        CHECK(settle(g.loop));
+        loop_advance(g.loop, 1000);
+        CHECK(settle(g.loop));
+    }
+    CHECK(s > 30 && s < 45);
+    CHECK(wire_has(&g.client, "HTTP/1.1 408 "));
+    CHECK(rig_stop(&g));
+}
+
 TEST(a_head_that_began_behind_another_request_has_its_deadline)
 {
     struct rig g;

@@ -461,16 +461,21 @@ static void preface(struct strbuf *b)
 static const char get_watch[] = "\x82\x87\x41\x01"
                                 "a\x04\x06/watch";
 
-static void raw_start(struct raw *w, size_t pipe)
+static void raw_start_with(struct raw *w, size_t pipe, const struct h2_options *options)
 {
     struct stream *ends[2];
 
     *w = (struct raw){.loop = loop_new(NULL)};
     mempipe_pair(ends, pipe, NULL);
     handler_start(&w->app, w->loop);
-    w->server = h2_server_new(w->loop, ends[1], NULL, &w->app.task);
+    w->server = h2_server_new(w->loop, ends[1], options, &w->app.task);
     handler_serve(&w->app, next, w->server);
     wire_start(&w->peer, w->loop, ends[0], "", 0);
+}
+
+static void raw_start(struct raw *w, size_t pipe)
+{
+    raw_start_with(w, pipe, NULL);
 }
 
 static bool raw_play(struct raw *w)
@@ -735,6 +740,56 @@ TEST(a_silent_peer_is_let_go)
     loop_advance(w.loop, 5001);
     CHECK(settle(w.loop));
     CHECK_INT(w.app.result, -ERR_DEADLINE);
+    CHECK(raw_stop(&w));
+}
+
+/* Half a head, and nothing else can come behind it. */
+TEST(a_head_that_does_not_arrive_ends_the_connection)
+{
+    struct h2_options o = {
+        .head_ms = 60000, .head_rate = 1, .head_grace_ms = 5000, .shows_refusals = true};
+    struct raw w;
+
+    raw_start_with(&w, 4096, &o);
+    preface(&w.script);
+    CHECK(raw_play(&w));
+    loop_advance(w.loop, 5000);
+    CHECK(settle(w.loop));
+    strbuf_clear(&w.script);
+    frame(&w.script, 1, 5, 1, get_watch, sizeof(get_watch) - 1);
+    w.script.len = 12; /* half of it: worth 12 s */
+    CHECK(raw_play(&w));
+    loop_advance(w.loop, 16900);
+    CHECK(settle(w.loop));
+    CHECK(!w.app.over);
+    wire_send(&w.peer, get_watch + 3, 2);
+    CHECK(settle(w.loop));
+    loop_advance(w.loop, 2000);
+    CHECK(settle(w.loop));
+    CHECK(!w.app.over);
+    loop_advance(w.loop, 101);
+    CHECK(settle(w.loop));
+    CHECK(w.app.over);
+    CHECK_INT(w.app.result, -ERR_DEADLINE);
+    struct refusal *r = h2_session_refusal(w.server);
+    CHECK(r && r->status == 0 && slice_is(message_get(&r->in, MESSAGE_METHOD), "GET"));
+    refusal_free(r);
+    CHECK(raw_stop(&w));
+}
+
+TEST(a_head_that_arrives_in_time_leaves_no_deadline_behind)
+{
+    struct h2_options o = {.head_ms = 1000, .head_rate = 1, .head_grace_ms = 100};
+    struct raw w;
+
+    raw_start_with(&w, 4096, &o);
+    preface(&w.script);
+    frame(&w.script, 1, 5, 1, get_watch, sizeof(get_watch) - 1);
+    frame(&w.script, 1, 5, 3, "\x82\x82", 2); /* malformed: a reset, and the connection goes on */
+    CHECK(raw_play(&w));
+    loop_advance(w.loop, 20000);
+    CHECK(settle(w.loop));
+    CHECK(!w.app.over);
     CHECK(raw_stop(&w));
 }
 

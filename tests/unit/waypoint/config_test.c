@@ -19,6 +19,7 @@ TEST(the_least_that_is_needed_and_what_the_rest_is_then)
     CHECK_STR(c.common.ca_address, "https://ca:15012");
     CHECK_STR(c.common.trust_domain, "cluster.local");
     CHECK(c.common.workers >= 1 && c.drain_ms == 30000 && c.sniff_ms == 100 && !c.xfcc);
+    CHECK_INT(c.head_rate, 500);
     AUTO(text) char *id = config_node_id(&c);
     CHECK_STR(id, "waypoint~0.0.0.0~gate.shop~shop.svc.cluster.local");
     config_fini(&c);
