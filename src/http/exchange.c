@@ -49,6 +49,9 @@ static int move_some(struct exchange *src, struct exchange *dst, struct exchange
     if (n < 0) {
         return (int)n;
     }
+    if (m->messages) {
+        grpc_count_feed(m->messages, v, (size_t)n);
+    }
     stream_skip(&src->s, (size_t)n);
     m->bytes += (uint64_t)n;
     return 1;

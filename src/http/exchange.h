@@ -23,6 +23,7 @@
 #pragma once
 
 #include "base/str.h"
+#include "codec/grpc_count.h"
 #include "http/message.h"
 #include "io/loop.h"
 #include "io/stream.h"
@@ -112,8 +113,9 @@ AUTO_DEFINE(exchange, struct exchange *, exchange_release);
 
 /* For proxies: one direction between two exchanges, bytes lent from one to the other. */
 struct exchange_moved {
-    uint64_t bytes;          /* so far */
-    struct exchange *broken; /* after an error: whose call failed, borrowed */
+    uint64_t bytes;              /* so far */
+    struct grpc_count *messages; /* counts what is moved; NULL: no gRPC, or of no interest */
+    struct exchange *broken;     /* after an error: whose call failed, borrowed */
 };
 
 /* Moves src's body to dst; its end becomes dst's, with its trailers. (*) 0 once that is done. 1:

@@ -65,10 +65,11 @@ enum { /* places in the row below */
        L_SERVICE = L_SRC + SIDE_LABELS,
        L_DST = L_SERVICE + 3,
        L_PROTOCOL = L_DST + SIDE_LABELS,
-       L_CODE,
+       L_POLICY,
+       L_WHO, /* these many do not ask how it ended */
+       L_CODE = L_WHO,
        L_GRPC,
        L_FLAGS,
-       L_POLICY,
        L_COUNT
 };
 
@@ -80,16 +81,42 @@ static const char *const labels[L_COUNT] = {
     "destination_service_name",
     SIDE_LABEL_NAMES("destination"),
     "request_protocol",
+    "connection_security_policy",
     "response_code",
     "grpc_response_status",
     "response_flags",
-    "connection_security_policy",
 };
 
 const struct metric_set http_access_metrics = {.families = families,
                                                .family_count = ARRAY_LEN(families),
                                                .labels = labels,
                                                .label_count = L_COUNT};
+
+enum { REQUEST_MESSAGES, RESPONSE_MESSAGES };
+static const struct metric_family message_families[] = {
+    [REQUEST_MESSAGES] = {.name = "istio_request_messages",
+                          .help = "Messages of gRPC requests.",
+                          .type = METRIC_COUNTER},
+    [RESPONSE_MESSAGES] = {.name = "istio_response_messages",
+                           .help = "Messages of gRPC responses.",
+                           .type = METRIC_COUNTER},
+};
+const struct metric_set http_message_metrics = {.families = message_families,
+                                                .family_count = ARRAY_LEN(message_families),
+                                                .labels = labels,
+                                                .label_count = L_WHO};
+
+static void who_labels(const struct http_access *a, struct slice v[static L_WHO])
+{
+    v[L_REPORTER] = slice_of("waypoint");
+    side_labels(&v[L_SRC], &a->src);
+    v[L_SERVICE] = label_or_unknown(a->service);
+    v[L_SERVICE + 1] = label_or_unknown(a->service_namespace);
+    v[L_SERVICE + 2] = label_or_unknown(a->service_name);
+    side_labels(&v[L_DST], &a->dst);
+    v[L_PROTOCOL] = slice_of(a->grpc ? "grpc" : "http");
+    v[L_POLICY] = slice_of(a->mutual_tls ? "mutual_tls" : "unknown");
+}
 
 static struct series *series_of(const struct http_access *a, struct metrics_shard *shard)
 {
@@ -99,17 +126,10 @@ static struct series *series_of(const struct http_access *a, struct metrics_shar
 
     (void)snprintf(code, sizeof(code), "%u", a->status % 1000);
     (void)snprintf(grpc, sizeof(grpc), "%d", a->grpc_status);
-    v[L_REPORTER] = slice_of("waypoint");
-    side_labels(&v[L_SRC], &a->src);
-    v[L_SERVICE] = label_or_unknown(a->service);
-    v[L_SERVICE + 1] = label_or_unknown(a->service_namespace);
-    v[L_SERVICE + 2] = label_or_unknown(a->service_name);
-    side_labels(&v[L_DST], &a->dst);
-    v[L_PROTOCOL] = slice_of(a->grpc ? "grpc" : "http");
+    who_labels(a, v);
     v[L_CODE] = slice_of(code);
     v[L_GRPC] = slice_of(a->grpc && a->grpc_status >= 0 ? grpc : "");
     v[L_FLAGS] = slice_of(http_flag_text(a->flag));
-    v[L_POLICY] = slice_of(a->mutual_tls ? "mutual_tls" : "unknown");
     return metrics_series(shard, &http_access_metrics, v);
 }
 
@@ -452,4 +472,15 @@ void http_access_end(struct http_recorder *r, const struct http_access *a, uint6
     if (r->log && log_is_on(&scope, LOG_INFO)) {
         write_line(r, a, us);
     }
+}
+
+void http_access_messages(struct http_recorder *r, const struct http_access *a, uint64_t requests,
+                          uint64_t responses)
+{
+    struct slice v[L_WHO];
+
+    who_labels(a, v);
+    struct series *s = metrics_series(r->shard, &http_message_metrics, v);
+    series_add(s, REQUEST_MESSAGES, requests);
+    series_add(s, RESPONSE_MESSAGES, responses);
 }

@@ -89,10 +89,15 @@ struct http_recorder *http_recorder_new(struct metrics_shard *shard, bool log);
 void http_recorder_free(struct http_recorder *r);
 AUTO_DEFINE(http_recorder, struct http_recorder *, http_recorder_free);
 extern const struct metric_set http_access_metrics;
+extern const struct metric_set http_message_metrics;
 
 /* now_ns: clock_mono_ns. cache may be NULL; its keys are the workloads and the service themselves. */
 void http_access_end(struct http_recorder *r, const struct http_access *a, uint64_t now_ns,
                      struct http_series *cache, const struct http_series *key);
+
+/* Messages of a gRPC request that have passed; of a, only who and where is read. */
+void http_access_messages(struct http_recorder *r, const struct http_access *a, uint64_t requests,
+                          uint64_t responses);
 
 /* JSON elements, the oldest first, appended. */
 void http_recorder_write_recent(const struct http_recorder *r, struct strbuf *out);

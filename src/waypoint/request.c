@@ -616,6 +616,7 @@ static int start_response(struct request *q)
     if (!has_mirrors(q)) {
         request_body_forget(q);
     }
+    q->moved.messages = q->grpc ? &q->messages_down : NULL;
     enter(q, REQUEST_BODY);
     return 0;
 }
@@ -832,6 +833,9 @@ void requests_look_at_clock(struct session *s)
 {
     list_for_each (n, &s->requests) {
         struct request *q = container_of(n, struct request, in_session);
+        if (q->grpc) {
+            request_record_messages(q);
+        }
         if (q->step != REQUEST_UPGRADED && request_now(q) - q->moved_ms > IDLE_LIMIT_MS) {
             q->abort = -ERR_DEADLINE;
             task_wake(&q->task, WAKE_TIMER);

@@ -65,6 +65,9 @@ static int move_some(struct request *q, enum request_side *side)
         return failed(side, SIDE_SERVER, (int)n);
     }
     keep(q, v, (size_t)n);
+    if (q->grpc) {
+        grpc_count_feed(&q->messages_up, v, (size_t)n);
+    }
     stream_skip(&q->down->s, (size_t)n);
     q->record.received_bytes += (uint64_t)n;
     q->moved_ms = request_now(q);

@@ -106,6 +106,8 @@ struct request {
     size_t reply_at;
     struct exchange_moved moved; /* of the response's */
     struct relay relay;          /* of REQUEST_UPGRADED */
+    struct grpc_count messages_up, messages_down;
+    uint64_t told_up, told_down; /* of these, in metrics already */
     bool drawn_mirrors;
 
     unsigned tries;
@@ -183,6 +185,8 @@ void request_body_forget(struct request *q);
 /* request_record.c */
 void request_record_start(struct http_access *a, const struct session *s, enum exchange_version v);
 void request_record_end(struct request *q);
+/* gRPC: what has passed since the last call; streams may last for hours. */
+void request_record_messages(struct request *q);
 
 /* mirror.c: a copy of the request as it is; the body is what is kept, whole. */
 void mirror_send(struct request_store *store, struct request *q, const struct l7_mirror *m);

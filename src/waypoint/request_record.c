@@ -57,6 +57,21 @@ static void put_entry(struct http_access *a, const struct entry *e)
     put_service(a, e->service);
 }
 
+void request_record_messages(struct request *q)
+{
+    uint64_t up = q->messages_up.messages - q->told_up;
+    uint64_t down = q->messages_down.messages - q->told_down;
+
+    if (up == 0 && down == 0) {
+        return;
+    }
+    q->told_up += up;
+    q->told_down += down;
+    put_entry(&q->record, &q->session->entry);
+    put_destination(q);
+    http_access_messages(q->store->recorder, &q->record, up, down);
+}
+
 void request_record_end(struct request *q)
 {
     struct session *s = q->session;
@@ -73,6 +88,7 @@ void request_record_end(struct request *q)
     q->record.request_head_bytes = message_cost(in);
     put_entry(&q->record, &s->entry);
     put_destination(q);
+    request_record_messages(q);
     q->record.sent_bytes += q->moved.bytes;
     http_access_end(q->store->recorder, &q->record, clock_mono_ns(), &s->series, &key);
     if (s->series_dst != q->dst) { /* the row's key stays what it is while it is used */
