@@ -356,7 +356,7 @@ bool l7_policy_matches(const struct l7_policy *p, const struct l7_request *q, bo
 
 struct tally {
     struct l7_hit_rule custom, deny, allow, broken, audit, dry_deny, dry_allow;
-    bool any_allow, any_dry_allow;
+    bool any_allow, any_dry_allow, any_dry;
 };
 
 static void keep_first(struct l7_hit_rule *where, const struct l7_policy *p, size_t rule)
@@ -389,6 +389,7 @@ static void count(struct tally *t, struct judge *j, const struct l7_policy *p)
         keep_first(&t->broken, p, 0);
         return;
     }
+    t->any_dry |= p->dry_run && p->action != L7_AUDIT;
     if (p->action == L7_ALLOW) {
         *(p->dry_run ? &t->any_dry_allow : &t->any_allow) = true;
     }
@@ -423,6 +424,18 @@ static void conclude(struct l7_authz *v, const struct tally *t)
     }
 }
 
+static void conclude_dry_run(struct l7_authz *v, const struct tally *t)
+{
+    v->dry_deny = t->dry_deny;
+    v->dry_allow = t->dry_allow;
+    v->dry_not_allowed = t->any_dry_allow && !t->dry_allow.policy;
+    if (t->any_dry) {
+        bool denied = t->dry_deny.policy || v->dry_not_allowed;
+        v->dry_run = denied ? L7_DRY_DENIED : L7_DRY_ALLOWED;
+        v->dry_run_by = denied ? t->dry_deny : t->dry_allow;
+    }
+}
+
 static struct l7_authz decide(const struct l7 *w, const struct l7_service *s, struct judge *j)
 {
     struct l7_policies all[] = {l7_authorization(w),
@@ -437,9 +450,7 @@ static struct l7_authz decide(const struct l7 *w, const struct l7_service *s, st
     }
     conclude(&v, &t);
     v.audit = t.audit;
-    v.dry_deny = t.dry_deny;
-    v.dry_allow = t.dry_allow;
-    v.dry_not_allowed = t.any_dry_allow && !t.dry_allow.policy;
+    conclude_dry_run(&v, &t);
     v.unknown = j->unknown;
     return v;
 }

@@ -28,6 +28,9 @@ struct l7_hit_rule {
     size_t rule;
 };
 
+/* What dry-run policies would do, were they the only ones. */
+enum l7_dry_run { L7_DRY_NONE = 0 /* there are none */, L7_DRY_ALLOWED, L7_DRY_DENIED };
+
 /* Borrowed from the policies. A zeroed verdict denies. */
 struct l7_authz {
     bool allowed;
@@ -37,7 +40,9 @@ struct l7_authz {
     struct l7_hit_rule dry_deny;  /* the first dry-run DENY that matched */
     struct l7_hit_rule dry_allow; /* the first dry-run ALLOW that matched */
     bool dry_not_allowed;         /* dry-run ALLOW policies, none matched */
-    bool unknown;                 /* something could not be evaluated */
+    enum l7_dry_run dry_run;
+    struct l7_hit_rule dry_run_by; /* that said so; none: no DENY or no ALLOW matched */
+    bool unknown;                  /* something could not be evaluated */
 };
 
 /* The waypoint's policies and the service's; s may be NULL: a workload was addressed. */

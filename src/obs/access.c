@@ -302,6 +302,9 @@ static void write_line(const struct ended *e)
     put(&f, F_U64("bytes_sent", out ? e->to_server : e->to_client));
     put(&f, F_U64("bytes_recv", out ? e->to_client : e->to_server));
     put(&f, F_QUOTED("duration", duration));
+    put_text(&f, "audit_policy", a->notes.audit);
+    put_text(&f, "dry_run_result", a->notes.dry_run_result);
+    put_text(&f, "dry_run_policy", a->notes.dry_run_policy);
     put_text(&f, "error", e->error);
     enum log_level level = e->error ? LOG_ERROR : LOG_INFO;
     if (log_is_on(&scope, level)) {

@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "io/loop.h"
 #include "obs/metrics.h"
+#include "obs/policy_notes.h"
 
 enum access_reporter { ACCESS_SOURCE, ACCESS_DESTINATION, ACCESS_WAYPOINT }; /* outbound, inbound */
 
@@ -62,6 +63,7 @@ struct access_facts { /* zeroed before they are asked for; texts are borrowed */
     const char *service; /* host name; NULL: none */
     const char *service_namespace;
     const char *service_name;
+    struct policy_notes notes;
 };
 
 struct access;

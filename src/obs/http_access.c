@@ -421,6 +421,17 @@ static void put_outcome(struct line *l, const struct http_access *a, uint64_t ms
         false);
 }
 
+/* Behind the fields that have their places, so with a name. */
+static void put_note(struct line *l, const char *key, const char *text)
+{
+    if (text && l->json) {
+        put(l, key, slice_of(text), false);
+    } else if (text) {
+        strbuf_printf(&l->out, " %s=", key);
+        put_plain(&l->out, slice_of(text));
+    }
+}
+
 static void write_line(struct http_recorder *r, const struct http_access *a, uint64_t us)
 {
     struct line l = {.out = r->line, .json = log_format_now() == LOG_JSON};
@@ -440,6 +451,9 @@ static void write_line(struct http_recorder *r, const struct http_access *a, uin
     put_address(&l, "downstream_remote_address", &a->client);
     put(&l, "requested_server_name", (struct slice){NULL, 0}, false);
     put(&l, "route_name", slice_of(a->route), false);
+    put_note(&l, "audit_policy", a->notes.audit);
+    put_note(&l, "dry_run_result", a->notes.dry_run_result);
+    put_note(&l, "dry_run_policy", a->notes.dry_run_policy);
     strbuf_puts(&l.out, l.json ? "}" : "");
     log_line(strbuf_text(&l.out), l.out.len);
     strbuf_clear(&l.out);

@@ -10,6 +10,7 @@
 #include "base/ip.h"
 #include "base/str.h"
 #include "obs/access.h"
+#include "obs/policy_notes.h"
 
 #define HTTP_FLAGS(X)                                                                              \
     X(HTTP_FLAG_NONE, "-")                                                                         \
@@ -69,6 +70,7 @@ struct http_access { /* everything is borrowed until http_access_end returns; em
     const char *service; /* host name; NULL: none */
     const char *service_namespace;
     const char *service_name;
+    struct policy_notes notes; /* in the line behind all else, only if there is something */
 };
 
 /* Spares building the labels of requests that are alike: belongs to one connection. Zeroed is empty. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/mem.h"
 #include "io/relay.h"
 #include "model/l7_apply.h"
@@ -32,6 +33,7 @@ struct passage {
     struct relay relay;
     struct access access;
     struct access_facts facts;
+    struct arena notes;            /* texts of the record */
     const struct service *service; /* counted: of the record */
     uint64_t policy_generation;
     int abort;
@@ -58,6 +60,7 @@ static void passage_free(struct passage *p)
         upstream_unuse(p->tried[i]);
     }
     service_unref(p->service);
+    arena_fini(&p->notes);
     entry_stop(&p->entry);
     mem_free(p);
 }
@@ -213,6 +216,7 @@ static int step_start(struct passage *p)
     char text[L7_AUTHZ_TEXT];
 
     access_fill(p);
+    policy_notes_take(&p->facts.notes, &v, p->facts.service, p->entry.engine->shard, &p->notes);
     if (!v.allowed) {
         refuse(p, 401, -ERR_DENIED, l7_authz_text(&v, text));
         return 1;

@@ -190,8 +190,11 @@ static int judge_token(struct request *q, const struct l7 *l7)
 
 static int judge_policy(struct request *q, const struct l7 *l7)
 {
+    const struct service *s = q->session->entry.service;
     struct l7_authz v = l7_authorize(l7, q->held->bound, &q->view);
 
+    policy_notes_take(&q->record.notes, &v, s ? s->hostname : NULL, q->store->engine->shard,
+                      &q->arena);
     if (v.allowed) {
         return 0;
     }

@@ -2,7 +2,7 @@
 """What the log and the metrics say of requests, beyond the ordinary ones."""
 import pytest
 
-from lib import l7, model
+from lib import l7, model, waypoint
 from lib.wait import until
 
 
@@ -43,3 +43,39 @@ def test_messages_of_grpc_are_counted_while_they_pass(lab):
         http.data(stream, b"\0\0\0\0\0", end=True)
         assert http.response(stream).body == message * 3 + b"\0\0\0\0\0"
     until("all are counted", lambda: (count("request"), count("response")) == (asked + 4, told + 4))
+
+
+def to_path(path):
+    return l7.w.Rule(to=[l7.w.Operation(paths=[path])])
+
+
+def test_what_audit_and_dry_run_policies_say(lab):
+    """They act on nothing; line and metrics say what they would have."""
+    lab.use(l7.policy("watch", "web", l7.w.Authorization.AUDIT, [to_path("/echo/audit*")]),
+            l7.policy("planned", "web", l7.DENY, [to_path("/none"), to_path("/echo/deny*")], dry_run=True),
+            l7.policy("allowed", "web", l7.ALLOW, [to_path("/echo/*")], dry_run=True))
+    with lab.h1() as http:
+        for path in ("/echo/audit", "/echo/deny", "/bytes/1"):
+            assert http.get(path).status == 200
+    assert lab.wp.wait_request("/echo/audit").endswith(
+        " audit_policy=shop/watch[0] dry_run_result=allowed dry_run_policy=shop/allowed[0]")
+    assert lab.wp.wait_request("/echo/deny").endswith(" dry_run_result=denied dry_run_policy=shop/planned[1]")
+    assert lab.wp.wait_request("/bytes/1").endswith(" dry_run_result=denied dry_run_policy=none")
+    assert lab.wp.metric("wp_authz_audit_total", policy_name="watch", policy_namespace="shop",
+                         destination_service=l7.host("web")) == 1
+    for result, name in (("allowed", "allowed"), ("denied", "planned"), ("denied", "none")):
+        assert lab.wp.metric("wp_authz_dry_run_total", result=result, policy_name=name) == 1
+
+
+def test_tcp_says_so_too(lab):
+    lab.use(l7.policy("tcp-watch", "web", l7.w.Authorization.AUDIT, [l7.w.Rule(**{"from": [l7.w.Source(namespaces=["shop"])]})]),
+            l7.policy("tcp-planned", "web", l7.DENY, [l7.w.Rule(to=[l7.w.Operation(ports=["82"])])], dry_run=True))
+    mark = lab.wp.mark()
+    with lab.tunnel() as tunnel:
+        stream, status = tunnel.connect(f"{waypoint.WEB}:82")
+        assert status == 200
+        tunnel.reset(stream)
+    (_, _, fields), = lab.wp.wait_access(mark, dst_service=l7.host("web"))
+    assert fields["audit_policy"] == "shop/tcp-watch[0]"
+    assert fields["dry_run_result"] == "denied" and fields["dry_run_policy"] == "shop/tcp-planned[0]"
+    assert lab.wp.metric("wp_authz_audit_total", policy_name="tcp-watch") == 1

@@ -142,3 +142,35 @@ TEST(a_head_that_is_too_large_is_recorded)
               1);
     rig_end(&r);
 }
+
+/* The status of the answer to one request on a connection of its own. */
+static long ask(struct rig *r, const char *request)
+{
+    int fd = rig_dial(r);
+
+    say(fd, request, strlen(request));
+    long status = strtol(hear(r, fd, "\r\n\r\n") + 9, NULL, 10);
+    (void)close(fd);
+    return status;
+}
+
+TEST(policies_that_do_not_act_are_counted)
+{
+    struct rig r = {.seen = NULL};
+
+    rig_start(&r);
+    CHECK_INT(ask(&r, "GET /plain HTTP/1.1\r\nhost: a\r\n\r\n"), 200);
+    CHECK_INT(METRIC(&r, "wp_authz_audit_total", "policy_name=\"a\""), -1);
+    CHECK_INT(METRIC(&r, "wp_authz_dry_run_total", "result=\"allowed\"", "policy_name=\"none\""),
+              1);
+    CHECK_INT(ask(&r, "GET /audit HTTP/1.1\r\nhost: a\r\n\r\n"), 200);
+    CHECK_INT(METRIC(&r, "wp_authz_audit_total", "policy_name=\"a\"", "policy_namespace=\"shop\"",
+                     "destination_service=\"web.shop.svc\""),
+              1);
+    CHECK_INT(ask(&r, "GET /dry HTTP/1.1\r\nhost: a\r\n\r\n"), 200);
+    CHECK_INT(METRIC(&r, "wp_authz_dry_run_total", "result=\"denied\"", "policy_name=\"d\"",
+                     "policy_namespace=\"shop\"", "destination_service=\"web.shop.svc\""),
+              1);
+    CHECK_INT(ask(&r, "GET /secret HTTP/1.1\r\nhost: a\r\n\r\n"), 403);
+    rig_end(&r);
+}

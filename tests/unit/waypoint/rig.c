@@ -94,6 +94,33 @@ static void publish_world(struct rig *r)
     intern_free(pool);
 }
 
+/* For the service: what begins with a path. */
+static void put_policy(struct l7_delta *d, const char *name, enum l7_action action, bool dry_run,
+                       const char *path)
+{
+    AUTO(strbuf) struct strbuf resource = {0};
+    struct l7_operation to = {.paths = {.at = &path, .count = 1}};
+    struct l7_rule rule = {.to = &to, .to_count = 1};
+    struct l7_policy policy = {.kind = L7_AUTHORIZATION,
+                               .ns = "shop",
+                               .name = name,
+                               .service_ns = "shop",
+                               .service_hostname = HOST,
+                               .action = action,
+                               .dry_run = dry_run,
+                               .rules = &rule,
+                               .rule_count = 1};
+    const struct l7_policy *made = NULL;
+    struct diag why = {0};
+
+    strbuf_printf(&resource, "shop/gate/%s/AuthorizationPolicy/shop/%s", KEY, name);
+    policy.resource = strbuf_text(&resource);
+    if (l7_policy_new(&made, &policy, &why) < 0) {
+        exit(2);
+    }
+    (void)l7_put_policy(d, made);
+}
+
 static void publish_routes(struct rig *r)
 {
     struct l7_bound_port port = {.port = 80, .protocol = L7_HTTP};
@@ -124,28 +151,16 @@ static void publish_routes(struct rig *r)
     struct l7_delta *d = l7_delta_new(base);
     const struct l7_binding *made_b = NULL;
     const struct l7_route *made_r = NULL;
-    const struct l7_policy *made_p = NULL;
-    const char *paths[] = {"/secret*"};
-    struct l7_operation to = {.paths = {.at = paths, .count = 1}};
-    struct l7_rule rule = {.to = &to, .to_count = 1};
-    struct l7_policy policy = {.kind = L7_AUTHORIZATION,
-                               .resource = "shop/gate/" KEY "/AuthorizationPolicy/shop/p",
-                               .ns = "shop",
-                               .name = "p",
-                               .service_ns = "shop",
-                               .service_hostname = HOST,
-                               .action = L7_DENY,
-                               .rules = &rule,
-                               .rule_count = 1};
     struct diag why = {0};
 
-    if (l7_binding_new(&made_b, &b, &why) < 0 || l7_route_new(&made_r, &route, &why) < 0 ||
-        l7_policy_new(&made_p, &policy, &why) < 0) {
+    if (l7_binding_new(&made_b, &b, &why) < 0 || l7_route_new(&made_r, &route, &why) < 0) {
         exit(2);
     }
     (void)l7_put_binding(d, made_b);
     (void)l7_put_route(d, made_r);
-    (void)l7_put_policy(d, made_p);
+    put_policy(d, "p", L7_DENY, false, "/secret*");
+    put_policy(d, "a", L7_AUDIT, false, "/audit*");
+    put_policy(d, "d", L7_DENY, true, "/dry*");
     snap_publish(&r->l7s, 1, l7_snap(l7_next(d)));
     l7_unref(base);
 }

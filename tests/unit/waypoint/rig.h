@@ -32,7 +32,7 @@ struct rig {
 };
 
 /* A service with one endpoint, the application; a rule with a header change and retries; a policy that
- * denies what begins with /secret. */
+ * denies what begins with /secret, one that audits /audit, a dry run that would deny /dry. */
 void rig_start(struct rig *r);
 void rig_end(struct rig *r);
 /* The client's end of a new connection to the service; non-blocking. */
