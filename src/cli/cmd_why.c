@@ -7,6 +7,7 @@
 #include "cli/http_get.h"
 #include "cli/node_ask.h"
 #include "cli/node_where.h"
+#include "cli/request_words.h"
 #include "cli/waypoint_ask.h"
 #include "cli/why_judge.h"
 #include "codec/json.h"
@@ -97,11 +98,9 @@ static void add_number(struct strbuf *path, const char *name, int64_t n)
 }
 
 /* What the waypoint is asked: the request as it would come to it. */
-static void l7_path(struct cli *c, const struct json *l4, struct strbuf *path)
+static void l7_path(const struct json *l4, const char *request, struct strbuf *path)
 {
-    static const char *const copied[] = {"method", "path", "host"};
     AUTO(strbuf) struct strbuf to = {0};
-    const char *header;
 
     strbuf_printf(&to, "%s/%s", json_str_at(l4, "to.namespace", ""),
                   json_str_at(l4, "to.hostname", ""));
@@ -110,14 +109,7 @@ static void l7_path(struct cli *c, const struct json *l4, struct strbuf *path)
     add_number(path, "port", json_int_at(l4, "to.port", 0));
     url_query_add(path, "identity", json_str_at(l4, "from.identity", ""));
     url_query_add(path, "source_ip", json_str_at(l4, "from.address", ""));
-    for (size_t i = 0; i < ARRAY_LEN(copied); i++) {
-        if (args_has(&c->args, copied[i])) {
-            url_query_add(path, copied[i], args_text(&c->args, copied[i]));
-        }
-    }
-    for (unsigned i = 0; (header = args_item(&c->args, "header", i)) != NULL; i++) {
-        url_query_add(path, "header", header);
-    }
+    strbuf_printf(path, "%s%s", *request ? "&" : "", request);
 }
 
 /* The gateway's name out of "shop/way.shop.svc.cluster.local". */
@@ -137,24 +129,23 @@ static bool gateway_of(const char *waypoint, struct strbuf *ns, struct strbuf *n
     return true;
 }
 
-static int ask_places(struct cli *c, const struct json *l4, const struct waypoint_places *places,
+static int ask_places(struct cli *c, const char *path, const struct waypoint_places *places,
                       struct json **out, struct diag *why)
 {
-    AUTO(strbuf) struct strbuf path = {0};
     int r = FAIL(why, -ERR_NOT_FOUND, "none of its replicas runs on this machine");
 
-    l7_path(c, l4, &path);
     for (unsigned i = 0; r < 0 && i < places->count; i++) {
-        r = ask_blocking(&places->at[i].where, strbuf_text(&path), args_ms(&c->args, "timeout"),
-                         out, why);
+        r = ask_blocking(&places->at[i].where, path, args_ms(&c->args, "timeout"), out, why);
     }
     return r;
 }
 
-static int ask_l7(struct cli *c, const struct json *l4, struct json **out, struct diag *why)
+static int ask_l7(struct cli *c, const struct json *l4, const char *request, struct json **out,
+                  struct diag *why)
 {
     AUTO(strbuf) struct strbuf ns = {0};
     AUTO(strbuf) struct strbuf name = {0};
+    AUTO(strbuf) struct strbuf path = {0};
     struct waypoint_places places;
 
     if (!gateway_of(json_str_at(l4, "to.waypoint", ""), &ns, &name) &&
@@ -163,7 +154,8 @@ static int ask_l7(struct cli *c, const struct json *l4, struct json **out, struc
     }
     int r = waypoints_find_blocking(c, strbuf_text(&ns), strbuf_text(&name), &places, why);
     if (r == 0) {
-        r = ask_places(c, l4, &places, out, why);
+        l7_path(l4, request, &path);
+        r = ask_places(c, strbuf_text(&path), &places, out, why);
         waypoint_places_fini(&places);
     }
     return r;
@@ -206,17 +198,15 @@ static void print(struct cli *c, const struct why_case *q, const struct why_resu
     term_out(&c->term, &b);
 }
 
-static enum answer conclude(struct cli *c, const struct json *l4, bool brief)
+static enum answer conclude(struct cli *c, const struct json *l4, const char *request, bool brief)
 {
     AUTO(json) struct json *l7 = NULL;
     struct diag trouble = {0};
     struct why_result result;
-    struct why_case q = {.l4 = l4,
-                         .asks_l7 = args_has(&c->args, "method") || args_has(&c->args, "path") ||
-                                    args_has(&c->args, "header") || args_has(&c->args, "host")};
+    struct why_case q = {.l4 = l4, .asks_l7 = request_words_any(&c->args)};
 
     if (strcmp(json_str_at(l4, "route.kind", ""), "waypoint") == 0) {
-        if (ask_l7(c, l4, &l7, &trouble) < 0) {
+        if (ask_l7(c, l4, request, &l7, &trouble) < 0) {
             q.l7_trouble = trouble.text;
         } else if (*json_str_at(l7, "error", "")) {
             q.l7_trouble = json_str_at(l7, "error", "");
@@ -234,8 +224,12 @@ static enum answer conclude(struct cli *c, const struct json *l4, bool brief)
 static enum answer run(struct cli *c, bool brief)
 {
     AUTO(json) struct json *l4 = NULL;
+    AUTO(strbuf) struct strbuf request = {0};
     struct diag why = {0};
 
+    if (request_words_blocking(&c->args, &request, &why) < 0) {
+        return cli_fail(c, ANSWER_USAGE, "ambit help why", "%s", why.text);
+    }
     if (ask_l4(c, &l4, &why) < 0) {
         return cli_fail(c, why.code == -ERR_SYNTAX ? ANSWER_USAGE : ANSWER_UNKNOWN, "ambit status",
                         "%s", why.text);
@@ -244,7 +238,7 @@ static enum answer run(struct cli *c, bool brief)
     if (*error) {
         return cli_fail(c, ANSWER_UNKNOWN, "ambit workloads, ambit services", "%s", error);
     }
-    return conclude(c, l4, brief);
+    return conclude(c, l4, strbuf_text(&request), brief);
 }
 
 static enum answer run_why(struct cli *c)
@@ -258,14 +252,10 @@ static enum answer run_can(struct cli *c)
 }
 
 static const struct arg_option own[] = {
-    {"namespace", 'n', ARG_TEXT, "NAMESPACE", NULL, "of names without one; otherwise FROM's"},
-    {"method", 0, ARG_TEXT, "METHOD", NULL, "of the request; otherwise GET"},
-    {"path", 0, ARG_TEXT, "PATH", NULL, "of the request, with its query; otherwise /"},
-    {"header", 'H', ARG_LIST, "NAME:VALUE", NULL, "of the request"},
-    {"host", 0, ARG_TEXT, "NAME", NULL, "of the request; otherwise the service's"},
-    {0}};
+    {"namespace", 'n', ARG_TEXT, "NAMESPACE", NULL, "of names without one; otherwise FROM's"}, {0}};
 static const struct arg_option *const tables[] = {
-    own, options_waypoint, options_output, options_node, options_proxy, options_common, NULL};
+    own,          options_request, options_waypoint, options_output,
+    options_node, options_proxy,   options_common,   NULL};
 
 const struct command cmd_why = {
     .name = "why",
@@ -273,7 +263,8 @@ const struct command cmd_why = {
     .summary = "does FROM reach TO, who decides it, and what to do about it",
     .about =
         "The node proxy is asked, which decides with the same function; behind a waypoint that is "
-        "asked, too, with method, path and headers. The first line is the verdict; then what was "
+        "asked, too, with method, path and headers, and verifies the token as it does for a "
+        "request. The first line is the verdict; then what was "
         "looked at, policy by policy; then one command. FROM is a workload, an address or an "
         "identity "
         "(spiffe://...), TO a service, a workload or an address. Nothing is sent to TO. Exit "
@@ -281,6 +272,7 @@ const struct command cmd_why = {
         "allowed, 1 denied, 3 cannot tell.",
     .examples = "ambit why shop/web shop/cart:80\twhich policy lets it through?\n"
                 "ambit why shop/web cart.shop --method DELETE --path /items/7\tand this request?\n"
+                "ambit why shop/web shop/cart --token ~/jane.jwt\tand with this token?\n"
                 "ambit why spiffe://cluster.local/ns/x/sa/y shop/cart\tand somebody else?",
     .tables = tables,
     .operands_min = 2,

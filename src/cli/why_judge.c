@@ -157,6 +157,22 @@ static bool judge_l4(const struct why_case *q, struct why_result *r)
 
 /* ---- layer 7 */
 
+static bool is_token_refused(const struct json *l7)
+{
+    return is(text_at(l7, "token.outcome"), "refused");
+}
+
+static void put_token_fix(const char *policy, struct strbuf *out)
+{
+    struct slice head;
+    struct slice tail;
+
+    if (slice_cut(slice_of(policy), '/', &head, &tail)) {
+        strbuf_printf(out, "ambit get requestauthentication %.*s -n %.*s -o yaml", (int)tail.len,
+                      tail.p, (int)head.len, head.p);
+    }
+}
+
 static void deny_at_waypoint(const struct why_case *q, struct why_result *r)
 {
     const char *policy = text_at(q->l7, "policy.policy");
@@ -168,8 +184,12 @@ static void deny_at_waypoint(const struct why_case *q, struct why_result *r)
     r->verdict = WHY_DENIED;
     put_sentence(q, "DENIED", " at layer 7", "is refused by the waypoint of",
                  text_at(q->l7, "text"), &r->text);
-    strbuf_puts(&r->by, by_policy ? policy : route);
-    if (by_policy) {
+    strbuf_puts(&r->by, is_token_refused(q->l7) ? text_at(q->l7, "token.policy")
+                        : by_policy             ? policy
+                                                : route);
+    if (is_token_refused(q->l7)) {
+        put_token_fix(strbuf_text(&r->by), &r->fix);
+    } else if (by_policy) {
         put_policy_fix(policy, text_at(q->l4, "to.namespace"), &r->fix);
     } else if (*route && slice_cut(slice_of(route), '/', &head, &tail)) {
         strbuf_printf(&r->fix, "ambit get %s %.*s -n %.*s -o yaml",
@@ -277,6 +297,23 @@ static void put_backends(const struct json *route, struct strbuf *out)
     }
 }
 
+static void put_token(const struct json *token, struct strbuf *out)
+{
+    const char *outcome = text_at(token, "outcome");
+
+    if (is(outcome, "valid")) {
+        put_head(out, "token");
+        strbuf_printf(out, "valid, by RequestAuthentication %s: %s\n", text_at(token, "policy"),
+                      *text_at(token, "principal") ? text_at(token, "principal")
+                                                   : "it names nobody (iss and sub)");
+    } else if (is(outcome, "refused")) {
+        put_head(out, "token");
+        strbuf_printf(out, "refused, by RequestAuthentication %s: %s: %s\n",
+                      text_at(token, "policy"), text_at(token, "message"),
+                      text_at(token, "detail"));
+    }
+}
+
 static void put_l7(const struct why_case *q, struct strbuf *out)
 {
     const struct json *route = json_get(q->l7, "route");
@@ -294,6 +331,7 @@ static void put_l7(const struct why_case *q, struct strbuf *out)
         strbuf_puts(out, text_at(route, "text"));
     }
     strbuf_putc(out, '\n');
+    put_token(json_get(q->l7, "token"), out);
     put_head(out, "layer 7");
     strbuf_printf(out, "%s\n", text_at(q->l7, "policy.reason"));
 }
@@ -309,6 +347,14 @@ static void put_checked(const struct json *list, struct strbuf *out)
     }
 }
 
+static void put_notes(const struct json *list, struct strbuf *out)
+{
+    for (size_t i = 0; i < json_count(list); i++) {
+        put_head(out, i == 0 ? "note" : "");
+        strbuf_printf(out, "%s\n", json_str(json_item(list, i), ""));
+    }
+}
+
 void why_evidence(const struct why_case *q, struct strbuf *out)
 {
     const struct json *all = json_get(q->l4, "endpoints");
@@ -317,6 +363,7 @@ void why_evidence(const struct why_case *q, struct strbuf *out)
     put_who(q, out);
     put_l7(q, out);
     put_checked(json_at(q->l7, "policy.checked"), out);
+    put_notes(json_get(q->l7, "notes"), out);
     for (size_t i = 0; i < json_count(all); i++) {
         const struct json *one = json_item(all, i);
         put_head(out, "layer 4");

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
 #include "base/num.h"
 #include "codec/http_path.h"
 #include "codec/json.h"
@@ -11,6 +12,7 @@
 #include "model/l7_apply.h"
 #include "model/l7_authz.h"
 #include "obs/l7_json.h"
+#include "tls/request_auth.h"
 
 enum { CLIENT_PORT = 40000 };
 
@@ -33,12 +35,15 @@ struct ask {
     const struct identity *peer; /* owned */
     struct l7_conn conn;
     struct l7_request request;
+    int64_t now_s;
+    struct request_auth auth; /* judged for HTTP alone */
+    struct strbuf flaw;       /* of the token */
 };
 
 static void ask_fini(struct ask *q)
 {
     struct strbuf *texts[] = {&q->to,     &q->identity, &q->source_ip, &q->method,
-                              &q->target, &q->host,     &q->path};
+                              &q->target, &q->host,     &q->path,      &q->flaw};
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         strbuf_fini(texts[i]);
@@ -48,6 +53,7 @@ static void ask_fini(struct ask *q)
         strbuf_fini(&q->headers[i].value);
     }
     (void)identity_unref(q->peer); /* returns NULL */
+    request_auth_fini(&q->auth);
 }
 
 /* ---- the question */
@@ -216,12 +222,73 @@ static int make_request(struct ask *q, struct diag *why)
     return 0;
 }
 
-/* ---- policy */
-
 static bool is_tcp(const struct ask *q)
 {
     return q->at->protocol == L7_TCP || q->at->protocol == L7_TLS;
 }
+
+/* ---- token */
+
+static bool asks_for_tokens(const struct ask *q)
+{
+    return !is_tcp(q) && l7_asks_for_tokens(q->world, q->service);
+}
+
+static void judge_token(struct ask *q)
+{
+    struct request_auth_ask ask = {.world = q->world,
+                                   .service = q->service,
+                                   .request = &q->request,
+                                   .now_s = q->now_s,
+                                   .explain = &q->flaw};
+
+    if (asks_for_tokens(q)) {
+        request_auth_judge(&q->auth, &ask);
+        request_auth_show(&q->auth, &q->request);
+    }
+}
+
+static bool is_token_refused(const struct ask *q)
+{
+    return asks_for_tokens(q) && q->auth.outcome == REQUEST_AUTH_REFUSED;
+}
+
+static struct json *token_json(const struct ask *q)
+{
+    static const char *const outcomes[] = {[REQUEST_AUTH_REFUSED] = "refused",
+                                           [REQUEST_AUTH_NOBODY] = "none",
+                                           [REQUEST_AUTH_VALID] = "valid"};
+    const struct l7_policy *p = q->auth.policy;
+    struct json *o = json_new_object();
+    AUTO(strbuf) struct strbuf name = {0};
+
+    if (p) {
+        strbuf_printf(&name, "%s/%s", p->ns, p->name);
+    }
+    json_set_str(o, "outcome", asks_for_tokens(q) ? outcomes[q->auth.outcome] : "unasked");
+    json_set_str(o, "policy", strbuf_text(&name));
+    json_set_str(o, "issuer", q->auth.rule ? q->auth.rule->issuer : "");
+    json_set_str(o, "principal", q->auth.principal ? q->auth.principal : "");
+    json_set_str(o, "message", is_token_refused(q) ? q->auth.message : "");
+    json_set_str(o, "detail", is_token_refused(q) ? strbuf_text(&q->flaw) : "");
+    return o;
+}
+
+static void note_places(struct l7_policies all, struct json *notes)
+{
+    for (size_t i = 0; i < all.count && json_count(notes) < L7_WHY_POLICIES_MAX; i++) {
+        const struct l7_policy *p = all.at[i].policy;
+        for (size_t k = 0; k < p->jwt_rule_count; k++) {
+            AUTO(strbuf) struct strbuf text = {0};
+            strbuf_printf(&text, "no token: RequestAuthentication %s/%s looks for one of %s in ",
+                          p->ns, p->name, p->jwt_rules[k].issuer);
+            request_auth_places(&p->jwt_rules[k], &text);
+            json_append_str(notes, strbuf_text(&text));
+        }
+    }
+}
+
+/* ---- policy */
 
 static void add_checked(const struct ask *q, struct l7_policies all, struct json *list)
 {
@@ -385,24 +452,49 @@ static struct json *route_json(const struct ask *q, struct routed *out)
 
 /* ---- the whole */
 
+/* A method that the waypoint refuses itself; it shows a request to who sent it. */
+static bool is_trace(const struct ask *q)
+{
+    return !is_tcp(q) && slice_is(q->request.method, "TRACE");
+}
+
+/* In the order in which the waypoint asks. 0: it goes to a backend. */
+static unsigned status_of(const struct ask *q, const struct json *o, bool allowed,
+                          const struct routed *routed, struct strbuf *text)
+{
+    const char *reason = json_str_at(o, "policy.reason", "");
+
+    if (is_trace(q)) {
+        strbuf_puts(text, "405: TRACE is refused whatever policy says");
+        return 405;
+    }
+    if (is_token_refused(q)) {
+        strbuf_printf(text, "401: %s: %s, says RequestAuthentication %s", q->auth.message,
+                      strbuf_text(&q->flaw), json_str_at(o, "token.policy", ""));
+        return 401;
+    }
+    if (!allowed) {
+        strbuf_printf(text, "%s: %s", is_tcp(q) ? "the connection is ended" : "403", reason);
+        return 403;
+    }
+    if (routed->status > 0) {
+        strbuf_printf(text, "%u: %s", routed->status, routed->text);
+    }
+    return routed->status;
+}
+
 static void conclude(const struct ask *q, struct json *o, bool allowed, const struct routed *routed)
 {
-    unsigned status = !allowed ? 403 : routed->status;
     AUTO(strbuf) struct strbuf text = {0};
+    unsigned status = status_of(q, o, allowed, routed, &text);
 
-    if (!allowed && is_tcp(q)) {
-        strbuf_printf(&text, "the connection is ended: %s", json_str_at(o, "policy.reason", ""));
-    } else if (!allowed) {
-        strbuf_printf(&text, "403: %s", json_str_at(o, "policy.reason", ""));
-    } else if (status > 0) {
-        strbuf_printf(&text, "%u: %s", status, routed->text);
-    }
     json_set_str(o, "verdict", status > 0 ? "deny" : "allow");
     json_set_int(o, "status", status);
     json_set_str(o, "text", strbuf_text(&text));
     struct json *notes = json_make_array(o, "notes");
-    if (q->service->authentication.count > 0 || l7_authentication(q->world).count > 0) {
-        json_append_str(notes, "tokens are not verified here: the request counts as one without");
+    if (asks_for_tokens(q) && q->auth.outcome == REQUEST_AUTH_NOBODY) {
+        note_places(l7_authentication(q->world), notes);
+        note_places(q->service->authentication, notes);
     }
 }
 
@@ -422,15 +514,17 @@ static int read_all(struct ask *q, struct slice query, struct diag *why)
     return r < 0 ? r : make_request(q, why);
 }
 
-struct json *l7_why_answer(const struct l7 *w, struct slice query, struct diag *why)
+struct json *l7_why_answer(const struct l7 *w, struct slice query, int64_t now_s, struct diag *why)
 {
-    struct ask q = {.world = w};
+    struct ask q = {.world = w, .now_s = now_s};
     struct json *o = NULL;
 
     if (read_all(&q, query, why) == 0) {
         struct routed routed = {0};
         bool allowed = false;
+        judge_token(&q);
         o = json_new_object();
+        json_set(o, "token", token_json(&q));
         json_set(o, "policy", policy_json(&q, &allowed));
         json_set(o, "route", route_json(&q, &routed));
         conclude(&q, o, allowed, &routed);
@@ -442,7 +536,7 @@ struct json *l7_why_answer(const struct l7 *w, struct slice query, struct diag *
 void l7_why_render(const struct l7 *w, struct slice query, unsigned *status, struct strbuf *out)
 {
     struct diag why = {0};
-    AUTO(json) struct json *o = l7_why_answer(w, query, &why);
+    AUTO(json) struct json *o = l7_why_answer(w, query, clock_wall_s(), &why);
 
     if (!o) {
         *status = why.code == -ERR_NOT_FOUND ? 404 : 400;

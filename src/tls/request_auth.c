@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "codec/jwt.h"
 #include "codec/url.h"
@@ -34,11 +35,16 @@ struct finder {
 /* What has become of the rules asked so far. */
 struct judging {
     struct request_auth *out;
-    const struct l7_request *q;
-    int64_t now_s;
+    const struct request_auth_ask *ask;
     bool found;        /* a token somewhere */
     bool issuer_known; /* a rule knew the issuer: its message counts */
     const char *message;
+};
+
+struct asked_rule {
+    const struct l7_policy *policy;
+    const struct l7_jwt_rule *rule;
+    const struct jwks *keys; /* NULL: none */
 };
 
 /* ---- finding tokens */
@@ -122,6 +128,33 @@ static void find_tokens(struct finder *f, const struct l7_request *q, const stru
     }
 }
 
+static void put_place(struct strbuf *out, size_t begin, const char *kind, const char *name)
+{
+    strbuf_printf(out, "%s%s %s", out->len > begin ? ", " : "", kind, name);
+}
+
+void request_auth_places(const struct l7_jwt_rule *r, struct strbuf *out)
+{
+    size_t begin = out->len;
+
+    if (r->from_header_count + r->from_params.count + r->from_cookies.count == 0) {
+        strbuf_puts(out, "header authorization (Bearer ...), parameter access_token");
+        return;
+    }
+    for (size_t i = 0; i < r->from_header_count; i++) {
+        put_place(out, begin, "header", r->from_headers[i].name);
+        if (r->from_headers[i].prefix[0] != '\0') {
+            strbuf_printf(out, " (%s...)", r->from_headers[i].prefix);
+        }
+    }
+    for (size_t i = 0; i < r->from_params.count; i++) {
+        put_place(out, begin, "parameter", r->from_params.at[i]);
+    }
+    for (size_t i = 0; i < r->from_cookies.count; i++) {
+        put_place(out, begin, "cookie", r->from_cookies.at[i]);
+    }
+}
+
 static void finder_fini(struct finder *f)
 {
     for (size_t i = 0; i < TOKENS_MAX; i++) {
@@ -190,6 +223,72 @@ static const char *check_token(const struct l7_jwt_rule *r, const struct jwks *k
     }
     int v = jwks_verify(keys, t);
     return v < 0 ? verify_failure(v) : NULL;
+}
+
+/* ---- what a bad token says for itself */
+
+static void put_claim(struct strbuf *out, const char *name, const struct json *claim)
+{
+    strbuf_printf(out, "%s is ", name);
+    if (claim) {
+        json_print(claim, 0, out);
+    } else {
+        strbuf_puts(out, "absent");
+    }
+}
+
+/* A claim of time and ours, readable where it is one. */
+static void put_time(struct strbuf *out, const struct jwt *t, const char *name, int64_t now_s)
+{
+    const struct json *claim = json_get(t->claims, name);
+    int64_t at = json_int(claim, -1);
+    char text[CLOCK_TEXT];
+
+    put_claim(out, name, claim);
+    if (at >= 0 && at < (int64_t)(UINT64_MAX / 2 / 1000000000)) {
+        clock_format((uint64_t)at * 1000000000, text, sizeof(text));
+        strbuf_printf(out, " (%.19sZ)", text);
+    }
+    clock_format((uint64_t)now_s * 1000000000, text, sizeof(text));
+    strbuf_printf(out, ", now is %lld (%.19sZ)", (long long)now_s, text);
+}
+
+static void put_key(struct strbuf *out, const struct jwt *t)
+{
+    put_claim(out, "alg", json_get(t->header, "alg"));
+    strbuf_puts(out, ", ");
+    put_claim(out, "kid", json_get(t->header, "kid"));
+}
+
+static void put_audiences(struct strbuf *out, const struct jwt *t, const struct l7_jwt_rule *r)
+{
+    put_claim(out, "aud", json_get(t->claims, "aud"));
+    strbuf_puts(out, ", the rule takes ");
+    for (size_t i = 0; i < r->audiences.count; i++) {
+        strbuf_printf(out, "%s%s", i > 0 ? ", " : "", r->audiences.at[i]);
+    }
+}
+
+/* In the order in which check_token looks. */
+static void explain(struct judging *j, const struct l7_jwt_rule *r, const struct jwt *t)
+{
+    struct strbuf *out = j->ask->explain;
+
+    switch (jwt_time_check(t, j->ask->now_s, JWT_SKEW_S)) {
+    case JWT_TIME_EXPIRED:
+        put_time(out, t, "exp", j->ask->now_s);
+        return;
+    case JWT_TIME_NOT_YET:
+        put_time(out, t, "nbf", j->ask->now_s);
+        return;
+    case JWT_TIME_GOOD:
+        break;
+    }
+    if (!audience_fits(r, t->claims)) {
+        put_audiences(out, t, r);
+    } else {
+        put_key(out, t);
+    }
 }
 
 /* ---- what a good token gives */
@@ -345,16 +444,19 @@ static void set_principal(struct request_auth *a)
     }
 }
 
-static void take(struct judging *j, const struct l7_jwt_rule *r, const struct jwt *t,
+static void take(struct judging *j, const struct asked_rule *asked, const struct jwt *t,
                  const struct token *found)
 {
+    const struct l7_jwt_rule *r = asked->rule;
     struct request_auth *a = j->out;
 
     a->outcome = REQUEST_AUTH_VALID;
+    a->policy = asked->policy;
+    a->rule = r;
     a->claims = json_ref(t->claims);
     set_principal(a);
     if (!r->forward_original_token) {
-        take_away(a, j->q, found);
+        take_away(a, j->ask->request, found);
     }
     if (r->output_payload_to_header[0] != '\0') {
         add_header(a, r->output_payload_to_header, t->payload.p, t->payload.len);
@@ -372,43 +474,66 @@ static void take(struct judging *j, const struct l7_jwt_rule *r, const struct jw
 
 /* ---- rules */
 
-static void refuse(struct judging *j, bool issuer_known, const char *message)
+/* The first failure is told, unless a later one is of a rule that knows the token's issuer. */
+static bool refuse(struct judging *j, const struct asked_rule *r, bool issuer_known,
+                   const char *message)
 {
-    if (!j->message || (issuer_known && !j->issuer_known)) {
-        j->message = message;
-        j->issuer_known = issuer_known;
+    if (j->message && (!issuer_known || j->issuer_known)) {
+        return false;
+    }
+    j->message = message;
+    j->issuer_known = issuer_known;
+    j->out->policy = r->policy;
+    j->out->rule = r->rule;
+    if (j->ask->explain) {
+        strbuf_clear(j->ask->explain);
+    }
+    return j->ask->explain != NULL;
+}
+
+static void ask_issuer(struct judging *j, const struct asked_rule *r, const struct jwt *t,
+                       const struct token *found)
+{
+    const struct json *iss = json_get(t->claims, "iss");
+    const char *failure;
+
+    if (strcmp(json_str(iss, ""), r->rule->issuer) != 0) {
+        if (refuse(j, r, false, "Jwt issuer is not configured")) {
+            put_claim(j->ask->explain, "iss", iss);
+            strbuf_printf(j->ask->explain, ", the rule takes %s", r->rule->issuer);
+        }
+        return;
+    }
+    failure = check_token(r->rule, r->keys, t, j->ask->now_s);
+    if (!failure) {
+        take(j, r, t, found);
+    } else if (refuse(j, r, true, failure)) {
+        explain(j, r->rule, t);
     }
 }
 
-static void ask_token(struct judging *j, const struct l7_jwt_rule *r, const struct jwks *keys,
-                      const struct token *found)
+static void ask_token(struct judging *j, const struct asked_rule *r, const struct token *found)
 {
     struct jwt t = {.header = NULL};
-    int c = jwt_parse(&t, found->text, NULL);
+    struct diag why = {0};
+    int c = jwt_parse(&t, found->text, &why);
 
-    if (c < 0) {
-        refuse(j, false, parse_failure(c));
-    } else if (strcmp(json_str(json_get(t.claims, "iss"), ""), r->issuer) != 0) {
-        refuse(j, false, "Jwt issuer is not configured");
-    } else {
-        const char *failure = check_token(r, keys, &t, j->now_s);
-        if (failure) {
-            refuse(j, true, failure);
-        } else {
-            take(j, r, &t, found);
-        }
+    if (c == 0) {
+        ask_issuer(j, r, &t, found);
+    } else if (refuse(j, r, false, parse_failure(c))) {
+        strbuf_puts(j->ask->explain, why.text);
     }
     jwt_fini(&t);
 }
 
-static void ask_rule(struct judging *j, const struct l7_jwt_rule *r, const struct jwks *keys)
+static void ask_rule(struct judging *j, const struct asked_rule *r)
 {
     struct finder f = {.count = 0};
 
-    find_tokens(&f, j->q, r);
+    find_tokens(&f, j->ask->request, r->rule);
     for (size_t i = 0; i < f.count && j->out->outcome != REQUEST_AUTH_VALID; i++) {
         j->found = true;
-        ask_token(j, r, keys, &f.at[i]);
+        ask_token(j, r, &f.at[i]);
     }
     finder_fini(&f);
 }
@@ -429,23 +554,24 @@ static void ask_all(struct judging *j, const struct l7_policies *all)
         const struct l7_placed *p = &all->at[i];
         for (size_t k = 0; k < p->policy->jwt_rule_count && j->out->outcome != REQUEST_AUTH_VALID;
              k++) {
-            ask_rule(j, &p->policy->jwt_rules[k], jwks_of(p->keys[k]));
+            struct asked_rule r = {p->policy, &p->policy->jwt_rules[k], jwks_of(p->keys[k])};
+            ask_rule(j, &r);
         }
     }
 }
 
-void request_auth_judge(struct request_auth *out, const struct l7 *w, const struct l7_service *s,
-                        const struct l7_request *q, int64_t now_s)
+void request_auth_judge(struct request_auth *out, const struct request_auth_ask *ask)
 {
-    struct l7_policies all[] = {l7_authentication(w),
-                                s ? s->authentication : (struct l7_policies){NULL, 0}};
-    struct judging j = {.out = out, .q = q, .now_s = now_s};
+    struct l7_policies all[] = {l7_authentication(ask->world), ask->service
+                                                                   ? ask->service->authentication
+                                                                   : (struct l7_policies){NULL, 0}};
+    struct judging j = {.out = out, .ask = ask};
 
     *out = (struct request_auth){.message = "Jwt verification fails"};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         clear_all(out, &all[i]);
     }
-    if (l7_is_preflight(q)) {
+    if (l7_is_preflight(ask->request)) {
         out->outcome = REQUEST_AUTH_NOBODY;
         return;
     }

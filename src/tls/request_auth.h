@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "codec/json.h"
 #include "model/l7.h"
+#include "model/l7_policy.h"
 #include "model/l7_request.h"
 
 enum request_auth_outcome {
@@ -29,6 +30,9 @@ struct request_auth_header { /* lower-case name; value NULL: to be removed */
 struct request_auth {
     enum request_auth_outcome outcome;
     const char *message; /* the body of the 401: "Jwt is expired"; a constant */
+    /* Whose word the outcome is; NULL of nobody. Borrowed from the snapshot that was asked. */
+    const struct l7_policy *policy;
+    const struct l7_jwt_rule *rule;
     struct json *claims; /* of the valid token; words of space-delimited claims are lists */
     char *principal;     /* "iss/sub"; NULL where the token lacks one of them */
     size_t issuer_len;
@@ -39,10 +43,23 @@ struct request_auth {
     char *query; /* the query without access tokens; NULL: unchanged */
 };
 
-/* The waypoint's and the service's rules (s may be NULL). To be ended with request_auth_fini. */
-void request_auth_judge(struct request_auth *out, const struct l7 *w, const struct l7_service *s,
-                        const struct l7_request *q, int64_t now_s);
+struct request_auth_ask {
+    const struct l7 *world;
+    const struct l7_service *service; /* may be NULL: the waypoint's rules alone */
+    const struct l7_request *request;
+    int64_t now_s;
+    /* NULL: nobody asks. Becomes what the token says for itself where it fails ("exp is ..., now is
+     * ..."): for the administrator, never for who sent it. */
+    struct strbuf *explain;
+};
+
+/* To be ended with request_auth_fini. */
+void request_auth_judge(struct request_auth *out, const struct request_auth_ask *ask);
 void request_auth_fini(struct request_auth *a);
+
+/* Appends where a rule looks for its token: "header authorization (Bearer ...), parameter
+ * access_token". */
+void request_auth_places(const struct l7_jwt_rule *r, struct strbuf *out);
 
 /* Puts principal and claims into a request; a must outlive its use. */
 void request_auth_show(const struct request_auth *a, struct l7_request *q);

@@ -74,6 +74,39 @@ def test_behind_a_waypoint_that_is_asked_about_the_request(ambit, node):
     assert "fix: ambit get authorizationpolicy no-delete -n shop -o yaml" in out
 
 
+TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJpIn0.c2ln"
+
+
+def test_a_token_comes_from_a_file_or_standard_input_and_never_from_the_command_line(ambit, node, tmp_path):
+    n, waypoint, file = node(), FakeProxy(), tmp_path / "token"
+    n.proxy.pages["/why"] = behind_waypoint()
+    waypoint.pages["/why"] = {**L7, "text": "401: Jwt is expired: exp is 1", "token": {
+        "outcome": "refused", "policy": "shop/jwt", "message": "Jwt is expired", "detail": "exp is 1, now is 2"}}
+    question = ["shop/web", "shop/cart", "--waypoint-admin", waypoint.at]
+    try:
+        file.write_text(f"\n {TOKEN}\n", encoding="ascii")
+        out = ambit("why", *question, "--token", file, code=1).out
+        assert query_of(waypoint.asked[-1])["header"] == [f"authorization: Bearer {TOKEN}"]
+        assert "token     refused, by RequestAuthentication shop/jwt: Jwt is expired: exp is 1, now is 2" in out
+        assert out.endswith("fix: ambit get requestauthentication jwt -n shop -o yaml\n")
+        assert "401: Jwt is expired" in ambit("can", *question, "--token", "-", text=TOKEN, code=1).out
+        assert query_of(waypoint.asked[-1])["header"] == [f"authorization: Bearer {TOKEN}"]
+        file.write_text(f"Authorization: Bearer {TOKEN}\r\n\nx-one: 1\n", encoding="ascii")
+        ambit("can", *question, "-H", f"@{file}", "-H", "x-two: 2", code=1)
+        assert query_of(waypoint.asked[-1])["header"] == [f"Authorization: Bearer {TOKEN}", "x-one: 1", "x-two: 2"]
+        asked = len(waypoint.asked)
+        for words in (["--token", TOKEN], ["-H", f"Authorization: Bearer {TOKEN}"], ["-H", f"AUTHORIZATION : {TOKEN}"]):
+            result = ambit("why", *question, *words, code=2)
+            assert "command lines" in result.err and TOKEN not in result.err + result.out
+    finally:
+        waypoint.close()
+    for text, said in (("", "empty"), ("a b", "one word"), ("x" * 8193, "at most 8192")):
+        file.write_text(text, encoding="ascii")
+        assert said in ambit("why", *question, "--token", file, code=2).err
+    assert "absent" in ambit("why", *question, "--token", tmp_path / "absent", code=2).err
+    assert len(waypoint.asked) == asked
+
+
 def test_a_waypoint_that_cannot_be_asked_leaves_the_answer_open(ambit, node):
     n = node()
     n.proxy.pages["/why"] = behind_waypoint()

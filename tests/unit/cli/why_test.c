@@ -75,6 +75,11 @@ TEST(a_verdict_names_who_decided_and_one_command)
          "DENIED at layer 7: shop/web is refused by the waypoint of shop/cart:80: 403 by policy",
          "shop/p", "ambit get authorizationpolicy p -n shop -o yaml"},
         {L4(WEB, WAY, "waypoint", END("allow", "", "free"), "allow", ""),
+         L7("deny", "401", "deny", "", ROUTE("") ", token: {outcome: refused, policy: shop/jwt}"),
+         true, WHY_DENIED,
+         "DENIED at layer 7: shop/web is refused by the waypoint of shop/cart:80: 401", "shop/jwt",
+         "ambit get requestauthentication jwt -n shop -o yaml"},
+        {L4(WEB, WAY, "waypoint", END("allow", "", "free"), "allow", ""),
          L7("deny", "500", "allow", "shop/p", ROUTE("")), true, WHY_DENIED,
          "DENIED at layer 7: shop/web is refused by the waypoint of shop/cart:80: 500", "shop/r",
          "ambit get HTTPRoute r -n shop -o yaml"},
@@ -141,7 +146,10 @@ TEST(the_evidence_goes_from_the_client_to_the_endpoint)
 {
     AUTO(json)
     struct json *l4 = read_yaml(L4(WEB, WAY, "waypoint", END("allow", "", "free"), "allow", ""));
-    AUTO(json) struct json *l7 = read_yaml(L7("allow", "", "allow", "shop/p", ROUTE("")));
+    AUTO(json)
+    struct json *l7 = read_yaml(L7("allow", "", "allow", "shop/p",
+                                   ROUTE("") ", token: {outcome: valid, policy: shop/jwt, "
+                                             "principal: i/s}, notes: [one, two]"));
     struct why_case q = {.l4 = l4, .l7 = l7};
     AUTO(strbuf) struct strbuf b = {0};
 
@@ -150,7 +158,10 @@ TEST(the_evidence_goes_from_the_client_to_the_endpoint)
               "  from      shop/web  spiffe://x  on n1\n"
               "  to        service shop/cart:80  through waypoint shop/w.shop.svc.cluster.local\n"
               "  route     HTTPRoute shop/r rule 1 -> shop/v1:80 (9), shop/v2:80 (1)\n"
+              "  token     valid, by RequestAuthentication shop/jwt: i/s\n"
               "  layer 7   because\n"
+              "  note      one\n"
+              "            two\n"
               "  layer 4   shop/cart-1 10.0.1.1:8080 on n2: allow, free\n"
               "  checked   ALLOW shop/a does not match\n");
 }

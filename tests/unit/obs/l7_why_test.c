@@ -9,6 +9,7 @@
 #include "l7_lab.h"
 #include "obs/l7_json.h"
 #include "t.h"
+#include "tls/jwks.h"
 
 #define TEXTS(...)                                                                                 \
     {                                                                                              \
@@ -118,7 +119,7 @@ TEST(a_request_meets_its_route_and_its_policy)
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct diag why = {0};
-        AUTO(json) struct json *o = l7_why_answer(w, slice_of(rows[i].query), &why);
+        AUTO(json) struct json *o = l7_why_answer(w, slice_of(rows[i].query), 0, &why);
         AUTO(strbuf) struct strbuf b = {0};
         json_print(o, JSON_PRINT_INDENT, &b);
         CHECK(o);
@@ -136,13 +137,94 @@ TEST(every_policy_that_was_looked_at_is_listed)
     AUTO(l7) const struct l7 *w = build();
     AUTO(json)
     struct json *o =
-        l7_why_answer(w, slice_of("to=ns/svc&port=80&path=/v1&method=DELETE" WEB), NULL);
+        l7_why_answer(w, slice_of("to=ns/svc&port=80&path=/v1&method=DELETE" WEB), 0, NULL);
     const struct json *list = json_at(o, "policy.checked");
 
     CHECK_INT(json_count(list), 2);
     for (size_t i = 0; i < 2; i++) {
         CHECK(json_bool_at(json_item(list, i), "matches", false));
     }
+}
+
+/* A key of P-256, and a token {"iss": "i", "sub": "s", "exp": 2000000000} that its other half signed. */
+#define KEY                                                                                        \
+    "{\"keys\": [{\"kty\": \"EC\", \"crv\": \"P-256\", \"x\": \"H4D77D3T_VSJ1oHCKjKD7YdbRFoDS"     \
+    "Mqdt5r8s7mTMzo\", \"y\": \"ZWku_32eEcxJX2EUhrRJI6gvKhjhXrEOfL2Zox-j8Qs\"}]}"
+#define TOKEN                                                                                      \
+    "eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJpIiwic3ViIjoicyIsImV4cCI6MjAwMDAwMDAwMH0"     \
+    ".6xSqbmI-qkuVIqN_wjFOKXnOEfQwrdDpCryZQeaFeujEdSiy-MYRpp3KFSddXJwMDnhs3pecaFNatYDRFKi4RQ"
+
+static const struct l7 *ask_for_tokens(void)
+{
+    static const struct l7_jwt_location own[] = {{"x-jwt", ""}};
+    struct l7_jwt_rule rules[] = {
+        {.issuer = "i", .jwks = KEY, .forward_original_token = true},
+        {.issuer = "j", .jwks = KEY, .from_headers = own, .from_header_count = 1}};
+    struct l7_policy p = {.kind = L7_REQUEST_AUTHENTICATION,
+                          .resource = "w/w/ns/svc/RequestAuthentication/ns/jwt",
+                          .version = "1",
+                          .ns = "ns",
+                          .name = "jwt",
+                          .service_ns = "ns",
+                          .service_hostname = "svc",
+                          .jwt_rules = rules,
+                          .jwt_rule_count = 2};
+    struct l7_condition when = {.key = "request.auth.claims[sub]", .values = TEXTS("s")};
+    struct l7_rule allow = {.when = &when, .when_count = 1};
+    static const struct l7_bound_port ports[] = {{80, L7_HTTP}, {82, L7_TCP}};
+    AUTO(l7) const struct l7 *empty = l7_new(NULL, &jwks_maker);
+    struct l7_delta *d = l7_delta_new(empty);
+    const struct l7_policy *made;
+
+    put_binding(d, "svc", ports, 2);
+    put_policy(d, "sub-s", L7_ALLOW, &allow);
+    if (l7_policy_new(&made, &p, NULL) < 0) {
+        exit(1);
+    }
+    (void)l7_put_policy(d, made); /* new, so it changes something */
+    return l7_next(d);
+}
+
+TEST(a_token_is_verified_as_the_waypoint_would)
+{
+    static const struct {
+        const char *query;
+        int64_t now_s;
+        const char *outcome;
+        int status;
+        const char *text; /* part of it */
+    } rows[] = {
+        {"&header=Authorization:Bearer+" TOKEN, 1999999999, "valid", 0, ""},
+        {"&path=/%3Faccess_token=" TOKEN, 1999999999, "valid", 0, ""},
+        {"&header=authorization:Bearer+" TOKEN, 2000000061, "refused", 401,
+         "401: Jwt is expired: exp is 2000000000 (2033-05-18T03:33:20Z), now is 2000000061"},
+        {"&header=authorization:Bearer+" TOKEN "x", 1, "refused", 401,
+         "says RequestAuthentication ns/jwt"},
+        {"&header=x-jwt:" TOKEN, 1, "refused", 401, "iss is \"i\", the rule takes j"},
+        {"", 1, "none", 403, "403: ALLOW policies exist, none matches"},
+        {"&method=TRACE", 1, "none", 405, "405: TRACE"},
+    };
+    AUTO(l7) const struct l7 *w = ask_for_tokens();
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO(strbuf) struct strbuf query = {0};
+        strbuf_printf(&query, "to=ns/svc&port=80%s", rows[i].query);
+        AUTO(json)
+        struct json *o = l7_why_answer(w, slice_of(strbuf_text(&query)), rows[i].now_s, NULL);
+        CHECK_STR(json_str_at(o, "token.outcome", ""), rows[i].outcome);
+        CHECK_INT(json_int_at(o, "status", -1), rows[i].status);
+        CHECK(strstr(json_str_at(o, "text", ""), rows[i].text));
+        CHECK_INT(json_count(json_get(o, "notes")), strcmp(rows[i].outcome, "none") == 0 ? 2 : 0);
+    }
+    AUTO(json) struct json *tcp = l7_why_answer(w, slice_of("to=ns/svc&port=82"), 0, NULL);
+    AUTO(json) struct json *none = l7_why_answer(w, slice_of("to=ns/svc&port=80"), 0, NULL);
+    const struct json *notes = json_get(none, "notes");
+    CHECK_STR(json_str_at(tcp, "token.outcome", ""), "unasked");
+    CHECK_STR(json_str(json_item(notes, 0), ""),
+              "no token: RequestAuthentication ns/jwt looks for one of i in header authorization "
+              "(Bearer ...), parameter access_token");
+    CHECK_STR(json_str(json_item(notes, 1), ""),
+              "no token: RequestAuthentication ns/jwt looks for one of j in header x-jwt");
 }
 
 TEST(questions_without_sense_say_what_is_missing)

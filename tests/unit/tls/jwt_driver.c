@@ -180,6 +180,7 @@ static void judge(struct json *j)
     AUTO(arena) struct arena a = {0};
     AUTO(l7) const struct l7 *w = world(&a, json_get(j, "policies"));
     AUTO(strbuf) struct strbuf text = {0};
+    AUTO(strbuf) struct strbuf flaw = {0};
     struct l7_conn conn = {.peer = NULL};
     struct l7_request q = {.conn = &conn,
                            .method = slice_of(json_str_at(j, "method", "GET")),
@@ -190,8 +191,15 @@ static void judge(struct json *j)
                            .header_arg = j};
     struct request_auth v;
 
-    request_auth_judge(&v, w, l7_service_find(w, "ns/svc"), &q, json_int_at(j, "now", 0));
+    struct request_auth_ask ask = {.world = w,
+                                   .service = l7_service_find(w, "ns/svc"),
+                                   .request = &q,
+                                   .now_s = json_int_at(j, "now", 0),
+                                   .explain = json_bool_at(j, "explain", false) ? &flaw : NULL};
+    request_auth_judge(&v, &ask);
     AUTO(json) struct json *out = answer(&v, &q, json_get(j, "ask"));
+    json_set_str(out, "by", v.policy ? v.policy->resource : "");
+    json_set_str(out, "flaw", strbuf_text(&flaw));
     json_print(out, JSON_PRINT_SORTED, &text);
     printf("%s\n", strbuf_text(&text));
     request_auth_fini(&v);

@@ -242,6 +242,20 @@ def judge_cases():
                             {**bearer("x"), "origin": "http://o", "access-control-request-method": "PUT"},
                             method="OPTIONS")
     yield "other OPTIONS", *ask([ra(rule())], {"outcome": "refused"}, bearer("x"), method="OPTIONS")
+    day = "2023-11-14T22:13:20Z"
+    for name, by, t, flaw in [
+            ("expired", "p1", token("p256", "ES256", {"iss": "j", "exp": NOW - 99}),
+             f"exp is {NOW - 99} (2023-11-14T22:11:41Z), now is {NOW} ({day})"),
+            ("early", "p1", token("p256", "ES256", {"iss": "j", "nbf": NOW + 99, "aud": "x"}),
+             f"nbf is {NOW + 99} (2023-11-14T22:14:59Z), now is {NOW} ({day})"),
+            ("audience", "p1", token("p256", "ES256", {"iss": "j", "aud": ["x"]}), 'aud is ["x"], the rule takes a, b'),
+            ("no audience", "p1", token("p256", "ES256", {"iss": "j"}), "aud is absent, the rule takes a, b"),
+            ("key", "p0", token("rsa2", "RS256", kid="k"), 'alg is "RS256", kid is "k"'),
+            ("issuer", "p0", token("rsa", "RS256", {"iss": "k"}), 'iss is "k", the rule takes i'),
+            ("form", "p0", "a.b", "token: not three parts")]:
+        yield f"why: {name}", *ask([ra(rule()), ra({"issuer": "j", "jwks": jwks("p256"), "audiences": ["a", "b"]})],
+                                   {"outcome": "refused", "by": by, "flaw": flaw}, bearer(t), explain=True)
+    yield "who takes it", *ask(two, {"outcome": "valid", "by": "p1", "flaw": ""}, bearer(other))
     yield "challenge", *ask([ra(rule())], {"challenge": 'Bearer realm="http://svc/a%22b", error="invalid_token"'},
                             bearer("x"), path='/a"b')
 
