@@ -222,16 +222,37 @@ static bool find_target(const struct ask *q, struct endpoint *out)
     return true;
 }
 
+/* Whose way is asked for. Of an identity: a workload's that has it, else any member's, for the way to a
+ * destination hardly depends on who goes it, and whether a waypoint is on it not at all. */
+static const struct workload *walker_of(const struct ask *q)
+{
+    struct world_cursor c = {0};
+    const struct workload *w;
+    const struct workload *any = NULL;
+
+    if (q->source) {
+        return q->source->tunnel_protocol == TUNNEL_HBONE ? q->source : NULL;
+    }
+    while ((w = world_each_workload(q->world, &c)) != NULL) {
+        if (w->tunnel_protocol == TUNNEL_HBONE && is(w->identity->uri, q->identity->uri)) {
+            return w;
+        }
+        any = w->tunnel_protocol == TUNNEL_HBONE ? w : any;
+    }
+    return any;
+}
+
 static void decide_route(struct ask *q)
 {
+    const struct workload *walker = walker_of(q);
     struct endpoint target;
 
-    if (!q->source || q->source->tunnel_protocol != TUNNEL_HBONE || !find_target(q, &target)) {
+    if (!walker || !find_target(q, &target)) {
         return;
     }
-    struct route_query r = {.source = q->source,
+    struct route_query r = {.source = walker,
                             .network = q->network,
-                            .src = {address_of(q->source), CLIENT_PORT},
+                            .src = {address_of(walker), CLIENT_PORT},
                             .dst = target};
     route_decide(&q->route, q->world, &r);
     q->is_routed = true;

@@ -7,7 +7,7 @@
  *
  * Asked with from, to, port and ns (of names without one):
  *     "shop/cart", "cart", "cart.shop", "cart.shop.svc.cluster.local", "10.244.1.7"
- *     from alone: "spiffe://cluster.local/ns/shop/sa/web": whoever has this identity
+ *     from alone: "spiffe://cluster.local/ns/shop/sa/web": whoever has this identity, the way being a member's
  *
  * {"from": {"namespace", "name", "address", "node", "identity", "mesh": true},
  *  "to": {"kind": "service|workload", "namespace", "name", "hostname", "port": 80, "waypoint": "ns/host"},

@@ -112,12 +112,16 @@ TEST(who_would_reach_whom_and_who_decides)
         {"from=shop/web&to=shop/db-1&port=5432", "allow", "hbone", "", ""},
         {"from=shop/old&to=cart.shop", "deny", "plain", "", "none allowed"},
         {"from=shop/web&to=shop/old&port=9", "allow", "plain", "", ""},
-        {"from=spiffe://cluster.local/ns/shop/sa/web-sa&to=cart.shop&ns=shop", "allow", "unknown",
+        {"from=spiffe://cluster.local/ns/shop/sa/web-sa&to=cart.shop&ns=shop", "allow", "hbone",
          "shop/allow-web", ""},
-        {"from=spiffe://cluster.local/ns/x/sa/y&to=cart.shop&ns=shop", "deny", "unknown", "",
+        {"from=spiffe://cluster.local/ns/x/sa/y&to=cart.shop&ns=shop", "deny", "hbone", "",
          "none allowed"},
         {"from=shop/web&to=gone.shop", "deny", "denied", "", "no healthy upstream"},
         {"from=shop/web&to=api.shop&port=80", "allow", "waypoint", "shop/allow-way", ""},
+        {"from=spiffe://cluster.local/ns/shop/sa/web-sa&to=api.shop&port=80", "allow", "waypoint",
+         "shop/allow-way", ""},
+        {"from=spiffe://cluster.local/ns/x/sa/y&to=api.shop&port=80", "allow", "waypoint",
+         "shop/allow-way", ""},
     };
     struct mesh m;
 
