@@ -25,7 +25,7 @@ MAY = {
     "waypoint": DATA + " proxy",
     "control": DATA + " kube apiserver",
     "node": "kube obs model codec io base",
-    "cli": "kube obs model http tls codec io base",
+    "cli": "kube obs xds model http tls codec io base",
 }
 MAY = {folder: set(may.split()) for folder, may in MAY.items()}
 # A system library belongs to exactly one folder.

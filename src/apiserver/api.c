@@ -430,6 +430,35 @@ void api_refuse_large(struct api *a, struct api_response *out)
     (void)too_large(&c); /* it stands in out */
 }
 
+static const char *reason_of(unsigned code)
+{
+    static const struct {
+        unsigned code;
+        const char *reason;
+    } rows[] = {{400, "BadRequest"},
+                {401, "Unauthorized"},
+                {403, "Forbidden"},
+                {404, "NotFound"},
+                {413, "RequestEntityTooLarge"},
+                {429, "TooManyRequests"},
+                {503, "ServiceUnavailable"},
+                {504, "Timeout"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (rows[i].code == code) {
+            return rows[i].reason;
+        }
+    }
+    return "InternalError";
+}
+
+void api_refuse(struct api *a, unsigned code, const char *text, struct api_response *out)
+{
+    struct call c = {.api = a, .out = out};
+
+    (void)call_refuse(&c, code, reason_of(code), "%s", text); /* it stands in out */
+}
+
 void api_refuse_late(struct api *a, struct api_response *out)
 {
     struct call c = {.api = a, .out = out};

@@ -86,6 +86,8 @@ void api_handle(struct api *a, const struct api_request *rq, struct api_response
 void api_response_fini(struct api_response *out);
 /* The answer to a body that was larger than API_BODY_BYTES and was not read. */
 void api_refuse_large(struct api *a, struct api_response *out);
+/* A failure that whoever stands before the API has found: code and a sentence. */
+void api_refuse(struct api *a, unsigned code, const char *text, struct api_response *out);
 /* The answer that takes the place of out's when its version does not become durable in time. */
 void api_refuse_late(struct api *a, struct api_response *out);
 

@@ -27,6 +27,8 @@ struct serve {
     struct list users;
     size_t user_count;
     struct list sessions;
+    struct extra extra; /* zeroed: none */
+    struct list asks;   /* of it, under way */
 };
 
 static void user_free(struct user *u)
@@ -124,6 +126,21 @@ struct loop *serve_loop(struct serve *s)
     return s->loop;
 }
 
+const struct extra *serve_get_extra(const struct serve *s)
+{
+    return &s->extra;
+}
+
+struct list *serve_asks(struct serve *s)
+{
+    return &s->asks;
+}
+
+void serve_extra(struct serve *s, const struct extra *e)
+{
+    s->extra = *e;
+}
+
 static void run(struct task *t, unsigned why)
 {
     struct serve *s = container_of(t, struct serve, task);
@@ -146,6 +163,7 @@ struct serve *serve_new(struct loop *l, struct api *api, const struct http_serve
     s->api = api;
     list_init(&s->users);
     list_init(&s->sessions);
+    list_init(&s->asks);
     task_init(&s->task, l, "api server", run);
     s->http = http_server_new(l, http, &s->task);
     task_wake(&s->task, WAKE_START);
@@ -168,6 +186,7 @@ void serve_free(struct serve *s)
         return;
     }
     session_end_all(&s->sessions);
+    extra_end_all(&s->asks);
     http_server_free(s->http);
     timer_clear(&s->tick);
     task_fini(&s->task);

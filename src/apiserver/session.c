@@ -15,6 +15,7 @@ enum { STEPS_A_RUN = 16, HEADERS_MAX = 64, REST_BYTES = SERVE_WATCH_BYTES + API_
 
 enum session_step {
     SESSION_BODY,    /* the request's body is being read */
+    SESSION_ASKED,   /* another loop has been asked */
     SESSION_DURABLE, /* the answer rests on a version that is not on the disk yet */
     SESSION_STREAM,  /* a watch: events go out as they come */
 };
@@ -25,7 +26,8 @@ static const struct {
     unsigned
         limit_ms; /* 0: others watch over it (the exchange's stall limits, the watch's timeout) */
 } steps[] = {
-    [SESSION_BODY] = {"body", BIT(SESSION_DURABLE), 0},
+    [SESSION_BODY] = {"body", BIT(SESSION_DURABLE) | BIT(SESSION_ASKED), 0},
+    [SESSION_ASKED] = {"asked", BIT(SESSION_DURABLE), SERVE_ASK_MS},
     [SESSION_DURABLE] = {"durable", BIT(SESSION_STREAM), SERVE_DURABLE_MS},
     [SESSION_STREAM] = {"stream", 0, 0},
 };
@@ -39,6 +41,7 @@ struct session {
     struct exchange *x;
     struct bytes body;
     struct api_response out;
+    struct extra_ask *ask; /* SESSION_ASKED */
     struct strbuf pending; /* SESSION_STREAM: events, written from sent on */
     size_t sent;
     bool ending; /* SESSION_STREAM: the watch is over, pending is the last */
@@ -58,6 +61,7 @@ static void enter(struct session *s, enum session_step next)
 static void session_free(struct session *s)
 {
     list_remove(&s->node);
+    extra_ask_abandon(s->ask);
     store_unwait(&s->waiter);
     timer_clear(&s->timer);
     task_fini(&s->task);
@@ -128,6 +132,61 @@ static void handle(struct session *s)
     api_handle(serve_api(s->serve), &rq, &s->out);
 }
 
+/* What is no object. The ask, or NULL: it was refused. */
+static struct extra_ask *ask_other(struct session *s)
+{
+    const struct message *in = &s->x->in;
+    const struct api_user *user = serve_find_user(s->serve, in);
+    struct list *all = serve_asks(s->serve);
+    struct api *api = serve_api(s->serve);
+    unsigned count = 0;
+
+    list_for_each (n, all) {
+        count++;
+    }
+    if (user->is_anonymous) {
+        api_refuse(api, 401, "Unauthorized", &s->out);
+    } else if (!user->is_admin) {
+        api_refuse(api, 403, "only administrators may ask for this", &s->out);
+    } else if (!slice_is(message_get(in, MESSAGE_METHOD), "GET")) {
+        api_refuse(api, 400, "this can only be read", &s->out);
+    } else if (count >= EXTRA_ASKS_MAX) {
+        api_refuse(api, 429, "too many such questions at once", &s->out);
+        s->out.retry_after_s = 1;
+    } else {
+        return extra_ask_new(serve_get_extra(s->serve), message_get(in, MESSAGE_PATH), all,
+                             serve_loop(s->serve), &s->task);
+    }
+    return NULL;
+}
+
+static int step_asked(struct session *s)
+{
+    AUTO(strbuf) struct strbuf text = {0};
+    unsigned status = 504;
+
+    if (extra_ask_is_done(s->ask)) {
+        status = extra_ask_take(s->ask, &text);
+        s->ask = NULL;
+    } else if (!timer_is_due(&s->timer)) {
+        return -EAGAIN;
+    }
+    if (status == 200) {
+        s->out.status = status;
+        s->out.content_type = "application/json";
+        s->out.body = text;
+        text = (struct strbuf){0};
+    } else {
+        api_refuse(serve_api(s->serve), status,
+                   status == 413   ? "the answer is too large: ask for one namespace"
+                   : status == 504 ? "the control plane did not answer in time"
+                                   : strbuf_text(&text),
+                   &s->out);
+    }
+    enter(s, SESSION_DURABLE);
+    return 0;
+}
+
 static int step_body(struct session *s)
 {
     int r = exchange_read_whole(s->x, &s->body);
@@ -136,10 +195,12 @@ static int step_body(struct session *s)
         api_refuse_large(serve_api(s->serve), &s->out);
     } else if (r < 0) {
         return r;
+    } else if (extra_owns(serve_get_extra(s->serve), message_get(&s->x->in, MESSAGE_PATH))) {
+        s->ask = ask_other(s);
     } else {
         handle(s);
     }
-    enter(s, SESSION_DURABLE);
+    enter(s, s->ask ? SESSION_ASKED : SESSION_DURABLE);
     return 0;
 }
 
@@ -222,6 +283,8 @@ static int step(struct session *s)
     switch (s->step) {
     case SESSION_BODY:
         return step_body(s);
+    case SESSION_ASKED:
+        return step_asked(s);
     case SESSION_DURABLE:
         return step_durable(s);
     case SESSION_STREAM:

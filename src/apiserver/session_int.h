@@ -7,6 +7,7 @@
 struct api;
 struct api_user;
 struct exchange;
+struct extra;
 struct loop;
 struct message;
 struct serve;
@@ -19,3 +20,5 @@ void session_end_all(struct list *sessions);
 const struct api_user *serve_find_user(struct serve *s, const struct message *head);
 struct api *serve_api(struct serve *s);
 struct loop *serve_loop(struct serve *s);
+const struct extra *serve_get_extra(const struct serve *s);
+struct list *serve_asks(struct serve *s);

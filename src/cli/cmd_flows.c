@@ -76,22 +76,56 @@ static int ask_place(struct cli *c, const struct waypoint_place *p, struct log_t
     return 0;
 }
 
+static bool is_permission(int r)
+{
+    return r == -EACCES || r == -EPERM;
+}
+
+/* The agent's socket and the network namespaces of replicas are root's. */
+static enum answer not_root(struct cli *c)
+{
+    return cli_fail(c, ANSWER_UNKNOWN, "sudo ambit flows",
+                    "requests are kept by the waypoints' replicas, and of those that run here only "
+                    "root may ask; --connections asks the node proxies alone");
+}
+
+static enum answer ask_places(struct cli *c, const struct waypoint_places *places,
+                              struct log_tail *tail, struct json *rows)
+{
+    enum answer answer = ANSWER_YES;
+    struct diag why = {0};
+
+    if (is_permission(places->trouble)) {
+        return not_root(c);
+    }
+    if (places->count == 0 && args_has(&c->args, "requests")) {
+        return cli_fail(c, ANSWER_UNKNOWN, "ambit waypoint status -A",
+                        "requests are kept by the waypoints' replicas and asked for on their node; "
+                        "none runs on this one");
+    }
+    for (unsigned i = 0; i < places->count; i++) {
+        int r = ask_place(c, &places->at[i], tail, rows, &why);
+        if (is_permission(r)) {
+            return not_root(c);
+        }
+        if (r < 0) {
+            answer = cli_fail(c, ANSWER_UNKNOWN, "ambit waypoint status -A", "waypoint %s: %s",
+                              places->at[i].pod, why.text);
+        }
+    }
+    return answer;
+}
+
 static enum answer ask_waypoints(struct cli *c, struct log_tail *tail, struct json *rows)
 {
     struct waypoint_places places;
-    enum answer answer = ANSWER_YES;
     struct diag why = {0};
 
     if (waypoints_find_blocking(c, NULL, NULL, &places, &why) < 0) {
         return cli_fail(c, why.code == -ERR_SYNTAX ? ANSWER_USAGE : ANSWER_UNKNOWN, NULL, "%s",
                         why.text);
     }
-    for (unsigned i = 0; i < places.count; i++) {
-        if (ask_place(c, &places.at[i], tail, rows, &why) < 0) {
-            answer = cli_fail(c, ANSWER_UNKNOWN, "ambit waypoint status -A", "waypoint %s: %s",
-                              places.at[i].pod, why.text);
-        }
-    }
+    enum answer answer = ask_places(c, &places, tail, rows);
     waypoint_places_fini(&places);
     return answer;
 }
@@ -149,8 +183,10 @@ const struct command cmd_flows = {
         "directly, so it works without the control plane. A line reads: time, where it was seen, "
         "verdict (ok, DENIED, FAILED), L4 or L7, who to whom, and what: bytes and duration of a "
         "connection, or method, path, status and route of a request. With -o json there is one "
-        "object a "
-        "line. A NAME is a workload, a service, an address or an identity.",
+        "object a line. A NAME is a workload, a service, an address or an identity. What waypoints "
+        "of this machine have seen only root is told: exit status 3, after what the node proxies "
+        "say. Through a tunnel such as `kubectl port-forward -n shop pod/REPLICA 15000` any "
+        "waypoint may be asked (--waypoint-admin).",
     .examples = "ambit flows cart\twhat came to cart and went from it\n"
                 "ambit flows -f --denied\twatch policies deny, at both layers\n"
                 "ambit flows -n shop --requests --last 20 -o json\tfor programs",

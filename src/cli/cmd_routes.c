@@ -4,10 +4,12 @@
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/node_ask.h"
+#include "cli/published.h"
 #include "cli/route_view.h"
 #include "cli/rows.h"
 #include "cli/waypoint_ask.h"
 #include "codec/json.h"
+#include "obs/l7_json.h"
 
 static const struct row_column columns[] = {{"SERVICE", "service", CELL_TEXT, true},
                                             {"PORT", "port", CELL_TEXT, false},
@@ -28,7 +30,29 @@ struct found {
     struct strbuf policies;
     struct json *tables; /* of each waypoint: what it said of the service, to compare replicas */
     bool differ;
+    struct strbuf source; /* empty: the waypoints have said it */
+    bool unknown;         /* the control plane has no such service */
 };
+
+/* The operand's parts; without a namespace -n's, or none. */
+struct wanted {
+    struct strbuf ns;
+    const char *name; /* "": any */
+};
+
+static void wanted_of(const struct cli *c, struct wanted *out)
+{
+    const char *word = c->args.operand_count > 0 ? c->args.operands[0] : "";
+    const char *ns = args_text(&c->args, "namespace");
+    const char *slash = strchr(word, '/');
+
+    *out = (struct wanted){.name = slash ? slash + 1 : word};
+    if (slash) {
+        strbuf_add(&out->ns, word, (size_t)(slash - word));
+    } else {
+        strbuf_puts(&out->ns, ns ? ns : "");
+    }
+}
 
 static bool is_wanted(const struct cli *c, const struct json *service)
 {
@@ -45,45 +69,97 @@ static bool is_wanted(const struct cli *c, const struct json *service)
 }
 
 /* Replicas of one waypoint say the same, so the first one's rows are shown. */
-static void take_service(const struct waypoint_place *p, const struct json *service,
-                         struct found *f)
+static void take_service(const char *waypoint, const struct json *service, struct found *f)
 {
     AUTO(strbuf) struct strbuf key = {0};
-    AUTO(strbuf) struct strbuf waypoint = {0};
 
-    strbuf_printf(&waypoint, "%s/%s", p->ns, p->gateway);
-    strbuf_printf(&key, "%s %s", strbuf_text(&waypoint), json_str_at(service, "service", ""));
+    strbuf_printf(&key, "%s %s", waypoint, json_str_at(service, "service", ""));
     const struct json *before = json_get(f->tables, strbuf_text(&key));
     if (before) {
         f->differ = f->differ || !json_same(before, service);
         return;
     }
     json_set(f->tables, strbuf_text(&key), json_ref(service));
-    route_view_service(service, strbuf_text(&waypoint), f->rows);
+    route_view_service(service, waypoint, f->rows);
     route_view_policies(service, &f->policies);
 }
 
-static enum answer ask_all(struct cli *c, const struct waypoint_places *places, struct found *f)
+/* How many of its services are wanted. */
+static size_t take_dump(const struct cli *c, const char *waypoint, const struct json *dump,
+                        struct found *f)
+{
+    const struct json *all = json_get(dump, "bound");
+    size_t taken = 0;
+
+    for (size_t i = 0; i < json_count(all); i++) {
+        if (is_wanted(c, json_item(all, i))) {
+            take_service(waypoint, json_item(all, i), f);
+            taken++;
+        }
+    }
+    return taken;
+}
+
+/* ANSWER_YES: all of them have answered. */
+static enum answer ask_replicas(struct cli *c, const struct waypoint_places *places,
+                                struct found *f, struct strbuf *trouble)
 {
     enum answer answer = ANSWER_YES;
     struct diag why = {0};
 
     for (unsigned i = 0; i < places->count; i++) {
+        const struct waypoint_place *p = &places->at[i];
         AUTO(json) struct json *dump = NULL;
-        if (node_page_blocking(&places->at[i].where, "/config_dump", args_ms(&c->args, "timeout"),
-                               &dump, &why) < 0) {
-            answer = cli_fail(c, ANSWER_UNKNOWN, "ambit waypoint status -A", "waypoint %s: %s",
-                              places->at[i].pod, why.text);
+        AUTO(strbuf) struct strbuf waypoint = {0};
+        if (node_page_blocking(&p->where, "/config_dump", args_ms(&c->args, "timeout"), &dump,
+                               &why) < 0) {
+            strbuf_printf(trouble, "%swaypoint %s: %s", trouble->len > 0 ? "; " : "", p->pod,
+                          why.text);
+            answer = ANSWER_UNKNOWN;
             continue;
         }
-        const struct json *all = json_get(dump, "bound");
-        for (size_t k = 0; k < json_count(all); k++) {
-            if (is_wanted(c, json_item(all, k))) {
-                take_service(&places->at[i], json_item(all, k), f);
-            }
-        }
+        strbuf_printf(&waypoint, "%s/%s", p->ns, p->gateway);
+        (void)take_dump(c, strbuf_text(&waypoint), dump, f); /* the rows tell */
     }
     return answer;
+}
+
+static bool is_unknown(const struct wanted *w, const struct published *p)
+{
+    struct world_cursor at = {0};
+    const struct service *s;
+
+    while ((s = world_each_service(p->world, &at))) {
+        if (strcmp(s->ns, strbuf_text(&w->ns)) == 0 &&
+            (strcmp(s->name, w->name) == 0 || strcmp(s->hostname, w->name) == 0)) {
+            return false;
+        }
+    }
+    return *w->name && w->ns.len > 0;
+}
+
+/* The configuration's answer. ANSWER_YES: there is one, whatever it has. */
+static enum answer ask_control(struct cli *c, const struct wanted *w, struct found *f,
+                               struct strbuf *trouble)
+{
+    const char *ns = strbuf_text(&w->ns);
+    AUTO(published) struct published *p = NULL;
+    struct diag why = {0};
+
+    if (published_read_blocking(c, &ns, w->ns.len > 0 ? 1 : 0, &p, &why) < 0) {
+        strbuf_printf(trouble, "; and the control plane: %s", why.text);
+        return ANSWER_UNKNOWN;
+    }
+    for (size_t i = 0; i < p->gateway_count; i++) {
+        AUTO(json) struct json *dump = json_new_object();
+        l7_json(dump, p->gateways[i].l7);
+        if (take_dump(c, p->gateways[i].name, dump, f) > 0) {
+            strbuf_puts(&f->source, f->source.len > 0 ? "; " : "");
+            published_replicas(&p->gateways[i], &f->source);
+        }
+    }
+    f->unknown = is_unknown(w, p);
+    return ANSWER_YES;
 }
 
 static void show(struct cli *c, const struct found *f)
@@ -91,6 +167,9 @@ static void show(struct cli *c, const struct found *f)
     AUTO(strbuf) struct strbuf verdict = {0};
 
     route_view_verdict(f->rows, &verdict);
+    if (f->source.len > 0) {
+        strbuf_printf(&verdict, "; %s", f->source.p);
+    }
     node_rows_show(c, strbuf_text(&verdict), f->rows, columns);
     if (!cli_wants_json(c) && f->policies.len > 0) {
         AUTO(strbuf) struct strbuf b = {0};
@@ -102,41 +181,80 @@ static void show(struct cli *c, const struct found *f)
     }
 }
 
-static enum answer none(struct cli *c, const struct waypoint_places *places)
+static enum answer none(struct cli *c, const struct wanted *w, const struct found *f)
 {
-    const char *word = c->args.operand_count > 0 ? c->args.operands[0] : "anything";
+    AUTO(strbuf) struct strbuf fix = {0};
+    const char *word = *w->name ? c->args.operands[0] : "anything";
+    const char *ns = w->ns.len > 0 ? strbuf_text(&w->ns) : "NAMESPACE";
 
-    if (places->count == 0) {
-        return cli_fail(c, ANSWER_UNKNOWN, "ambit waypoint status -A",
-                        "no replica of a waypoint runs on this machine, so none can be asked");
+    if (f->unknown) {
+        strbuf_printf(&fix, "ambit get services -n %s", ns);
+        return cli_fail(c, ANSWER_NO, strbuf_text(&fix), "there is no service %s in namespace %s",
+                        w->name, ns);
     }
-    return cli_fail(c, ANSWER_NO,
-                    "ambit label svc NAME -n NAMESPACE istio.io/use-waypoint=WAYPOINT",
-                    "no waypoint that runs here serves %s: its traffic is layer 4", word);
+    strbuf_printf(&fix, "ambit label svc %s -n %s istio.io/use-waypoint=WAYPOINT",
+                  *w->name ? w->name : "NAME", ns);
+    return cli_fail(c, ANSWER_NO, strbuf_text(&fix),
+                    "no waypoint serves %s: its traffic is layer 4", word);
+}
+
+static enum answer cannot_tell(struct cli *c, const struct strbuf *trouble)
+{
+    return cli_fail(c, ANSWER_UNKNOWN, "ambit routes SERVICE --kubeconfig FILE", "%s",
+                    strbuf_text(trouble));
+}
+
+/* Those that run here, else what they are told. */
+static enum answer find(struct cli *c, const struct waypoint_places *places, const struct wanted *w,
+                        struct found *f)
+{
+    AUTO(strbuf) struct strbuf trouble = {0};
+    enum answer answer = ask_replicas(c, places, f, &trouble);
+    bool named = args_has(&c->args, "waypoint-admin");
+
+    if (json_count(f->rows) > 0) {
+        show(c, f);
+        return answer == ANSWER_YES ? answer : cannot_tell(c, &trouble);
+    }
+    if (named && answer == ANSWER_UNKNOWN) {
+        return cli_fail(c, ANSWER_UNKNOWN, "ambit waypoint status -A", "%s", strbuf_text(&trouble));
+    }
+    if (!named && trouble.len == 0) {
+        strbuf_puts(&trouble, places->trouble < 0
+                                  ? "whether waypoints run here, only root may ask"
+                                  : "no replica of a waypoint that serves it runs here");
+    }
+    if (!named && ask_control(c, w, f, &trouble) != ANSWER_YES) {
+        return cannot_tell(c, &trouble);
+    }
+    if (json_count(f->rows) > 0) {
+        show(c, f);
+        return ANSWER_YES;
+    }
+    return none(c, w, f);
 }
 
 static enum answer run(struct cli *c)
 {
     struct found f = {.rows = json_new_array(), .tables = json_new_object()};
     struct waypoint_places places;
+    struct wanted wanted;
     struct diag why = {0};
     enum answer answer;
 
+    wanted_of(c, &wanted);
     if (waypoints_find_blocking(c, NULL, NULL, &places, &why) < 0) {
         answer = cli_fail(c, why.code == -ERR_SYNTAX ? ANSWER_USAGE : ANSWER_UNKNOWN, NULL, "%s",
                           why.text);
     } else {
-        answer = ask_all(c, &places, &f);
-        if (json_count(f.rows) > 0) {
-            show(c, &f);
-        } else if (answer == ANSWER_YES) {
-            answer = none(c, &places);
-        }
+        answer = find(c, &places, &wanted, &f);
         waypoint_places_fini(&places);
     }
     json_unref(f.rows);
     json_unref(f.tables);
     strbuf_fini(&f.policies);
+    strbuf_fini(&f.source);
+    strbuf_fini(&wanted.ns);
     return answer;
 }
 
@@ -144,21 +262,24 @@ static const struct arg_option own[] = {
     {"timeout", 0, ARG_DURATION, "TIME", "5s", "give up on a node or a waypoint after this long"},
     {0}};
 static const struct arg_option *const tables[] = {
-    own, options_waypoint, options_filter, options_output, options_node, options_common, NULL};
+    own,          options_waypoint, options_filter, options_output,
+    options_node, options_kube,     options_common, NULL};
 
 const struct command cmd_routes = {
     .name = "routes",
     .operands = "[SERVICE]",
     .summary = "routes of a service as its waypoint has compiled them",
     .about =
-        "The waypoint itself is asked, so this is what happens, not what was wished. The first "
-        "match "
-        "from the top counts. `/a/...` is a prefix, `~` a regular expression, `x-user=jane` a "
-        "header, "
-        "`?debug=1` a query parameter. A port without routes goes straight to the endpoints. Exit "
-        "status 1 when no waypoint serves it, 3 when none could be asked.",
+        "The waypoint itself is asked, so this is what happens, not what was wished. Where none "
+        "that serves it runs here, or only root may ask it, the answer is made of what the control "
+        "plane publishes, compiled as a waypoint does it; it says how many replicas run that, and "
+        "takes an administrator's kubeconfig. The first match from the top counts. `/a/...` is a "
+        "prefix, `~` a regular expression, `x-user=jane` a header, `?debug=1` a query parameter. A "
+        "port without routes goes straight to the endpoints. Exit status 1 when no waypoint serves "
+        "it, 3 when nobody could be asked.",
     .examples = "ambit routes shop/cart\tin which order are they tried, and where do they lead?\n"
                 "ambit routes -n shop -o wide\tall of a namespace\n"
+                "ambit routes shop/cart --kubeconfig admin.conf\tfrom any machine\n"
                 "ambit routes cart --waypoint-admin 127.0.0.1:15000\ta waypoint elsewhere, through "
                 "a tunnel",
     .tables = tables,

@@ -61,25 +61,10 @@ int manifest_read(const char *text, size_t len, const char *name, struct json *i
 
 /* ---- files */
 
-static int read_input_blocking(struct strbuf *out)
-{
-    char piece[4096];
-    ssize_t n;
-
-    while ((n = read(STDIN_FILENO, piece, sizeof(piece))) != 0) {
-        if (n > 0) {
-            strbuf_add(out, piece, (size_t)n);
-        } else if (errno != EINTR) {
-            return neg_errno();
-        }
-    }
-    return out->overflow ? -ERR_TOO_LARGE : 0;
-}
-
 static int load_input_blocking(struct json *into, struct diag *why)
 {
     AUTO(strbuf) struct strbuf text = {.limit = YAML_BYTES_MAX};
-    int r = read_input_blocking(&text);
+    int r = file_read_input_blocking(&text);
 
     if (r < 0) {
         return FAIL(why, r, "standard input: %s", err_text(r));

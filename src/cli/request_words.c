@@ -30,13 +30,23 @@ bool request_words_any(const struct args *a)
     return false;
 }
 
-/* The caller's, also when the file is "-": standard input. */
+/* The caller's. "-": standard input. */
 static int read_blocking(const char *option, const char *file, char **out, struct diag *why)
 {
+    AUTO(strbuf) struct strbuf text = {.limit = FILE_READ_MAX};
     struct diag inner = {0};
-    int r = file_read_blocking(strcmp(file, "-") == 0 ? "/dev/stdin" : file, out, NULL, &inner);
+    int r;
 
-    return r < 0 ? FAIL(why, r, "--%s: %s", option, inner.text) : 0;
+    if (strcmp(file, "-") != 0) {
+        r = file_read_blocking(file, out, NULL, &inner);
+        return r < 0 ? FAIL(why, r, "--%s: %s", option, inner.text) : 0;
+    }
+    r = file_read_input_blocking(&text);
+    if (r < 0) {
+        return FAIL(why, r, "--%s: standard input: %s", option, err_text(r));
+    }
+    *out = strbuf_take(&text);
+    return 0;
 }
 
 /* ---- headers */

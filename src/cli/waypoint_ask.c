@@ -76,7 +76,11 @@ static void add_of_node(const struct node_where *n, uint64_t limit_ms, const cha
     struct json *request = json_new_object();
 
     json_set_str(request, "op", "ps");
-    if (runtime_ask_blocking(n->runtime, request, limit_ms, &answer, NULL) < 0) {
+    int r = runtime_ask_blocking(n->runtime, request, limit_ms, &answer, NULL);
+    if (r == -EACCES || r == -EPERM) {
+        out->trouble = r;
+    }
+    if (r < 0) {
         return;
     }
     const struct json *all = json_get(answer, "workloads");
@@ -112,6 +116,7 @@ int waypoints_find_blocking(struct cli *c, const char *ns, const char *gateway,
     struct nodes nodes;
 
     out->count = 0;
+    out->trouble = 0;
     if (admin) {
         return add_named(admin, ns, gateway, out, why);
     }

@@ -24,6 +24,7 @@ struct waypoint_place {
 struct waypoint_places {
     struct waypoint_place at[WAYPOINTS_MAX];
     unsigned count;
+    int trouble; /* < 0: a node's agent may not be asked by us, so that there may be others */
 };
 
 /* --waypoint-admin */

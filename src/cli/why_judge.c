@@ -209,7 +209,8 @@ static bool judge_l7(const struct why_case *q, struct why_result *r)
     if (waypoint && !q->l7) {
         r->verdict = WHY_UNKNOWN;
         put_sentence(q, "CANNOT TELL", "", "goes through a waypoint to",
-                     q->l7_trouble ? q->l7_trouble : "which was not asked", &r->text);
+                     q->l7_trouble && *q->l7_trouble ? q->l7_trouble : "which was not asked",
+                     &r->text);
         strbuf_printf(&r->fix, "ambit waypoint status -n %.*s",
                       (int)strcspn(text_at(q->l4, "to.waypoint"), "/"),
                       text_at(q->l4, "to.waypoint"));
@@ -355,6 +356,20 @@ static void put_notes(const struct json *list, struct strbuf *out)
     }
 }
 
+static void put_source(const struct why_case *q, struct strbuf *out)
+{
+    const char *l7 = q->l7 && q->l7_source ? q->l7_source : "";
+
+    if (q->l4_source && *q->l4_source && !*l7) {
+        put_head(out, "source");
+        strbuf_printf(out, "%s\n", q->l4_source);
+    }
+    if (*l7) {
+        put_head(out, "source");
+        strbuf_printf(out, "%s%s\n", q->l4_source && *q->l4_source ? "" : "layer 7: ", l7);
+    }
+}
+
 void why_evidence(const struct why_case *q, struct strbuf *out)
 {
     const struct json *all = json_get(q->l4, "endpoints");
@@ -375,4 +390,5 @@ void why_evidence(const struct why_case *q, struct strbuf *out)
                       text_at(one, "reason"));
     }
     put_checked(json_get(e ? e : json_item(all, 0), "checked"), out);
+    put_source(q, out);
 }

@@ -14,10 +14,12 @@ enum why_verdict { WHY_ALLOWED, WHY_DENIED, WHY_PARTLY, WHY_UNKNOWN };
 
 struct why_case {
     const struct json *l4;
-    const struct json *l7; /* NULL: no waypoint was asked */
-    const char
-        *l7_trouble; /* why the waypoint could not be asked; NULL: it was, or there is none */
-    bool asks_l7;    /* the question names a method, a path or a header */
+    const struct json *l7;  /* NULL: no waypoint was asked */
+    const char *l7_trouble; /* why the waypoint could not be asked; NULL or "": nothing is known */
+    /* Where the answers are from, if not from the programs themselves; NULL or "": they are. */
+    const char *l4_source;
+    const char *l7_source;
+    bool asks_l7; /* the question names a method, a path or a header */
 };
 
 struct why_result {

@@ -17,6 +17,7 @@
 #include "control/front.h"
 #include "control/index.h"
 #include "control/listen.h"
+#include "control/published.h"
 #include "control/report.h"
 #include "control/server_cert.h"
 #include "control/standalone.h"
@@ -199,6 +200,20 @@ static void render_clients(void *arg, struct slice query, unsigned *status, stru
     json_print(j, JSON_PRINT_INDENT, out);
 }
 
+/* For the API server's clients; it asks from its own thread, so this may come before all is known. */
+static void render_published(void *arg, const char *path, unsigned *status, struct strbuf *out)
+{
+    const struct ambitd *a = arg;
+
+    if (!a->was_synced) {
+        *status = 503;
+        strbuf_puts(out, "the control plane does not know everything yet");
+        return;
+    }
+    struct published_sources s = {a->catalogs, a->ads, a->settings->mesh_namespace};
+    published_render(&s, path, status, out);
+}
+
 /* ---- building: each returns 0 or an error with why filled */
 
 static int build_signals(struct ambitd *a, struct diag *why)
@@ -249,7 +264,8 @@ static int build_client_blocking(struct ambitd *a, struct diag *why)
     int r = 0;
 
     if (a->settings->standalone) {
-        r = standalone_new_blocking(&a->standalone, a->settings, a->authority, a->tls, why);
+        struct extra extra = {PUBLISHED_PREFIX, a->loop, render_published, a};
+        r = standalone_new_blocking(&a->standalone, a->settings, a->authority, a->tls, &extra, why);
         if (r == 0) {
             r = kube_config_parse_blocking(slice_of(standalone_kubeconfig(a->standalone)), ".",
                                            NULL, why, &config);

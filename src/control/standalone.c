@@ -50,6 +50,7 @@ struct standalone {
     struct endpoints *endpoints;
     struct endpoint at;
     const struct settings *settings;
+    struct extra extra;
     struct fd_watch changes; /* of the credentials' folder */
     int inotify_fd;
     struct access_scan *scan; /* under way */
@@ -365,6 +366,7 @@ static int open_server(struct standalone *s, const struct authority *authority, 
     s->tls = tls_loop_new(s->loop, s->jobs, tls, NULL);
     struct http_server_options http = {.tls = s->tls, .spec = server_cert_spec(s->cert)};
     s->serve = serve_new(s->loop, s->api, &http);
+    serve_extra(s->serve, &s->extra);
     s->endpoints = endpoints_new(s->api, s->loop);
     r = listen_at("api-listen", s->settings->api_listen, &fd, &s->at, why);
     return r < 0 ? r : serve_listen(s->serve, fd, why);
@@ -398,11 +400,12 @@ static int build_blocking(struct standalone *s, const struct authority *authorit
 
 int standalone_new_blocking(struct standalone **out, const struct settings *settings,
                             const struct authority *authority, struct tls_ctx *tls,
-                            struct diag *why)
+                            const struct extra *extra, struct diag *why)
 {
     AUTO(standalone) struct standalone *s = mem_new(struct standalone);
 
     s->settings = settings;
+    s->extra = *extra;
     s->inotify_fd = -1;
     int r = build_blocking(s, authority, tls, why);
     if (r == 0) {

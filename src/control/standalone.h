@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "apiserver/extra.h"
 #include "base/err.h"
 #include "base/ip.h"
 #include "ca/authority.h"
@@ -15,10 +16,11 @@
 struct standalone;
 
 /* Opens the store, makes the namespaces that have to be there, listens, writes the credentials'
- * files, starts its thread. What is passed outlives it. */
+ * files, starts its thread. What is passed outlives it; extra is copied, and its loop must not run any
+ * more when this ends. */
 MUST_USE int standalone_new_blocking(struct standalone **out, const struct settings *settings,
                                      const struct authority *authority, struct tls_ctx *tls,
-                                     struct diag *why);
+                                     const struct extra *extra, struct diag *why);
 void standalone_free(struct standalone *s);
 AUTO_DEFINE(standalone, struct standalone *, standalone_free);
 

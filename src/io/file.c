@@ -48,6 +48,21 @@ int file_read_blocking(const char *path, char **out, size_t *out_len, struct dia
     return 0;
 }
 
+int file_read_input_blocking(struct strbuf *out)
+{
+    char piece[4096];
+    ssize_t n;
+
+    while ((n = read(STDIN_FILENO, piece, sizeof(piece))) != 0) {
+        if (n > 0) {
+            strbuf_add(out, piece, (size_t)n);
+        } else if (errno != EINTR) {
+            return neg_errno();
+        }
+    }
+    return out->overflow ? -ERR_TOO_LARGE : 0;
+}
+
 static int write_all(int fd, const char *p, size_t len)
 {
     while (len > 0) {

@@ -26,56 +26,21 @@ struct routes_sink {
     struct ads_interest interest;
 };
 
-static bool type_of(const char *type_url, enum l7_type *out)
-{
-    for (unsigned i = 1; i < ARRAY_LEN(types); i++) {
-        if (strcmp(type_url, types[i]) == 0) {
-            *out = (enum l7_type)(i - 1);
-            return true;
-        }
-    }
-    return false;
-}
-
 static struct l7_delta *delta_of(struct routes_sink *s)
 {
     s->delta = s->delta ? s->delta : l7_delta_new(s->now);
     return s->delta;
 }
 
-static int put_policy(struct routes_sink *s, const char *name, struct slice value, struct diag *why)
-{
-    const struct l7_policy *p = NULL;
-    int r = xds_l7_policy_decode(&p, value, name, "", why);
-
-    if (p) {
-        (void)l7_put_policy(delta_of(s), p); /* a broken one never replaces a good one */
-    }
-    return r;
-}
-
 static int put(void *arg, const char *type_url, const char *name, struct slice value,
                struct diag *why)
 {
     struct routes_sink *s = arg;
-    const struct l7_binding *binding = NULL;
-    const struct l7_route *route = NULL;
-    const struct l7_traffic *traffic = NULL;
     enum l7_type type = L7_TYPES;
-    int r = type_of(type_url, &type) ? 0 : -ERR_UNSUPPORTED;
+    int r = -ERR_UNSUPPORTED;
 
-    /* What a put answers (nothing changed) is of no interest here. */
-    if (r == 0 && type == L7_TYPE_BINDING) {
-        r = xds_l7_binding_decode(&binding, value, name, "", why);
-        (void)(r == 0 && l7_put_binding(delta_of(s), binding));
-    } else if (r == 0 && type == L7_TYPE_ROUTE) {
-        r = xds_l7_route_decode(&route, value, name, "", why);
-        (void)(r == 0 && l7_put_route(delta_of(s), route));
-    } else if (r == 0 && type == L7_TYPE_TRAFFIC) {
-        r = xds_l7_traffic_decode(&traffic, value, name, "", why);
-        (void)(r == 0 && l7_put_traffic(delta_of(s), traffic));
-    } else if (r == 0) {
-        r = put_policy(s, name, value, why);
+    if (xds_l7_type_of(type_url, &type)) {
+        r = xds_l7_put(delta_of(s), type, name, value, why);
     }
     /* A policy that is refused may be held as broken. */
     if ((r == 0 || type == L7_TYPE_POLICY) &&
@@ -89,7 +54,7 @@ static void drop(void *arg, const char *type_url, const char *name)
 {
     enum l7_type type = L7_TYPES;
 
-    if (type_of(type_url, &type)) {
+    if (xds_l7_type_of(type_url, &type)) {
         struct routes_sink *s = arg;
         (void)name_set_remove(&s->names[type],
                               slice_of(name));    /* removing what is not there is fine */
@@ -103,7 +68,7 @@ static void names(void *arg, const char *type_url, void (*each)(void *to, const 
     struct routes_sink *s = arg;
     enum l7_type type = L7_TYPES;
 
-    if (type_of(type_url, &type)) {
+    if (xds_l7_type_of(type_url, &type)) {
         name_set_for_each(n, &s->names[type])
         {
             each(to, container_of(n, struct name_item, by_name)->name);

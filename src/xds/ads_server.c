@@ -252,6 +252,31 @@ uint64_t ads_server_acknowledged(const struct ads_server *s)
     return all;
 }
 
+/* ahead, which is_ahead looks at, is what was last published; what has changed since counts too. */
+static bool is_current(const struct ads_server *s, const struct ads_stream *c)
+{
+    for (unsigned t = 0; t < ADS_TYPES; t++) {
+        if (c->watch[t].mode != WATCH_NONE && catalog_seq(s->catalogs[t]) != s->ahead[t]) {
+            return false;
+        }
+    }
+    return is_ahead(s, c);
+}
+
+void ads_server_each_replica(const struct ads_server *s,
+                             void (*each)(void *to, const struct ads_replica *r), void *to)
+{
+    list_for_each (n, &s->streams) {
+        const struct ads_stream *c = container_of(n, struct ads_stream, in_server);
+        AUTO(strbuf) struct strbuf gateway = {0};
+        if (c->gateway) {
+            strbuf_add(&gateway, c->gateway, strlen(c->gateway) - 1);
+            struct ads_replica r = {strbuf_text(&gateway), c->node.id, is_current(s, c)};
+            each(to, &r);
+        }
+    }
+}
+
 const struct ads_server_stats *ads_server_stats(const struct ads_server *s)
 {
     return &s->stats;

@@ -68,6 +68,15 @@ void ads_server_changed(struct ads_server *s);
 uint64_t ads_server_published(const struct ads_server *s);
 uint64_t ads_server_acknowledged(const struct ads_server *s);
 
+/* Clients that serve a gateway; current: such a one has acknowledged, or refused, all that there is. */
+struct ads_replica {     /* borrowed */
+    const char *gateway; /* "ns/name" */
+    const char *id;      /* of the node that it says it is: "waypoint~IP~pod.ns~domain" */
+    bool is_current;
+};
+void ads_server_each_replica(const struct ads_server *s,
+                             void (*each)(void *to, const struct ads_replica *r), void *to);
+
 struct ads_server_stats {
     unsigned streams;
     uint64_t opened;

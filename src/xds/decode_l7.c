@@ -160,3 +160,63 @@ int xds_l7_traffic_decode(const struct l7_traffic **out, struct slice bytes, con
                  : traffic_make(out, (const Ambit__Waypoint__V1__Traffic *)(const void *)raw, name,
                                 xds_l7_version(version, bytes, &a), why);
 }
+
+/* ---- whichever it is */
+
+bool xds_l7_type_of(const char *type_url, enum l7_type *out)
+{
+    static const char *const types[L7_TYPES] = {[L7_TYPE_BINDING] = XDS_TYPE_L7_BINDING,
+                                                [L7_TYPE_ROUTE] = XDS_TYPE_L7_ROUTE,
+                                                [L7_TYPE_POLICY] = XDS_TYPE_L7_POLICY,
+                                                [L7_TYPE_TRAFFIC] = XDS_TYPE_L7_TRAFFIC};
+
+    for (unsigned i = 0; i < L7_TYPES; i++) {
+        if (strcmp(type_url, types[i]) == 0) {
+            *out = (enum l7_type)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int put_policy(struct l7_delta *d, const char *name, struct slice bytes, struct diag *why)
+{
+    const struct l7_policy *p = NULL;
+    int r = xds_l7_policy_decode(&p, bytes, name, "", why);
+
+    if (p) {
+        (void)l7_put_policy(d, p); /* a broken one never replaces a good one */
+    }
+    return r;
+}
+
+/* What a put answers (nothing changed) is of no interest here. */
+int xds_l7_put(struct l7_delta *d, enum l7_type type, const char *name, struct slice bytes,
+               struct diag *why)
+{
+    const struct l7_binding *binding = NULL;
+    const struct l7_route *route = NULL;
+    const struct l7_traffic *traffic = NULL;
+    int r = -ERR_UNSUPPORTED;
+
+    switch (type) {
+    case L7_TYPE_BINDING:
+        r = xds_l7_binding_decode(&binding, bytes, name, "", why);
+        (void)(r == 0 && l7_put_binding(d, binding));
+        break;
+    case L7_TYPE_ROUTE:
+        r = xds_l7_route_decode(&route, bytes, name, "", why);
+        (void)(r == 0 && l7_put_route(d, route));
+        break;
+    case L7_TYPE_TRAFFIC:
+        r = xds_l7_traffic_decode(&traffic, bytes, name, "", why);
+        (void)(r == 0 && l7_put_traffic(d, traffic));
+        break;
+    case L7_TYPE_POLICY:
+        r = put_policy(d, name, bytes, why);
+        break;
+    case L7_TYPES:
+        break;
+    }
+    return r;
+}

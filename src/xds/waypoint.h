@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "model/l7.h"
 #include "model/l7_binding.h"
 #include "model/l7_policy.h"
 #include "model/l7_route.h"
@@ -35,3 +36,9 @@ MUST_USE int xds_l7_traffic_decode(const struct l7_traffic **out, struct slice b
  * the name says, else the whole waypoint), and the error is returned all the same. */
 MUST_USE int xds_l7_policy_decode(const struct l7_policy **out, struct slice bytes,
                                   const char *name, const char *version, struct diag *why);
+
+/* Which of the four; false: none. */
+bool xds_l7_type_of(const char *type_url, enum l7_type *out);
+/* Decodes and puts; of a policy that does not decode the broken one is put, and the error returned. */
+MUST_USE int xds_l7_put(struct l7_delta *d, enum l7_type type, const char *name, struct slice bytes,
+                        struct diag *why);

@@ -67,7 +67,7 @@ class Cli:
 
 RUN_DIR_COMMANDS = {"status", "run", "ps", "stop", "conns", "logs", "workloads", "services", "certs", "up", "down", "why", "can", "flows",
                     "routes"}
-DATA_COMMANDS = {"status", "get", "apply", "label", "delete", "waypoint", "kubeconfig", "up"}
+DATA_COMMANDS = {"status", "routes", "why", "can", "get", "apply", "label", "delete", "waypoint", "kubeconfig", "up"}
 
 
 @pytest.fixture

@@ -2,11 +2,17 @@
 """A waypoint from `apply` to `delete` with the real programs on one machine, under a load that must not notice."""
 import json
 import os
+import re
+import shutil
 import signal
+import subprocess
 import time
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from conftest import AMBIT
 from lib.wait import until
 from test_mesh import MANIFEST, mesh  # noqa: F401  pylint: disable=unused-import
 
@@ -150,6 +156,98 @@ def test_routes_policies_and_questions_about_them(shop):
     assert "404: no route" in shop("why", "shop/web", "shop/cart:80", "--path", "/other", code=1).out
     lines = shop("flows", "--denied", "-o", "json", code=0).out.splitlines()
     assert ("DELETE", 403) in [(json.loads(line).get("method"), json.loads(line).get("status")) for line in lines]
+
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+JWKS = json.dumps({"keys": [json.loads(jwt.algorithms.ECAlgorithm.to_jwk(KEY.public_key()))]})
+TOKENS = f"""
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {{name: jwt, namespace: shop}}
+spec: {{targetRefs: [{{group: "", kind: Service, name: cart}}], jwtRules: [{{issuer: me, jwks: '{JWKS}'}}]}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: jane, namespace: shop}}
+spec: {{targetRefs: [{{group: "", kind: Service, name: cart}}], action: ALLOW, rules: [{{from: [{{source: {{requestPrincipals: [me/jane]}}}}]}}]}}
+"""
+
+
+def token(**claims):
+    return jwt.encode({"iss": "me", "sub": "jane", **claims}, KEY, algorithm="ES256")
+
+
+def tell(mesh, *words, text=None, code=None, run_dir=None):
+    """`ambit` as an ordinary user whose machine runs nothing of the mesh: it has a kubeconfig and no more."""
+    home = mesh.home / "elsewhere"
+    if not home.exists():
+        (home / "nodes").mkdir(parents=True)
+        (home / "nodes" / "x.json").write_text('{"version": 1, "admin": "127.0.0.1:1"}', encoding="ascii")
+        shutil.copy(mesh.home / "state" / "admin.kubeconfig", home / "config")
+        os.chown(home / "config", 65534, 65534)
+    config = [] if words[0] == "flows" else ["--kubeconfig", str(home / "config")]
+    argv = mesh.argv(*words, *config, run_dir=run_dir or home)
+    at = argv.index(str(AMBIT))
+    argv[at:at] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=30, check=False)
+    assert code in (None, done.returncode), done
+    return done
+
+
+def test_whoever_has_a_kubeconfig_may_ask_from_anywhere(shop):
+    shop("apply", "-f", "-", text=ROUTE + "---" + NO_DELETE + "---" + TOKENS, code=0)
+    shop("waypoint", "apply", "-n", "shop", "--enroll-namespace", "--wait", code=0, seconds=60)
+    shop.start_workload("web", "web", "sleep", "600")
+    good = ["--path", "/items", "--token", "-"]
+    until("a good token passes", lambda: shop("can", "shop/web", "shop/cart:80", *good, text=token(), code=0), 20)
+    until("it runs the newest", lambda: "1 of 1 replica runs" in tell(shop, "routes", "shop/cart", code=0).stdout, 10)
+    near = shop("routes", "shop/cart", "-o", "json", code=0).json
+    far = json.loads(tell(shop, "routes", "shop/cart", "-o", "json", code=0).stdout)
+    assert far["items"] == near["items"] and near["items"]
+    assert far["verdict"].endswith("as the control plane publishes it; 1 of 1 replica runs this version")
+    assert tell(shop, "routes", "cart", "-n", "shop", code=0).stdout == tell(shop, "routes", "cart", code=0).stdout
+    assert "there is no service nothing in namespace shop\n  fix: ambit get services -n shop" in \
+        tell(shop, "routes", "shop/nothing", code=1).stderr
+    shop("apply", "-f", "-", text="{apiVersion: v1, kind: Service, metadata: {name: free, namespace: shop, labels: "
+         "{istio.io/use-waypoint: none}}, spec: {ports: [{port: 80}]}}", code=0)
+    until("it is known", lambda: "no waypoint serves shop/free: its traffic is layer 4\n"
+          "  fix: ambit label svc free -n shop istio.io/use-waypoint=WAYPOINT" in tell(shop, "routes", "shop/free", code=1).stderr, 10)
+
+    until("the newest runs again", lambda: "1 of 1 replica runs" in tell(shop, "routes", "shop/cart", code=0).stdout, 10)
+    old = token(exp=int(time.time()) - 100)
+    stranger = jwt.encode({"iss": "me", "sub": "jane"}, ec.generate_private_key(ec.SECP256R1()), "ES256")
+    for words, text, code, said in (
+            (good, token(), 0, "token     valid, by RequestAuthentication shop/jwt: me/jane"),
+            (good, old, 1, "401: Jwt is expired: exp is "), (good, stranger, 1, "401: Jwt verification fails"),
+            (["--path", "/items"], None, 1, "no token: RequestAuthentication shop/jwt looks for one of me in header authorization"),
+            (["--path", "/items", "--method", "DELETE"], None, 1, "403: DENY policy shop/no-delete rule 0 matches")):
+        here = shop("why", "shop/web", "shop/cart:80", *words, text=text, code=code).out
+        there = tell(shop, "why", "shop/web", "shop/cart:80", *words, text=text, code=code).stdout
+        # Only the source of the answer, and the moment, make a difference.
+        lines = [line for line in there.splitlines() if not line.startswith("  source ")]
+        assert said in here and [re.sub("now is .*?Z", "", line) for line in lines] == \
+            [re.sub("now is .*?Z", "", line) for line in here.splitlines()]
+        assert "  source    as the control plane publishes it; 1 of 1 replica runs this version\n" in there
+    # Of an address and of an identity, of which no namespace is known.
+    web = next(w for w in shop("ps", "-o", "json").json["items"] if w["name"] == "web")
+    assert tell(shop, "can", web["ips"][0], "cart.shop.svc.cluster.local:80", *good, text=token(), code=0).stdout.startswith("ALLOWED")
+    assert tell(shop, "can", "spiffe://cluster.local/ns/shop/sa/web", "shop/cart:80", *good, text=token(), code=0).stdout.startswith("ALLOWED")
+    assert "no service" in tell(shop, "can", "shop/web", "shop/nothing:80", code=3).stderr
+
+    # What has happened is the node's to tell, and root's to ask.
+    flows = tell(shop, "flows", code=3, run_dir=shop.home / "run")
+    assert "only root may ask; --connections asks the node proxies alone\n  fix: sudo ambit flows\n" in flows.stderr
+    assert " L4 " in flows.stdout and " L7 " not in flows.stdout
+    tell(shop, "flows", "--connections", code=0, run_dir=shop.home / "run")
+    assert ask(shop, "/items") == "403"
+    until("root sees requests", lambda: "GET /items 403" in shop("flows", code=0).out, 10)
+
+    # Who may not: a node's credential, and nobody.
+    config = shop.home / "elsewhere" / "config"
+    config.write_text(re.sub('"token": ".*"', '"token": "wrong"', config.read_text(encoding="ascii")), encoding="ascii")
+    assert "Unauthorized" in tell(shop, "routes", "shop/cart", code=3).stderr
+    config.write_text((shop.home / "state" / "nodes" / "n1.kubeconfig").read_text(encoding="ascii"), encoding="ascii")
+    assert "only administrators" in tell(shop, "routes", "shop/cart", code=3).stderr
 
 
 def test_a_waypoint_that_is_killed_lets_nobody_past_and_comes_back(shop):
