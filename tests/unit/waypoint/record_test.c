@@ -60,7 +60,7 @@ static long long metric(struct rig *r, const char *name, const char *const *labe
     AUTO(strbuf) struct strbuf b = {0};
     char *next = NULL;
 
-    metrics_write(stats_metrics(r->stats), &b);
+    metrics_write(r->metrics, &b);
     char *text = strbuf_take(&b);
     long long found = -1;
     for (char *line = strtok_r(text, "\n", &next); line; line = strtok_r(NULL, "\n", &next)) {
