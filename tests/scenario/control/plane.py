@@ -40,8 +40,8 @@ PATHS = {"Namespace": "/api/v1/namespaces", "Node": "/api/v1/nodes", "Pod": "/ap
          "ReferenceGrant": GATEWAY_API + "/v1beta1/namespaces/{}/referencegrants"}
 
 
-class Refused(Exception):
-    """The API server's answer to what it did not like."""
+class Refused(OSError):
+    """The API server's answer to what it did not like; to wait.until it is a "not yet"."""
 
     def __init__(self, status, body):
         super().__init__(f"{status}: {body}")
