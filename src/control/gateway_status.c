@@ -28,10 +28,73 @@ static const struct json *former_listener(const struct json *gateway, const char
     return NULL;
 }
 
+static bool is_mesh_protocol(const struct json *listener)
+{
+    return strcmp(json_str_at(listener, "protocol", ""), "HBONE") == 0;
+}
+
 static bool is_mesh(const struct json *listener)
 {
-    return strcmp(json_str_at(listener, "protocol", ""), "HBONE") == 0 &&
-           json_int_at(listener, "port", 0) == HBONE_PORT;
+    return is_mesh_protocol(listener) && json_int_at(listener, "port", 0) == HBONE_PORT;
+}
+
+/* Another one is no listener of a waypoint, but is one of a gateway. */
+static bool is_valid(const struct json *listener)
+{
+    static const char *const known[] = {"HBONE", "HTTP", "HTTPS", "TLS", "TCP", "istio.io/PROXY"};
+
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        if (strcmp(json_str_at(listener, "protocol", ""), known[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_mesh(const struct json *listeners)
+{
+    for (size_t i = 0; i < json_count(listeners); i++) {
+        if (is_mesh(json_item(listeners, i))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void describe_fix(const struct json *listener, size_t index, struct strbuf *out)
+{
+    int64_t port = json_int_at(listener, "port", 0);
+
+    if (!is_mesh_protocol(listener)) {
+        strbuf_printf(out, "; spec.listeners[%zu].protocol: write HBONE instead of %.64s", index,
+                      json_str_at(listener, "protocol", ""));
+    }
+    if (port != HBONE_PORT) {
+        strbuf_printf(out, "; spec.listeners[%zu].port: write %d instead of %lld", index,
+                      HBONE_PORT, (long long)port);
+    }
+}
+
+/* Istio's words, and what to write instead. False: it is as it should be. */
+static bool describe_listener(const struct json *listeners, size_t index, struct strbuf *out)
+{
+    const struct json *listener = json_item(listeners, index);
+
+    if (is_mesh(listener)) {
+        return false;
+    }
+    if (is_valid(listener)) {
+        strbuf_puts(out, "Expected a single listener on port 15008 with protocol \"HBONE\"");
+    } else {
+        strbuf_printf(out, "protocol \"%.64s\" is unsupported",
+                      json_str_at(listener, "protocol", ""));
+    }
+    if (has_mesh(listeners)) {
+        strbuf_printf(out, "; spec.listeners[%zu]: remove it, it is not used", index);
+    } else {
+        describe_fix(listener, index, out);
+    }
+    return true;
 }
 
 static void add_route_kinds(struct json *kinds, const struct json *listener)
@@ -50,21 +113,22 @@ static void add_route_kinds(struct json *kinds, const struct json *listener)
     }
 }
 
-static struct json *listener_status(const struct json *gateway, const struct json *listener)
+static struct json *listener_status(const struct json *gateway, size_t index)
 {
+    const struct json *listeners = json_array_at(gateway, "spec.listeners");
+    const struct json *listener = json_item(listeners, index);
     static const char fine[] = "No errors found";
-    static const char expected[] =
-        "Expected a single listener on port 15008 with protocol \"HBONE\"";
+    AUTO(strbuf) struct strbuf text = {0};
     const char *name = json_str_at(listener, "name", "");
     const struct json *had = json_get(former_listener(gateway, name), "conditions");
     int64_t g = json_int_at(gateway, "metadata.generation", 0);
-    bool good = is_mesh(listener);
+    bool good = !describe_listener(listeners, index, &text);
     struct json *s = json_new_object();
     struct json *list = json_new_array();
 
     add(list, had,
         (struct condition){"Accepted", good, good ? "Accepted" : "UnsupportedProtocol",
-                           good ? fine : expected, g, false});
+                           good ? fine : strbuf_text(&text), g, false});
     add(list, had, (struct condition){"Conflicted", false, "NoConflicts", fine, g, false});
     add(list, had, (struct condition){"Programmed", true, "Programmed", fine, g, false});
     add(list, had, (struct condition){"ResolvedRefs", true, "ResolvedRefs", fine, g, false});
@@ -177,6 +241,52 @@ static struct json *addresses(const struct json *gateway, const struct gateway_v
     return list;
 }
 
+/* ---- whether it is accepted */
+
+/* "spec.addresses[0].type: ..." of the first that is none. */
+static bool has_odd_address(const struct json *gateway, struct strbuf *text)
+{
+    const struct json *all = json_array_at(gateway, "spec.addresses");
+
+    for (size_t i = 0; i < json_count(all); i++) {
+        const char *type = json_str_at(json_item(all, i), "type", "IPAddress");
+        if (strcmp(type, "IPAddress") != 0 && strcmp(type, "Hostname") != 0) {
+            strbuf_printf(text,
+                          "only Hostname and IPAddress are supported; spec.addresses[%zu].type: "
+                          "write one of them instead of %.64s",
+                          i, type);
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct condition accepted(const struct json *gateway, struct strbuf *text)
+{
+    const struct json *all = json_array_at(gateway, "spec.listeners");
+    struct condition c = {.type = "Accepted",
+                          .status = true,
+                          .reason = "Accepted",
+                          .message = "Resource accepted",
+                          .generation = json_int_at(gateway, "metadata.generation", 0)};
+    size_t bad = 0;
+
+    for (size_t i = 0; i < json_count(all); i++) {
+        bad += !is_valid(json_item(all, i));
+    }
+    if (has_odd_address(gateway, text)) {
+        c.status = false;
+        c.reason = "UnsupportedAddress";
+        c.message = strbuf_text(text);
+    } else if (bad > 0) {
+        c.status = bad < json_count(all);
+        c.reason = "ListenersNotValid";
+        c.message = c.status ? "One or more of the Gateway's listeners are invalid"
+                             : "None of the Gateway's listeners are valid";
+    }
+    return c;
+}
+
 /* ---- the whole */
 
 struct json *gateway_status(const struct json *gateway, const struct gateway_view *v)
@@ -185,12 +295,13 @@ struct json *gateway_status(const struct json *gateway, const struct gateway_vie
     const struct json *listeners = json_array_at(gateway, "spec.listeners");
     int64_t g = json_int_at(gateway, "metadata.generation", 0);
     AUTO(strbuf) struct strbuf text = {0};
+    AUTO(strbuf) struct strbuf odd = {0};
     struct json *status = json_new_object();
     struct json *list = json_make_array(status, "conditions");
     struct condition p = programmed(gateway, v, &text);
     struct json *at = addresses(gateway, v, p.status);
 
-    add(list, had, (struct condition){"Accepted", true, "Accepted", "Resource accepted", g, false});
+    add(list, had, accepted(gateway, &odd));
     add(list, had, p);
     add(list, had,
         (struct condition){"ResolvedRefs", true, "ResolvedRefs", "All references resolved", g,
@@ -200,9 +311,27 @@ struct json *gateway_status(const struct json *gateway, const struct gateway_vie
     }
     json_set(status, "listeners", json_new_array());
     for (size_t i = 0; i < json_count(listeners); i++) {
-        json_append(json_get(status, "listeners"),
-                    listener_status(gateway, json_item(listeners, i)));
+        json_append(json_get(status, "listeners"), listener_status(gateway, i));
     }
+    return status;
+}
+
+struct json *gateway_status_of_no_class(const struct json *gateway)
+{
+    const struct json *had = json_array_at(gateway, "status.conditions");
+    const char *class = json_str_at(gateway, "spec.gatewayClassName", "");
+    int64_t g = json_int_at(gateway, "metadata.generation", 0);
+    AUTO(strbuf) struct strbuf text = {0};
+    struct json *status = json_new_object();
+    struct json *list = json_make_array(status, "conditions");
+
+    strbuf_printf(&text,
+                  "spec.gatewayClassName: there is no GatewayClass \"%.128s\"; write %s for a "
+                  "waypoint",
+                  class, WAYPOINT_CLASS);
+    add(list, had, (struct condition){"Accepted", false, "Invalid", strbuf_text(&text), g, false});
+    add(list, had,
+        (struct condition){"Programmed", false, "Invalid", strbuf_text(&text), g, false});
     return status;
 }
 

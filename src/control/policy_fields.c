@@ -7,8 +7,9 @@
 /* What is left of one entry when its fields have been read. */
 struct entry_state {
     struct policy_build *b;
-    bool has_field; /* something was written into the match */
-    bool is_never;  /* an ALLOW that must not match */
+    const struct json *object; /* that has the lists of values */
+    bool has_field;            /* something was written into the match */
+    bool is_never;             /* an ALLOW that must not match */
 };
 
 static void note_unknown(struct policy_build *b, const char *name)
@@ -34,15 +35,39 @@ static void note_unknown_fields(struct policy_build *b, const struct json *objec
     }
 }
 
+static const char *name_in(const struct json *object, const struct json *values)
+{
+    for (struct json_iter it = {0}; json_each(object, &it);) {
+        if (it.value == values) {
+            return it.key;
+        }
+    }
+    return "";
+}
+
+/* By its place in the object, with what it should be. */
+static void note_bad(const struct entry_state *e, const struct json *values, size_t i,
+                     const char *what)
+{
+    AUTO(strbuf) struct strbuf text = {0};
+    const char *parent = strcmp(e->b->list, "from") == 0 ? ".source"
+                         : strcmp(e->b->list, "to") == 0 ? ".operation"
+                                                         : "";
+
+    if (!e->b->bad_value) {
+        strbuf_printf(&text, "spec.rules[%zu].%s[%zu]%s.%s[%zu]: '%.64s' is %s", e->b->rule,
+                      e->b->list, e->b->at, parent, name_in(e->object, values), i,
+                      json_str(json_item(values, i), ""), what);
+        e->b->bad_value = arena_text(e->b->arena, strbuf_text(&text), text.len);
+    }
+}
+
 /* A list of values was read, good of them could be. An ALLOW entry with an exclusion that is not
  * understood, or with a demand nothing can meet, matches nothing; in a DENY such a value is as if it
  * were not there. */
 static void settle(struct entry_state *e, const struct json *values, size_t good, bool is_negative,
-                   const char *bad)
+                   bool bad)
 {
-    if (bad && !e->b->bad_value) {
-        e->b->bad_value = bad;
-    }
     if (good > 0) {
         e->has_field = true;
     }
@@ -74,7 +99,7 @@ static void read_strs(struct entry_state *e, const struct json *values, bool is_
                       struct str_matches *out)
 {
     struct str_match *m = arena_array(e->b->arena, json_count(values), sizeof(*m));
-    const char *bad = NULL;
+    bool bad = false;
     size_t good = 0;
 
     for (size_t i = 0; i < json_count(values); i++) {
@@ -82,7 +107,8 @@ static void read_strs(struct entry_state *e, const struct json *values, bool is_
         if (text) {
             m[good++] = str_match_of(e->b->arena, text);
         } else {
-            bad = "not a text";
+            bad = true;
+            note_bad(e, values, i, "no text");
         }
     }
     *out = (struct str_matches){m, good};
@@ -93,7 +119,7 @@ static void read_ips(struct entry_state *e, const struct json *values, bool is_n
                      struct ip_matches *out)
 {
     struct ip_prefix *m = arena_array(e->b->arena, json_count(values), sizeof(*m));
-    const char *bad = NULL;
+    bool bad = false;
     size_t good = 0;
 
     for (size_t i = 0; i < json_count(values); i++) {
@@ -101,7 +127,8 @@ static void read_ips(struct entry_state *e, const struct json *values, bool is_n
         if (ip_prefix_parse(&m[good], text, strlen(text)) == 0) {
             good++;
         } else {
-            bad = text;
+            bad = true;
+            note_bad(e, values, i, "no address and no CIDR block");
         }
     }
     *out = (struct ip_matches){m, good};
@@ -112,7 +139,7 @@ static void read_ports(struct entry_state *e, const struct json *values, bool is
                        struct port_matches *out)
 {
     uint16_t *m = arena_array(e->b->arena, json_count(values), sizeof(*m));
-    const char *bad = NULL;
+    bool bad = false;
     size_t good = 0;
 
     for (size_t i = 0; i < json_count(values); i++) {
@@ -121,7 +148,8 @@ static void read_ports(struct entry_state *e, const struct json *values, bool is
         if (num_parse_u32(text, strlen(text), UINT16_MAX, &port) == 0) {
             m[good++] = (uint16_t)port;
         } else {
-            bad = text;
+            bad = true;
+            note_bad(e, values, i, "no port: write a number up to 65535");
         }
     }
     *out = (struct port_matches){m, good};
@@ -133,7 +161,7 @@ static void read_accounts(struct entry_state *e, const struct json *values, bool
                           struct account_matches *out)
 {
     struct account_match *m = arena_array(e->b->arena, json_count(values), sizeof(*m));
-    const char *bad = NULL;
+    bool bad = false;
     size_t good = 0;
 
     for (size_t i = 0; i < json_count(values); i++) {
@@ -141,7 +169,8 @@ static void read_accounts(struct entry_state *e, const struct json *values, bool
         struct slice ns;
         struct slice account;
         if (text.len == 0) {
-            bad = "an empty service account";
+            bad = true;
+            note_bad(e, values, i, "no service account");
         } else if (slice_cut(text, '/', &ns, &account)) {
             m[good++] = (struct account_match){arena_text(e->b->arena, ns.p, ns.len), account.p};
         } else {
@@ -168,7 +197,7 @@ bool policy_operation_read(struct policy_build *b, const struct json *entry,
     static const char *const layer7[] = {"hosts",      "notHosts", "methods",
                                          "notMethods", "paths",    "notPaths"};
     const struct json *o = json_object_at(entry, "operation");
-    struct entry_state e = {.b = b};
+    struct entry_state e = {.b = b, .object = o};
 
     note_unknown_fields(b, o, layer7, ARRAY_LEN(layer7));
     read_ports(&e, json_array_at(o, "ports"), false, &out->destination_ports);
@@ -182,7 +211,7 @@ bool policy_source_read(struct policy_build *b, const struct json *entry, struct
                                          "remoteIpBlocks",    "notRemoteIpBlocks",
                                          "trustDomains",      "notTrustDomains"};
     const struct json *s = json_object_at(entry, "source");
-    struct entry_state e = {.b = b};
+    struct entry_state e = {.b = b, .object = s};
 
     note_unknown_fields(b, s, layer7, ARRAY_LEN(layer7));
     read_strs(&e, json_array_at(s, "principals"), false, &out->principals);
@@ -202,7 +231,7 @@ bool policy_condition_read(struct policy_build *b, const struct json *entry,
     const char *key = json_str_at(entry, "key", "");
     const struct json *values = json_array_at(entry, "values");
     const struct json *without = json_array_at(entry, "notValues");
-    struct entry_state e = {.b = b};
+    struct entry_state e = {.b = b, .object = entry};
 
     if (strcmp(key, "source.ip") == 0) {
         read_ips(&e, values, false, &out->source_ips);

@@ -15,7 +15,10 @@ struct policy_build {
     enum policy_action action;
     const char *ns;        /* of the policy */
     bool rule_is_lossy;    /* the rule under way holds what layer 4 cannot express */
-    const char *bad_value; /* the first value that cannot be read; NULL: none */
+    const char *bad_value; /* the first value that cannot be read, by its field; NULL: none */
+    size_t rule;           /* the entry under way: spec.rules[rule].list[at] */
+    const char *list;
+    size_t at;
     const char *unknown[POLICY_UNKNOWN_MAX]; /* attributes of layer 7, each once */
     unsigned unknown_count;
 };

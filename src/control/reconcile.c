@@ -215,7 +215,7 @@ static bool has_ready(const struct service_item *s)
     return false;
 }
 
-static void say_status(struct index *x, struct gateway_item *g)
+static struct json *status_of(const struct index *x, const struct gateway_item *g)
 {
     const struct service_item *s = service_find(x, g->space->name, g->name);
     AUTO(strbuf) struct strbuf host = {0};
@@ -230,15 +230,19 @@ static void say_status(struct index *x, struct gateway_item *g)
         v.port_count = s->f.port_count;
         v.has_endpoints = has_ready(s);
     }
-    struct json *status = gateway_status(g->object, &v);
-    if (json_covers(json_get(g->object, "status"), status)) {
+    return gateway_status(g->object, &v);
+}
+
+static void say_status(struct index *x, struct gateway_item *g, struct json *take_status)
+{
+    if (json_covers(json_get(g->object, "status"), take_status)) {
         voice_hush(&g->status);
-        json_unref(status);
+        json_unref(take_status);
         return;
     }
     struct json *body =
         written_object("gateway.networking.k8s.io/v1", "Gateway", g->space->name, g->name);
-    json_set(body, "status", status);
+    json_set(body, "status", take_status);
     json_set_str(json_make_object(body, "metadata.annotations"), VERSION_ANNOTATION,
                  CONTROLLER_VERSION);
     voice_say(&x->words, &g->status,
@@ -249,14 +253,27 @@ static void say_status(struct index *x, struct gateway_item *g)
                                    .body = body});
 }
 
+/* On a cluster another controller may bring the class, and then speaks about its gateways. */
+static bool is_nobodys(const struct index *x, const struct gateway_item *g)
+{
+    const char *class = json_str_at(g->object, "spec.gatewayClassName", "");
+
+    return x->is_live && x->mesh->is_standalone && strcmp(class, WAYPOINT_CLASS) != 0 &&
+           !json_get(x->classes, class);
+}
+
 void reconcile_gateway(struct index *x, struct gateway_item *g)
 {
-    if (!g->f.is_ours || json_at(g->object, "metadata.deletionTimestamp")) {
+    bool is_going = json_at(g->object, "metadata.deletionTimestamp") != NULL;
+
+    if (g->f.is_ours && !is_going) {
+        write_children(x, g);
+        say_status(x, g, status_of(x, g));
+    } else if (!g->f.is_ours && !is_going && is_nobodys(x, g)) {
+        say_status(x, g, gateway_status_of_no_class(g->object));
+    } else {
         voice_hush(&g->status);
-        return;
     }
-    write_children(x, g);
-    say_status(x, g);
 }
 
 /* On a cluster the owner's garbage is collected, too; without one nobody else does. */

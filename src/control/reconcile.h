@@ -61,4 +61,6 @@ struct gateway_view { /* what is known of its Service */
     bool has_endpoints; /* one that is ready */
 };
 struct json *gateway_status(const struct json *gateway, const struct gateway_view *v);
+/* Where nobody else could be waited for: its class does not exist. */
+struct json *gateway_status_of_no_class(const struct json *gateway);
 struct json *class_status(const struct json *class);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is said in the status of routes: one entry a parent that is a Service (Gateway API). */
+#include "control/route_status.h"
+
 #include <string.h>
 
 #include "control/index_int.h"
@@ -77,8 +79,10 @@ static size_t count_bad(const struct index *x, const struct attachment *at, size
     for (size_t i = 0; i < count; i++) {
         struct diag why = {.code = 0};
         if (!route_rule_is_good(x, at, i, &why)) {
-            strbuf_printf(text, "%sDropped Rule: spec.rules[%zu]: %s", bad > 0 ? "; " : "", i,
-                          why.text);
+            strbuf_printf(text, "%sDropped Rule: spec.rules[%zu].", bad > 0 ? "; " : "", i);
+            route_field_write(at->route->kind,
+                              json_item(json_at(at->route->object, "spec.rules"), i), why.text,
+                              text);
             bad++;
         }
     }

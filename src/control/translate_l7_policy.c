@@ -146,12 +146,12 @@ static void read_rules(struct l7_policy *out, const struct json *spec, struct ar
     for (size_t i = 0; i < json_count(list); i++) {
         const struct json *rule = json_item(list, i);
         size_t sources = json_count(json_get(rule, "from"));
-        if (!has_domains(rule)) {
-            read_rule(&rules[out->rule_count++], rule, 0, sources, out->ns, a);
-            continue;
-        }
-        for (size_t k = 0; k < sources; k++) {
-            read_rule(&rules[out->rule_count++], rule, k, 1, out->ns, a);
+        bool is_split = has_domains(rule);
+        for (size_t k = 0; k < (is_split ? sources : 1); k++) {
+            struct l7_rule *to = &rules[out->rule_count++];
+            read_rule(to, rule, k, is_split ? 1 : sources, out->ns, a);
+            to->origin = i + 1;
+            to->origin_from = is_split ? k + 1 : 0;
         }
     }
     out->rules = rules;

@@ -32,13 +32,16 @@ static const struct policy_clause *clause_of(struct policy_build *b, const struc
 
 typedef bool entry_fn(struct policy_build *b, const struct json *entry, struct policy_match *out);
 
-static const struct policy_clause *list_clause(struct policy_build *b, const struct json *list,
-                                               entry_fn *read)
+static const struct policy_clause *list_clause(struct policy_build *b, const struct json *rule,
+                                               const char *name, entry_fn *read)
 {
+    const struct json *list = json_array_at(rule, name);
     struct policy_match *m = arena_array(b->arena, json_count(list), sizeof(*m));
     bool is_open = false;
 
     for (size_t i = 0; i < json_count(list); i++) {
+        b->list = name;
+        b->at = i;
         is_open |= read(b, json_item(list, i), &m[i]);
     }
     return clause_of(b, m, json_count(list), is_open);
@@ -63,13 +66,15 @@ static bool read_rule(struct policy_build *b, const struct json *rule, struct po
     *out = (struct policy_rule){.clauses = clauses};
     b->rule_is_lossy = false;
     if (json_count(to) > 0) {
-        add_clause(out, clauses, list_clause(b, to, policy_operation_read));
+        add_clause(out, clauses, list_clause(b, rule, "to", policy_operation_read));
     }
     if (json_count(from) > 0) {
-        add_clause(out, clauses, list_clause(b, from, policy_source_read));
+        add_clause(out, clauses, list_clause(b, rule, "from", policy_source_read));
     }
     for (size_t i = 0; i < json_count(when); i++) {
         struct policy_match *m = arena_alloc(b->arena, sizeof(*m));
+        b->list = "when";
+        b->at = i;
         bool is_open = policy_condition_read(b, json_item(when, i), m);
         add_clause(out, clauses, clause_of(b, m, 1, is_open));
     }
@@ -83,6 +88,7 @@ static void read_rules(struct policy_build *b, const struct json *spec, struct p
 
     out->rules = rules;
     for (size_t i = 0; i < json_count(all); i++) {
+        b->rule = i;
         if (read_rule(b, json_item(all, i), &rules[out->rule_count])) {
             out->rule_count++;
         }

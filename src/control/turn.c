@@ -183,4 +183,5 @@ void index_live(struct index *x)
 {
     x->is_live = true;
     reconcile_orphans(x);
+    mark_all_gateways(x); /* what could not be said before */
 }

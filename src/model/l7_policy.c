@@ -11,20 +11,26 @@
 #include "model/const_int.h"
 #include "model/l7_pack_int.h"
 
-enum { FLAW_TEXT = 160, CLAIM_DEPTH_MAX = 8, TERMS_MAX = 6 };
+enum { FLAW_TEXT = 256, PLACE_TEXT = 64, CLAIM_DEPTH_MAX = 8, TERMS_MAX = 6 };
 
 struct maker {
     struct pack p;
     const struct l7_policy *from;
-    size_t rule; /* the one at hand */
+    char place[PLACE_TEXT]; /* in the object: "rules[0].to[1].operation" */
     char flaw[FLAW_TEXT];
 };
 
-static void note_flaw(struct maker *m, const char *field, const char *value)
+/* A list of values, by its name in the object: of those that are to hit, and of those that are not to. */
+struct field {
+    const char *name, *not_name;
+};
+
+static void note_flaw(struct maker *m, const char *name, size_t i, const char *value,
+                      const char *what)
 {
     if (m->flaw[0] == '\0') {
-        (void)snprintf(m->flaw, sizeof(m->flaw), "rules[%zu].%s: '%.64s' means nothing", m->rule,
-                       field, value ? value : "");
+        (void)snprintf(m->flaw, sizeof(m->flaw), "%s.%s[%zu]: '%.64s' is %s", m->place, name, i,
+                       value ? value : "", what);
     }
 }
 
@@ -103,6 +109,17 @@ static bool read_pattern(struct maker *m, struct l7_pattern *out, const char *s,
     return out->kind != L7_PATTERN_TEMPLATE || template_is_good(s);
 }
 
+static const char *what_is_wrong(const char *s, enum reading how)
+{
+    if (text_is_empty(s)) {
+        return "empty";
+    }
+    return how == READ_PATH
+               ? "no template: {*} is a whole segment, {**} the last one, and no other "
+                 "'*' stands beside them"
+               : "no service account: write its name or namespace/name, without '*'";
+}
+
 static struct l7_patterns read_patterns(struct maker *m, struct l7_texts from, enum reading how,
                                         const char *field)
 {
@@ -113,7 +130,7 @@ static struct l7_patterns read_patterns(struct maker *m, struct l7_texts from, e
         struct l7_pattern one = {.kind = L7_PATTERN_EXACT};
         if (!read_pattern(m, &one, from.at[i], how)) {
             all.flawed = true;
-            note_flaw(m, field, from.at[i]);
+            note_flaw(m, field, i, from.at[i], what_is_wrong(from.at[i], how));
             continue;
         }
         if (to) {
@@ -134,7 +151,7 @@ static struct l7_blocks read_blocks(struct maker *m, struct l7_texts from, const
         const char *s = from.at[i] ? from.at[i] : "";
         if (ip_prefix_parse(&one, s, strlen(s)) < 0) {
             all.flawed = true;
-            note_flaw(m, field, s);
+            note_flaw(m, field, i, s, "no address and no CIDR block");
             continue;
         }
         if (to) {
@@ -155,7 +172,7 @@ static struct l7_ports read_ports(struct maker *m, struct l7_texts from, const c
         const char *s = from.at[i] ? from.at[i] : "";
         if (num_parse_port(s, strlen(s), &one) < 0) {
             all.flawed = true;
-            note_flaw(m, field, s);
+            note_flaw(m, field, i, s, "no port: write a number from 1 to 65535");
             continue;
         }
         if (to) {
@@ -175,33 +192,35 @@ struct terms {
 
 static void add_strings(struct maker *m, struct terms *t, enum l7_attribute attribute,
                         struct l7_texts values, struct l7_texts not_values, enum reading how,
-                        const char *field)
+                        struct field field)
 {
     if (values.count + not_values.count > 0) {
         t->at[t->count++] =
             (struct l7_term){.attribute = attribute,
-                             .values = read_patterns(m, values, how, field),
-                             .not_values = read_patterns(m, not_values, how, field)};
+                             .values = read_patterns(m, values, how, field.name),
+                             .not_values = read_patterns(m, not_values, how, field.not_name)};
     }
 }
 
 static void add_blocks(struct maker *m, struct terms *t, enum l7_attribute attribute,
-                       struct l7_texts values, struct l7_texts not_values, const char *field)
+                       struct l7_texts values, struct l7_texts not_values, struct field field)
 {
     if (values.count + not_values.count > 0) {
-        t->at[t->count++] = (struct l7_term){.attribute = attribute,
-                                             .blocks = read_blocks(m, values, field),
-                                             .not_blocks = read_blocks(m, not_values, field)};
+        t->at[t->count++] =
+            (struct l7_term){.attribute = attribute,
+                             .blocks = read_blocks(m, values, field.name),
+                             .not_blocks = read_blocks(m, not_values, field.not_name)};
     }
 }
 
 static void add_ports(struct maker *m, struct terms *t, struct l7_texts values,
-                      struct l7_texts not_values, const char *field)
+                      struct l7_texts not_values, struct field field)
 {
     if (values.count + not_values.count > 0) {
-        t->at[t->count++] = (struct l7_term){.attribute = L7_DESTINATION_PORT,
-                                             .ports = read_ports(m, values, field),
-                                             .not_ports = read_ports(m, not_values, field)};
+        t->at[t->count++] =
+            (struct l7_term){.attribute = L7_DESTINATION_PORT,
+                             .ports = read_ports(m, values, field.name),
+                             .not_ports = read_ports(m, not_values, field.not_name)};
     }
 }
 
@@ -216,16 +235,17 @@ static struct l7_clause read_source(struct maker *m, const struct l7_source *s)
     struct terms t = {.count = 0};
 
     add_strings(m, &t, L7_SOURCE_PRINCIPAL, s->principals, s->not_principals, READ_PLAIN,
-                "from.principals");
+                (struct field){"principals", "notPrincipals"});
     add_strings(m, &t, L7_REQUEST_PRINCIPAL, s->request_principals, s->not_request_principals,
-                READ_PLAIN, "from.request_principals");
+                READ_PLAIN, (struct field){"requestPrincipals", "notRequestPrincipals"});
     add_strings(m, &t, L7_SOURCE_NAMESPACE, s->namespaces, s->not_namespaces, READ_PLAIN,
-                "from.namespaces");
+                (struct field){"namespaces", "notNamespaces"});
     add_strings(m, &t, L7_SOURCE_ACCOUNT, s->service_accounts, s->not_service_accounts,
-                READ_ACCOUNT, "from.service_accounts");
-    add_blocks(m, &t, L7_SOURCE_IP, s->ip_blocks, s->not_ip_blocks, "from.ip_blocks");
+                READ_ACCOUNT, (struct field){"serviceAccounts", "notServiceAccounts"});
+    add_blocks(m, &t, L7_SOURCE_IP, s->ip_blocks, s->not_ip_blocks,
+               (struct field){"ipBlocks", "notIpBlocks"});
     add_blocks(m, &t, L7_REMOTE_IP, s->remote_ip_blocks, s->not_remote_ip_blocks,
-               "from.remote_ip_blocks");
+               (struct field){"remoteIpBlocks", "notRemoteIpBlocks"});
     return pack_terms(m, &t);
 }
 
@@ -233,10 +253,13 @@ static struct l7_clause read_operation(struct maker *m, const struct l7_operatio
 {
     struct terms t = {.count = 0};
 
-    add_strings(m, &t, L7_HOST, o->hosts, o->not_hosts, READ_LOWER, "to.hosts");
-    add_ports(m, &t, o->ports, o->not_ports, "to.ports");
-    add_strings(m, &t, L7_METHOD, o->methods, o->not_methods, READ_PLAIN, "to.methods");
-    add_strings(m, &t, L7_PATH, o->paths, o->not_paths, READ_PATH, "to.paths");
+    add_strings(m, &t, L7_HOST, o->hosts, o->not_hosts, READ_LOWER,
+                (struct field){"hosts", "notHosts"});
+    add_ports(m, &t, o->ports, o->not_ports, (struct field){"ports", "notPorts"});
+    add_strings(m, &t, L7_METHOD, o->methods, o->not_methods, READ_PLAIN,
+                (struct field){"methods", "notMethods"});
+    add_strings(m, &t, L7_PATH, o->paths, o->not_paths, READ_PATH,
+                (struct field){"paths", "notPaths"});
     return pack_terms(m, &t);
 }
 
@@ -326,7 +349,16 @@ static void read_key(struct maker *m, struct l7_term *t, const char *key)
     }
 }
 
-static struct l7_term read_condition(struct maker *m, const struct l7_condition *c)
+static void note_key(struct maker *m, const char *key)
+{
+    if (m->flaw[0] == '\0') {
+        (void)snprintf(m->flaw, sizeof(m->flaw), "%s.key: '%.64s' is no key that is known",
+                       m->place, key ? key : "");
+    }
+}
+
+static struct l7_term read_condition(struct maker *m, const struct l7_condition *c,
+                                     struct field field)
 {
     struct l7_term t = {.attribute = L7_UNSUPPORTED};
 
@@ -335,15 +367,15 @@ static struct l7_term read_condition(struct maker *m, const struct l7_condition 
     case L7_SOURCE_IP:
     case L7_REMOTE_IP:
     case L7_DESTINATION_IP:
-        t.blocks = read_blocks(m, c->values, c->key);
-        t.not_blocks = read_blocks(m, c->not_values, c->key);
+        t.blocks = read_blocks(m, c->values, field.name);
+        t.not_blocks = read_blocks(m, c->not_values, field.not_name);
         break;
     case L7_DESTINATION_PORT:
-        t.ports = read_ports(m, c->values, c->key);
-        t.not_ports = read_ports(m, c->not_values, c->key);
+        t.ports = read_ports(m, c->values, field.name);
+        t.not_ports = read_ports(m, c->not_values, field.not_name);
         break;
     case L7_UNSUPPORTED:
-        note_flaw(m, "when.key", c->key);
+        note_key(m, c->key);
         break;
     case L7_SOURCE_PRINCIPAL:
     case L7_REQUEST_PRINCIPAL:
@@ -359,8 +391,8 @@ static struct l7_term read_condition(struct maker *m, const struct l7_condition 
     case L7_REQUEST_CLAIM:
     case L7_SNI: {
         enum reading how = t.attribute == L7_SOURCE_ACCOUNT ? READ_ACCOUNT : READ_PLAIN;
-        t.values = read_patterns(m, c->values, how, c->key);
-        t.not_values = read_patterns(m, c->not_values, how, c->key);
+        t.values = read_patterns(m, c->values, how, field.name);
+        t.not_values = read_patterns(m, c->not_values, how, field.not_name);
         break;
     }
     }
@@ -369,8 +401,36 @@ static struct l7_term read_condition(struct maker *m, const struct l7_condition 
 
 /* ---- rules */
 
-static struct l7_rule read_rule(struct maker *m, const struct l7_rule *from)
+/* index: among the rules here. */
+static size_t rule_origin(const struct l7_rule *r, size_t index)
 {
+    return r->origin > 0 ? r->origin - 1 : index;
+}
+
+static void enter(struct maker *m, size_t rule, const char *list, size_t i, const char *part)
+{
+    (void)snprintf(m->place, sizeof(m->place), "rules[%zu].%s[%zu]%s", rule, list, i, part);
+}
+
+/* The trust domains of a source stand here as one more condition. */
+static struct l7_term read_when(struct maker *m, const struct l7_rule *from, size_t rule, size_t i)
+{
+    static const struct field values = {"values", "notValues"};
+    static const struct field domains = {"trustDomains", "notTrustDomains"};
+    bool is_domain = from->origin_from > 0 && i + 1 == from->when_count &&
+                     strcmp(from->when[i].key, "source.trustDomain") == 0;
+
+    if (is_domain) {
+        enter(m, rule, "from", from->origin_from - 1, ".source");
+    } else {
+        enter(m, rule, "when", i, "");
+    }
+    return read_condition(m, &from->when[i], is_domain ? domains : values);
+}
+
+static struct l7_rule read_rule(struct maker *m, const struct l7_rule *from, size_t rule)
+{
+    size_t first = from->origin_from > 0 ? from->origin_from - 1 : 0;
     struct l7_clause *sources =
         pack_room(&m->p, from->from_count * sizeof(*sources), _Alignof(struct l7_clause));
     struct l7_clause *operations =
@@ -379,19 +439,21 @@ static struct l7_rule read_rule(struct maker *m, const struct l7_rule *from)
         pack_room(&m->p, from->when_count * sizeof(*when), _Alignof(struct l7_term));
 
     for (size_t i = 0; i < from->from_count; i++) {
+        enter(m, rule, "from", first + i, ".source");
         struct l7_clause c = read_source(m, &from->from[i]);
         if (sources) {
             sources[i] = c;
         }
     }
     for (size_t i = 0; i < from->to_count; i++) {
+        enter(m, rule, "to", i, ".operation");
         struct l7_clause c = read_operation(m, &from->to[i]);
         if (operations) {
             operations[i] = c;
         }
     }
     for (size_t i = 0; i < from->when_count; i++) {
-        struct l7_term t = read_condition(m, &from->when[i]);
+        struct l7_term t = read_when(m, from, rule, i);
         if (when) {
             when[i] = t;
         }
@@ -409,10 +471,11 @@ static const struct l7_rule *read_rules(struct maker *m)
     struct l7_rule *to =
         pack_room(&m->p, m->from->rule_count * sizeof(*to), _Alignof(struct l7_rule));
 
-    for (m->rule = 0; m->rule < m->from->rule_count; m->rule++) {
-        struct l7_rule r = read_rule(m, &m->from->rules[m->rule]);
+    for (size_t i = 0; i < m->from->rule_count; i++) {
+        const struct l7_rule *from = &m->from->rules[i];
+        struct l7_rule r = read_rule(m, from, rule_origin(from, i));
         if (to) {
-            to[m->rule] = r;
+            to[i] = r;
         }
     }
     return to;

@@ -117,6 +117,9 @@ struct l7_rule {
     const struct l7_operation *to;
     const struct l7_condition *when;
     size_t from_count, to_count, when_count;
+    /* Of the template, for what flaw says: where the object has it, and its first source, counted from
+     * 1. 0: as it stands here. */
+    size_t origin, origin_from;
     /* Made; from and to are OR. */
     const struct l7_clause *from_clauses;
     const struct l7_clause *to_clauses;
@@ -157,7 +160,7 @@ struct l7_policy {
     const char *service; /* made: "ns/hostname" of the target; "": the waypoint itself */
     const char *service_ns;
     const char *service_hostname;
-    const char *flaw; /* made: the first value that means nothing; "" */
+    const char *flaw; /* made: the first value that means nothing, by the object's field; "" */
     /* L7_AUTHORIZATION */
     enum l7_action action;
     bool dry_run;

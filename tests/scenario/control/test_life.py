@@ -93,7 +93,7 @@ def test_policies_are_told_what_became_of_them(api, ns):
                    "UnsupportedValue", "more restrictive than requested"),
         "audit": (policy("audit", ns, "AUDIT"), "False", "UnsupportedValue", "ztunnel does not support the AUDIT action"),
         "values": (policy("values", ns, rules=[{"to": [{"operation": {"ports": ["80", "http"]}}]}]), "True",
-                   "UnsupportedValue", "cannot be read (the first: http)"),
+                   "UnsupportedValue", "cannot be read (the first: spec.rules[0].to[0].operation.ports[1]: 'http' is no port"),
     }
     for obj, *_ in cases.values():
         api.create(obj)
