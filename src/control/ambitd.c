@@ -282,6 +282,7 @@ static void build_discovery(struct ambitd *a)
 
     a->mesh = (struct mesh){.cluster_id = s->cluster_id,
                             .trust_domain = s->trust_domain,
+                            .aliases = (const char *const *)s->aliases.at,
                             .root_ns = s->mesh_namespace,
                             .system_ns = s->mesh_namespace,
                             .domain = "cluster.local",

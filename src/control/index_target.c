@@ -341,13 +341,14 @@ static void judge_many(const struct index *x, const struct l7_policy_item *p, st
 }
 
 /* The first value that means nothing: an ALLOW does without it, a DENY takes it to be met. */
-static void add_flaw(const struct l7_policy_item *p, struct strbuf *message)
+static void add_flaw(const struct mesh *mesh, const struct l7_policy_item *p,
+                     struct strbuf *message)
 {
     AUTO(arena) struct arena a = {0};
     AUTO(l7_policy) const struct l7_policy *made = NULL;
     struct l7_policy said;
 
-    translate_l7_policy(&said, p->kind, p->object, &a);
+    translate_l7_policy(&said, p->kind, p->object, mesh, &a);
     if (l7_policy_new(&made, &said, NULL) == 0 && made->flaw[0]) {
         strbuf_printf(message, "%sspec.%s: an ALLOW rule matches nothing by it, a DENY rule all",
                       message->len > 0 ? "; " : "", made->flaw);
@@ -362,7 +363,7 @@ static bool is_key_set(const char *text)
 }
 
 /* What a waypoint cannot do with it, whatever its targets. */
-static void add_limits(const struct l7_policy_item *p, struct verdict *v)
+static void add_limits(const struct mesh *mesh, const struct l7_policy_item *p, struct verdict *v)
 {
     const struct json *rules = json_at(p->object, "spec.jwtRules");
 
@@ -382,7 +383,7 @@ static void add_limits(const struct l7_policy_item *p, struct verdict *v)
                           v->message.len > 0 ? "; " : "", i, json_str_at(rule, "issuer", ""));
         }
     }
-    add_flaw(p, &v->message);
+    add_flaw(mesh, p, &v->message);
     if (strcmp(json_str_at(p->object, "spec.action", ""), "CUSTOM") == 0) {
         strbuf_printf(&v->message, "%sthere are no providers: what it matches is denied",
                       v->message.len > 0 ? "; " : "");
@@ -400,7 +401,7 @@ void settle_l7_policy(struct index *x, struct l7_policy_item *p)
     } else {
         judge_many(x, p, &v);
     }
-    add_limits(p, &v);
+    add_limits(x->mesh, p, &v);
     struct condition c = {.type = "WaypointAccepted",
                           .status = v.is_bound,
                           .reason = v.reason,

@@ -7,6 +7,7 @@
 struct mesh {
     const char *cluster_id;     /* "Kubernetes" */
     const char *trust_domain;   /* "cluster.local" */
+    const char *const *aliases; /* of it, in policies; NULL at the end; NULL: none */
     const char *root_ns;        /* policies here are for everyone: "istio-system" */
     const char *system_ns;      /* its label names the network; usually the root namespace */
     const char *domain;         /* of service host names: "cluster.local" */

@@ -3,6 +3,7 @@
 
 #include "base/num.h"
 #include "control/policy_fields_int.h"
+#include "control/trust_alias.h"
 
 /* What is left of one entry when its fields have been read. */
 struct entry_state {
@@ -95,24 +96,45 @@ static struct str_match str_match_of(struct arena *a, const char *text)
     return (struct str_match){MATCH_EXACT, text};
 }
 
-static void read_strs(struct entry_state *e, const struct json *values, bool is_negative,
-                      struct str_matches *out)
+/* Each may stand for others, too. NULL: they stand for themselves. */
+typedef size_t expand_fn(const struct mesh *m, const char *text, const char **out, struct arena *a);
+
+static void read_some(struct entry_state *e, const struct json *values, bool is_negative,
+                      expand_fn *expand, struct str_matches *out)
 {
-    struct str_match *m = arena_array(e->b->arena, json_count(values), sizeof(*m));
+    size_t each = expand ? trust_alias_count(e->b->mesh) : 0;
+    struct str_match *m = arena_array(e->b->arena, json_count(values) * (1 + each), sizeof(*m));
+    const char **others = arena_array(e->b->arena, each, sizeof(*others));
     bool bad = false;
     size_t good = 0;
 
     for (size_t i = 0; i < json_count(values); i++) {
         const char *text = json_str(json_item(values, i), NULL);
-        if (text) {
-            m[good++] = str_match_of(e->b->arena, text);
-        } else {
+        if (!text) {
             bad = true;
             note_bad(e, values, i, "no text");
+            continue;
+        }
+        m[good++] = str_match_of(e->b->arena, text);
+        size_t more = each > 0 ? expand(e->b->mesh, text, others, e->b->arena) : 0;
+        for (size_t k = 0; k < more; k++) {
+            m[good++] = str_match_of(e->b->arena, others[k]);
         }
     }
     *out = (struct str_matches){m, good};
     settle(e, values, good, is_negative, bad);
+}
+
+static void read_strs(struct entry_state *e, const struct json *values, bool is_negative,
+                      struct str_matches *out)
+{
+    read_some(e, values, is_negative, NULL, out);
+}
+
+static void read_principals(struct entry_state *e, const struct json *values, bool is_negative,
+                            struct str_matches *out)
+{
+    read_some(e, values, is_negative, trust_alias_expand, out);
 }
 
 static void read_ips(struct entry_state *e, const struct json *values, bool is_negative,
@@ -214,8 +236,8 @@ bool policy_source_read(struct policy_build *b, const struct json *entry, struct
     struct entry_state e = {.b = b, .object = s};
 
     note_unknown_fields(b, s, layer7, ARRAY_LEN(layer7));
-    read_strs(&e, json_array_at(s, "principals"), false, &out->principals);
-    read_strs(&e, json_array_at(s, "notPrincipals"), true, &out->not_principals);
+    read_principals(&e, json_array_at(s, "principals"), false, &out->principals);
+    read_principals(&e, json_array_at(s, "notPrincipals"), true, &out->not_principals);
     read_strs(&e, json_array_at(s, "namespaces"), false, &out->namespaces);
     read_strs(&e, json_array_at(s, "notNamespaces"), true, &out->not_namespaces);
     read_accounts(&e, json_array_at(s, "serviceAccounts"), false, &out->service_accounts);
@@ -243,8 +265,8 @@ bool policy_condition_read(struct policy_build *b, const struct json *entry,
         read_strs(&e, values, false, &out->namespaces);
         read_strs(&e, without, true, &out->not_namespaces);
     } else if (strcmp(key, "source.principal") == 0) {
-        read_strs(&e, values, false, &out->principals);
-        read_strs(&e, without, true, &out->not_principals);
+        read_principals(&e, values, false, &out->principals);
+        read_principals(&e, without, true, &out->not_principals);
     } else if (strcmp(key, "destination.port") == 0) {
         read_ports(&e, values, false, &out->destination_ports);
         read_ports(&e, without, true, &out->not_destination_ports);

@@ -13,6 +13,7 @@ enum { POLICY_UNKNOWN_MAX = 32 }; /* different attributes named in a status */
 struct policy_build {
     struct arena *arena;
     enum policy_action action;
+    const struct mesh *mesh;
     const char *ns;        /* of the policy */
     bool rule_is_lossy;    /* the rule under way holds what layer 4 cannot express */
     const char *bad_value; /* the first value that cannot be read, by its field; NULL: none */

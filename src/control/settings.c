@@ -38,6 +38,8 @@ static const struct flag {
      "stand-alone: range of service addresses (repeat, one a family); default 10.96.0.0/16"},
     {"trust-domain", KIND_TEXT, offsetof(struct settings, trust_domain), "cluster.local",
      "first part of every identity"},
+    {"trust-domain-alias", KIND_LIST, offsetof(struct settings, aliases), NULL,
+     "another name of it: principals of policies in one of them hold in all (repeat)"},
     {"cluster-id", KIND_TEXT, offsetof(struct settings, cluster_id), "Kubernetes",
      "name of this cluster"},
     {"mesh-namespace", KIND_TEXT, offsetof(struct settings, mesh_namespace), "istio-system",

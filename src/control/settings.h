@@ -36,6 +36,7 @@ struct settings {
     char *readiness;
     char *admin;
     char *log_level;
+    struct text_list aliases;  /* of the trust domain */
     struct text_list names;    /* of our certificate, beside the usual ones */
     struct text_list accounts; /* "namespace/account" of node proxies */
     struct text_list nodes;    /* stand-alone: credentials are made for them at the start */

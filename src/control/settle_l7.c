@@ -207,7 +207,7 @@ static void put_policy(struct index *x, struct shelf_fill *fill, const struct ga
     AUTO(strbuf) struct strbuf name = {0};
     struct l7_policy out;
 
-    translate_l7_policy(&out, p->kind, p->object, &a);
+    translate_l7_policy(&out, p->kind, p->object, x->mesh, &a);
     out.service_ns = s ? s->f.ns : "";
     out.service_hostname = s ? s->f.hostname : "";
     name_gateway(&name, g);

@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "codec/json.h"
+#include "control/mesh.h"
 #include "model/l7_policy.h"
 #include "model/l7_route.h"
 #include "model/l7_traffic.h"
@@ -23,7 +24,7 @@ void translate_route_rule(struct l7_route *out, enum l7_route_kind kind, const s
 
 /* An AuthorizationPolicy or RequestAuthentication; the target is the caller's to fill in. */
 void translate_l7_policy(struct l7_policy *out, enum l7_policy_kind kind, const struct json *object,
-                         struct arena *a);
+                         const struct mesh *mesh, struct arena *a);
 bool policy_is_dry_run(const struct json *object);
 
 /* Of a trafficPolicy, or of one of its portLevelSettings. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "control/translate_l7.h"
+#include "control/trust_alias.h"
 
 static struct l7_texts texts(const struct json *o, const char *key, struct arena *a)
 {
@@ -13,6 +14,25 @@ static struct l7_texts texts(const struct json *o, const char *key, struct arena
         out[i] = json_str(json_item(list, i), "");
     }
     return (struct l7_texts){out, json_count(list)};
+}
+
+/* Those that they stand for, too, come last: the place of the others is theirs in the object. */
+static struct l7_texts principals(const struct json *o, const char *key, const struct mesh *mesh,
+                                  struct arena *a)
+{
+    struct l7_texts own = texts(o, key, a);
+    size_t each = trust_alias_count(mesh);
+    const char **out = arena_array(a, own.count * (1 + each), sizeof(*out));
+    size_t count = own.count;
+
+    if (own.count == 0 || each == 0) {
+        return own;
+    }
+    memcpy(out, own.at, own.count * sizeof(*out));
+    for (size_t i = 0; i < own.count; i++) {
+        count += trust_alias_expand(mesh, own.at[i], &out[count], a);
+    }
+    return (struct l7_texts){out, count};
 }
 
 /* "name" is of the policy's namespace. */
@@ -32,11 +52,12 @@ static struct l7_texts accounts(const struct json *o, const char *key, const cha
     return (struct l7_texts){out, json_count(list)};
 }
 
-static struct l7_source read_source(const struct json *s, const char *ns, struct arena *a)
+static struct l7_source read_source(const struct json *s, const char *ns, const struct mesh *mesh,
+                                    struct arena *a)
 {
     return (struct l7_source){
-        .principals = texts(s, "principals", a),
-        .not_principals = texts(s, "notPrincipals", a),
+        .principals = principals(s, "principals", mesh, a),
+        .not_principals = principals(s, "notPrincipals", mesh, a),
         .request_principals = texts(s, "requestPrincipals", a),
         .not_request_principals = texts(s, "notRequestPrincipals", a),
         .namespaces = texts(s, "namespaces", a),
@@ -83,16 +104,19 @@ static bool asks_for_domain(const struct json *source)
 
 /* The conditions of the rule, and one more for the trust domain of a source that asks for one. */
 static void read_conditions(struct l7_rule *out, const struct json *rule, const struct json *source,
-                            struct arena *a)
+                            const struct mesh *mesh, struct arena *a)
 {
     const struct json *when = json_get(rule, "when");
     struct l7_condition *list = arena_array(a, json_count(when) + 1, sizeof(*list));
 
     for (size_t i = 0; i < json_count(when); i++) {
         const struct json *c = json_item(when, i);
-        list[out->when_count++] = (struct l7_condition){.key = json_str_at(c, "key", ""),
-                                                        .values = texts(c, "values", a),
-                                                        .not_values = texts(c, "notValues", a)};
+        const char *key = json_str_at(c, "key", "");
+        bool aliased = strcmp(key, "source.principal") == 0;
+        list[out->when_count++] = (struct l7_condition){
+            .key = key,
+            .values = aliased ? principals(c, "values", mesh, a) : texts(c, "values", a),
+            .not_values = aliased ? principals(c, "notValues", mesh, a) : texts(c, "notValues", a)};
     }
     if (asks_for_domain(source)) {
         list[out->when_count++] =
@@ -120,20 +144,21 @@ static bool has_domains(const struct json *rule)
 
 /* With the sources from first on, count of them. */
 static void read_rule(struct l7_rule *out, const struct json *rule, size_t first, size_t count,
-                      const char *ns, struct arena *a)
+                      const char *ns, const struct mesh *mesh, struct arena *a)
 {
     struct l7_source *sources = arena_array(a, count, sizeof(*sources));
 
     *out = (struct l7_rule){.from = sources, .from_count = count};
     for (size_t i = 0; i < count; i++) {
-        sources[i] = read_source(source_at(rule, first + i), ns, a);
+        sources[i] = read_source(source_at(rule, first + i), ns, mesh, a);
     }
     read_operations(out, rule, a);
-    read_conditions(out, rule, count == 1 ? source_at(rule, first) : NULL, a);
+    read_conditions(out, rule, count == 1 ? source_at(rule, first) : NULL, mesh, a);
 }
 
 /* A rule whose sources ask for trust domains becomes one for each source. */
-static void read_rules(struct l7_policy *out, const struct json *spec, struct arena *a)
+static void read_rules(struct l7_policy *out, const struct json *spec, const struct mesh *mesh,
+                       struct arena *a)
 {
     const struct json *list = json_get(spec, "rules");
     size_t room = 0;
@@ -149,7 +174,7 @@ static void read_rules(struct l7_policy *out, const struct json *spec, struct ar
         bool is_split = has_domains(rule);
         for (size_t k = 0; k < (is_split ? sources : 1); k++) {
             struct l7_rule *to = &rules[out->rule_count++];
-            read_rule(to, rule, k, is_split ? 1 : sources, out->ns, a);
+            read_rule(to, rule, k, is_split ? 1 : sources, out->ns, mesh, a);
             to->origin = i + 1;
             to->origin_from = is_split ? k + 1 : 0;
         }
@@ -171,7 +196,8 @@ bool policy_is_dry_run(const struct json *object)
     return false;
 }
 
-static void read_authorization(struct l7_policy *out, const struct json *object, struct arena *a)
+static void read_authorization(struct l7_policy *out, const struct json *object,
+                               const struct mesh *mesh, struct arena *a)
 {
     static const char *const actions[] = {
         [L7_ALLOW] = "ALLOW", [L7_DENY] = "DENY", [L7_AUDIT] = "AUDIT", [L7_CUSTOM] = "CUSTOM"};
@@ -184,7 +210,7 @@ static void read_authorization(struct l7_policy *out, const struct json *object,
         }
     }
     out->dry_run = policy_is_dry_run(object);
-    read_rules(out, json_get(object, "spec"), a);
+    read_rules(out, json_get(object, "spec"), mesh, a);
 }
 
 /* ---- RequestAuthentication */
@@ -233,13 +259,13 @@ static void read_authentication(struct l7_policy *out, const struct json *object
 }
 
 void translate_l7_policy(struct l7_policy *out, enum l7_policy_kind kind, const struct json *object,
-                         struct arena *a)
+                         const struct mesh *mesh, struct arena *a)
 {
     *out = (struct l7_policy){.kind = kind,
                               .ns = json_str_at(object, "metadata.namespace", ""),
                               .name = json_str_at(object, "metadata.name", "")};
     if (kind == L7_AUTHORIZATION) {
-        read_authorization(out, object, a);
+        read_authorization(out, object, mesh, a);
     } else {
         read_authentication(out, object, a);
     }

@@ -225,7 +225,7 @@ bool translate_policy(struct policy *out, struct policy_condition *out_condition
     bool is_published = !has_targets(spec) && read_action(object, &p, &c, a);
 
     if (is_published) {
-        struct policy_build b = {.arena = a, .action = p.action, .ns = p.ns};
+        struct policy_build b = {.arena = a, .mesh = mesh, .action = p.action, .ns = p.ns};
         p.scope = scope_of(spec, p.ns, mesh);
         read_rules(&b, spec, &p);
         say_published(&b, &c);
