@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Endpoints are few enough to be looked at one by one; only the ring is prepared. */
+/* Endpoints are looked at one by one only while some of them may not be chosen. */
 #include "model/l7_choose.h"
 
 #include <stdlib.h>
@@ -11,6 +11,38 @@
 uint64_t l7_hash(struct slice s)
 {
     return xxh64(s.p, s.len);
+}
+
+struct l7_all {
+    size_t n;
+    size_t eligible; /* with a weight */
+    uint32_t weight; /* of each of these; 0: they differ */
+    uint64_t upto[]; /* the sum of the weights up to and with each */
+};
+
+struct l7_all *l7_all_new(const struct l7_endpoint *at, size_t n)
+{
+    struct l7_all *a = mem_alloc(sizeof(*a) + n * sizeof(a->upto[0]));
+    uint64_t sum = 0;
+    bool equal = true;
+
+    a->n = n;
+    for (size_t i = 0; i < n; i++) {
+        sum += at[i].weight;
+        a->upto[i] = sum;
+        if (at[i].weight > 0) {
+            equal = equal && (a->eligible == 0 || at[i].weight == a->weight);
+            a->weight = at[i].weight;
+            a->eligible++;
+        }
+    }
+    a->weight = equal ? a->weight : 0;
+    return a;
+}
+
+void l7_all_free(struct l7_all *a)
+{
+    mem_free(a);
 }
 
 /* ---- who may be chosen */
@@ -111,17 +143,44 @@ static void draw_rank(struct field *f)
 
 static uint64_t total_weight(const struct field *f)
 {
+    const struct l7_all *a = f->c->all;
     uint64_t total = 0;
 
+    if (a) {
+        return f->n > 0 ? a->upto[f->n - 1] : 0;
+    }
     for (size_t i = 0; i < f->n; i++) {
         total += is_eligible(f, &f->at[i]) ? f->at[i].weight : 0;
     }
     return total;
 }
 
+/* The first whose weights up to it go beyond the point. */
+static size_t among_all(const struct l7_all *a, uint64_t point)
+{
+    size_t low = 0;
+    size_t high = a->n;
+
+    if (a->weight > 0 && a->eligible == a->n) {
+        return (size_t)(point / a->weight);
+    }
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (a->upto[mid] > point) {
+            high = mid;
+        } else {
+            low = mid + 1;
+        }
+    }
+    return low;
+}
+
 /* The endpoint at a point of the weights laid side by side. */
 static ssize_t at_weight(const struct field *f, uint64_t point)
 {
+    if (f->c->all) {
+        return (ssize_t)among_all(f->c->all, point);
+    }
     for (size_t i = 0; i < f->n; i++) {
         if (!is_eligible(f, &f->at[i])) {
             continue;
@@ -139,27 +198,45 @@ static ssize_t choose_random(struct field *f, uint64_t total)
     return at_weight(f, rand_seq_below(&f->chance, total));
 }
 
+/* How many there are to choose from; *weight: that of each, or 0 where they differ. */
+static size_t count_eligible(const struct field *f, uint32_t *weight)
+{
+    size_t eligible = 0;
+    bool equal = true;
+
+    if (f->c->all) {
+        *weight = f->c->all->weight;
+        return f->c->all->eligible;
+    }
+    for (size_t i = 0; i < f->n; i++) {
+        if (is_eligible(f, &f->at[i])) {
+            equal = equal && (eligible == 0 || f->at[i].weight == *weight);
+            *weight = f->at[i].weight;
+            eligible++;
+        }
+    }
+    *weight = equal ? *weight : 0;
+    return eligible;
+}
+
 /* Steps by the golden section through the weights: every share is kept over short runs too, and with
  * equal weights nobody comes twice in a row. */
 static ssize_t choose_round_robin(struct field *f, uint64_t total)
 {
     uint64_t turn = f->c->turn ? (*f->c->turn)++ : rand_seq_next(&f->chance);
-    size_t eligible = 0;
-    bool equal = true;
     uint32_t weight = 0;
+    size_t eligible = count_eligible(f, &weight);
 
-    for (size_t i = 0; i < f->n; i++) {
-        if (is_eligible(f, &f->at[i])) {
-            equal = equal && (eligible == 0 || f->at[i].weight == weight);
-            weight = f->at[i].weight;
-            eligible++;
-        }
-    }
-    if (equal) {
+    if (weight > 0) {
         return at_weight(f, turn % eligible * weight);
     }
     uint64_t point = (turn * 0x9e3779b97f4a7c15u) >> 32;
     return at_weight(f, total <= UINT32_MAX ? point * total >> 32 : point % total);
+}
+
+static uint64_t load_of(const struct l7_endpoint *e)
+{
+    return (e->in_flight ? *e->in_flight : 0) + UINT64_C(1);
 }
 
 /* The better of two that are drawn by weight. */
@@ -173,8 +250,7 @@ static ssize_t choose_least(struct field *f, uint64_t total)
     }
     const struct l7_endpoint *x = &f->at[a];
     const struct l7_endpoint *y = &f->at[b];
-    return ((uint64_t)x->in_flight + 1) * y->weight <= ((uint64_t)y->in_flight + 1) * x->weight ? a
-                                                                                                : b;
+    return load_of(x) * y->weight <= load_of(y) * x->weight ? a : b;
 }
 
 /* ---- the ring */
@@ -296,18 +372,26 @@ static ssize_t choose(struct field *f)
     return choose_random(f, total);
 }
 
+/* Who of them may be chosen. */
+static void look_at_all(struct field *f)
+{
+    f->panic = is_panic(f->at, f->n, f->c->min_health_percent);
+    f->use_tried = true;
+    for (size_t i = 0; i < f->n; i++) {
+        f->use_tried = f->use_tried && (f->at[i].tried || !is_usable(f, &f->at[i]));
+    }
+    if (f->c->failover) {
+        draw_rank(f);
+    }
+}
+
 ssize_t l7_choose(const struct l7_endpoint *at, size_t n, const struct l7_choice *c)
 {
     struct field f = {.at = at, .n = n, .c = c};
 
     rand_seq_init(&f.chance, c->seed);
-    f.panic = is_panic(at, n, c->min_health_percent);
-    f.use_tried = true;
-    for (size_t i = 0; i < n; i++) {
-        f.use_tried = f.use_tried && (at[i].tried || !is_usable(&f, &at[i]));
-    }
-    if (c->failover) {
-        draw_rank(&f);
+    if (!c->all) {
+        look_at_all(&f);
     }
     return choose(&f);
 }

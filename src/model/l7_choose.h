@@ -2,7 +2,8 @@
 /*
  * Which endpoint takes a request: random, least request, round robin, consistent hash, over the best
  * locality that is healthy enough. Pure: the caller has the endpoints in an array, counts what is in
- * flight, and brings chance as a seed.
+ * flight, and brings chance as a seed. While all of them may be chosen (struct l7_all), the cost does
+ * not grow with their number, or by its logarithm where weights differ.
  */
 #pragma once
 
@@ -18,7 +19,7 @@
 struct l7_endpoint {
     uint64_t id; /* l7_hash of its name: the same in every process */
     uint32_t weight;
-    uint32_t in_flight;
+    const unsigned *in_flight; /* borrowed; NULL: nothing */
     unsigned rank; /* balance_rank(): higher is nearer; equal everywhere without fail-over */
     bool ejected;  /* by outlier detection: not used unless too many are */
     bool tried;    /* by this request already: only used when nobody else is left */
@@ -34,6 +35,12 @@ struct l7_ring *l7_ring_new(const struct l7_endpoint *at, size_t n);
 void l7_ring_free(struct l7_ring *r);
 AUTO_DEFINE(l7_ring, struct l7_ring *, l7_ring_free);
 
+/* What is the same for every choice among all of an array. Immutable. */
+struct l7_all;
+struct l7_all *l7_all_new(const struct l7_endpoint *at, size_t n);
+void l7_all_free(struct l7_all *a);
+AUTO_DEFINE(l7_all, struct l7_all *, l7_all_free);
+
 struct l7_choice {
     enum l7_balance how;
     bool failover;               /* prefer higher ranks */
@@ -41,7 +48,10 @@ struct l7_choice {
     uint64_t seed;
     uint64_t *turn;             /* round robin: the caller's counter */
     const struct l7_ring *ring; /* consistent hash; made of the same array */
-    bool has_key;               /* without one consistent hash is random */
+    /* Made of the same array, where none of it is ejected or tried and there is no fail-over; NULL: each
+     * is looked at. The answer is the same. */
+    const struct l7_all *all;
+    bool has_key; /* without one consistent hash is random */
     uint64_t key;
 };
 

@@ -26,6 +26,10 @@ struct cluster {
     size_t count;
     uint64_t turn;
     struct l7_ring *ring;
+    struct l7_all *all;
+    size_t ejected;          /* points that are marked so */
+    uint64_t ejections;      /* of the loop, when they were marked */
+    uint64_t next_return_ms; /* of the first of them */
 };
 
 struct clusters {
@@ -45,9 +49,11 @@ static void drop_points(struct cluster *c)
     mem_free(c->points);
     mem_free(c->upstreams);
     l7_ring_free(c->ring);
+    l7_all_free(c->all);
     c->points = NULL;
     c->upstreams = NULL;
     c->ring = NULL;
+    c->all = NULL;
     c->count = 0;
 }
 
@@ -89,6 +95,7 @@ static void add(struct making *m, const struct workload *w, const struct endpoin
     m->points[m->count++] =
         (struct l7_endpoint){.id = l7_hash(slice_of(w->uid)),
                              .weight = weight,
+                             .in_flight = &u->in_flight,
                              .rank = m->self ? balance_rank(&m->order, m->self, w) : 0};
 }
 
@@ -166,6 +173,9 @@ static void make(struct cluster *c, const struct world *w, const struct workload
     c->points = m.points;
     c->upstreams = m.upstreams;
     c->count = m.count;
+    c->all = l7_all_new(c->points, c->count);
+    c->ejected = 0;
+    c->next_return_ms = 0; /* they are not marked yet */
     c->generation = world_generation(w);
     if (c->traffic && c->traffic->balance == L7_CONSISTENT_HASH && c->count > 0) {
         c->ring = l7_ring_new(c->points, c->count);
@@ -246,24 +256,34 @@ struct cluster *cluster_of_workload(struct clusters *all, const struct workload 
 
 /* ---- choosing */
 
-static bool was_tried(const struct cluster_ask *ask, const struct upstream *u)
-{
-    for (unsigned i = 0; i < ask->tried_count; i++) {
-        if (ask->tried[i] == u) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void bring_up_to_date(struct cluster *c, const struct cluster_ask *ask)
+/* An ejection may be another cluster's finding: endpoints are shared. Until there is a new one, or the
+ * first comes back, the marks are right. */
+static void mark_ejected(struct cluster *c)
 {
     uint64_t now = loop_now_ms(c->home->engine->loop);
 
+    if (c->ejections == c->home->ejections && now < c->next_return_ms) {
+        return;
+    }
+    c->ejections = c->home->ejections;
+    c->ejected = 0;
+    c->next_return_ms = UINT64_MAX;
     for (size_t i = 0; i < c->count; i++) {
-        c->points[i].in_flight = c->upstreams[i]->in_flight;
-        c->points[i].ejected = l7_is_ejected(&c->upstreams[i]->health, now);
-        c->points[i].tried = was_tried(ask, c->upstreams[i]);
+        const struct l7_health *h = &c->upstreams[i]->health;
+        c->points[i].ejected = l7_is_ejected(h, now);
+        if (c->points[i].ejected) {
+            c->ejected++;
+            c->next_return_ms = MIN_OF(c->next_return_ms, h->until_ms);
+        }
+    }
+}
+
+static void mark_tried(struct cluster *c, const struct cluster_ask *ask, bool tried)
+{
+    for (unsigned k = 0; k < ask->tried_count; k++) {
+        for (size_t i = 0; i < c->count; i++) {
+            c->points[i].tried = tried && (c->points[i].tried || c->upstreams[i] == ask->tried[k]);
+        }
     }
 }
 
@@ -281,8 +301,11 @@ struct upstream *cluster_pick(struct cluster *c, const struct cluster_ask *ask)
         .has_key = ask->has_hash,
         .key = ask->hash};
 
-    bring_up_to_date(c, ask);
+    mark_ejected(c);
+    mark_tried(c, ask, true);
+    how.all = c->ejected == 0 && ask->tried_count == 0 && !how.failover ? c->all : NULL;
     ssize_t at = l7_choose(c->points, c->count, &how);
+    mark_tried(c, ask, false);
     if (at < 0) {
         return NULL;
     }

@@ -65,6 +65,23 @@ def test_an_endpoint_that_fails_again_and_again_is_taken_out(lab):
     until("it is counted", lambda: lab.wp.metric("wp_ejections_total") >= 1)
 
 
+def test_an_ejection_is_seen_on_every_port_and_ends(lab):
+    lab.wp.discard()
+    lab.wp.start(WAYPOINT_WORKER_THREADS="1")  # each has its own view
+    lab.wp.wait_ready(20)
+    lab.use(l7.traffic("web", balance=l7.w.Traffic.ROUND_ROBIN, outlier=l7.w.Outlier(
+        consecutive_5xx=3, consecutive_gateway=3, interval_ms=1000, base_ejection_ms=2000, max_ejection_percent=100)))
+    with lab.h1() as http, lab.h1(port=83) as other:  # the same endpoints
+        assert set(pods(http, 6)) == set(pods(other, 6)) == {"web-1", "web-2"}
+        lab.refuse(503, waypoint.APP1)
+        until("it is out", lambda: http.get("/echo") and lab.wp.metric("wp_ejections_total") >= 1)
+        lab.pods[waypoint.APP1].refuse = None
+        assert set(pods(other, 10)) == set(pods(http, 10)) == {"web-2"}
+        until("it is back", lambda: "web-1" in pods(other, 2) and "web-1" in pods(http, 2))
+        assert set(pods(http, 6)) == {"web-1", "web-2"}
+    lab.wp.discard()
+
+
 def together(lab, count, path, **who):
     """The statuses of as many requests at once, each over a connection of its own."""
     out, lock = [], threading.Lock()

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/rand.h"
 #include "model/l7_eject.h"
 #include "t.h"
 
@@ -76,17 +77,59 @@ TEST(round_robin_takes_each_in_turn)
 
 TEST(least_request_leaves_the_busy_alone)
 {
+    static const unsigned ten = 10, hundred = 100;
     struct rig g;
 
     rig_start(&g, L7_LEAST_REQUEST);
     for (size_t i = 1; i < N; i++) {
-        g.at[i].in_flight = 10;
+        g.at[i].in_flight = &ten;
     }
     CHECK(draw(&g, DRAWS));
     CHECK(g.hits[0] > DRAWS / 4); /* whenever it is one of the two that are drawn */
-    g.at[0].in_flight = 100;
+    g.at[0].in_flight = &hundred;
     CHECK(draw(&g, DRAWS));
     CHECK(g.hits[0] < DRAWS / 100);
+}
+
+/* Weights of a round: equal, some of them none, or any. */
+static uint32_t draw_weight(struct rand_seq *chance, unsigned round)
+{
+    return round % 3 == 0 ? 7 : (uint32_t)rand_seq_below(chance, round % 3 == 1 ? 3 : 1000);
+}
+
+TEST(what_is_prepared_for_all_gives_the_same_answers)
+{
+    static const enum l7_balance ways[] = {L7_LEAST_REQUEST, L7_RANDOM, L7_ROUND_ROBIN,
+                                           L7_CONSISTENT_HASH};
+    struct rand_seq chance;
+
+    rand_seq_init(&chance, 5);
+    for (unsigned round = 0; round < 400; round++) {
+        struct l7_endpoint at[20];
+        unsigned load[20];
+        size_t n = (size_t)rand_seq_below(&chance, 21);
+        for (size_t i = 0; i < n; i++) {
+            load[i] = (unsigned)rand_seq_below(&chance, 5);
+            at[i] = (struct l7_endpoint){.id = rand_seq_next(&chance),
+                                         .weight = draw_weight(&chance, round),
+                                         .in_flight = &load[i]};
+        }
+        AUTO(l7_all) struct l7_all *all = l7_all_new(at, n);
+        AUTO(l7_ring) struct l7_ring *ring = n > 0 ? l7_ring_new(at, n) : NULL;
+        for (unsigned k = 0; k < 20; k++) {
+            uint64_t turns[2] = {k, k};
+            struct l7_choice c = {.how = ways[round % 4],
+                                  .seed = rand_seq_next(&chance),
+                                  .turn = &turns[0],
+                                  .ring = ring,
+                                  .has_key = k % 2 == 0,
+                                  .key = rand_seq_next(&chance)};
+            ssize_t one_by_one = l7_choose(at, n, &c);
+            c.turn = &turns[1];
+            c.all = all;
+            CHECK_INT(l7_choose(at, n, &c), one_by_one);
+        }
+    }
 }
 
 TEST(a_key_stays_where_it_is_when_another_endpoint_goes)
