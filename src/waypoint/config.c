@@ -9,6 +9,7 @@
 #include "base/env.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "io/memory_guard.h"
 
 #define ROW(name, kind, field, otherwise)                                                          \
     {                                                                                              \
@@ -111,6 +112,20 @@ static int read_workers(struct config *c, char *const *env, struct diag *why)
     return 0;
 }
 
+static int read_memory(struct config *c, char *const *env, struct diag *why)
+{
+    const char *text = env_get(env, "WAYPOINT_MEMORY_LIMIT");
+    uint64_t asked = 0;
+
+    if (text && num_parse_u64(text, strlen(text), INT64_MAX, &asked) < 0) {
+        return FAIL(why, -ERR_SYNTAX,
+                    "WAYPOINT_MEMORY_LIMIT: '%.40s' is no number of bytes (0: the control group's)",
+                    text);
+    }
+    c->memory_bytes = memory_limit(asked);
+    return 0;
+}
+
 static int read_drain(struct config *c, char *const *env, struct diag *why)
 {
     const char *deadline = env_get(env, "TERMINATION_DRAIN_DURATION");
@@ -178,8 +193,8 @@ static int check(const struct config *c, struct diag *why)
 
 int config_read(struct config *out, char *const *env, struct diag *why)
 {
-    static int (*const parts[])(struct config *, char *const *,
-                                struct diag *) = {read_workers, read_drain, read_plain};
+    static int (*const parts[])(struct config *, char *const *, struct diag *) = {
+        read_workers, read_memory, read_drain, read_plain};
     struct config c = {.plain_count = 0};
     int r = env_rows_read(&c, rows, ARRAY_LEN(rows), env, why);
 
@@ -238,6 +253,7 @@ struct json *config_to_json(const struct config *c)
     json_set_str(o, "caAddress", c->common.ca_address);
     json_set_str(o, "pathNormalization", c->path_normalization);
     json_set_int(o, "workers", c->common.workers);
+    json_set_int(o, "memoryBytes", (int64_t)c->memory_bytes);
     json_set_int(o, "drainMs", (int64_t)c->drain_ms);
     return o;
 }

@@ -45,8 +45,9 @@ struct config {
     char *server_header; /* of responses; "": as the upstream says */
     bool xfcc;           /* tell upstreams the client's identity */
     char *path_normalization;
-    uint64_t sniff_ms;  /* on ports whose protocol is not said, before they are TCP */
-    uint32_t head_rate; /* octets a second that a request's head has to come with; 0: any */
+    uint64_t sniff_ms;     /* on ports whose protocol is not said, before they are TCP */
+    uint64_t memory_bytes; /* of the process; 0: not limited */
+    uint32_t head_rate;    /* octets a second that a request's head has to come with; 0: any */
     uint64_t drain_ms;
     uint32_t stream_window_bytes;
     uint32_t connection_window_bytes;

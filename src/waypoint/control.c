@@ -6,8 +6,10 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "ca/cert_json.h"
 #include "io/listener.h"
+#include "io/memory_guard.h"
 #include "io/sock.h"
 #include "io/sock_factory.h"
 #include "obs/l7_json.h"
@@ -60,6 +62,7 @@ struct control {
     struct routes_sink *routes;
     struct door doors[1 + PLAIN_LISTENERS_MAX];
     unsigned door_count;
+    struct memory_guard guard;
 };
 
 static const char proxy_manager[] = "listeners";
@@ -346,6 +349,15 @@ static int build_link(struct control *c, struct diag *why)
     return r;
 }
 
+/* Half of what there is may be bytes that wait for somebody; each loop has its share. */
+static size_t budget_of(const struct config *c)
+{
+    uint64_t all = c->memory_bytes > 0 ? MIN_OF(c->memory_bytes / 2, (uint64_t)BUDGET_ALL_BYTES)
+                                       : BUDGET_ALL_BYTES;
+
+    return (size_t)all / c->common.workers;
+}
+
 static int build_engine(struct control *c, unsigned i, struct diag *why)
 {
     struct engine_options o = {.loop = c->proxy.loops[i],
@@ -357,8 +369,8 @@ static int build_engine(struct control *c, unsigned i, struct diag *why)
                                .shard = metrics_shard_new(c->proxy.metrics),
                                .worlds = &c->proxy.worlds[i],
                                .l7s = &c->l7s[i],
-                               .budget_bytes = BUDGET_ALL_BYTES / c->config->common.workers};
-
+                               .guard = &c->guard,
+                               .budget_bytes = budget_of(c->config)};
     return engine_new(&c->engines[i], &o, why);
 }
 
@@ -407,6 +419,7 @@ static void init(struct control *c)
     c->l7s = mem_array(n, sizeof(*c->l7s));
     c->routes = routes_sink_new(c->l7s, n);
     readiness_block(c->proxy.readiness, proxy_manager);
+    memory_guard_init(&c->guard, c->proxy.loop, c->config->memory_bytes);
 }
 
 int control_new(struct control **out, const struct config *config, struct diag *why)
@@ -471,6 +484,7 @@ void control_free(struct control *c)
     if (!c) {
         return;
     }
+    memory_guard_fini(&c->guard);
     close_doors(c);
     proxy_stop(&c->proxy);
     free_engines(c);

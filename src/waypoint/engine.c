@@ -75,6 +75,12 @@ const struct workload *engine_self(struct engine *e)
     return e->self;
 }
 
+bool engine_is_overloaded(const struct engine *e)
+{
+    return memory_guard_is_over(e->guard) ||
+           e->budget.used_bytes >= e->budget.limit_bytes / 100 * MEMORY_HARD_PERCENT;
+}
+
 /* ---- connections handed over */
 
 struct handed {
@@ -121,6 +127,7 @@ static void count(struct engine *e)
                                 .retries = r.retried,
                                 .mirrors = r.mirrored,
                                 .mirrors_dropped = r.mirrors_dropped,
+                                .overloaded = r.overloaded,
                                 .ejections = clusters_ejections(e->clusters),
                                 .connects = u.opened,
                                 .connect_failures = u.failed,
@@ -226,6 +233,7 @@ int engine_new(struct engine **out, const struct engine_options *o, struct diag 
     e->loop = o->loop;
     e->config = o->config;
     e->identity = o->identity;
+    e->guard = o->guard;
     e->worlds = o->worlds;
     e->l7s = o->l7s;
     e->shard = o->shard;

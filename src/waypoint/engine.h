@@ -13,6 +13,7 @@
 #include "hbone/hbone_loop.h"
 #include "hbone/pool.h"
 #include "io/loop.h"
+#include "io/memory_guard.h"
 #include "model/l7.h"
 #include "model/snap.h"
 #include "model/world.h"
@@ -34,6 +35,7 @@ struct engine {
     struct hbone_loop *hbone;
     struct hbone_pool *tunnels; /* to destinations */
     struct own own;
+    const struct memory_guard *guard;
     struct budget budget; /* this loop's share of the memory for received bytes */
     struct snap_slot *worlds;
     struct snap_slot *l7s;
@@ -68,6 +70,7 @@ struct engine_options { /* everything is borrowed and outlives the engine */
     struct metrics_shard *shard;
     struct snap_slot *worlds;
     struct snap_slot *l7s;
+    const struct memory_guard *guard;
     size_t budget_bytes;
 };
 
@@ -92,6 +95,10 @@ static inline const struct l7 *engine_l7(const struct engine *e)
 {
     return l7_now(e->l7s);
 }
+
+/* Memory is short, this loop's for received bytes or the process': new requests and connections are
+ * refused, what is under way goes on. */
+bool engine_is_overloaded(const struct engine *e);
 
 /* NULL: the control plane has not told of it. Borrowed until the turn ends. */
 const struct workload *engine_self(struct engine *e);

@@ -138,7 +138,9 @@ void mirror_send(struct request_store *store, struct request *q, const struct l7
 {
     bool whole = q->keeps && q->body_read;
     struct upstream *u =
-        whole && store->mirror_count < MIRRORS_MAX ? pick(store, what, q->plan.protocol) : NULL;
+        whole && store->mirror_count < MIRRORS_MAX && !engine_is_overloaded(store->engine)
+            ? pick(store, what, q->plan.protocol)
+            : NULL;
 
     if (!u) {
         store->counts.mirrors_dropped++;

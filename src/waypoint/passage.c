@@ -221,7 +221,7 @@ static int step_start(struct passage *p)
         refuse(p, 401, -ERR_DENIED, l7_authz_text(&v, text));
         return 1;
     }
-    const char *error = draw_backend(p);
+    const char *error = engine_is_overloaded(p->entry.engine) ? "memory is short" : draw_backend(p);
     if (error || !pick(p)) {
         refuse(p, 503, -ERR_NOT_FOUND, error ? error : "no healthy upstream");
         return 1;

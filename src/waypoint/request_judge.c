@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a head to a decision, in this order: one form of path and host, the rule that matches, the
+ * From a head to a decision, in this order: one form of path and host, whether there is memory, the rule that matches, the
  * answer to a preflight, who the token says it is, whether policy lets it, and then what the rule
  * says: refuse, redirect, or a backend.
  */
@@ -263,6 +263,15 @@ static enum upstream_protocol protocol_of(const struct request *q)
     return said == L7_HTTP2 || said == L7_GRPC || q->grpc ? UPSTREAM_H2 : UPSTREAM_H1;
 }
 
+static int judge_memory(struct request *q)
+{
+    if (!engine_is_overloaded(q->store->engine)) {
+        return 0;
+    }
+    q->store->counts.overloaded++;
+    return request_answer(q, 503, HTTP_OVERLOAD, "overload", "envoy overloaded");
+}
+
 /* Refused whatever a rule says: it shows a request to who sent it, cookies included. */
 static bool is_trace(const struct request *q)
 {
@@ -274,6 +283,7 @@ int request_judge(struct request *q)
     const struct l7 *l7 = engine_l7(q->store->engine);
     int r = make_view(q);
 
+    r = r == 0 ? judge_memory(q) : r;
     if (r == 0 && is_trace(q)) {
         r = request_answer(q, 405, HTTP_CLIENT_ERROR, "trace_is_disabled", "");
     }

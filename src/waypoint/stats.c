@@ -18,6 +18,7 @@ enum {
     RETRIES,
     MIRRORS,
     MIRRORS_DROPPED,
+    OVERLOADED,
     EJECTIONS,
     CONNECTS,
     CONNECT_FAILURES,
@@ -32,6 +33,9 @@ static const struct metric_family counter_families[] = {
     [MIRRORS_DROPPED] = {.name = "wp_mirrors_dropped",
                          .help = "Copies that were not sent: too large, or nowhere to go.",
                          .type = METRIC_COUNTER},
+    [OVERLOADED] = {.name = "wp_overload_refusals",
+                    .help = "Requests and connections refused because memory was short.",
+                    .type = METRIC_COUNTER},
     [EJECTIONS] = {.name = "wp_ejections",
                    .help = "Endpoints taken out for their errors.",
                    .type = METRIC_COUNTER},
@@ -99,6 +103,7 @@ void stats_engine(struct metrics_shard *shard, const struct engine_counts *now,
     series_add(c, RETRIES, now->retries - before->retries);
     series_add(c, MIRRORS, now->mirrors - before->mirrors);
     series_add(c, MIRRORS_DROPPED, now->mirrors_dropped - before->mirrors_dropped);
+    series_add(c, OVERLOADED, now->overloaded - before->overloaded);
     series_add(c, EJECTIONS, now->ejections - before->ejections);
     series_add(c, CONNECTS, now->connects - before->connects);
     series_add(c, CONNECT_FAILURES, now->connect_failures - before->connect_failures);

@@ -79,3 +79,41 @@ def test_tcp_says_so_too(lab):
     assert fields["audit_policy"] == "shop/tcp-watch[0]"
     assert fields["dry_run_result"] == "denied" and fields["dry_run_policy"] == "shop/tcp-planned[0]"
     assert lab.wp.metric("wp_authz_audit_total", policy_name="tcp-watch") == 1
+
+
+@pytest.fixture
+def short_of_memory(lab):
+    """A waypoint with little memory, of a plain build: sanitizers have a memory of their own."""
+    lab.wp.discard()
+    lab.wp.binary = waypoint.PLAIN
+    lab.wp.start(WAYPOINT_MEMORY_LIMIT=str(32 << 20), WAYPOINT_WORKER_THREADS="1")
+    lab.wp.wait_ready(20)
+    yield lab
+    lab.wp.discard()
+    lab.wp.binary = waypoint.CHECKED
+
+
+def test_new_requests_are_refused_while_memory_is_short(short_of_memory):
+    """Responses that nobody reads fill it; they go on all the same, and then there is room again."""
+    lab, size, most = short_of_memory, 4_000_000, 12
+    with lab.h2() as slow, lab.h1() as other:
+        slow.auto = False
+        streams = []
+
+        def is_refused():
+            if len(streams) < most:
+                streams.append(slow.begin("GET", f"/bytes/{size}"))
+                slow.head(streams[-1])
+            return (r := other.get("/status/201")).status == 503 and r
+        refused = until("a new request is refused", is_refused, 20)
+        assert refused.body == b"envoy overloaded" and slow.responses[streams[0]].status == 200
+        assert " 503 OM overload " in lab.wp.wait_request("/status/201")
+        held = [s for s in streams if slow.responses[s].status == 200]
+        slow.auto = True
+        for stream in held:
+            slow.conn.increment_flow_control_window(size, stream)
+        slow.conn.increment_flow_control_window(most * size)
+        slow.flush()
+        assert all(slow.response(s).body == b"x" * size for s in held) and len(held) > 2
+        until("there is room again", lambda: other.get("/status/201").status == 201, 20)
+    until("refusals are counted", lambda: lab.wp.metric("wp_overload_refusals_total") > 0)

@@ -174,3 +174,49 @@ TEST(policies_that_do_not_act_are_counted)
     CHECK_INT(ask(&r, "GET /secret HTTP/1.1\r\nhost: a\r\n\r\n"), 403);
     rig_end(&r);
 }
+
+/* One request on a connection that is there. */
+static const char *ask_on(struct rig *r, int fd, const char *request, const char *until)
+{
+    say(fd, request, strlen(request));
+    return hear(r, fd, until);
+}
+
+TEST(new_requests_are_refused_while_memory_is_short_and_others_go_on)
+{
+    static const char get[] = "GET /x HTTP/1.1\r\nhost: a\r\n\r\n";
+    struct rig r = {.seen = NULL};
+
+    rig_start(&r);
+    for (int kind = 0; kind < 2; kind++) {
+        size_t most = r.engine->budget.limit_bytes / 100 * 90;
+        int begun = rig_dial(&r);
+        int kept = rig_dial(&r);
+        CHECK(strstr(ask_on(&r, kept, get, "bbbbb"), " 200 "));
+        CHECK_STR(ask_on(&r, begun, "GET /H HTTP/1.1\r\nhost: a\r\n\r\n", NULL), "");
+        CHECK(r.held);
+        if (kind == 0) {
+            atomic_store(&r.guard.percent, 89);
+            CHECK(strstr(ask_on(&r, kept, get, "bbbbb"), " 200 "));
+            atomic_store(&r.guard.percent, 90);
+        } else {
+            budget_charge(&r.engine->budget, most - 1);
+            CHECK(strstr(ask_on(&r, kept, get, "bbbbb"), " 200 "));
+            budget_charge(&r.engine->budget, 1);
+        }
+        const char *got = ask_on(&r, kept, get, "overloaded");
+        CHECK(strstr(got, "HTTP/1.1 503 ") && strstr(got, "\r\n\r\nenvoy overloaded"));
+        CHECK(has_recent(&r, "\"flags\":\"OM\""));
+        CHECK_INT(
+            METRIC(&r, "istio_requests_total", "response_code=\"503\"", "response_flags=\"OM\""),
+            kind + 1);
+        rig_answer(&r);
+        CHECK(strstr(hear(&r, begun, "bbbbb"), " 200 "));
+        atomic_store(&r.guard.percent, 0);
+        budget_release(&r.engine->budget, kind == 0 ? 0 : most);
+        CHECK(strstr(ask_on(&r, kept, get, "bbbbb"), " 200 "));
+        (void)close(begun);
+        (void)close(kept);
+    }
+    rig_end(&r);
+}

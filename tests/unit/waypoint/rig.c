@@ -34,6 +34,21 @@ static void nothing_stop(struct grpc_dialer *d)
 }
 
 /* Answers with a body as long as the path's last character says. */
+static void app_answer(struct rig *r, struct exchange *x)
+{
+    struct message head = {.status = 200};
+    struct strbuf body = {0};
+    struct slice path = message_get(&x->in, MESSAGE_PATH);
+    size_t len = path.len > 1 && path.p[path.len - 1] == 'L' ? RIG_BODY : 5;
+
+    for (size_t i = 0; i < len; i++) {
+        strbuf_putc(&body, 'b');
+    }
+    exchange_reply(r->loop, x, &head, &body);
+    strbuf_fini(&body);
+    message_fini(&head);
+}
+
 static void app_run(struct task *t, unsigned why)
 {
     struct rig *r = container_of(t, struct rig, app);
@@ -41,20 +56,21 @@ static void app_run(struct task *t, unsigned why)
 
     (void)why;
     while (http_server_next(r->server, &x) > 0) {
+        struct slice path = message_get(&x->in, MESSAGE_PATH);
         if (r->seen) {
             r->seen(&x->in);
         }
-        struct message head = {.status = 200};
-        struct strbuf body = {0};
-        struct slice path = message_get(&x->in, MESSAGE_PATH);
-        size_t len = path.len > 1 && path.p[path.len - 1] == 'L' ? RIG_BODY : 5;
-        for (size_t i = 0; i < len; i++) {
-            strbuf_putc(&body, 'b');
+        if (path.len > 1 && path.p[path.len - 1] == 'H' && !r->held) {
+            r->held = x;
+        } else {
+            app_answer(r, x);
         }
-        exchange_reply(r->loop, x, &head, &body);
-        strbuf_fini(&body);
-        message_fini(&head);
     }
+}
+
+void rig_answer(struct rig *r)
+{
+    app_answer(r, MOVE(r->held));
 }
 
 static void publish_world(struct rig *r)
@@ -208,6 +224,7 @@ void rig_start(struct rig *r)
                                      .shard = metrics_shard_new(r->metrics),
                                      .worlds = &r->worlds,
                                      .l7s = &r->l7s,
+                                     .guard = &r->guard,
                                      .budget_bytes = 64 << 20};
     if (engine_new(&r->engine, &options, &why) < 0) {
         exit(2);
@@ -217,6 +234,7 @@ void rig_start(struct rig *r)
 
 void rig_end(struct rig *r)
 {
+    exchange_close(r->held, -ERR_CANCELLED);
     engine_free(r->engine);
     http_server_free(r->server);
     task_fini(&r->app);

@@ -23,11 +23,13 @@ struct rig {
     struct metrics *metrics;
     struct snap_slot worlds;
     struct snap_slot l7s;
+    struct memory_guard guard; /* a test says how much is used */
     struct engine *engine;
     struct plain_listener door;
     struct task app;
     struct http_server *server; /* may be freed by a test: set it to NULL then */
     struct endpoint at;
+    struct exchange *held; /* asked for with a path that ends in 'H': waits for rig_answer */
     void (*seen)(const struct message *head); /* what the application is asked; may be NULL */
 };
 
@@ -35,5 +37,6 @@ struct rig {
  * denies what begins with /secret, one that audits /audit, a dry run that would deny /dry. */
 void rig_start(struct rig *r);
 void rig_end(struct rig *r);
+void rig_answer(struct rig *r);
 /* The client's end of a new connection to the service; non-blocking. */
 int rig_dial(struct rig *r);
