@@ -30,6 +30,7 @@ static const struct env_row rows[] = {
     ROW("SERVER_HEADER", ENV_TEXT, server_header, "ambit-waypoint"),
     ROW("XFCC_INCLUDE_CLIENT_IDENTITY", ENV_BOOL, xfcc, "false"),
     ROW("PATH_NORMALIZATION", ENV_TEXT, path_normalization, "BASE"),
+    ROW("HEADERS_WITH_UNDERSCORES", ENV_TEXT, underscores, "allow"),
     ROW("PROTOCOL_SNIFF_TIMEOUT", ENV_DURATION, sniff_ms, "100ms"),
     ROW("REQUEST_HEAD_MIN_RATE", ENV_U32, head_rate, "500"),
     ROW("HTTP2_STREAM_WINDOW_SIZE", ENV_U32, stream_window_bytes, "4194304"),
@@ -175,6 +176,23 @@ static int read_plain(struct config *c, char *const *env, struct diag *why)
     return 0;
 }
 
+static int read_underscores(struct config *c, char *const *env, struct diag *why)
+{
+    static const char *const words[] = {[H1_UNDERSCORE_ALLOW] = "allow",
+                                        [H1_UNDERSCORE_REJECT] = "reject",
+                                        [H1_UNDERSCORE_DROP] = "drop"};
+
+    (void)env; /* the text is there already */
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (strcmp(c->underscores, words[i]) == 0) {
+            c->names = (enum h1_underscore)i;
+            return 0;
+        }
+    }
+    return FAIL(why, -ERR_SYNTAX, "HEADERS_WITH_UNDERSCORES: '%.40s' is not allow, drop or reject",
+                c->underscores);
+}
+
 static int check(const struct config *c, struct diag *why)
 {
     static const char *const forms[] = {"NONE", "BASE", "DEFAULT", "MERGE_SLASHES",
@@ -194,7 +212,7 @@ static int check(const struct config *c, struct diag *why)
 int config_read(struct config *out, char *const *env, struct diag *why)
 {
     static int (*const parts[])(struct config *, char *const *, struct diag *) = {
-        read_workers, read_memory, read_drain, read_plain};
+        read_workers, read_memory, read_drain, read_plain, read_underscores};
     struct config c = {.plain_count = 0};
     int r = env_rows_read(&c, rows, ARRAY_LEN(rows), env, why);
 

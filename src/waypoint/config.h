@@ -17,6 +17,7 @@
 
 #include "base/err.h"
 #include "base/ip.h"
+#include "codec/h1head.h"
 #include "proxy/settings.h"
 
 enum { PLAIN_LISTENERS_MAX = 8 };
@@ -45,6 +46,8 @@ struct config {
     char *server_header; /* of responses; "": as the upstream says */
     bool xfcc;           /* tell upstreams the client's identity */
     char *path_normalization;
+    char *underscores;
+    enum h1_underscore names; /* made: what becomes of header names with an underscore */
     uint64_t sniff_ms;     /* on ports whose protocol is not said, before they are TCP */
     uint64_t memory_bytes; /* of the process; 0: not limited */
     uint32_t head_rate;    /* octets a second that a request's head has to come with; 0: any */

@@ -99,15 +99,34 @@ static void apply_changes(struct request *q, enum l7_filter_kind kind)
 
 /* ---- to the server */
 
+/* Whether name begins as text does, to a program that reads '_' as '-', as those behind CGI do: what
+ * we say must not be said beside it by a client who spells it differently. */
+static bool folds_to_prefix(struct slice name, const char *text)
+{
+    size_t i = 0;
+
+    for (; text[i] && i < name.len; i++) {
+        char a = name.p[i] == '_' ? '-' : name.p[i];
+        char b = text[i] == '_' ? '-' : text[i];
+        if (a != b) {
+            return false;
+        }
+    }
+    return text[i] == '\0';
+}
+
+static bool folds_to(struct slice name, const char *text)
+{
+    return strlen(text) == name.len && folds_to_prefix(name, text);
+}
+
 /* What clients may not say, and what is said anew. Control headers of other proxies would let a
  * client steer what was configured. */
 static bool is_dropped_up(struct slice name)
 {
-    static const char *const names[] = {"x-forwarded-client-cert", "x-request-id",
-                                        "x-forwarded-proto"};
-
     if (name.p[0] == 'x') {
-        return slice_has_prefix(name, "x-envoy-") || is_named(names, ARRAY_LEN(names), name);
+        return folds_to_prefix(name, "x-envoy-") || folds_to(name, "x-forwarded-client-cert") ||
+               folds_to(name, "x-request-id") || folds_to(name, "x-forwarded-proto");
     }
     return name.p[0] == 't' && slice_is(name, "te");
 }
@@ -180,7 +199,7 @@ static void put_token_headers(struct request *q)
 static bool is_token_header(const struct request *q, struct slice name)
 {
     for (size_t i = 0; q->has_auth && i < q->auth.header_count; i++) {
-        if (slice_is(name, q->auth.headers[i].name)) {
+        if (folds_to(name, q->auth.headers[i].name)) {
             return true;
         }
     }

@@ -195,6 +195,8 @@ void session_open(const struct entry *take_facts, struct stream *take_near, bool
 
     h1.head_rate = take_facts->engine->config->head_rate;
     h2_with.head_rate = h1.head_rate;
+    h1.names = take_facts->engine->config->names;
+    h2_with.names = h1.names;
 
     entry_start(&s->entry, take_facts, &session_ops);
     task_init(&s->task, l, "session", run);

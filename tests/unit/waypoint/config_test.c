@@ -38,6 +38,7 @@ TEST(unusable_values_name_their_variable)
                 {"PLAIN_LISTENERS=1.2.3.4:80=10.0.0.1:81", "loopback"},
                 {"PLAIN_LISTENERS=127.0.0.1:80=10.0.0.1:81,0.0.0.0:82=10.0.0.1:81", "loopback"},
                 {"WAYPOINT_WORKER_THREADS=257", "WAYPOINT_WORKER_THREADS"},
+                {"HEADERS_WITH_UNDERSCORES=deny", "HEADERS_WITH_UNDERSCORES"},
                 {"WAYPOINT_MEMORY_LIMIT=64Mi", "WAYPOINT_MEMORY_LIMIT"},
                 {"TERMINATION_DRAIN_DURATION=x", "TERMINATION_DRAIN_DURATION"},
                 {"TERMINATION_GRACE_PERIOD_SECONDS=-1", "TERMINATION_GRACE_PERIOD_SECONDS"},
