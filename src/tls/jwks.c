@@ -9,6 +9,7 @@
 #include <openssl/err.h>
 #include <openssl/param_build.h>
 #include <openssl/rsa.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -28,6 +29,7 @@ struct key {
 
 struct jwks {
     struct l7_jwks held;
+    uint64_t serial;
     size_t count;
     struct key keys[];
 };
@@ -190,6 +192,8 @@ static void free_held(struct l7_jwks *held)
     mem_free(keys);
 }
 
+static atomic_uint_fast64_t serials; /* given so far; sets are made on several threads */
+
 int jwks_parse(struct jwks **out, const char *text, size_t len, struct diag *why)
 {
     static const struct json_limits limits = {.bytes = JWKS_BYTES_MAX, .depth = JWT_DEPTH_MAX};
@@ -210,6 +214,7 @@ int jwks_parse(struct jwks **out, const char *text, size_t len, struct diag *why
     struct jwks *keys = mem_alloc(sizeof(*keys) + json_count(list) * sizeof(keys->keys[0]));
     aref_init(&keys->held.refs);
     keys->held.free = free_held;
+    keys->serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed) + 1;
     for (size_t i = 0; i < json_count(list); i++) {
         add_key(keys, json_item(list, i));
     }
@@ -226,6 +231,11 @@ struct jwks *jwks_unref(struct jwks *keys)
         free_held(&keys->held);
     }
     return NULL;
+}
+
+uint64_t jwks_serial(const struct jwks *keys)
+{
+    return keys->serial;
 }
 
 size_t jwks_count(const struct jwks *keys)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "codec/jwt.h"
 #include "model/l7.h"
@@ -21,6 +22,8 @@ MUST_USE int jwks_parse(struct jwks **out, const char *text, size_t len, struct 
 struct jwks *jwks_unref(struct jwks *keys); /* returns NULL */
 AUTO_DEFINE(jwks, struct jwks *, jwks_unref);
 size_t jwks_count(const struct jwks *keys);
+/* Of this set alone, as long as the process runs; never 0. */
+uint64_t jwks_serial(const struct jwks *keys);
 
 /* 0: signed by one of the keys. A token that names a key is checked with keys of that name and those
  * without one; a token that names none with each that fits. -ERR_UNSUPPORTED: algorithm;

@@ -14,6 +14,7 @@
 #include "codec/url.h"
 #include "model/l7_apply.h"
 #include "tls/jwks.h"
+#include "tls/token_cache.h"
 
 enum { TOKENS_MAX = 8 };
 
@@ -204,9 +205,11 @@ static const char *verify_failure(int r)
 }
 
 /* NULL: it is good. What is cheap comes before the signature. */
-static const char *check_token(const struct l7_jwt_rule *r, const struct jwks *keys,
-                               const struct jwt *t, int64_t now_s)
+static const char *check_token(const struct judging *j, const struct asked_rule *r,
+                               const struct jwt *t, struct slice text)
 {
+    int64_t now_s = j->ask->now_s;
+
     switch (jwt_time_check(t, now_s, JWT_SKEW_S)) {
     case JWT_TIME_EXPIRED:
         return "Jwt is expired";
@@ -215,13 +218,13 @@ static const char *check_token(const struct l7_jwt_rule *r, const struct jwks *k
     case JWT_TIME_GOOD:
         break;
     }
-    if (!audience_fits(r, t->claims)) {
+    if (!audience_fits(r->rule, t->claims)) {
         return "Audiences in Jwt are not allowed";
     }
-    if (!keys) {
+    if (!r->keys) {
         return "Jwks doesn't have key to match kid or alg from Jwt";
     }
-    int v = jwks_verify(keys, t);
+    int v = token_cache_verify(j->ask->cache, r->keys, t, text, now_s);
     return v < 0 ? verify_failure(v) : NULL;
 }
 
@@ -504,7 +507,7 @@ static void ask_issuer(struct judging *j, const struct asked_rule *r, const stru
         }
         return;
     }
-    failure = check_token(r->rule, r->keys, t, j->ask->now_s);
+    failure = check_token(j, r, t, found->text);
     if (!failure) {
         take(j, r, t, found);
     } else if (refuse(j, r, true, failure)) {

@@ -22,6 +22,8 @@ enum request_auth_outcome {
     REQUEST_AUTH_VALID
 };
 
+struct token_cache;
+
 struct request_auth_header { /* lower-case name; value NULL: to be removed */
     char *name;
     char *value;
@@ -48,6 +50,7 @@ struct request_auth_ask {
     const struct l7_service *service; /* may be NULL: the waypoint's rules alone */
     const struct l7_request *request;
     int64_t now_s;
+    struct token_cache *cache; /* NULL: every signature is checked */
     /* NULL: nobody asks. Becomes what the token says for itself where it fails ("exp is ..., now is
      * ..."): for the administrator, never for who sent it. */
     struct strbuf *explain;

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/sock.h"
+#include "tls/token_cache.h"
 #include "waypoint/arrival.h"
 #include "waypoint/cluster.h"
 #include "waypoint/entry.h"
@@ -123,12 +124,15 @@ static void count(struct engine *e)
 {
     struct upstreams_count u = upstreams_count(e->upstreams);
     struct request_counts r = request_store_counts(e->requests);
+    struct token_cache_stats tokens = token_cache_stats(e->tokens);
     struct engine_counts now = {.requests = r.served,
                                 .retries = r.retried,
                                 .mirrors = r.mirrored,
                                 .mirrors_dropped = r.mirrors_dropped,
                                 .overloaded = r.overloaded,
                                 .ejections = clusters_ejections(e->clusters),
+                                .token_hits = tokens.hits,
+                                .token_misses = tokens.misses,
                                 .connects = u.opened,
                                 .connect_failures = u.failed,
                                 .overflows = u.overflowed,
@@ -248,6 +252,7 @@ int engine_new(struct engine **out, const struct engine_options *o, struct diag 
     e->upstreams = upstreams_new(e);
     e->clusters = clusters_new(e);
     e->requests = request_store_new(e);
+    e->tokens = token_cache_new();
     task_init(&e->task, o->loop, "engine", run);
     timer_set(&e->tick, &e->task, TICK_MS);
     look_at_clock(e);
@@ -284,6 +289,7 @@ void engine_free(struct engine *e)
     timer_clear(&e->look);
     task_fini(&e->task);
     request_store_free(e->requests);
+    token_cache_free(e->tokens);
     clusters_free(e->clusters);
     upstreams_free(e->upstreams);
     hbone_pool_free(e->tunnels);

@@ -26,6 +26,7 @@
 struct upstreams;
 struct clusters;
 struct request_store;
+struct token_cache;
 
 struct engine {
     struct loop *loop;
@@ -45,6 +46,7 @@ struct engine {
     struct upstreams *upstreams;
     struct clusters *clusters;
     struct request_store *requests;
+    struct token_cache *tokens;
     struct timer tick; /* of what is looked at now and then */
     struct timer look; /* for connections whose service has left */
     unsigned entry_count;

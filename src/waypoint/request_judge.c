@@ -170,8 +170,11 @@ static int judge_token(struct request *q, const struct l7 *l7)
     if (!l7_asks_for_tokens(l7, q->held->bound)) {
         return 0;
     }
-    struct request_auth_ask ask = {
-        .world = l7, .service = q->held->bound, .request = &q->view, .now_s = clock_wall_s()};
+    struct request_auth_ask ask = {.world = l7,
+                                   .service = q->held->bound,
+                                   .request = &q->view,
+                                   .now_s = clock_wall_s(),
+                                   .cache = q->store->engine->tokens};
     request_auth_judge(&q->auth, &ask);
     q->has_auth = true;
     if (q->auth.outcome == REQUEST_AUTH_REFUSED) {

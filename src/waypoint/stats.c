@@ -20,6 +20,8 @@ enum {
     MIRRORS_DROPPED,
     OVERLOADED,
     EJECTIONS,
+    TOKEN_HITS,
+    TOKEN_MISSES,
     CONNECTS,
     CONNECT_FAILURES,
     OVERFLOWS,
@@ -39,6 +41,12 @@ static const struct metric_family counter_families[] = {
     [EJECTIONS] = {.name = "wp_ejections",
                    .help = "Endpoints taken out for their errors.",
                    .type = METRIC_COUNTER},
+    [TOKEN_HITS] = {.name = "wp_token_cache_hits",
+                    .help = "Tokens whose signature was known to be good.",
+                    .type = METRIC_COUNTER},
+    [TOKEN_MISSES] = {.name = "wp_token_cache_misses",
+                      .help = "Tokens whose signature was checked.",
+                      .type = METRIC_COUNTER},
     [CONNECTS] = {.name = "wp_upstream_connects",
                   .help = "Connections to endpoints that came about.",
                   .type = METRIC_COUNTER},
@@ -105,6 +113,8 @@ void stats_engine(struct metrics_shard *shard, const struct engine_counts *now,
     series_add(c, MIRRORS_DROPPED, now->mirrors_dropped - before->mirrors_dropped);
     series_add(c, OVERLOADED, now->overloaded - before->overloaded);
     series_add(c, EJECTIONS, now->ejections - before->ejections);
+    series_add(c, TOKEN_HITS, now->token_hits - before->token_hits);
+    series_add(c, TOKEN_MISSES, now->token_misses - before->token_misses);
     series_add(c, CONNECTS, now->connects - before->connects);
     series_add(c, CONNECT_FAILURES, now->connect_failures - before->connect_failures);
     series_add(c, OVERFLOWS, now->overflows - before->overflows);

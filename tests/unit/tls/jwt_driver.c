@@ -2,7 +2,7 @@
 /*
  * Answers jwt_oracle.py: one JSON object a line comes in, one answer a line goes out. With "verify":
  * what becomes of a token and a key set. With "judge": what RequestAuthentication rules make of a
- * request.
+ * request. With "cache": the same as "verify", over one cache.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +15,7 @@
 #include "model/l7_authz.h"
 #include "tls/jwks.h"
 #include "tls/request_auth.h"
+#include "tls/token_cache.h"
 
 NO_RETURN static void die(const char *what)
 {
@@ -205,8 +206,78 @@ static void judge(struct json *j)
     request_auth_fini(&v);
 }
 
+/* ---- cache */
+
+/* Over one cache, and one key set as long as its text stays the same. With "flood": so many tokens
+ * that differ from this one in a byte of the signature, one after the other. */
+struct cached {
+    struct token_cache *cache;
+    struct jwks *keys;
+    char *text; /* of the keys */
+};
+
+static int look(struct cached *c, struct slice text, int64_t now_s)
+{
+    struct jwt t = {.header = NULL};
+    int r = jwt_parse(&t, text, NULL);
+
+    r = r < 0 ? r : token_cache_verify(c->cache, c->keys, &t, text, now_s);
+    jwt_fini(&t);
+    return r;
+}
+
+static int flood(struct cached *c, const char *token, int64_t count, int64_t now_s)
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    AUTO(text) char *other = mem_strdup(token);
+    char *signature = strrchr(other, '.') + 1;
+    int passed = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        for (int k = 0; k < 4; k++) { /* what is in front has no bits to spare */
+            signature[k + 4] = letters[i >> (6 * k) & 63];
+        }
+        passed += strcmp(other, token) != 0 && look(c, slice_of(other), now_s) == 0;
+    }
+    return passed;
+}
+
+static void cache(struct cached *c, const struct json *j)
+{
+    const char *set = json_str_at(j, "jwks", "");
+    const char *token = json_str_at(j, "token", "");
+    int64_t now_s = json_int_at(j, "now", 0);
+
+    if (!c->text || strcmp(c->text, set) != 0) {
+        mem_free(c->text);
+        c->keys = jwks_unref(c->keys);
+        c->text = mem_strdup(set);
+        if (jwks_parse(&c->keys, set, strlen(set), NULL) < 0) {
+            die("keys");
+        }
+    }
+    int64_t floods = json_int_at(j, "flood", 0);
+    int r = floods > 0 ? flood(c, token, floods, now_s) : look(c, slice_of(token), now_s);
+    struct token_cache_stats stats = token_cache_stats(c->cache);
+    printf("{\"result\": \"%s\", \"hits\": %llu, \"misses\": %llu, \"bytes\": %zu}\n",
+           r < 0   ? err_name(r)
+           : r > 0 ? "passed"
+                   : "good",
+           (unsigned long long)stats.hits, (unsigned long long)stats.misses,
+           token_cache_bytes(c->cache));
+}
+
+static void cached_fini(struct cached *c)
+{
+    token_cache_free(c->cache);
+    (void)jwks_unref(c->keys); /* NULL */
+    mem_free(c->text);
+}
+
 int main(int argc, char **argv)
 {
+    struct cached cached = {.cache = token_cache_new()};
     AUTO(text) char *line = NULL;
     size_t size = 0;
     ssize_t len;
@@ -218,9 +289,12 @@ int main(int argc, char **argv)
         }
         if (strcmp(argv[1], "verify") == 0) {
             printf("%s\n", verify(j));
+        } else if (strcmp(argv[1], "cache") == 0) {
+            cache(&cached, j);
         } else {
             judge(j);
         }
     }
+    cached_fini(&cached);
     return 0;
 }

@@ -260,6 +260,60 @@ def judge_cases():
                             bearer("x"), path='/a"b')
 
 
+# ---- the cache of signatures
+
+def cache_cases():
+    """(name, question, result, whether the cache knew it: None where that is not looked at)."""
+    rs, es = jwks("rsa"), jwks("p256")
+    one, two = token("rsa", "RS256", {"exp": NOW + 1000}), token("p256", "ES256", {"exp": NOW + 10})
+    look = lambda t, keys, now=NOW, **more: {"token": t, "jwks": keys, "now": now, **more}
+    yield "a new token is verified", look(one, rs), "good", False
+    yield "and then known", look(one, rs), "good", True
+    yield "for a while", look(one, rs, NOW + 299), "good", True
+    yield "and then verified again", look(one, rs, NOW + 300), "good", False
+    yield "a clock that was set back believes nothing", look(one, rs, NOW - 10), "good", False
+    yield "one bit makes another token", look(tamper(one, 2), rs), "ERR_DENIED", False
+    yield "a bad one stays unknown", look(tamper(one, 2), rs), "ERR_DENIED", False
+    yield "with the same claims and another key", look(token("rsa2", "RS256", {"exp": NOW + 1000}), rs), "ERR_DENIED", False
+    yield "the good one again", look(one, rs), "good", None
+    yield "other keys know nothing of it", look(one, jwks("rsa2")), "ERR_DENIED", False
+    yield "nor do the same keys, told anew", look(one, rs), "good", False
+    yield "a token of ten seconds", look(two, es), "good", False
+    yield "is known for ten seconds", look(two, es, NOW + 10), "good", True
+    yield "and not beyond", look(two, es, NOW + 11), "good", False
+    yield "what lives by the skew alone is not kept", look(two, es, NOW + 12), "good", False
+    yield "no exp", look(token("p256", "ES256"), es), "good", False
+
+
+def flood_cases():
+    rs, good = jwks("rsa"), [token("rsa", "RS256", {"n": n}) for n in range(64)]
+    look = lambda t, **more: {"token": t, "jwks": rs, "now": NOW, **more}
+    for t in good:
+        yield "", look(t), "good", False
+    yield "warm", look(good[0], flood=100), "good", None
+    yield "100,000 made-up tokens: none passes", look(good[0], flood=100_000), "good", None
+    for t in good:
+        yield "", look(t), "good", True
+    crowd = [token("ed25519", "EdDSA", {"n": n}) for n in range(6000)]
+    for t in crowd:
+        yield "", {"token": t, "jwks": jwks("ed25519"), "now": NOW}, "good", False
+
+
+def judge_cache(driver, cases):
+    cases = list(cases)
+    answers = [json.loads(line) for line in run(driver, "cache", [question for _, question, _, _ in cases])]
+    before = {"hits": 0}
+    for (name, _, want, known), got in zip(cases, answers, strict=True):
+        hit = got["hits"] > before["hits"]
+        yield name, got["result"] == want and known in (None, hit), got, (want, known)
+        before = got
+    table = {a["bytes"] for a in answers if a["bytes"]}
+    yield "the table never grows", len(table) == 1 and table.pop() <= 256 << 10, answers[-1], "one size"
+    warm = [a for (name, *_), a in zip(cases, answers, strict=True) if name == "warm" or "made-up" in name]
+    if warm:
+        yield "each of them was looked at", warm[1]["misses"] - warm[0]["misses"] >= 99_999, warm, "100,000"
+
+
 def run(driver, mode, cases):
     text = "".join(json.dumps(c) + "\n" for c in cases)
     done = subprocess.run([driver, mode], input=text, capture_output=True, text=True, check=True)
@@ -277,6 +331,9 @@ def main():
     for (name, _, want), line in zip(asked, answers, strict=True):
         got = json.loads(line)
         results.append((name, all(got.get(k) == v for k, v in want.items()), got, want))
+    for cases in (cache_cases(), flood_cases()):
+        outcomes = list(judge_cache(sys.argv[1], cases))
+        results += [o for o in outcomes if o[0] or not o[1]]
     print(f"1..{len(results)}")
     for n, (name, good, got, want) in enumerate(results, 1):
         print("ok" if good else "not ok", n, "-", name)

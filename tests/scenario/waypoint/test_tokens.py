@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tokens of requests: what is remembered of a good one, and what ends that."""
+import json
+import time
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from lib import l7
+from lib.wait import until
+
+KEYS = {"ES256": [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)],
+        "RS256": [rsa.generate_private_key(65537, 2048) for _ in range(2)]}
+MAKERS = {"ES256": jwt.algorithms.ECAlgorithm, "RS256": jwt.algorithms.RSAAlgorithm}
+
+
+def rule(alg, which, **more):
+    return l7.w.JwtRule(issuer="me", jwks=json.dumps({"keys": [json.loads(MAKERS[alg].to_jwk(KEYS[alg][which].public_key()))]}), **more)
+
+
+def token(alg, which, **claims):
+    return jwt.encode({"iss": "me", "sub": "s", **claims}, KEYS[alg][which], algorithm=alg)
+
+
+def get(http, text):
+    return http.get("/echo", ("authorization", f"Bearer {text}")).status
+
+
+class Counted:
+    """What the metrics say since this was made."""
+
+    def __init__(self, wp):
+        self.wp, self.before = wp, None
+        time.sleep(2.5)  # an engine says every other second what it has counted
+        self.before = self.now()
+
+    def now(self):
+        now = [int(self.wp.metric(f"wp_token_cache_{name}_total") or 0) for name in ("hits", "misses")]
+        return tuple(n - b for n, b in zip(now, self.before)) if self.before else now
+
+
+@pytest.mark.parametrize("alg", KEYS)
+def test_a_token_is_verified_once_and_not_believed_after_its_key_has_gone(lab, alg):
+    lab.use(l7.authentication("tokens", "web", [rule(alg, 0)]))
+    old, new = token(alg, 0), token(alg, 1)
+    with lab.h1() as http:
+        until("tokens are asked for", lambda: get(http, "x.y.z") == 401)
+        counted = Counted(lab.wp)
+        assert [get(http, old) for _ in range(10)] == [200] * 10
+        until("it was verified once", lambda: counted.now() == (9, 1))
+        assert [get(http, new), get(http, old[:-8] + old[-4:] * 2)] == [401, 401]
+        until("bad ones are looked at", lambda: counted.now() == (9, 3))
+
+        lab.use(l7.authentication("tokens", "web", [rule(alg, 1)]))
+        until("the new key counts", lambda: get(http, new) == 200)
+        assert [get(http, old) for _ in range(3)] == [401] * 3
+        # The same key, and an audience that the token lacks.
+        lab.use(l7.authentication("tokens", "web", [rule(alg, 1, audiences=["a"])]))
+        until("the audience counts", lambda: get(http, token(alg, 1, aud="a")) == 200)
+        assert get(http, new) == 401
+
+
+def test_a_token_that_is_remembered_expires_to_the_second(lab):
+    lab.use(l7.authentication("tokens", "web", [rule("ES256", 0)]))
+    with lab.h1() as http:
+        until("tokens are asked for", lambda: get(http, "x.y.z") == 401)
+        ends = int(time.time()) + 3
+        short = token("ES256", 0, exp=ends - 60)  # clocks may differ by a minute
+        assert get(http, short) == 200
+        until("it has expired", lambda: get(http, short) == 401, 10)
+        assert time.time() > ends
