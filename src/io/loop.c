@@ -12,9 +12,13 @@
 
 enum { EVENTS_A_TURN = 256 };
 
-static void clock_update(struct loop *l)
+/* Nanoseconds, without the skew. */
+static uint64_t clock_update(struct loop *l)
 {
-    l->now_ms = clock_mono_ms() + l->skew_ms;
+    uint64_t ns = clock_mono_ns();
+
+    l->now_ms = ns / 1000000u + l->skew_ms;
+    return ns;
 }
 
 static int wakeup_watch(struct loop *l)
@@ -41,7 +45,7 @@ struct loop *loop_new(struct diag *why)
         loop_free(l);
         return NULL;
     }
-    clock_update(l);
+    (void)clock_update(l); /* sets now_ms */
     return l;
 }
 
@@ -107,7 +111,7 @@ uint64_t loop_now_ms(const struct loop *l)
 void loop_advance(struct loop *l, uint64_t ms)
 {
     l->skew_ms += ms;
-    clock_update(l);
+    (void)clock_update(l); /* sets now_ms */
 }
 
 void *loop_scratch(struct loop *l)
@@ -158,14 +162,9 @@ static void rest(struct loop *l)
     }
 }
 
-uint64_t loop_slow_tasks(const struct loop *l)
+uint64_t loop_last_turn_ns(const struct loop *l)
 {
-    return atomic_load_explicit(&l->slow_tasks, memory_order_relaxed);
-}
-
-uint64_t loop_busy_ns(const struct loop *l)
-{
-    return atomic_load_explicit(&l->busy_ns, memory_order_relaxed);
+    return l->last_turn_ns;
 }
 
 uint64_t loop_turns(const struct loop *l)
@@ -280,7 +279,7 @@ static void gather(struct loop *l, int wait_ms)
     struct epoll_event events[EVENTS_A_TURN];
     int n = epoll_wait(l->epoll, events, EVENTS_A_TURN, wait_ms);
 
-    clock_update(l);
+    l->woke_ns = clock_update(l);
     for (int i = 0; i < n; i++) {
         if (events[i].data.ptr) {
             note_ready(&events[i]);
@@ -311,7 +310,9 @@ unsigned loop_turn(struct loop *l, int wait_ms)
 {
     unsigned ran = 0;
 
-    clock_update(l); /* the last turn's tasks took their time; do not add it to the next wait */
+    /* The last turn's tasks took their time; do not add it to the next wait. */
+    uint64_t ended_ns = clock_update(l);
+    l->last_turn_ns = l->woke_ns > 0 ? ended_ns - l->woke_ns : 0;
     gather(l, patience(l, wait_ms));
     if (l->rest_at_ms > 0 && l->now_ms >= l->rest_at_ms) {
         rest(l);
@@ -320,10 +321,10 @@ unsigned loop_turn(struct loop *l, int wait_ms)
     deliver_mail(l);
     timer_heap_fire(&l->timers, l->now_ms);
     for (int round = 0; round < LOOP_ROUNDS && l->soon.head; round++) {
-        ran += task_queue_round(l, &l->soon);
+        ran += task_queue_round(&l->soon);
     }
     if (l->late.head) {
-        ran += task_queue_round(l, &l->late);
+        ran += task_queue_round(&l->late);
     }
     loop_count(&l->turns, 1);
     return ran;

@@ -20,7 +20,7 @@
 enum {
     LOOP_ROUNDS = 8,
     LOOP_SCRATCH_BYTES = 512 << 10, /* performance: batches beyond this leave the L2 cache */
-    LOOP_SLOW_TASK_MS = 5,
+    LOOP_SLOW_TASK_MS = 5,          /* a task that runs longer is named in the log (debug) */
     LOOP_REST_MS = 5000
 };
 
@@ -44,11 +44,9 @@ void loop_advance(struct loop *l, uint64_t ms);
 /* Memory any task may use within one run, never across runs. */
 void *loop_scratch(struct loop *l);
 
-/* Counters for metrics, any thread: tasks that ran longer than LOOP_SLOW_TASK_MS, turns, and the time
- * spent in tasks, which against the clock tells how full the loop is. */
-uint64_t loop_slow_tasks(const struct loop *l);
-uint64_t loop_turns(const struct loop *l);
-uint64_t loop_busy_ns(const struct loop *l);
+uint64_t loop_turns(const struct loop *l); /* any thread: how many so far */
+/* For hooks: how long the turn before this one took, from the end of its wait; 0 in the first. */
+uint64_t loop_last_turn_ns(const struct loop *l);
 
 struct loop_hook { /* embedded; called at the top of each turn, before any task */
     struct list in_loop;

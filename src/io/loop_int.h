@@ -31,12 +31,12 @@ struct loop {
     int epoll;
     int wakeup; /* eventfd */
     uint64_t now_ms;
-    uint64_t skew_ms;        /* loop_advance */
+    uint64_t skew_ms; /* loop_advance */
+    uint64_t woke_ns; /* when the wait of this turn ended; 0: no turn yet */
+    uint64_t last_turn_ns;
     _Atomic(uint64_t) turns; /* written by the loop, read by whoever counts */
-    _Atomic(uint64_t) slow_tasks;
-    _Atomic(uint64_t) busy_ns;
-    void *scratch;     /* made at first use */
-    bool scratch_used; /* since the last rest */
+    void *scratch;           /* made at first use */
+    bool scratch_used;       /* since the last rest */
     struct list rests;
     uint64_t rest_at_ms;    /* 0: nothing was stirred */
     struct list idle_pipes; /* splice.c */
@@ -54,7 +54,7 @@ static inline void loop_count(_Atomic(uint64_t) *n, uint64_t more)
 
 void task_queue_init(struct task_queue *q);
 /* Runs what was queued when it was called, once each. */
-unsigned task_queue_round(struct loop *l, struct task_queue *q);
+unsigned task_queue_round(struct task_queue *q);
 
 /* Wakes the tasks of all timers that are due. */
 void timer_heap_fire(struct timer_heap *h, uint64_t now_ms);

@@ -76,24 +76,22 @@ void task_fini(struct task *t)
 }
 
 /* One clock reading a task: the end of one is the start of the next. */
-static uint64_t run_timed(struct loop *l, struct task *t, unsigned why, uint64_t start)
+static uint64_t run_timed(struct task *t, unsigned why, uint64_t start)
 {
     const char *name = t->name;
 
     t->run(t, why); /* t may be gone after this */
     uint64_t now = clock_mono_ns();
     if (now - start > LOOP_SLOW_TASK_MS * 1000000u) {
-        loop_count(&l->slow_tasks, 1);
         log_debug(&scope, "slow task", F_STR("task", name), F_U64("us", (now - start) / 1000));
     }
     return now;
 }
 
-unsigned task_queue_round(struct loop *l, struct task_queue *q)
+unsigned task_queue_round(struct task_queue *q)
 {
     unsigned ran = 0;
-    uint64_t start = clock_mono_ns();
-    uint64_t now = start;
+    uint64_t now = clock_mono_ns();
 
     enqueue(q, &q->end); /* what is woken from now on stands behind it */
     while (q->head != &q->end) {
@@ -102,10 +100,9 @@ unsigned task_queue_round(struct loop *l, struct task_queue *q)
 
         t->why = 0;
         dequeue(q, t);
-        now = run_timed(l, t, why, now);
+        now = run_timed(t, why, now);
         ran++;
     }
     dequeue(q, &q->end);
-    loop_count(&l->busy_ns, now - start);
     return ran;
 }

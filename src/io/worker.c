@@ -85,12 +85,3 @@ void worker_stop(struct worker *w)
         w->runs = false;
     }
 }
-
-struct worker_stats worker_stats(const struct worker *w)
-{
-    struct worker_stats s = {.turns = loop_turns(w->loop)};
-
-    s.slow_tasks = loop_slow_tasks(w->loop);
-    s.busy_ns = loop_busy_ns(w->loop);
-    return s;
-}

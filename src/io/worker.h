@@ -11,12 +11,6 @@
 
 enum { WORKER_ANY_CPU = -1 };
 
-struct worker_stats {
-    uint64_t turns;
-    uint64_t slow_tasks;
-    uint64_t busy_ns; /* in tasks */
-};
-
 struct worker;
 
 /* Stops if need be. The loop goes with it. */
@@ -30,5 +24,3 @@ struct loop *worker_loop(struct worker *w); /* borrowed */
 MUST_USE int worker_start(struct worker *w, int cpu, struct diag *why);
 /* Waits for the turn under way. Fine on a worker that does not run. */
 void worker_stop(struct worker *w);
-/* Any thread. */
-struct worker_stats worker_stats(const struct worker *w);

@@ -259,6 +259,7 @@ int engine_new(struct engine **out, const struct engine_options *o, struct diag 
     own_init(&e->own, o->loop, o->certs, o->identity);
     e->adopt.turn = adopt;
     loop_hook_start(e->loop, &e->adopt);
+    loop_meter_start(&e->meter, e->loop, e->shard);
     *out = e;
     return 0;
 }
@@ -285,6 +286,7 @@ void engine_free(struct engine *e)
     }
     cut_everything(e);
     loop_hook_stop(&e->adopt);
+    loop_meter_stop(&e->meter);
     timer_clear(&e->tick);
     timer_clear(&e->look);
     task_fini(&e->task);

@@ -18,6 +18,7 @@
 #include "model/snap.h"
 #include "model/world.h"
 #include "obs/access.h"
+#include "obs/loop_meter.h"
 #include "tls/tls_stream.h"
 #include "waypoint/config.h"
 #include "waypoint/own.h"
@@ -41,6 +42,7 @@ struct engine {
     struct snap_slot *worlds;
     struct snap_slot *l7s;
     struct loop_hook adopt;
+    struct loop_meter meter;
     struct metrics_shard *shard;
     struct recorder *recorder;
     struct upstreams *upstreams;

@@ -3,6 +3,7 @@
 
 #include "obs/access.h"
 #include "obs/http_access.h"
+#include "obs/loop_meter.h"
 #include "proxy/metrics.h"
 
 /* ---- families */
@@ -83,6 +84,7 @@ static const struct metric_set gauge_set = {.families = gauge_families,
                                             .family_count = ARRAY_LEN(gauge_families)};
 
 const struct metric_set *const stats_sets[STATS_SETS] = {&http_access_metrics,
+                                                         &loop_metrics,
                                                          &policy_audit_metrics,
                                                          &policy_dry_run_metrics,
                                                          &http_message_metrics,

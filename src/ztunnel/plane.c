@@ -76,6 +76,7 @@ int plane_new(struct plane **out, const struct plane_options *o, struct diag *wh
     p->answers.bytes_max = DNS_CACHE_SHARE_BYTES;
     p->adopt.turn = adopt;
     loop_hook_start(p->loop, &p->adopt);
+    loop_meter_start(&p->meter, p->loop, p->shard);
     *out = MOVE(p);
     return 0;
 }
@@ -86,6 +87,7 @@ void plane_free(struct plane *p)
         return;
     }
     loop_hook_stop(&p->adopt);
+    loop_meter_stop(&p->meter);
     loop_end_orphans(p->loop);
     host_names_free(p->hosts);
     resolver_free(p->resolver);

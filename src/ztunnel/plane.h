@@ -19,6 +19,7 @@
 #include "model/snap.h"
 #include "model/world.h"
 #include "obs/access.h"
+#include "obs/loop_meter.h"
 #include "tls/tls_stream.h"
 #include "ztunnel/config.h"
 #include "ztunnel/dns_cache.h"
@@ -39,6 +40,7 @@ struct plane {
     struct dns_cache_share answers;
     struct snap_slot *worlds;
     struct loop_hook adopt;
+    struct loop_meter meter;
     struct budget budget; /* this loop's share of the memory for received bytes */
     struct list pods;
     unsigned pod_count; /* written by this loop, read by control for placement */

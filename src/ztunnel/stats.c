@@ -3,6 +3,7 @@
 
 #include "obs/access.h"
 #include "obs/labels.h"
+#include "obs/loop_meter.h"
 #include "proxy/metrics.h"
 
 /* ---- families */
@@ -73,6 +74,7 @@ static const struct metric_set name_set = {.families = name_families,
                                            .series_max = 1024};
 
 const struct metric_set *const stats_sets[STATS_SETS] = {&access_metrics,
+                                                         &loop_metrics,
                                                          &build_metrics,
                                                          &discovery_end_metrics,
                                                          &discovery_message_metrics,

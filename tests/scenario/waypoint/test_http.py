@@ -407,6 +407,7 @@ def test_the_record_of_a_request(lab):
     assert lab.wp.metric("istio_requests_total", **labels) > 0
     assert lab.wp.metric("istio_request_duration_milliseconds_count", **labels) > 0
     assert lab.wp.metric("istio_request_bytes_sum", **labels) > 5
+    assert lab.wp.metric("ambit_loop_turn_seconds_count") > 0
     recent = [r for r in __import__("json").loads(lab.wp.http(15000, "/requests/recent").body)]
     flat = [x for r in recent for x in (r if isinstance(r, list) else [r])]
     assert any(x["path"] == "/echo/recorded?q=1" and x["source"] == "shop/client-1-app" for x in flat)

@@ -316,6 +316,7 @@ def test_the_metrics_page_is_what_scrapers_expect(mesh):
     assert mesh[1].metric("istio_build", component="ztunnel") == 1
     assert mesh[1].metric("workload_manager_active_proxy_count") == 4
     assert mesh[1].metric("istio_xds_message_total", url="type.googleapis.com/istio.workload.Address") >= 1
+    assert mesh[1].metric("ambit_loop_turn_seconds_count") > 0
 
 
 def test_the_config_dump_shows_the_world_and_the_connections_in_it(mesh):
