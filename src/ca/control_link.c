@@ -1,9 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ca/control_link.h"
 
+#include "base/num.h"
 #include "io/jobs.h"
+#include "io/worker.h"
 
-enum { HANDSHAKE_THREADS = 2, JOBS_MAX = 1024, JOBS_LANE_MAX = 256, LOOKUP_JOBS_MAX = 16 };
+enum { HANDSHAKE_THREADS_MAX = 2, JOBS_MAX = 1024, JOBS_LANE_MAX = 256, LOOKUP_JOBS_MAX = 16 };
+
+/* One processor is left to the loops. The kernel shares time out by process (control group) first:
+ * jobs on every processor use up what this one gets, and then its loops stand behind other
+ * processes, however low the jobs' own priority is. */
+static unsigned handshake_threads(void)
+{
+    return MAX_OF(MIN_OF(worker_cpus() - 1, (unsigned)HANDSHAKE_THREADS_MAX), 1u);
+}
 
 static int open_uplink(struct control_link *k, struct loop *l, const struct control_link_config *f,
                        bool ca, struct diag *why)
@@ -24,7 +34,7 @@ static int open_uplink(struct control_link *k, struct loop *l, const struct cont
 int control_link_open(struct control_link *k, struct loop *l,
                       const struct control_link_config *config, struct diag *why)
 {
-    k->jobs = jobs_new(HANDSHAKE_THREADS, JOBS_MAX, JOBS_LANE_MAX, why);
+    k->jobs = jobs_new(handshake_threads(), JOBS_MAX, JOBS_LANE_MAX, why);
     k->lookups = jobs_new(1, LOOKUP_JOBS_MAX, LOOKUP_JOBS_MAX, why);
     if (!k->jobs || !k->lookups) {
         return surely_negative(why->code);

@@ -2,8 +2,10 @@
 #include "io/worker.h"
 
 #include <sched.h>
+#include <stdio.h>
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "io/thread_int.h"
 
 struct worker {
@@ -17,6 +19,39 @@ static void *thread_main(void *arg)
 {
     loop_run(arg);
     return NULL;
+}
+
+static unsigned affinity(void)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0) {
+        return (unsigned)CPU_COUNT(&set);
+    }
+    return 1;
+}
+
+/* 0: not limited. */
+static unsigned quota(void)
+{
+    unsigned long long each = 0;
+    unsigned long long period = 0;
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
+
+    if (!f) {
+        return 0;
+    }
+    int n = fscanf(f, "%llu %llu", &each, &period); /* "max 100000" does not match */
+    (void)fclose(f);                                /* read only */
+    return n == 2 && period > 0 ? (unsigned)((each + period - 1) / period) : 0;
+}
+
+unsigned worker_cpus(void)
+{
+    unsigned cpus = affinity();
+    unsigned limit = quota();
+
+    return limit > 0 ? MIN_OF(limit, cpus) : cpus;
 }
 
 struct worker *worker_new(const char *name, struct diag *why)

@@ -24,3 +24,7 @@ struct loop *worker_loop(struct worker *w); /* borrowed */
 MUST_USE int worker_start(struct worker *w, int cpu, struct diag *why);
 /* Waits for the turn under way. Fine on a worker that does not run. */
 void worker_stop(struct worker *w);
+
+/* Processors for the threads of this process: what its affinity and the quota of its control group
+ * allow, rounded up. Reads a file, so at start only. */
+unsigned worker_cpus(void);

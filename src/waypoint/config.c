@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "waypoint/config.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "io/memory_guard.h"
+#include "io/worker.h"
 
 #define ROW(name, kind, field, otherwise)                                                          \
     {                                                                                              \
@@ -73,43 +73,16 @@ static void read_metadata(struct config *c, char *const *env)
     proxy_settings_add_metadata(&c->common, env);
 }
 
-static unsigned cpu_count(void)
-{
-    cpu_set_t set;
-
-    if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0) {
-        return (unsigned)CPU_COUNT(&set);
-    }
-    return 1;
-}
-
-/* What the control group lets us use, rounded up; 0: not limited. */
-static unsigned cpu_quota(void)
-{
-    unsigned long long quota = 0;
-    unsigned long long period = 0;
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-
-    if (!f) {
-        return 0;
-    }
-    int n = fscanf(f, "%llu %llu", &quota, &period); /* "max 100000" does not match */
-    (void)fclose(f);                                 /* read only */
-    return n == 2 && period > 0 ? (unsigned)((quota + period - 1) / period) : 0;
-}
-
 static int read_workers(struct config *c, char *const *env, struct diag *why)
 {
     const char *text = env_get(env, "WAYPOINT_WORKER_THREADS");
-    unsigned cpus = cpu_count();
-    unsigned quota = cpu_quota();
     uint32_t n = 0;
 
     if (text && num_parse_u32(text, strlen(text), 256, &n) < 0) {
         return FAIL(why, -ERR_SYNTAX,
                     "WAYPOINT_WORKER_THREADS: '%.40s' is no number up to 256 (0: one a CPU)", text);
     }
-    c->common.workers = n > 0 ? n : quota > 0 ? MIN_OF(quota, cpus) : cpus;
+    c->common.workers = n > 0 ? n : worker_cpus();
     return 0;
 }
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start, readiness, drain, death and succession of the node proxy."""
 import json
+import os
+import pathlib
 import signal
 import uuid
 
@@ -70,6 +72,20 @@ def test_readiness_goes_through_its_stages(solo):
 
 
 # ---- the proxy itself as a member of the mesh
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_handshakes_leave_a_processor_to_the_loops(solo, cpus):
+    before = os.sched_getaffinity(0)
+    assert len(before) >= cpus
+    os.sched_setaffinity(0, sorted(before)[:cpus])
+    try:
+        solo.zt.start()
+    finally:
+        os.sched_setaffinity(0, before)
+    wait.until("it answers", lambda: solo.zt.readiness()[0] == 500, 20)
+    names = [(task / "comm").read_text().strip() for task in pathlib.Path(f"/proc/{solo.zt.process.pid}/task").iterdir()]
+    assert names.count("jobs") == 2  # one for handshakes, one for look-ups that may block
+
 
 def test_a_mesh_client_reads_the_proxys_metrics_through_a_tunnel(solo):
     own = topo.node4(3)

@@ -3,8 +3,10 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/rand.h"
 #include "t.h"
 
@@ -106,6 +108,38 @@ static void turn_until_done(struct loop *l, struct work *const *w, int count)
             (void)loop_turn(l, 1000);
         }
     }
+}
+
+struct rank {
+    struct job job;
+    int nice;
+};
+
+static void do_rank(struct job *j)
+{
+    container_of(j, struct rank, job)->nice = getpriority(PRIO_PROCESS, 0);
+}
+
+static void rank_abandoned(struct job *j)
+{
+    (void)j; /* stands on the test's stack */
+}
+
+TEST(a_loop_that_wants_the_processor_of_a_job_gets_most_of_it)
+{
+    AUTO(loop) struct loop *l = loop_new(NULL);
+    AUTO(jobs) struct jobs *p = jobs_new(1, 10, 10, NULL);
+    struct rank k = {.job = {.work = do_rank, .abandoned = rank_abandoned}};
+    struct owner o = {.wakes = 0};
+    int ours = getpriority(PRIO_PROCESS, 0);
+
+    task_init(&o.task, l, "owner", run);
+    CHECK_INT(jobs_submit(p, &k.job, 1, &o.task), 0);
+    while (!job_is_done(&k.job)) {
+        (void)loop_turn(l, 1000);
+    }
+    CHECK_INT(k.nice, MIN_OF(ours + 5, 19));
+    CHECK_INT(getpriority(PRIO_PROCESS, 0), ours);
 }
 
 TEST(a_job_runs_elsewhere_and_wakes_its_owner)

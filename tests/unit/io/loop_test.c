@@ -2,6 +2,7 @@
 #include "io/loop.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -379,4 +380,20 @@ TEST(a_worker_on_no_such_processor_does_not_start)
     CHECK_INT(worker_start(w, 1023, &why), -EINVAL);
     CHECK_INT(worker_start(w, 100000, &why), -EINVAL);
     CHECK_STR(why.text, "run nowhere on processor 100000");
+}
+
+TEST(a_process_counts_the_processors_that_it_may_use)
+{
+    cpu_set_t before;
+    cpu_set_t one;
+    int cpu = sched_getcpu();
+
+    CHECK_INT(sched_getaffinity(0, sizeof(before), &before), 0);
+    CHECK(worker_cpus() >= 1);
+    CHECK(worker_cpus() <= (unsigned)CPU_COUNT(&before));
+    CPU_ZERO(&one);
+    CPU_SET((size_t)cpu, &one);
+    CHECK_INT(sched_setaffinity(0, sizeof(one), &one), 0);
+    CHECK_INT(worker_cpus(), 1);
+    CHECK_INT(sched_setaffinity(0, sizeof(before), &before), 0);
 }
