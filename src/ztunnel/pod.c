@@ -170,6 +170,8 @@ static void look_at_world(struct pod *p)
         return;
     }
     p->generation = world_generation(w);
+    bool decides = world_policy_generation(w) != p->policy_generation;
+    p->policy_generation = world_policy_generation(w);
     const struct workload *now = world_self(w, p->plane->config->node_name, p->info.name,
                                             p->info.ns, p->info.service_account);
     if (now != p->self) {
@@ -177,8 +179,11 @@ static void look_at_world(struct pod *p)
         p->self = workload_ref(now);
         workload_unref(before);
         self_changed(p);
+        decides = true; /* it names its policies */
     }
-    each_reconsider(p);
+    if (decides) {
+        each_reconsider(p);
+    }
 }
 
 const struct workload *pod_self(struct pod *p)

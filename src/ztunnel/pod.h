@@ -80,6 +80,7 @@ struct pod {
     unsigned conn_count;
     struct list waiting;         /* struct pod_wait: for the workload or the credential */
     uint64_t generation;         /* of the world last looked at */
+    uint64_t policy_generation;  /* likewise */
     const struct workload *self; /* counted; NULL until the control plane knows the pod */
     const struct identity *used; /* whose certificate is kept fresh for us; counted */
     struct credential *credential;

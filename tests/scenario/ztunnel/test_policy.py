@@ -204,3 +204,22 @@ def test_a_stream_cut_by_policy_is_reset_and_its_tunnel_lives(solo):
         solo.cp.push(late)
         assert tunnel.wait_end(stream, 2) == peers.Code.CANCEL
         tunnel.echo(f"{solo.POD4}:{app.ECHO}")
+
+
+# ---- how often living connections are judged
+
+def test_only_what_touches_policy_has_living_connections_judged_again(solo):
+    solo.start(RUST_LOG="info,rbac=debug")
+    judged = lambda: [e for e in solo.zt.events(since) if e[2] == "allow"]  # noqa: E731
+    with peers.Tunnel(solo.ns("p41"), solo.POD4, solo.credential()) as tunnel:
+        since = solo.zt.mark()
+        tunnel.echo(f"{solo.POD4}:{app.ECHO}")
+        _, status = tunnel.connect(f"{solo.POD4}:{app.GREET}")
+        assert status == 200
+        wait.until("both were judged", lambda: len(judged()) == 2)
+        since = solo.zt.mark()
+        for number in range(5):
+            solo.cp.push(model.pod(4, 2, f"stranger-{number}", "stranger"))
+        solo.cp.push(model.policy("elsewhere", model.DENY, [], ns="other", scope=model.NAMESPACE))
+        wait.until("the policy has them judged", judged)
+        assert len(judged()) == 1, "the one that is left, once"
