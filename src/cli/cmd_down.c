@@ -20,19 +20,6 @@ struct down {
     struct json *workloads; /* that run */
 };
 
-static void say(struct down *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void say(struct down *d, const char *fmt, ...)
-{
-    AUTO(strbuf) struct strbuf b = {0};
-    va_list ap;
-
-    va_start(ap, fmt);
-    strbuf_vprintf(&b, fmt, ap);
-    va_end(ap);
-    strbuf_putc(&b, '\n');
-    term_out(&d->cli->term, &b);
-}
-
 /* ---- workloads */
 
 /* An agent that does not run has none that could be asked to end. */
@@ -79,7 +66,7 @@ static enum answer stop_workload(struct down *d, const struct json *w)
     if (r < 0 && r != -ERR_NOT_FOUND) {
         return cli_fail(d->cli, ANSWER_NO, "ambit ps", "%s/%s: %s", ns, name, why.text);
     }
-    say(d, "%s/%s ended", ns, name);
+    term_say(&d->cli->term, "%s/%s ended", ns, name);
     return ANSWER_YES;
 }
 
@@ -133,7 +120,7 @@ static enum answer stop_part(struct down *d, enum up_part p)
     struct diag why = {0};
 
     if (!daemon_is_alive(&daemon)) {
-        say(d, "%-14s does not run", up_part_name(p));
+        term_say(&d->cli->term, "%-14s does not run", up_part_name(p));
         return ANSWER_YES;
     }
     progress_begin(&progress, &d->cli->term, up_part_name(p));
@@ -141,8 +128,8 @@ static enum answer stop_part(struct down *d, enum up_part p)
     if (r < 0) {
         return cli_fail(d->cli, ANSWER_NO, NULL, "%s: %s", up_part_name(p), why.text);
     }
-    say(d, "%-14s %s after %llu ms", up_part_name(p), r == 0 ? "ended" : "had to be killed",
-        (unsigned long long)progress_ms(&progress));
+    term_say(&d->cli->term, "%-14s %s after %llu ms", up_part_name(p),
+             r == 0 ? "ended" : "had to be killed", (unsigned long long)progress_ms(&progress));
     return ANSWER_YES;
 }
 
@@ -253,10 +240,10 @@ static enum answer take_down(struct down *d)
     if (args_has(&d->cli->args, "purge")) {
         purge(d);
     }
-    say(d, "OK: nothing of the mesh runs here any more");
+    term_say(&d->cli->term, "OK: nothing of the mesh runs here any more");
     if (!args_has(&d->cli->args, "purge")) {
-        say(d, "kept: %s (keys and objects; --purge removes them)",
-            json_str_at(d->state, "data", ""));
+        term_say(&d->cli->term, "kept: %s (keys and objects; --purge removes them)",
+                 json_str_at(d->state, "data", ""));
     }
     return workloads;
 }
@@ -268,7 +255,7 @@ static enum answer run(struct cli *c)
     int r = up_state_load_blocking(d.run_dir, &d.state, &why);
 
     if (r == -ENOENT) {
-        say(&d, "OK: nothing is up here (%s)", d.run_dir);
+        term_say(&c->term, "OK: nothing is up here (%s)", d.run_dir);
         return ANSWER_YES;
     }
     if (r < 0) {

@@ -8,34 +8,11 @@
 #include "cli/flow_view.h"
 #include "cli/log_tail.h"
 #include "cli/node_ask.h"
-#include "cli/rows.h"
 #include "cli/view.h"
 #include "cli/waypoint_ask.h"
 #include "codec/json.h"
 
 enum { FOLLOW_MS = 500 };
-
-static void show(struct cli *c, const struct json *rows)
-{
-    static const char *const order[] = {"time", NULL};
-    struct view_filter f = view_filter_of(c);
-    AUTO(strbuf) struct strbuf b = {0};
-    AUTO(json) struct json *sorted = rows_sorted(rows, order);
-
-    f.only_denied = args_has(&c->args, "denied");
-    AUTO(json) struct json *kept = view_filtered(sorted, &f);
-    size_t count = json_count(kept);
-    size_t last = args_has(&c->args, "last") ? args_number(&c->args, "last") : count;
-    for (size_t i = count > last ? count - last : 0; i < count; i++) {
-        if (cli_wants_json(c)) {
-            json_print(json_item(kept, i), 0, &b);
-            strbuf_putc(&b, '\n');
-        } else {
-            flow_view_line(json_item(kept, i), c->term.out_colour, &b);
-        }
-    }
-    term_out(&c->term, &b);
-}
 
 static enum answer ask_nodes(struct cli *c, struct log_tail *tail, struct json *rows)
 {
@@ -136,8 +113,10 @@ static enum answer ask(struct cli *c, struct log_tail *tail)
     enum answer nodes = args_has(&c->args, "requests") ? ANSWER_YES : ask_nodes(c, tail, rows);
     enum answer waypoints =
         args_has(&c->args, "connections") ? ANSWER_YES : ask_waypoints(c, tail, rows);
+    struct view_filter f = view_filter_of(c);
 
-    show(c, rows);
+    f.only_denied = args_has(&c->args, "denied");
+    print_records(c, rows, &f, flow_view_line);
     return nodes != ANSWER_YES ? nodes : waypoints;
 }
 

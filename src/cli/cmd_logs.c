@@ -6,7 +6,6 @@
 #include "cli/commands.h"
 #include "cli/log_tail.h"
 #include "cli/node_ask.h"
-#include "cli/rows.h"
 #include "cli/span.h"
 #include "cli/view.h"
 #include "codec/json.h"
@@ -63,30 +62,6 @@ static void put_line(const struct json *row, bool colour, struct strbuf *out)
                   strbuf_text(&line));
 }
 
-/* Sorted and filtered, to standard output. */
-static void show(struct cli *c, const struct json *rows)
-{
-    static const char *const order[] = {"time", NULL};
-    struct view_filter f = view_filter_of(c);
-    AUTO(strbuf) struct strbuf b = {0};
-    AUTO(json) struct json *sorted = rows_sorted(rows, order);
-
-    f.only_denied = args_has(&c->args, "denied");
-    f.only_plain = args_has(&c->args, "plain");
-    AUTO(json) struct json *kept = view_filtered(sorted, &f);
-    size_t count = json_count(kept);
-    size_t last = args_has(&c->args, "last") ? args_number(&c->args, "last") : count;
-    for (size_t i = count > last ? count - last : 0; i < count; i++) {
-        if (cli_wants_json(c)) {
-            json_print(json_item(kept, i), 0, &b);
-            strbuf_putc(&b, '\n');
-        } else {
-            put_line(json_item(kept, i), c->term.out_colour, &b);
-        }
-    }
-    term_out(&c->term, &b);
-}
-
 /* ---- following */
 
 static enum answer ask(struct cli *c, struct log_tail *tail)
@@ -94,13 +69,16 @@ static enum answer ask(struct cli *c, struct log_tail *tail)
     AUTO(json) struct json *pages = NULL;
     AUTO(json) struct json *rows = json_new_array();
     enum answer answer = nodes_page_blocking(c, "/access/recent", &pages);
+    struct view_filter f = view_filter_of(c);
     struct json_iter it = {0};
 
     while (json_each(pages, &it)) {
         AUTO(json) struct json *fresh = log_tail_take(tail, it.key, it.value);
         view_access(fresh, it.key, rows);
     }
-    show(c, rows);
+    f.only_denied = args_has(&c->args, "denied");
+    f.only_plain = args_has(&c->args, "plain");
+    print_records(c, rows, &f, put_line);
     return json_count(pages) == 0 ? ANSWER_UNKNOWN : answer;
 }
 

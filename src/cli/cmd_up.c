@@ -66,19 +66,6 @@ static bool all_are_ready(const struct up *u)
 
 /* ---- saying */
 
-static void say(struct up *u, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void say(struct up *u, const char *fmt, ...)
-{
-    AUTO(strbuf) struct strbuf b = {0};
-    va_list ap;
-
-    va_start(ap, fmt);
-    strbuf_vprintf(&b, fmt, ap);
-    va_end(ap);
-    strbuf_putc(&b, '\n');
-    term_out(&u->cli->term, &b);
-}
-
 /* The last lines of a part's log: why it did not come up. */
 static void show_log(struct up *u, const char *path)
 {
@@ -120,7 +107,7 @@ static enum answer start(struct up *u, enum up_part p)
     struct diag why = {0};
 
     if (daemon_is_alive(&d)) {
-        say(u, "%-14s runs already (pid %d)", up_part_name(p), (int)d.pid);
+        term_say(&u->cli->term, "%-14s runs already (pid %d)", up_part_name(p), (int)d.pid);
         return ANSWER_YES;
     }
     int r = daemon_start_blocking(argv, env, log, &d, &why);
@@ -152,8 +139,8 @@ static enum answer wait_for(struct up *u, enum up_part p, bool (*is_ready)(const
         return fail_part(u, p, "is not ready in time");
     }
     if (u->started[p]) {
-        say(u, "%-14s ready after %llu ms (pid %d)", up_part_name(p),
-            (unsigned long long)progress_ms(&progress), (int)d.pid);
+        term_say(&u->cli->term, "%-14s ready after %llu ms (pid %d)", up_part_name(p),
+                 (unsigned long long)progress_ms(&progress), (int)d.pid);
     }
     return ANSWER_YES;
 }
@@ -271,10 +258,10 @@ static enum answer bring_up(struct up *u)
         roll_back(u);
         return a;
     }
-    say(u, "OK: the mesh is up on node %s", u->config.node);
-    say(u, "next: ambit label ns default istio.io/dataplane-mode=ambient");
-    say(u, "      ambit run --name web -- COMMAND");
-    say(u, "      ambit status");
+    term_say(&u->cli->term, "OK: the mesh is up on node %s", u->config.node);
+    term_say(&u->cli->term, "next: ambit label ns default istio.io/dataplane-mode=ambient");
+    term_say(&u->cli->term, "      ambit run --name web -- COMMAND");
+    term_say(&u->cli->term, "      ambit status");
     return ANSWER_YES;
 }
 

@@ -31,19 +31,6 @@ struct work {
     const char *name; /* of apply and generate */
 };
 
-static void say(struct work *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void say(struct work *w, const char *fmt, ...)
-{
-    AUTO(strbuf) struct strbuf b = {0};
-    va_list ap;
-
-    va_start(ap, fmt);
-    strbuf_vprintf(&b, fmt, ap);
-    va_end(ap);
-    strbuf_putc(&b, '\n');
-    term_out(&w->cli->term, &b);
-}
-
 static const char *given(const struct work *w, const char *option)
 {
     return args_has(&w->cli->args, option) ? args_text(&w->cli->args, option) : NULL;
@@ -279,7 +266,7 @@ static enum answer label_namespace(struct work *w, const struct json *labels)
     if (api_call_blocking(w->api, &ask, &after, &why) < 0) {
         return cli_fail_diag(w->cli, NULL, &why);
     }
-    say(w, "namespace %s uses waypoint %s from now on", w->ns, w->name);
+    term_say(&w->cli->term, "namespace %s uses waypoint %s from now on", w->ns, w->name);
     return ANSWER_YES;
 }
 
@@ -287,10 +274,10 @@ static enum answer label_namespace(struct work *w, const struct json *labels)
 static void say_use(struct work *w, const struct json *labels)
 {
     if (strcmp(json_str(json_get(labels, use_label), ""), w->name) != 0) {
-        say(w,
-            "nothing goes through it until a namespace or a service says so\n"
-            "  next: ambit label ns %s %s=%s",
-            w->ns, use_label, w->name);
+        term_say(&w->cli->term,
+                 "nothing goes through it until a namespace or a service says so\n"
+                 "  next: ambit label ns %s %s=%s",
+                 w->ns, use_label, w->name);
     }
 }
 
@@ -310,10 +297,10 @@ static enum answer enrol(struct work *w)
     }
     enum answer a = label_namespace(w, labels);
     if (a == ANSWER_YES && strcmp(json_str(json_get(labels, mode_label), ""), "ambient") != 0) {
-        say(w,
-            "namespace %s is not in the mesh, so its traffic does not reach the waypoint\n"
-            "  fix: ambit label ns %s %s=ambient",
-            w->ns, w->ns, mode_label);
+        term_say(&w->cli->term,
+                 "namespace %s is not in the mesh, so its traffic does not reach the waypoint\n"
+                 "  fix: ambit label ns %s %s=ambient",
+                 w->ns, w->ns, mode_label);
     }
     return a;
 }
@@ -331,7 +318,7 @@ static enum answer wait_for_it(struct work *w)
         return cli_fail_diag(w->cli, NULL, &why);
     }
     if (json_count(rows) > 0 && all_ready(rows)) {
-        say(w, "OK: waypoint %s/%s is ready", w->ns, w->name);
+        term_say(&w->cli->term, "OK: waypoint %s/%s is ready", w->ns, w->name);
         return ANSWER_YES;
     }
     waypoint_explain(rows, &b);
@@ -356,7 +343,7 @@ static enum answer do_apply(struct work *w)
     if (api_call_blocking(w->api, &ask, &after, &why) < 0) {
         return cli_fail_diag(w->cli, NULL, &why);
     }
-    say(w, "waypoint %s/%s applied", w->ns, w->name);
+    term_say(&w->cli->term, "waypoint %s/%s applied", w->ns, w->name);
     enum answer a = enrol(w);
     return a == ANSWER_YES && args_has(&w->cli->args, "wait") ? wait_for_it(w) : a;
 }
@@ -372,7 +359,7 @@ static enum answer delete_one(struct work *w, const char *ns, const char *name)
     if (api_call_blocking(w->api, &ask, &gone, &why) < 0) {
         return cli_fail_diag(w->cli, NULL, &why);
     }
-    say(w, "waypoint %s/%s deleted", ns, name);
+    term_say(&w->cli->term, "waypoint %s/%s deleted", ns, name);
     return ANSWER_YES;
 }
 
@@ -393,8 +380,8 @@ static void say_users(struct work *w, const char *ns, const char *name)
         const char *own = json_str_at(u, "metadata.name", "");
         const char *where = json_str(json_get(json_at(u, "metadata.labels"), use_ns_label), own);
         if (strcmp(where, ns) == 0) {
-            say(w, "namespace %s still names it\n  next: ambit label ns %s %s-", own, own,
-                use_label);
+            term_say(&w->cli->term, "namespace %s still names it\n  next: ambit label ns %s %s-",
+                     own, own, use_label);
         }
     }
 }
@@ -438,7 +425,7 @@ static enum answer do_delete(struct work *w)
                         absent);
     }
     if (json_count(rows) == 0) {
-        say(w, "no waypoints");
+        term_say(&w->cli->term, "no waypoints");
     }
     return delete_all(w, rows);
 }
@@ -459,7 +446,8 @@ static enum answer restart_one(struct work *w, const struct json *row)
     if (api_call_blocking(w->api, &ask, &after, &why) < 0) {
         return cli_fail_diag(w->cli, NULL, &why);
     }
-    say(w, "waypoint %s/%s: its replicas are replaced one after the other", ns, name);
+    term_say(&w->cli->term, "waypoint %s/%s: its replicas are replaced one after the other", ns,
+             name);
     return ANSWER_YES;
 }
 

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/near.h"
+#include "cli/rows.h"
 #include "cli/wrap.h"
 #include "codec/json.h"
 
@@ -114,6 +115,27 @@ struct view_filter view_filter_of(const struct cli *c)
     return (struct view_filter){.namespace = args_text(&c->args, "namespace"),
                                 .names = c->args.operands,
                                 .name_count = c->args.operand_count};
+}
+
+void print_records(struct cli *c, const struct json *rows, const struct view_filter *f,
+                   void (*put)(const struct json *row, bool colour, struct strbuf *out))
+{
+    static const char *const order[] = {"time", NULL};
+    AUTO(strbuf) struct strbuf b = {0};
+    AUTO(json) struct json *sorted = rows_sorted(rows, order);
+    AUTO(json) struct json *kept = view_filtered(sorted, f);
+    size_t count = json_count(kept);
+    size_t last = args_has(&c->args, "last") ? args_number(&c->args, "last") : count;
+
+    for (size_t i = count > last ? count - last : 0; i < count; i++) {
+        if (cli_wants_json(c)) {
+            json_print(json_item(kept, i), 0, &b);
+            strbuf_putc(&b, '\n');
+        } else {
+            put(json_item(kept, i), c->term.out_colour, &b);
+        }
+    }
+    term_out(&c->term, &b);
 }
 
 bool cli_wants_json(const struct cli *c)

@@ -31,3 +31,7 @@ extern const struct command cmd_workloads;
 /* -n NAMESPACE, for views whose operands are names. */
 extern const struct arg_option options_filter[];
 struct view_filter view_filter_of(const struct cli *c);
+/* Records that the filter keeps, sorted by time, the newest --last of them: with -o json an object a
+ * line, else as put says. */
+void print_records(struct cli *c, const struct json *rows, const struct view_filter *f,
+                   void (*put)(const struct json *row, bool colour, struct strbuf *out));

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/term.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "io/file.h"
 
 static const char *const codes[] = {
     [STYLE_PLAIN] = "",        [STYLE_BOLD] = "\033[1m",  [STYLE_DIM] = "\033[2m",
@@ -24,33 +26,30 @@ void term_init(struct term *t, bool plain)
                        .err_live = isatty(STDERR_FILENO) == 1};
 }
 
-static int write_all_blocking(int fd, const char *p, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, p, len);
-        if (n < 0 && errno != EINTR) {
-            return neg_errno();
-        }
-        if (n > 0) {
-            p += n;
-            len -= (size_t)n;
-        }
-    }
-    return 0;
-}
-
 void term_out(struct term *t, const struct strbuf *text)
 {
-    int r = text->overflow ? -ERR_TOO_LARGE : write_all_blocking(t->out_fd, text->p, text->len);
+    int r = text->overflow ? -ERR_TOO_LARGE : fd_write_all_blocking(t->out_fd, text->p, text->len);
 
     if (r < 0 && t->failure == 0) {
         t->failure = r;
     }
 }
 
+void term_say(struct term *t, const char *fmt, ...)
+{
+    AUTO(strbuf) struct strbuf b = {0};
+    va_list ap;
+
+    va_start(ap, fmt);
+    strbuf_vprintf(&b, fmt, ap);
+    va_end(ap);
+    strbuf_putc(&b, '\n');
+    term_out(t, &b);
+}
+
 void term_err(struct term *t, const struct strbuf *text)
 {
-    (void)write_all_blocking(t->err_fd, text->p, text->len); /* there is nobody left to tell */
+    (void)fd_write_all_blocking(t->err_fd, text->p, text->len); /* there is nobody left to tell */
 }
 
 void style_put(struct strbuf *out, bool colour, enum style s, const char *text)

@@ -7,6 +7,7 @@
 #include "control/index_int.h"
 #include "control/reconcile.h"
 #include "control/translate_l7.h"
+#include "control/translate_policy.h"
 
 enum { TARGETS_MAX = 64 }; /* admission allows 16 */
 

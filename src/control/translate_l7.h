@@ -25,7 +25,6 @@ void translate_route_rule(struct l7_route *out, enum l7_route_kind kind, const s
 /* An AuthorizationPolicy or RequestAuthentication; the target is the caller's to fill in. */
 void translate_l7_policy(struct l7_policy *out, enum l7_policy_kind kind, const struct json *object,
                          const struct mesh *mesh, struct arena *a);
-bool policy_is_dry_run(const struct json *object);
 
 /* Of a trafficPolicy, or of one of its portLevelSettings. */
 void translate_traffic(struct l7_traffic *out, const struct json *policy);

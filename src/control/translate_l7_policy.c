@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "control/translate_l7.h"
+#include "control/translate_policy.h"
 #include "control/trust_alias.h"
 
 static struct l7_texts texts(const struct json *o, const char *key, struct arena *a)
@@ -180,20 +181,6 @@ static void read_rules(struct l7_policy *out, const struct json *spec, const str
         }
     }
     out->rules = rules;
-}
-
-bool policy_is_dry_run(const struct json *object)
-{
-    static const char *const yes[] = {"1", "t", "T", "TRUE", "true", "True"};
-    const struct json *annotations = json_object_at(object, "metadata.annotations");
-    const char *text = json_str(json_get(annotations, "istio.io/dry-run"), "");
-
-    for (size_t i = 0; i < ARRAY_LEN(yes); i++) {
-        if (strcmp(text, yes[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
 }
 
 static void read_authorization(struct l7_policy *out, const struct json *object,

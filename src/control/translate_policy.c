@@ -163,8 +163,7 @@ static void say_published(struct policy_build *b, struct policy_condition *c)
 
 /* ---- the whole */
 
-/* As Go's ParseBool has it; what it does not know counts as absent (contract 4.5). */
-static bool wants_dry_run(const struct json *object)
+bool policy_is_dry_run(const struct json *object)
 {
     static const char *const yes[] = {"1", "t", "T", "TRUE", "true", "True"};
     const struct json *annotations = json_object_at(object, "metadata.annotations");
@@ -190,7 +189,7 @@ static bool read_action(const struct json *object, struct policy *out, struct po
     AUTO(strbuf) struct strbuf text = {0};
     const char *action = json_str_at(object, "spec.action", "ALLOW");
 
-    if (wants_dry_run(object)) {
+    if (policy_is_dry_run(object)) {
         strbuf_printf(&text,
                       "found policy \"%s/%s\" using dry-run annotation, but support for ambient "
                       "dry-run authorizationPolicies isn't enabled",

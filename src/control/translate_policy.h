@@ -28,5 +28,8 @@ struct policy_condition { /* ZtunnelAccepted; texts in the arena or static */
 bool translate_policy(struct policy *out, struct policy_condition *out_condition,
                       const struct json *object, const struct mesh *mesh, struct arena *a);
 
+/* Its annotation says so, as Go's ParseBool has it; what that does not know counts as absent (contract
+ * 4.5). */
+bool policy_is_dry_run(const struct json *object);
 /* Whose istio.io/rev is another's (contract 1.5): the object does not exist for us. */
 bool revision_is_ours(const struct json *object, const struct mesh *mesh);

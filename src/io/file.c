@@ -63,8 +63,10 @@ int file_read_input_blocking(struct strbuf *out)
     return out->overflow ? -ERR_TOO_LARGE : 0;
 }
 
-static int write_all(int fd, const char *p, size_t len)
+int fd_write_all_blocking(int fd, const void *data, size_t len)
 {
+    const char *p = data;
+
     while (len > 0) {
         ssize_t n = write(fd, p, len);
         if (n < 0 && errno != EINTR) {
@@ -75,7 +77,7 @@ static int write_all(int fd, const char *p, size_t len)
             len -= (size_t)n;
         }
     }
-    return fsync(fd) < 0 ? neg_errno() : 0;
+    return 0;
 }
 
 /* So that the rename itself survives a crash. */
@@ -103,7 +105,10 @@ int file_write_blocking(const char *path, const void *data, size_t len, mode_t m
         r = neg_errno();
         return FAIL(why, r, "create %s: %s", strbuf_text(&fresh), err_text(r));
     }
-    r = write_all(fd, data, len);
+    r = fd_write_all_blocking(fd, data, len);
+    if (r == 0 && fsync(fd) < 0) {
+        r = neg_errno();
+    }
     if (r == 0 && rename(strbuf_text(&fresh), path) < 0) {
         r = neg_errno();
     }

@@ -18,4 +18,6 @@ MUST_USE int file_read_input_blocking(struct strbuf *out);
 /* Writes beside path, syncs, renames over it: readers see the old or the new contents, a crash too. */
 MUST_USE int file_write_blocking(const char *path, const void *data, size_t len, mode_t mode,
                                  struct diag *why);
+/* However many writes it takes. */
+int fd_write_all_blocking(int fd, const void *data, size_t len);
 bool file_exists_blocking(const char *path);
