@@ -52,8 +52,7 @@ struct l7_rewrite l7_rewrite_of(const struct l7_route *r, const struct l7_backen
     const struct l7_rewrite *first = r && r->rewrite ? r->rewrite : &none;
 
     return (struct l7_rewrite){.hostname = *last->hostname ? last->hostname : first->hostname,
-                               .path =
-                                   last->path.kind != L7_PATH_KEPT ? last->path : first->path};
+                               .path = last->path.kind != L7_PATH_KEPT ? last->path : first->path};
 }
 
 bool l7_mirror_drawn(const struct l7_mirror *m, uint64_t seed)

@@ -48,9 +48,9 @@ struct config {
     char *path_normalization;
     char *underscores;
     enum h1_underscore names; /* made: what becomes of header names with an underscore */
-    uint64_t sniff_ms;     /* on ports whose protocol is not said, before they are TCP */
-    uint64_t memory_bytes; /* of the process; 0: not limited */
-    uint32_t head_rate;    /* octets a second that a request's head has to come with; 0: any */
+    uint64_t sniff_ms;        /* on ports whose protocol is not said, before they are TCP */
+    uint64_t memory_bytes;    /* of the process; 0: not limited */
+    uint32_t head_rate;       /* octets a second that a request's head has to come with; 0: any */
     uint64_t drain_ms;
     uint32_t stream_window_bytes;
     uint32_t connection_window_bytes;

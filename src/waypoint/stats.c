@@ -83,18 +83,10 @@ static const struct metric_family gauge_families[] = {
 static const struct metric_set gauge_set = {.families = gauge_families,
                                             .family_count = ARRAY_LEN(gauge_families)};
 
-const struct metric_set *const stats_sets[STATS_SETS] = {&http_access_metrics,
-                                                         &loop_metrics,
-                                                         &policy_audit_metrics,
-                                                         &policy_dry_run_metrics,
-                                                         &http_message_metrics,
-                                                         &access_metrics,
-                                                         &build_metrics,
-                                                         &discovery_end_metrics,
-                                                         &discovery_message_metrics,
-                                                         &nack_set,
-                                                         &counter_set,
-                                                         &gauge_set};
+const struct metric_set *const stats_sets[STATS_SETS] = {
+    &http_access_metrics,       &loop_metrics,   &policy_audit_metrics, &policy_dry_run_metrics,
+    &http_message_metrics,      &access_metrics, &build_metrics,        &discovery_end_metrics,
+    &discovery_message_metrics, &nack_set,       &counter_set,          &gauge_set};
 
 /* ---- counting */
 

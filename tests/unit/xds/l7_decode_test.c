@@ -323,7 +323,9 @@ TEST(a_policy_arrives)
     CHECK(c->terms[0].not_ports.flawed);
     CHECK_INT(c->terms[1].values.at[0].kind, L7_PATTERN_TEMPLATE);
     CHECK_INT(c->terms[1].values.at[1].kind, L7_PATTERN_PREFIX);
-    CHECK_STR(p->flaw, "rules[0].to[0].operation.notPorts[1]: 'http' is no port: write a number from 1 to 65535");
+    CHECK_STR(
+        p->flaw,
+        "rules[0].to[0].operation.notPorts[1]: 'http' is no port: write a number from 1 to 65535");
 }
 
 TEST(a_policy_that_cannot_be_read_denies_its_target)
