@@ -25,6 +25,7 @@ struct cluster {
     struct upstream **upstreams; /* used; beside points */
     size_t count;
     uint64_t turn;
+    unsigned retries; /* under way */
     struct l7_ring *ring;
     struct l7_all *all;
     size_t ejected;          /* points that are marked so */
@@ -36,6 +37,7 @@ struct clusters {
     struct engine *engine;
     struct map all;
     uint64_t ejections;
+    uint64_t retry_overflows;
 };
 
 /* Least request between equals, with or without a region of preference. */
@@ -382,7 +384,7 @@ void clusters_sweep(struct clusters *all)
 
     map_for_each (n, &all->all) {
         struct cluster *c = container_of(n, struct cluster, in_map);
-        if (now - c->used_ms > CLUSTER_UNUSED_MS) {
+        if (c->retries == 0 && now - c->used_ms > CLUSTER_UNUSED_MS) {
             cluster_free(c);
         }
     }
@@ -391,4 +393,26 @@ void clusters_sweep(struct clusters *all)
 uint64_t clusters_ejections(const struct clusters *all)
 {
     return all->ejections;
+}
+
+bool cluster_retry_begin(struct cluster *c)
+{
+    uint32_t most = c->traffic ? c->traffic->limits.retries : 0;
+
+    if (most > 0 && c->retries >= most) {
+        c->home->retry_overflows++;
+        return false;
+    }
+    c->retries++;
+    return true;
+}
+
+void cluster_retry_end(struct cluster *c)
+{
+    c->retries--;
+}
+
+uint64_t clusters_retry_overflows(const struct clusters *all)
+{
+    return all->retry_overflows;
 }

@@ -44,3 +44,8 @@ const struct l7_traffic *cluster_traffic(const struct cluster *c); /* NULL: defa
 void cluster_result(struct cluster *c, struct upstream *u, unsigned status);
 size_t cluster_size(const struct cluster *c);
 uint64_t clusters_ejections(const struct clusters *c);
+/* A request is about to be tried again. False: as many are as its traffic's limits.retries allow. True:
+ * c stays until cluster_retry_end, which is due when that try has its answer or is given up. */
+MUST_USE bool cluster_retry_begin(struct cluster *c);
+void cluster_retry_end(struct cluster *c);
+uint64_t clusters_retry_overflows(const struct clusters *c);

@@ -130,6 +130,7 @@ static void count(struct engine *e)
                                 .mirrors = r.mirrored,
                                 .mirrors_dropped = r.mirrors_dropped,
                                 .overloaded = r.overloaded,
+                                .retry_overflows = clusters_retry_overflows(e->clusters),
                                 .ejections = clusters_ejections(e->clusters),
                                 .token_hits = tokens.hits,
                                 .token_misses = tokens.misses,

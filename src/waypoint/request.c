@@ -151,6 +151,13 @@ static void enter(struct request *q, enum request_step next)
 
 /* ---- the end */
 
+static void end_retry(struct request *q)
+{
+    if (q->retrying) {
+        cluster_retry_end(MOVE(q->retrying));
+    }
+}
+
 static void drop_endpoint(struct request *q)
 {
     lease_end(&q->lease);
@@ -169,6 +176,7 @@ static void finish(struct request *q, int why)
     exchange_close(MOVE(q->up), why);
     exchange_close(MOVE(q->down), why);
     drop_endpoint(q);
+    end_retry(q);
     for (unsigned i = 0; i < q->previous_count; i++) {
         upstream_unuse(q->previous[i]);
     }
@@ -202,6 +210,10 @@ static int answer(struct request *q)
 {
     exchange_close(MOVE(q->up), -ERR_CANCELLED);
     drop_endpoint(q);
+    end_retry(q);
+    if (q->retry_refused) {
+        q->reply.flag = HTTP_OVERFLOW;
+    }
     int r = request_reply_start(q);
     if (r < 0) {
         give_up(q, HTTP_CLIENT_GONE, "downstream_remote_disconnect", r);
@@ -358,9 +370,20 @@ static void try_again(struct request *q)
     enter(q, REQUEST_BACKOFF);
 }
 
-static bool may_repeat(const struct request *q)
+/* Asked last: it counts. */
+static bool may_repeat(struct request *q)
 {
-    return q->plan.retries > 0 && !q->head_sent && q->keeps && !changes_protocol(q);
+    if (q->plan.retries == 0 || q->head_sent || !q->keeps || changes_protocol(q)) {
+        return false;
+    }
+    struct cluster *c = find_cluster(q);
+    end_retry(q);
+    if (!c || !cluster_retry_begin(c)) {
+        q->retry_refused = c != NULL;
+        return false;
+    }
+    q->retrying = c;
+    return true;
 }
 
 /* Whether a request that failed without a response may be sent once more. */
@@ -606,9 +629,12 @@ static int start_response(struct request *q)
         return 1;
     }
     q->head_sent = true;
+    end_retry(q);
     q->record.status = up->in.status;
     q->record.details = "via_upstream";
-    q->record.flag = is_exhausted(q) ? HTTP_RETRIES_EXHAUSTED : HTTP_FLAG_NONE;
+    q->record.flag = q->retry_refused  ? HTTP_OVERFLOW
+                     : is_exhausted(q) ? HTTP_RETRIES_EXHAUSTED
+                                       : HTTP_FLAG_NONE;
     if (up->in.status == 101) {
         start_upgrade(q);
         return 1;

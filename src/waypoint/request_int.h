@@ -111,6 +111,8 @@ struct request {
     bool drawn_mirrors;
 
     unsigned tries;
+    struct cluster *retrying; /* whose limit of retries this try counts against; NULL: none's */
+    bool retry_refused;       /* that limit was reached */
     struct upstream *previous[PREVIOUS_MAX]; /* used */
     unsigned previous_count;
     uint64_t sent_ms;        /* this try's head */

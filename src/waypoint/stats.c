@@ -17,6 +17,7 @@ static const struct metric_set nack_set = {.families = nack_families, .family_co
 
 enum {
     RETRIES,
+    RETRY_OVERFLOWS,
     MIRRORS,
     MIRRORS_DROPPED,
     OVERLOADED,
@@ -32,6 +33,9 @@ static const struct metric_family counter_families[] = {
     [RETRIES] = {.name = "wp_request_retries",
                  .help = "Tries of requests beyond the first.",
                  .type = METRIC_COUNTER},
+    [RETRY_OVERFLOWS] = {.name = "wp_request_retry_overflows",
+                         .help = "Tries that were not made because too many others were under way.",
+                         .type = METRIC_COUNTER},
     [MIRRORS] = {.name = "wp_mirrors", .help = "Copies of requests.", .type = METRIC_COUNTER},
     [MIRRORS_DROPPED] = {.name = "wp_mirrors_dropped",
                          .help = "Copies that were not sent: too large, or nowhere to go.",
@@ -103,6 +107,7 @@ void stats_engine(struct metrics_shard *shard, const struct engine_counts *now,
     struct series *g = metrics_series(shard, &gauge_set, NULL);
 
     series_add(c, RETRIES, now->retries - before->retries);
+    series_add(c, RETRY_OVERFLOWS, now->retry_overflows - before->retry_overflows);
     series_add(c, MIRRORS, now->mirrors - before->mirrors);
     series_add(c, MIRRORS_DROPPED, now->mirrors_dropped - before->mirrors_dropped);
     series_add(c, OVERLOADED, now->overloaded - before->overloaded);

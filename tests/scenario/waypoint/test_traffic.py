@@ -115,6 +115,24 @@ def test_too_many_that_wait_are_refused(lab):
     lab.wp.discard()
 
 
+def test_only_so_many_are_tried_again_at_once(lab):
+    lab.use(l7.route("web", "again", backends=[l7.backend("web")], backend_timeout_ms=1500,
+                     retry=l7.w.Retry(attempts=1, codes=[503, 504], backoff_ms=1)),
+            l7.traffic("web", limits=l7.w.Limits(retries=1)))
+    before = lab.wp.metric("wp_request_retry_overflows_total")
+    with lab.h2() as http:  # one connection: one engine, whose limit it is
+        for turn in ("a", "b"):  # the second time: the first has given its place back
+            first = http.begin("GET", f"/delay/9000?first={turn}")
+            time.sleep(2.2)  # it has timed out once, and its second try is under way
+            watch = Stopwatch()
+            assert http.response(http.begin("GET", f"/status/503?second={turn}")).status == 503
+            assert watch.seconds < 0.7
+            assert http.response(first).status == 504
+            assert " 503 UO via_upstream " in lab.wp.wait_request(f"second={turn}")
+            assert " 504 UT " in lab.wp.wait_request(f"first={turn}")
+    until("it is counted", lambda: lab.wp.metric("wp_request_retry_overflows_total") >= before + 2)
+
+
 def test_connections_are_used_again(lab):
     with lab.h1() as http:
         pods(http, 10)
