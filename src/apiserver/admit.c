@@ -8,6 +8,7 @@
 #include "apiserver/fault.h"
 #include "apiserver/object.h"
 #include "apiserver/store.h"
+#include "apiserver/traffic_rule.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "codec/base64.h"
@@ -235,79 +236,9 @@ void admit_peer_authentication(struct admission *a)
     }
 }
 
-/* ---- DestinationRule */
-
-static const char *const hash_keys[] = {"httpHeaderName", "httpCookie", "useSourceIp",
-                                        "httpQueryParameterName"};
-
-static void check_balancer(struct admission *a, const struct json *policy, const char *at)
-{
-    const struct json *lb = json_get(policy, "loadBalancer");
-    const struct json *hash = json_get(lb, "consistentHash");
-    AUTO(strbuf) struct strbuf path = {0};
-    size_t keys = 0;
-
-    for (size_t i = 0; i < ARRAY_LEN(hash_keys); i++) {
-        keys += json_get(hash, hash_keys[i]) != NULL;
-    }
-    strbuf_printf(&path, "%s.loadBalancer", at);
-    if (hash && json_get(lb, "simple")) {
-        faults_add(a->faults, FAULT_INVALID, strbuf_text(&path),
-                   "only one of simple or consistentHash can be set");
-    }
-    if (hash && keys != 1) {
-        strbuf_puts(&path, ".consistentHash");
-        faults_add(a->faults, FAULT_INVALID, strbuf_text(&path),
-                   "exactly one of httpHeaderName, httpCookie, useSourceIp, "
-                   "httpQueryParameterName must be set");
-    }
-}
-
-static void check_times(struct admission *a, const struct json *policy, const char *at)
-{
-    static const char *const times[] = {
-        "connectionPool.tcp.connectTimeout", "connectionPool.tcp.idleTimeout",
-        "connectionPool.http.idleTimeout",   "outlierDetection.interval",
-        "outlierDetection.baseEjectionTime", "loadBalancer.consistentHash.httpCookie.ttl",
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(times); i++) {
-        const char *text = json_str_at(policy, times[i], NULL);
-        uint64_t ms = 0;
-        if (text && num_parse_duration_ms(text, strlen(text), &ms) < 0) {
-            AUTO(strbuf) struct strbuf path = {0};
-            strbuf_printf(&path, "%s.%s", at, times[i]);
-            faults_add(a->faults, FAULT_INVALID, strbuf_text(&path),
-                       "must be a duration such as 10s, 1m30s or 250ms");
-        }
-    }
-}
-
-static void check_traffic(struct admission *a, const struct json *policy, const char *at)
-{
-    const struct json *ports = json_get(policy, "portLevelSettings");
-
-    check_balancer(a, policy, at);
-    check_times(a, policy, at);
-    for (size_t i = 0; i < json_count(ports); i++) {
-        AUTO(strbuf) struct strbuf path = {0};
-        strbuf_printf(&path, "%s.portLevelSettings[%zu]", at, i);
-        check_balancer(a, json_item(ports, i), strbuf_text(&path));
-        check_times(a, json_item(ports, i), strbuf_text(&path));
-    }
-}
-
 void admit_destination_rule(struct admission *a)
 {
-    const struct json *spec = json_get(a->object, "spec");
-    const struct json *subsets = json_get(spec, "subsets");
-
-    check_traffic(a, json_get(spec, "trafficPolicy"), "spec.trafficPolicy");
-    for (size_t i = 0; i < json_count(subsets); i++) {
-        AUTO(strbuf) struct strbuf path = {0};
-        strbuf_printf(&path, "spec.subsets[%zu].trafficPolicy", i);
-        check_traffic(a, json_get(json_item(subsets, i), "trafficPolicy"), strbuf_text(&path));
-    }
+    traffic_rule_check(a->faults, json_get(a->object, "spec"));
 }
 
 /* ---- Gateway API: what their definitions say of objects that no controller has seen yet */

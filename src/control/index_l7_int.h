@@ -102,6 +102,9 @@ struct rule_item {
     struct map_node by_host;
     const char *host; /* interned: fully qualified */
     struct json *object;
+    bool
+        is_refused; /* something in it means nothing: it counts for nobody, and its status says so */
+    struct voice status;
 };
 
 /* The one that holds for a service at a waypoint of that namespace; NULL: none. */

@@ -50,6 +50,10 @@ static const struct kube_resource resources[WRITE_RESOURCES] = {
                          .version = "v1alpha2",
                          .plural = "tcproutes",
                          .namespaced = true},
+    [WRITE_RULE] = {.group = "networking.istio.io",
+                    .version = "v1",
+                    .plural = "destinationrules",
+                    .namespaced = true},
 };
 
 static const enum kube_verb verbs[] = {[VERB_APPLY] = KUBE_APPLY,

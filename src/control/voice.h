@@ -22,6 +22,7 @@ enum index_resource {
     WRITE_HTTP_ROUTE,
     WRITE_GRPC_ROUTE,
     WRITE_TCP_ROUTE,
+    WRITE_RULE, /* DestinationRule */
     WRITE_RESOURCES
 };
 

@@ -196,6 +196,21 @@ TEST(what_is_wrong_with_others_is_named)
          "spec.trafficPolicy.connectionPool.tcp.connectTimeout"},
         {RULES, "{\"host\":\"a\",\"trafficPolicy\":{\"outlierDetection\":{\"interval\":\"0.5s\"}}}",
          NULL},
+        {RULES,
+         "{\"host\":\"a\",\"trafficPolicy\":{\"connectionPool\":{\"tcp\":{\"maxConnections\":-1}}}"
+         "}",
+         "spec.trafficPolicy.connectionPool.tcp.maxConnections"},
+        {RULES,
+         "{\"host\":\"a\",\"trafficPolicy\":{\"connectionPool\":{\"tcp\":{\"maxConnections\":0}}}}",
+         NULL},
+        {RULES,
+         "{\"host\":\"a\",\"subsets\":[{\"name\":\"v\",\"trafficPolicy\":{\"connectionPool\":"
+         "{\"http\":{\"maxRetries\":2147483648}}}}]}",
+         "spec.subsets[0].trafficPolicy.connectionPool.http.maxRetries"},
+        {RULES,
+         "{\"host\":\"a\",\"trafficPolicy\":{\"portLevelSettings\":[{\"connectionPool\":{\"http\":"
+         "{\"http1MaxPendingRequests\":-7}}}]}}",
+         "spec.trafficPolicy.portLevelSettings[0].connectionPool.http.http1MaxPendingRequests"},
         {AUTHN, "{\"jwtRules\":[{}]}", "spec.jwtRules[0].issuer"},
         {AUTHN, "{\"jwtRules\":[{\"issuer\":\"i\",\"jwks\":\"{}\",\"jwksUri\":\"https://a\"}]}",
          "spec.jwtRules[0]"},

@@ -231,3 +231,57 @@ TEST(what_is_said_is_not_said_again)
     CHECK_INT(words, 0);
     case_rig_close(&r);
 }
+
+/* A DestinationRule for the service s with that many connections, and the status it had; settled.
+ * What is said of it; NULL: nothing. */
+static struct json *put_rule(struct case_rig *r, int64_t connections, const struct json *status)
+{
+    AUTO(json)
+    struct json *rule = written_object("networking.istio.io/v1", "DestinationRule", "c51", "d");
+
+    json_set_int(json_make_object(rule, "metadata"), "generation", 3);
+    json_set_str(json_make_object(rule, "spec"), "host", "s");
+    json_set_int(json_make_object(rule, "spec.trafficPolicy.connectionPool.tcp"), "maxConnections",
+                 connections);
+    if (status) {
+        json_set(rule, "status", json_ref((struct json *)(uintptr_t)status));
+    }
+    index_put(r->index, INDEX_RULE, rule);
+    while (index_settle(r->index, 1)) {
+    }
+    AUTO(json) struct json *said = collect(r);
+    return json_clone(json_get(said, "DestinationRule/c51/d"));
+}
+
+static bool says(const struct json *body, const char *status, const char *reason, const char *text)
+{
+    const struct json *c = find_type(json_at(body, "status.conditions"), "WaypointAccepted");
+
+    return strcmp(json_str_at(c, "status", ""), status) == 0 &&
+           strcmp(json_str_at(c, "reason", ""), reason) == 0 &&
+           strstr(json_str_at(c, "message", "-"), text) != NULL;
+}
+
+TEST(a_rule_with_a_value_that_means_nothing_is_refused_and_told_which)
+{
+    struct case_rig r;
+
+    case_rig_open(&r, "51-waypoint-service", "cluster.local");
+    const struct catalog *traffic = r.catalogs[ADS_L7_TRAFFIC];
+    CHECK(put_rule(&r, 7, NULL) == NULL); /* good: nothing is said */
+    CHECK_INT(catalog_count(traffic), 1);
+    AUTO(json) struct json *bad = put_rule(&r, -1, NULL);
+    CHECK(says(bad, "False", "Invalid", "spec.trafficPolicy.connectionPool.tcp.maxConnections: "));
+    CHECK(says(bad, "False", "Invalid", "-1: must be a number between 0 and 2147483647"));
+    CHECK_INT(catalog_count(traffic), 0);
+    const struct json *status = json_get(bad, "status");
+    CHECK(put_rule(&r, -1, status) == NULL); /* it is there already */
+    AUTO(json) struct json *good = put_rule(&r, 8, status);
+    CHECK(says(good, "True", "Accepted", ""));
+    CHECK_INT(catalog_count(traffic), 1);
+    CHECK(put_rule(&r, 8, json_get(good, "status")) == NULL);
+    AUTO(json) struct json *huge = put_rule(&r, (int64_t)1 << 40, NULL);
+    CHECK(says(huge, "False", "Invalid", "maxConnections"));
+    CHECK_INT(catalog_count(traffic), 0);
+    case_rig_close(&r);
+}
