@@ -124,28 +124,6 @@ static int install_table(const struct rules *rules, struct diag *why)
     return replace_table(rules, why);
 }
 
-int rules_install_blocking(const struct rules *rules, struct diag *why)
-{
-    struct rules_before before;
-    int r = rules_before_read_blocking(&before, why);
-    bool is_new = !before.is_ours;
-
-    if (r == 0) {
-        r = rules_before_set_blocking(&before, why);
-    }
-    if (r == 0) {
-        r = ensure_routing(why);
-    }
-    if (r == 0) {
-        r = install_table(rules, why);
-    }
-    if (r < 0 && is_new) {
-        int undone = rules_before_restore_blocking(&before, NULL);
-        (void)undone; /* the error that counts is in why */
-    }
-    return r;
-}
-
 int rules_leave_blocking(const struct rules *rules, struct diag *why)
 {
     AUTO(nl_batch) struct nl_batch b;
@@ -156,7 +134,7 @@ int rules_leave_blocking(const struct rules *rules, struct diag *why)
     return commit(&b, "leave: let new connections pass", why);
 }
 
-static int remove_table(struct diag *why)
+static int remove_tables(const struct rules_before *before, struct diag *why)
 {
     AUTO(nl_batch) struct nl_batch b;
 
@@ -164,6 +142,7 @@ static int remove_table(struct diag *why)
     nft_begin(&b);
     nft_table_add(&b, RULES_TABLE, NULL, false); /* so that deleting cannot fail */
     nft_table_delete(&b, RULES_TABLE);
+    rules_before_forget(before, &b);
     return commit(&b, "remove capture rules", why);
 }
 
@@ -198,18 +177,46 @@ static int remove_routing(struct diag *why)
     return r;
 }
 
+/* The tables go last, at once: as long as one is there the next agent knows that something is to be
+ * put right. */
+static int undo(const struct rules_before *before, struct diag *why)
+{
+    int r = rules_before_restore_blocking(before, why);
+
+    if (r == 0) {
+        r = remove_routing(why);
+    }
+    return r < 0 ? r : remove_tables(before, why);
+}
+
 int rules_remove_blocking(struct diag *why)
 {
     struct rules_before before;
     int r = rules_before_read_blocking(&before, why);
 
+    return r < 0 ? r : undo(&before, why);
+}
+
+int rules_install_blocking(const struct rules *rules, struct diag *why)
+{
+    struct rules_before before;
+    int r = rules_before_read_blocking(&before, why);
+    bool is_new = !before.is_ours;
+
     if (r == 0) {
-        r = remove_table(why);
+        r = rules_before_set_blocking(&before, why);
     }
     if (r == 0) {
-        r = rules_before_restore_blocking(&before, why);
+        r = ensure_routing(why);
     }
-    return r < 0 ? r : remove_routing(why);
+    if (r == 0) {
+        r = install_table(rules, why);
+    }
+    if (r < 0 && is_new) {
+        int undone = undo(&before, NULL);
+        (void)undone; /* the error that counts is in why */
+    }
+    return r;
 }
 
 /* One set that the kernel's answers may turn out to be. */
@@ -323,6 +330,7 @@ static enum rules_state verdict_of(const struct comparison *c)
 int rules_inspect_blocking(const struct rules *rules, enum rules_state *out, struct diag *why)
 {
     struct comparison c = {.capturing.matches = true, .leaving.matches = true};
+    struct rules_before before;
 
     nl_batch_init(&c.capture);
     nl_batch_init(&c.left);
@@ -331,6 +339,10 @@ int rules_inspect_blocking(const struct rules *rules, enum rules_state *out, str
     int r = compare_table(&c, why);
     if (r == 0) {
         *out = verdict_of(&c);
+    }
+    if (r == 0 && *out == RULES_NONE) {
+        r = rules_before_read_blocking(&before, why);
+        *out = before.is_ours ? RULES_OTHER : RULES_NONE;
     }
     nl_batch_fini(&c.capture);
     nl_batch_fini(&c.left);

@@ -52,7 +52,8 @@ enum rules_state {
     RULES_NONE,
     RULES_CAPTURING, /* exactly these rules */
     RULES_LEAVING,   /* what rules_leave leaves behind */
-    RULES_OTHER,     /* a table of ours with other contents: another version or other options */
+    RULES_OTHER,     /* a table of ours with other contents: another version, other options, or what
+                        somebody who was killed left behind */
 };
 
 /* Repairs what is missing or different; cheap when all is there. On failure nothing is captured that

@@ -125,36 +125,14 @@ static int keep(struct rules_before *b, struct diag *why)
     return r;
 }
 
-static int forget(const struct rules_before *b, struct diag *why)
-{
-    AUTO(nl_batch) struct nl_batch batch;
-    char name[KEPT_NAME_BYTES];
-
-    kept_name(b, name);
-    nl_batch_init(&batch);
-    nft_begin(&batch);
-    nft_table_delete(&batch, name);
-    return commit(&batch, "forget what was set before", why);
-}
-
-static bool any_was_set(const struct rules_before *b)
-{
-    for (size_t i = 0; i < RULES_SWITCHES; i++) {
-        if (b->was_set[i]) {
-            return true;
-        }
-    }
-    return false;
-}
-
 int rules_before_set_blocking(struct rules_before *b, struct diag *why)
 {
-    int r = !b->is_ours && any_was_set(b) ? keep(b, why) : 0;
+    int r = b->is_ours ? 0 : keep(b, why);
 
+    b->is_ours = r == 0;
     for (size_t i = 0; r == 0 && i < RULES_SWITCHES; i++) {
         r = set(i, "1", why);
     }
-    b->is_ours = b->is_ours || r == 0;
     return r;
 }
 
@@ -165,5 +143,15 @@ int rules_before_restore_blocking(const struct rules_before *b, struct diag *why
     for (size_t i = 0; r == 0 && b->is_ours && i < RULES_SWITCHES; i++) {
         r = set(i, b->was_set[i] ? "1" : "0", why);
     }
-    return r == 0 && b->is_kept ? forget(b, why) : r;
+    return r;
+}
+
+void rules_before_forget(const struct rules_before *b, struct nl_batch *batch)
+{
+    char name[KEPT_NAME_BYTES];
+
+    if (b->is_kept) {
+        kept_name(b, name);
+        nft_table_delete(batch, name);
+    }
 }

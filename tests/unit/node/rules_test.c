@@ -4,10 +4,13 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "node/netlink.h"
 #include "node/netns.h"
+#include "node/rtnl.h"
 #include "podnet.h"
 #include "t.h"
 
@@ -489,6 +492,128 @@ TEST(switches_that_the_owner_had_set_are_set_when_the_rules_are_gone)
     }
 }
 
+/* ---- an agent that is killed at any point of its work */
+
+static int left = -1; /* steps until it is; negative: never */
+
+static void step(void)
+{
+    if (left >= 0 && left-- == 0) {
+        _exit(9);
+    }
+}
+
+/* All that changes something in a namespace goes by here (meson.build). */
+#define WRAPPED(name, parameters, arguments)                                                       \
+    int __real_##name parameters;                                                                  \
+    int __wrap_##name parameters;                                                                  \
+    int __wrap_##name parameters                                                                   \
+    {                                                                                              \
+        step();                                                                                    \
+        return __real_##name arguments;                                                            \
+    }
+
+WRAPPED(sysctl_set_blocking, (const char *key, const char *value, struct diag *why),
+        (key, value, why))
+WRAPPED(netlink_commit_blocking,
+        (struct netlink * n, const struct nl_batch *b, uint32_t acked, const char *what,
+         struct diag *why),
+        (n, b, acked, what, why))
+WRAPPED(rtnl_rule_add_blocking,
+        (struct netlink * n, const struct rtnl_rule *rule, struct diag *why), (n, rule, why))
+WRAPPED(rtnl_rule_delete_blocking,
+        (struct netlink * n, const struct rtnl_rule *rule, struct diag *why), (n, rule, why))
+WRAPPED(rtnl_route_set_blocking,
+        (struct netlink * n, const struct rtnl_route *route, struct diag *why), (n, route, why))
+WRAPPED(rtnl_route_delete_blocking,
+        (struct netlink * n, const struct rtnl_route *route, struct diag *why), (n, route, why))
+
+#define SOME_SET "sysctl -qw net.ipv4.tcp_migrate_req=1 net.ipv6.fwmark_reflect=1"
+
+enum killed_at { KILLED_JOINING, KILLED_REPAIRING, KILLED_LEAVING };
+
+static int act(struct podnet n, enum killed_at what)
+{
+    struct rules other = usual;
+
+    other.dns = what != KILLED_REPAIRING;
+    return what == KILLED_LEAVING ? remove_all(n) : install(n, &other);
+}
+
+/* True: it came to that step. */
+static bool kill_at(struct podnet n, enum killed_at what, int steps)
+{
+    int status = 0;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        left = steps;
+        _exit(act(n, what) == 0 ? 0 : 1);
+    }
+    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+           WEXITSTATUS(status) == 9;
+}
+
+/* What an agent does that comes later and finds a pod that is not to be captured. */
+static int put_right(struct podnet n)
+{
+    if (inspect(n, &usual) == RULES_NONE) {
+        return 0;
+    }
+    int r = leave(n, &usual);
+    return r < 0 && r != -ENOENT ? r : remove_all(n);
+}
+
+static void check_killed(struct test *t, struct podnet n, enum killed_at what, bool comes_back)
+{
+    static const char look[] = "nft list ruleset; ip rule; ip -6 rule; ip route show table 100"
+                               " 2>/dev/null; ip -6 route show table 100 2>/dev/null; sysctl "
+                               "net.ipv4.tcp_fwmark_accept net.ipv4.tcp_migrate_req"
+                               " net.ipv4.fwmark_reflect net.ipv6.fwmark_reflect";
+    static const char values[] = "sysctl -n net.ipv4.tcp_fwmark_accept net.ipv4.tcp_migrate_req"
+                                 " net.ipv4.fwmark_reflect net.ipv6.fwmark_reflect";
+    AUTO(text) char *before = podnet_run(n.pod, look);
+    bool more = true;
+    int steps = 0;
+
+    for (; more; steps++) {
+        if (what != KILLED_JOINING) {
+            CHECK_INT(install(n, &usual), 0);
+        }
+        more = kill_at(n, what, steps);
+        if (comes_back) {
+            CHECK_INT(install(n, &usual), 0);
+            CHECK_INT(inspect(n, &usual), RULES_CAPTURING);
+            AUTO(text) char *during = podnet_run(n.pod, values);
+            CHECK_STR(during, "1\n1\n1\n1\n");
+        }
+        CHECK_INT(put_right(n), 0);
+        AUTO(text) char *after = podnet_run(n.pod, look);
+        CHECK_STR(after, before);
+    }
+    CHECK(steps > (what == KILLED_REPAIRING ? 2 : 6));
+}
+
+TEST(an_agent_that_was_killed_at_any_point_leaves_nothing_that_the_next_cannot_put_right)
+{
+    static const struct {
+        const char *owner;
+        enum killed_at what;
+        bool comes_back;
+    } cases[] = {
+        {"true", KILLED_JOINING, false},  {"true", KILLED_JOINING, true},
+        {"true", KILLED_REPAIRING, true}, {"true", KILLED_LEAVING, false},
+        {"true", KILLED_LEAVING, true},   {SOME_SET, KILLED_JOINING, false},
+        {SOME_SET, KILLED_LEAVING, true},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(podnet) struct podnet n = podnet_make();
+        mem_free(podnet_run(n.pod, cases[i].owner));
+        check_killed(t, n, cases[i].what, cases[i].comes_back);
+    }
+}
+
 /* The meaning of every byte we send, as another program reads it. */
 TEST(nft_reads_the_rules_that_are_meant)
 {
@@ -502,6 +627,6 @@ TEST(nft_reads_the_rules_that_are_meant)
     AUTO(text) char *want = test_vector("node/rules-all.nft", &len);
 
     CHECK_INT(install(n, &all), 0);
-    AUTO(text) char *got = podnet_run(n.pod, "nft list ruleset");
+    AUTO(text) char *got = podnet_run(n.pod, "nft list table inet ambit");
     CHECK_STR(got, want);
 }
