@@ -28,26 +28,28 @@ static void add(struct json *list, const struct json *had, struct condition c)
     json_append(list, condition_new(&c, had));
 }
 
-/* The first backend that there is not: its reason, and why. */
-static const char *check_refs(const struct index *x, const struct attachment *at,
+/* The first backend of that rule that there is not: its reason, and why. */
+static const char *check_refs(const struct index *x, const struct attachment *at, size_t rule,
                               const struct json *refs, struct strbuf *why)
 {
     for (size_t i = 0; i < json_count(refs); i++) {
         const char *reason = NULL;
         if (!route_backend(x, at, json_item(refs, i), &reason, why)) {
+            strbuf_printf(why, "; spec.rules[%zu].backendRefs[%zu]", rule, i);
             return reason;
         }
     }
     return NULL;
 }
 
-static const char *check_mirrors(const struct index *x, const struct attachment *at,
+static const char *check_mirrors(const struct index *x, const struct attachment *at, size_t rule,
                                  const struct json *filters, struct strbuf *why)
 {
     for (size_t i = 0; i < json_count(filters); i++) {
         const struct json *ref = json_at(json_item(filters, i), "requestMirror.backendRef");
         const char *reason = NULL;
         if (ref && !route_backend(x, at, ref, &reason, why)) {
+            strbuf_printf(why, "; spec.rules[%zu].filters[%zu].requestMirror.backendRef", rule, i);
             return reason;
         }
     }
@@ -62,9 +64,9 @@ static const char *check_rules(const struct index *x, const struct attachment *a
 
     for (size_t i = 0; !reason && i < json_count(rules); i++) {
         const struct json *rule = json_item(rules, i);
-        reason = check_refs(x, at, json_get(rule, "backendRefs"), why);
+        reason = check_refs(x, at, i, json_get(rule, "backendRefs"), why);
         if (!reason) {
-            reason = check_mirrors(x, at, json_get(rule, "filters"), why);
+            reason = check_mirrors(x, at, i, json_get(rule, "filters"), why);
         }
     }
     return reason;

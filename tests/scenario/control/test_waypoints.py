@@ -374,6 +374,9 @@ def test_an_http_route_becomes_rules(plane, api, town, standing):
         seen = until("the status is written", lambda: parent_conditions(api.get(route("r", town, "web", []))))
         assert seen == {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("False", "BackendNotFound"),
                         "ResolvedWaypoints": ("True", "ResolvedWaypoints")}
+        missing = api.get(route("r", town, "web", []))["status"]["parents"][0]["conditions"]
+        assert [c["message"] for c in missing if c["type"] == "ResolvedRefs"] == [
+            f"backend(gone.{town}.svc.cluster.local) not found; spec.rules[0].backendRefs[2]"]
         wp.drain()
         api.create(service("gone", town))
         answer = wp.next()

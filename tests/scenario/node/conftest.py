@@ -58,13 +58,15 @@ class Place:
         where = ["-n", ns] if ns else []
         return json.loads(self.ambit("get", kind, name, *where, "-o", "json"))
 
-    def pods(self, ns):
-        """Pods of waypoints that are not on their way out."""
-        status, out, err = self.ambit.ask("get", "pods", "-n", ns, "-o", "json")
+    def all(self, kind, ns):
+        status, out, err = self.ambit.ask("get", kind, "-n", ns, "-o", "json")
         assert status == 0, out + err
         items = json.loads(out)
-        items = items["items"] if isinstance(items, dict) else items
-        return [p for p in items if p["metadata"]["annotations"].get("ambit.io/program") == "waypoint"]
+        return items["items"] if isinstance(items, dict) else items
+
+    def pods(self, ns):
+        """Pods of waypoints that are not on their way out."""
+        return [p for p in self.all("pods", ns) if p["metadata"]["annotations"].get("ambit.io/program") == "waypoint"]
 
     def living(self, ns):
         return [p for p in self.pods(ns) if "deletionTimestamp" not in p["metadata"]]
@@ -77,10 +79,6 @@ class Place:
         self.ambit.apply(f"""apiVersion: v1
 kind: Namespace
 metadata: {{name: {ns}}}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {{name: {name}, namespace: {ns}}}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway

@@ -51,6 +51,8 @@ def test_a_gateway_becomes_a_waypoint_with_an_identity_of_its_own_and_goes_witho
     place.ambit.delete("gateway", "alpha", "way")
     gone(place, "alpha")
     until("nothing is left on the nodes", lambda: not traces(place), 10)
+    for kind in ("services", "serviceaccounts", "endpointslices", "pods"):
+        until(f"nor one of its {kind}", lambda k=kind: not [o for o in place.all(k, "alpha") if o["metadata"]["name"].startswith("way")])
     # With its pod went its token.
     assert certificate_for(place, told["token"]) == "UNAUTHENTICATED"
 
