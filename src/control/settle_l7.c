@@ -495,11 +495,24 @@ static void put_traffic_around(struct index *x, struct shelf_fill *fill,
     }
 }
 
+/* Those that ask for another one by now, or for none, and still have this one (turn.h). */
+static void put_traffic_leaving(struct index *x, struct shelf_fill *fill,
+                                const struct gateway_item *g)
+{
+    list_for_each (n, &x->turns) {
+        const struct service_item *s = container_of(n, struct service_item, turn.in_index);
+        if (waypoint_asked(s).gateway != g) {
+            put_traffic_around(x, fill, g, s);
+        }
+    }
+}
+
 static void put_all_traffic(struct index *x, struct shelf_fill *fill, const struct gateway_item *g)
 {
     if (x->rules.count == 0) {
         return;
     }
+    put_traffic_leaving(x, fill, g);
     list_for_each (n, &g->wishing[WISHER_SERVICE]) {
         put_traffic_around(x, fill, g, container_of(n, struct service_item, wish.in_gateway));
     }

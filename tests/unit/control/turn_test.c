@@ -353,6 +353,31 @@ TEST(a_move_permits_both_then_sends_there_then_takes_the_old_one_away)
     case_rig_close(&r);
 }
 
+/* Limits and health of backends are no less the old one's while it serves. */
+TEST(a_service_that_moves_has_its_traffic_rules_where_it_is)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    put(&r, INDEX_RULE,
+        "kind: DestinationRule\nmetadata: {name: d, namespace: shop}\n"
+        "spec: {host: web, trafficPolicy: {loadBalancer: {simple: RANDOM}}}\n");
+    CHECK(has(r.catalogs[ADS_L7_TRAFFIC], "shop/wp/" SERVICE));
+    put(&r, INDEX_NAMESPACE, moved);
+    CHECK_STR(sent_to(&r), "wp");
+    CHECK(has(r.catalogs[ADS_L7_TRAFFIC], "shop/wp/" SERVICE));
+    hear_all(&r);
+    CHECK(has(r.catalogs[ADS_L7_TRAFFIC], "shop/wq/" SERVICE));
+    hear_all(&r);
+    put(&r, INDEX_NAMESPACE, space);
+    CHECK_STR(sent_to(&r), "wq");
+    CHECK(has(r.catalogs[ADS_L7_TRAFFIC], "shop/wq/" SERVICE));
+    hear_all(&r);
+    CHECK(!has(r.catalogs[ADS_L7_TRAFFIC], "shop/wq/" SERVICE));
+    CHECK(!has(r.catalogs[ADS_L7_TRAFFIC], "shop/wp/" SERVICE));
+    case_rig_close(&r);
+}
+
 TEST(a_silent_node_holds_up_no_step_of_a_move_for_longer_than_a_second)
 {
     struct case_rig r;
