@@ -53,7 +53,7 @@ static int broken(struct h1_exchange *x, int r)
     h1_set_due(x->conn, &x->conn->head_due, 0);
     if (stream_diag(&x->x.s)->code != r) {
         stream_note(&x->x.s,
-                    x->conn->diag.code == r ? &x->conn->diag : stream_diag(x->conn->below));
+                    h1_diag(x->conn)->code == r ? h1_diag(x->conn) : stream_diag(x->conn->below));
         stream_why(&x->x.s)->code = r;
     }
     return r;
@@ -63,8 +63,8 @@ static int broken(struct h1_exchange *x, int r)
 static int gone(struct h1_exchange *x)
 {
     return x->conn->in.len > 0
-               ? FAIL(&x->conn->diag, -ERR_TRUNCATED, "the server ended inside a response head")
-               : FAIL(&x->conn->diag, -ECONNRESET, "the server ended without a response");
+               ? FAIL(h1_why(x->conn), -ERR_TRUNCATED, "the server ended inside a response head")
+               : FAIL(h1_why(x->conn), -ECONNRESET, "the server ended without a response");
 }
 
 static bool is_agreed(const struct h1_exchange *x, const struct h1_head *h,
@@ -89,7 +89,7 @@ static int take_final(struct h1_exchange *x, const struct h1_head *h, const stru
     h1_set_due(x->conn, &x->conn->head_due, 0);
     if (h->status == 101) {
         if (!is_agreed(x, h, f)) {
-            return FAIL(&x->conn->diag, -ERR_SYNTAX, "the server changed a protocol unasked");
+            return FAIL(h1_why(x->conn), -ERR_SYNTAX, "the server changed a protocol unasked");
         }
         x->in = H1_IN_TO_CLOSE;
         x->out = H1_OUT_TO_CLOSE;
@@ -105,7 +105,7 @@ static int take_interim(struct h1_exchange *x)
 {
     h1_set_due(x->conn, &x->conn->head_due, x->conn->in.len > 0 ? x->conn->limits.header_ms : 0);
     if (++x->interims > EXCHANGE_INTERIM_MAX) {
-        return FAIL(&x->conn->diag, -ERR_LIMIT, "more than %d interim responses",
+        return FAIL(h1_why(x->conn), -ERR_LIMIT, "more than %d interim responses",
                     EXCHANGE_INTERIM_MAX);
     }
     if (!x->x.wants_interim) {
@@ -121,18 +121,20 @@ static int take_head(struct h1_exchange *x, size_t len)
     struct h1_conn *c = x->conn;
     UNINITIALIZED struct h1_head h;
     struct h1_framing f;
-    int r = h1_response_parse((const char *)bytes_peek(&c->in), len, &h, &c->diag);
+    struct diag why = {.code = 0};
+    int r = h1_response_parse((const char *)bytes_peek(&c->in), len, &h, &why);
 
-    r = r < 0 ? r : h1_check_limits(c, &h);
-    r = r < 0 ? r : h1_response_framing(&h, x->to_head, &f, &c->diag);
+    r = r < 0 ? r : h1_check_limits(c, &h, &why);
+    r = r < 0 ? r : h1_response_framing(&h, x->to_head, &f, &why);
     if (r < 0) {
+        *h1_why(c) = why;
         return r;
     }
     message_clear(&x->x.in);
     x->x.in.status = h.status;
     h1_take_fields(x, &h, &f);
     if (!message_is_whole(&x->x.in)) {
-        return FAIL(&c->diag, -ERR_TOO_LARGE, "response head is too large");
+        return FAIL(h1_why(c), -ERR_TOO_LARGE, "response head is too large");
     }
     bytes_skip(&c->in, len);
     c->seen = 0;
@@ -163,7 +165,7 @@ static int head_once(struct h1_exchange *x)
 
     if (h1_line_is_too_long(c) || len > (ssize_t)c->limits.head_bytes ||
         (len == 0 && c->in.len > c->limits.head_bytes)) {
-        return FAIL(&c->diag, -ERR_TOO_LARGE, "response head is too large");
+        return FAIL(h1_why(c), -ERR_TOO_LARGE, "response head is too large");
     }
     int r = len <= 0 ? h1_judge_beginning(c) : 0;
     if (r < 0) {
@@ -207,9 +209,9 @@ static int step_idle(struct h1_conn *c)
     int r = c->in.len > 0 ? 1 : h1_fill(c);
 
     if (r > 0) {
-        h1_cut(c, FAIL(&c->diag, -ERR_SYNTAX, "the server sent what nobody had asked for"));
+        h1_cut(c, FAIL(h1_why(c), -ERR_SYNTAX, "the server sent what nobody had asked for"));
     } else if (r == 0) {
-        h1_end(c, 0, FAIL(&c->diag, -ECONNRESET, "the server has closed the connection"));
+        h1_end(c, 0, FAIL(h1_why(c), -ECONNRESET, "the server has closed the connection"));
     }
     return r < 0 ? r : 0;
 }
@@ -231,11 +233,11 @@ static void check_deadlines(struct h1_conn *c)
         note_reach(c->x);
     }
     if (h1_is_past(c, c->write_due)) {
-        h1_cut(c, FAIL(&c->diag, r, "the server takes no bytes"));
+        h1_cut(c, FAIL(h1_why(c), r, "the server takes no bytes"));
     } else if (h1_is_past(c, c->head_due) && c->step == H1_IDLE) {
-        h1_end(c, 0, FAIL(&c->diag, -ECONNRESET, "idle for too long"));
+        h1_end(c, 0, FAIL(h1_why(c), -ECONNRESET, "idle for too long"));
     } else if (h1_is_past(c, c->head_due)) {
-        h1_cut(c, FAIL(&c->diag, r, "the response's head took too long"));
+        h1_cut(c, FAIL(h1_why(c), r, "the response's head took too long"));
     } else if (h1_is_past(c, c->read_due)) {
         c->x->in_failure = FAIL(stream_why(&c->x->x.s), r, "the response's body stalled");
         c->last = true;
@@ -284,9 +286,9 @@ void h1_client_closed(struct h1_conn *c, struct h1_exchange *x)
         await_request(c);
         h1_wake_owner(c);
     } else if (whole) {
-        h1_end(c, 0, FAIL(&c->diag, -ECONNRESET, "the connection ends with its last response"));
+        h1_end(c, 0, FAIL(h1_why(c), -ECONNRESET, "the connection ends with its last response"));
     } else {
-        h1_cut(c, FAIL(&c->diag, -ERR_CANCELLED, "an exchange was given up"));
+        h1_cut(c, FAIL(h1_why(c), -ERR_CANCELLED, "an exchange was given up"));
     }
 }
 
@@ -315,7 +317,7 @@ static int begin(struct h1_client *s, struct h1_exchange *x, const struct messag
     int r = h1_client_state(s);
 
     if (r < 0) {
-        stream_note(&x->x.s, &s->c.diag);
+        stream_note(&x->x.s, h1_diag(&s->c));
         return r == -EAGAIN ? FAIL(stream_why(&x->x.s), -ERR_LIMIT, "another request is under way")
                             : r;
     }
@@ -351,7 +353,7 @@ uint32_t h1_client_served(const struct h1_client *s)
 
 const struct diag *h1_client_diag(const struct h1_client *s)
 {
-    return &s->c.diag;
+    return h1_diag(&s->c);
 }
 
 void h1_client_free(struct h1_client *s)
@@ -364,8 +366,8 @@ void h1_client_free(struct h1_client *s)
         h1_end(&s->c, 0, -ERR_CANCELLED);
     } else if (s->c.step != H1_OVER) {
         note_reach(s->c.x);
-        h1_cut(&s->c, FAIL(&s->c.diag, -ERR_CANCELLED, "the client is gone"));
+        h1_cut(&s->c, FAIL(h1_why(&s->c), -ERR_CANCELLED, "the client is gone"));
     }
-    task_fini(&s->c.task);
+    h1_conn_fini(&s->c);
     mem_free(s);
 }

@@ -24,6 +24,25 @@ void h1_conn_init(struct h1_conn *c, struct loop *l, const char *name, task_fn *
     stream_own(take_below, &c->task);
 }
 
+void h1_conn_fini(struct h1_conn *c)
+{
+    task_fini(&c->task);
+    mem_free(c->said);
+}
+
+const struct diag *h1_diag(const struct h1_conn *c)
+{
+    static const struct diag nothing = {.code = 0};
+
+    return c->said ? c->said : &nothing;
+}
+
+struct diag *h1_why(struct h1_conn *c)
+{
+    c->said = c->said ? c->said : mem_new(struct diag);
+    return c->said;
+}
+
 static uint64_t now(const struct h1_conn *c)
 {
     return loop_now_ms(c->task.loop);
@@ -106,7 +125,7 @@ static void orphan(struct h1_conn *c, int why)
     x->conn = NULL;
     x->failure = why < 0 ? why : -ECONNRESET;
     if (c->step == H1_BUSY) {
-        stream_note(&x->x.s, &c->diag);
+        stream_note(&x->x.s, h1_diag(c));
         stream_wake(&x->x.s);
     } else {
         h1_exchange_free(x);
@@ -148,7 +167,7 @@ static void adapt_fill(struct h1_conn *c, size_t got)
 
 static int short_of_memory(struct h1_conn *c)
 {
-    return FAIL(&c->diag, -ERR_LIMIT, "no memory for input");
+    return FAIL(h1_why(c), -ERR_LIMIT, "no memory for input");
 }
 
 /* Nobody knows how much comes, and most often it is little: no memory is taken for the unknown. */
@@ -264,9 +283,9 @@ void h1_stop_sending(struct h1_conn *c)
 static void fail(struct h1_conn *c, int r)
 {
     if (stream_diag(c->below)->code == r) {
-        c->diag = *stream_diag(c->below);
-    } else if (c->diag.code != r) {
-        (void)diag_note(&c->diag, r, "%s", err_text(r));
+        *h1_why(c) = *stream_diag(c->below);
+    } else if (h1_diag(c)->code != r) {
+        (void)diag_note(h1_why(c), r, "%s", err_text(r)); /* the code is known */
     }
     h1_cut(c, r);
 }
@@ -304,9 +323,16 @@ void h1_steps(struct h1_conn *c, unsigned why, int (*step)(struct h1_conn *c))
 
 ssize_t h1_find_head_end(struct h1_conn *c)
 {
-    return c->in.len > 0
-               ? h1_section_end((const char *)bytes_peek(&c->in), c->in.len, &c->seen, &c->diag)
-               : 0;
+    struct diag why;
+    ssize_t len =
+        c->in.len > 0
+            ? h1_section_end((const char *)bytes_peek(&c->in), c->in.len, &c->seen, &why)
+            : 0;
+
+    if (len < 0) {
+        *h1_why(c) = why;
+    }
+    return len;
 }
 
 int h1_judge_beginning(struct h1_conn *c)
@@ -316,8 +342,12 @@ int h1_judge_beginning(struct h1_conn *c)
     if (c->begun || c->in.len == 0) {
         return 0;
     }
-    int r = c->client ? h1_response_begins(p, c->in.len, &c->diag)
-                      : h1_request_begins(p, c->in.len, &c->diag);
+    struct diag why;
+    int r = c->client ? h1_response_begins(p, c->in.len, &why)
+                      : h1_request_begins(p, c->in.len, &why);
+    if (r < 0) {
+        *h1_why(c) = why;
+    }
     c->begun = r == 0 && memchr(p, '\n', c->in.len);
     return r;
 }
@@ -328,19 +358,19 @@ bool h1_line_is_too_long(const struct h1_conn *c)
            !memchr(bytes_peek(&c->in), '\n', c->limits.line_bytes);
 }
 
-int h1_check_limits(struct h1_conn *c, const struct h1_head *h)
+int h1_check_limits(const struct h1_conn *c, const struct h1_head *h, struct diag *why)
 {
     if (h->count > c->limits.fields) {
-        return FAIL(&c->diag, -ERR_TOO_LARGE, "more than %u fields", c->limits.fields);
+        return FAIL(why, -ERR_TOO_LARGE, "more than %u fields", c->limits.fields);
     }
     for (unsigned i = 0; i < h->count; i++) {
         const struct h1_field *f = &h->fields[i];
         if (f->value.len > c->limits.value_bytes) {
-            return FAIL(&c->diag, -ERR_TOO_LARGE, "the value of %.*s is too large",
+            return FAIL(why, -ERR_TOO_LARGE, "the value of %.*s is too large",
                         (int)MIN_OF(f->name.len, (size_t)40), f->name.p);
         }
         if (c->limits.names == H1_UNDERSCORE_REJECT && memchr(f->name.p, '_', f->name.len)) {
-            return FAIL(&c->diag, -ERR_SYNTAX, "a field name with an underscore");
+            return FAIL(why, -ERR_SYNTAX, "a field name with an underscore");
         }
     }
     return 0;

@@ -97,12 +97,16 @@ struct h1_conn {
     bool refused; /* the transport did not take all we had */
     bool touched; /* written to since the last flush */
     int result;
-    struct diag diag;
+    struct diag *said; /* NULL: nothing; see h1_diag */
 };
 
 /* h1_conn.c */
 void h1_conn_init(struct h1_conn *c, struct loop *l, const char *name, task_fn *run,
                   struct stream *take_below, struct task *owner);
+void h1_conn_fini(struct h1_conn *c);
+/* What is wrong with it, of code 0 before, and where to note it: as of a stream (io/stream.h). */
+const struct diag *h1_diag(const struct h1_conn *c);
+struct diag *h1_why(struct h1_conn *c);
 void h1_set_due(struct h1_conn *c, uint64_t *due, uint32_t in_ms);
 bool h1_is_past(const struct h1_conn *c, uint64_t due);
 void h1_wake_owner(struct h1_conn *c);
@@ -133,7 +137,7 @@ int h1_judge_beginning(struct h1_conn *c);
 /* Whether the first line is too long already, whole or not. */
 bool h1_line_is_too_long(const struct h1_conn *c);
 /* The head within the limits on its fields: 0 or -ERR_TOO_LARGE, -ERR_SYNTAX. */
-int h1_check_limits(struct h1_conn *c, const struct h1_head *h);
+int h1_check_limits(const struct h1_conn *c, const struct h1_head *h, struct diag *why);
 
 /* h1_exchange.c */
 struct h1_exchange *h1_exchange_new(struct h1_conn *c);

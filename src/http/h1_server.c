@@ -107,7 +107,7 @@ static void note_refusal(struct h1_conn *c, unsigned status)
     list_init(&r->in_list);
     r->status = status;
     r->version = EXCHANGE_HTTP11;
-    r->why = c->diag;
+    r->why = *h1_diag(c);
     r->head_bytes = len > 0 ? (uint32_t)len : (uint32_t)c->in.len;
     if (c->in.len > 0) {
         note_line(r, (struct slice){p, MIN_OF(c->in.len, (size_t)c->limits.line_bytes)});
@@ -135,7 +135,7 @@ static void refuse(struct h1_conn *c, unsigned status)
         h1_cut(c, -ERR_LIMIT);
         return;
     }
-    h1_end(c, 0, c->diag.code < 0 ? c->diag.code : -ERR_HTTP_STATUS);
+    h1_end(c, 0, h1_diag(c)->code < 0 ? h1_diag(c)->code : -ERR_HTTP_STATUS);
 }
 
 static unsigned status_for(int why)
@@ -226,19 +226,19 @@ static void fill_exchange(struct h1_exchange *x, const struct h1_head *h,
 static unsigned objection(struct h1_conn *c, const struct h1_head *h, const struct h1_framing *f)
 {
     if (h->minor == 0 && c->limits.refuse_http10) {
-        (void)FAIL(&c->diag, -ERR_VERSION, "HTTP/1.0");
+        (void)FAIL(h1_why(c), -ERR_VERSION, "HTTP/1.0");
         return 426;
     }
     if (slice_is(h->method, "CONNECT") || slice_is(h->method, "TRACE")) {
-        (void)FAIL(&c->diag, -ERR_UNSUPPORTED, "method CONNECT or TRACE");
+        (void)FAIL(h1_why(c), -ERR_UNSUPPORTED, "method CONNECT or TRACE");
         return 405;
     }
     if (f->expects_unknown && h->minor == 1) {
-        (void)FAIL(&c->diag, -ERR_UNSUPPORTED, "expectation other than 100-continue");
+        (void)FAIL(h1_why(c), -ERR_UNSUPPORTED, "expectation other than 100-continue");
         return 417;
     }
     if (!f->chunked && f->length > c->limits.body_bytes) {
-        (void)FAIL(&c->diag, -ERR_TOO_LARGE, "request body is too large");
+        (void)FAIL(h1_why(c), -ERR_TOO_LARGE, "request body is too large");
         return 413;
     }
     return 0;
@@ -249,11 +249,13 @@ static unsigned parse(struct h1_conn *c, size_t len)
 {
     UNINITIALIZED struct h1_head head;
     struct h1_framing framing;
-    int r = h1_head_parse((const char *)bytes_peek(&c->in), len, &head, &c->diag);
+    struct diag why = {.code = 0};
+    int r = h1_head_parse((const char *)bytes_peek(&c->in), len, &head, &why);
 
-    r = r < 0 ? r : h1_check_limits(c, &head);
-    r = r < 0 ? r : h1_framing_of(&head, &framing, &c->diag);
+    r = r < 0 ? r : h1_check_limits(c, &head, &why);
+    r = r < 0 ? r : h1_framing_of(&head, &framing, &why);
     if (r < 0) {
+        *h1_why(c) = why;
         return status_for(r);
     }
     unsigned status = objection(c, &head, &framing);
@@ -264,7 +266,7 @@ static unsigned parse(struct h1_conn *c, size_t len)
     fill_exchange(c->x, &head, &framing);
     if (!message_is_whole(&c->x->x.in)) {
         h1_exchange_free(MOVE(c->x));
-        return status_for(FAIL(&c->diag, -ERR_TOO_LARGE, "request head is too large"));
+        return status_for(FAIL(h1_why(c), -ERR_TOO_LARGE, "request head is too large"));
     }
     c->last |= framing.close || ++of(c)->served >= c->limits.requests;
     return 0;
@@ -288,11 +290,11 @@ static void take_request(struct h1_conn *c, size_t len)
 static unsigned hopeless_status(struct h1_conn *c, ssize_t len)
 {
     if (h1_line_is_too_long(c)) {
-        (void)FAIL(&c->diag, -ERR_TOO_LARGE, "request line is too long");
+        (void)FAIL(h1_why(c), -ERR_TOO_LARGE, "request line is too long");
         return 414;
     }
     if (len > (ssize_t)c->limits.head_bytes || (len == 0 && c->in.len > c->limits.head_bytes)) {
-        (void)FAIL(&c->diag, -ERR_TOO_LARGE, "request head is too large");
+        (void)FAIL(h1_why(c), -ERR_TOO_LARGE, "request head is too large");
         return 431;
     }
     int r = len <= 0 ? h1_judge_beginning(c) : 0;
@@ -320,7 +322,7 @@ static int step_head(struct h1_conn *c)
     int r = h1_fill(c);
     if (r == 0) {
         h1_end(c, 0,
-               c->in.len > 0 ? FAIL(&c->diag, -ERR_TRUNCATED, "end inside a request head") : 0);
+               c->in.len > 0 ? FAIL(h1_why(c), -ERR_TRUNCATED, "end inside a request head") : 0);
     } else if (r > 0) {
         time_head(c);
     }
@@ -337,7 +339,8 @@ static int watch_client(struct h1_conn *c)
         r = h1_fill(c);
     }
     if (r == 0 && (x->out == H1_OUT_CHUNKED || x->out == H1_OUT_TO_CLOSE) && x->upgrade.len == 0) {
-        return FAIL(&c->diag, -ECONNRESET, "the client left a response that has no end of its own");
+        return FAIL(h1_why(c), -ECONNRESET,
+                    "the client left a response that has no end of its own");
     }
     return r < 0 ? r : 0;
 }
@@ -387,14 +390,14 @@ static int step(struct h1_conn *c)
 static void check_deadlines(struct h1_conn *c)
 {
     if (h1_is_past(c, c->write_due)) {
-        h1_cut(c, FAIL(&c->diag, -ERR_DEADLINE, "the client takes no response bytes"));
+        h1_cut(c, FAIL(h1_why(c), -ERR_DEADLINE, "the client takes no response bytes"));
     } else if (h1_is_past(c, c->head_due) && c->in.len == 0) {
         h1_end(c, 0, 0);
     } else if (h1_is_past(c, c->head_due)) {
-        (void)FAIL(&c->diag, -ERR_DEADLINE, "request head took too long");
+        (void)FAIL(h1_why(c), -ERR_DEADLINE, "request head took too long");
         refuse(c, 408);
     } else if (h1_is_past(c, c->read_due) && c->step == H1_DISCARD) {
-        h1_end(c, 0, FAIL(&c->diag, -ERR_DEADLINE, "request body stalled"));
+        h1_end(c, 0, FAIL(h1_why(c), -ERR_DEADLINE, "request body stalled"));
     } else if (h1_is_past(c, c->read_due)) {
         c->x->in_failure = FAIL(stream_why(&c->x->x.s), -ERR_DEADLINE, "request body stalled");
         c->last = true;
@@ -421,7 +424,7 @@ void h1_server_closed(struct h1_conn *c, struct h1_exchange *x)
     if (x->out != H1_OUT_ENDED) {
         h1_exchange_free(x);
         c->x = NULL;
-        h1_cut(c, FAIL(&c->diag, -ERR_CANCELLED, "the response was given up"));
+        h1_cut(c, FAIL(h1_why(c), -ERR_CANCELLED, "the response was given up"));
         return;
     }
     if (x->in != H1_IN_ENDED && !x->owes_continue && !c->ended && x->upgrade.len == 0) {
@@ -452,6 +455,17 @@ struct h1_server *h1_server_new(struct loop *l, struct stream *take_below,
     return s;
 }
 
+void h1_server_feed(struct h1_server *s, const void *from, size_t len)
+{
+    struct h1_conn *c = &s->c;
+
+    if (bytes_add(&c->in, from, len) < 0) {
+        h1_cut(c, FAIL(h1_why(c), -ERR_LIMIT, "no memory for input"));
+        return;
+    }
+    h1_set_due(c, &c->head_due, c->limits.header_ms);
+}
+
 int h1_server_next(struct h1_server *s, struct exchange **out)
 {
     struct h1_conn *c = &s->c;
@@ -475,7 +489,7 @@ struct refusal *h1_server_refusal(struct h1_server *s)
 
 const struct diag *h1_server_diag(const struct h1_server *s)
 {
-    return &s->c.diag;
+    return h1_diag(&s->c);
 }
 
 void h1_server_drain(struct h1_server *s)
@@ -505,9 +519,10 @@ void h1_server_free(struct h1_server *s)
     if (s->c.step == H1_HEAD) {
         h1_end(&s->c, 0, -ERR_CANCELLED);
     } else if (s->c.step != H1_OVER) {
-        h1_cut(&s->c, FAIL(&s->c.diag, -ERR_CANCELLED, "the server is gone"));
+        h1_cut(&s->c, FAIL(h1_why(&s->c), -ERR_CANCELLED, "the server is gone"));
     }
-    task_fini(&s->c.task);
+    h1_conn_fini(&s->c);
     refusal_free(s->refusal);
     mem_free(s);
 }
+_Static_assert(sizeof(struct h1_server) <= 368, "per-connection memory is a budget");

@@ -23,6 +23,8 @@ struct h1_server;
 /* Takes below. limits may be NULL. */
 struct h1_server *h1_server_new(struct loop *l, struct stream *take_below,
                                 const struct h1_limits *limits, struct task *owner);
+/* Before anything else: what was read from below already. */
+void h1_server_feed(struct h1_server *s, const void *from, size_t len);
 /* 1: *out is a request, the caller's own until exchange_close. 0: the connection has ended in order.
  * -EAGAIN: later. Other errors: the connection is over, h1_server_diag says why. One exchange at a
  * time: the next comes after the last one was closed. */

@@ -222,37 +222,46 @@ static bool find_target(const struct ask *q, struct endpoint *out)
     return true;
 }
 
-/* Whose way is asked for. Of an identity: a workload's that has it, else any member's, for the way to a
- * destination hardly depends on who goes it, and whether a waypoint is on it not at all. */
-static const struct workload *walker_of(const struct ask *q)
+/* Whose way is asked for. Of an identity: a workload's that has it, else it goes from the place of any
+ * member, the first by name: the way hardly depends on the place. */
+static bool find_walker(const struct ask *q, struct workload *out)
 {
     struct world_cursor c = {0};
     const struct workload *w;
     const struct workload *any = NULL;
 
     if (q->source) {
-        return q->source->tunnel_protocol == TUNNEL_HBONE ? q->source : NULL;
+        *out = *q->source;
+        return out->tunnel_protocol == TUNNEL_HBONE;
     }
     while ((w = world_each_workload(q->world, &c)) != NULL) {
-        if (w->tunnel_protocol == TUNNEL_HBONE && is(w->identity->uri, q->identity->uri)) {
-            return w;
+        if (w->tunnel_protocol != TUNNEL_HBONE) {
+            continue;
         }
-        any = w->tunnel_protocol == TUNNEL_HBONE ? w : any;
+        if (is(w->identity->uri, q->identity->uri)) {
+            *out = *w;
+            return true;
+        }
+        any = !any || strcmp(w->uid, any->uid) < 0 ? w : any;
     }
-    return any;
+    if (any) {
+        *out = *any;
+        out->identity = q->identity; /* it may be a waypoint's place, but never a waypoint */
+    }
+    return any != NULL;
 }
 
 static void decide_route(struct ask *q)
 {
-    const struct workload *walker = walker_of(q);
+    struct workload walker;
     struct endpoint target;
 
-    if (!walker || !find_target(q, &target)) {
+    if (!find_walker(q, &walker) || !find_target(q, &target)) {
         return;
     }
-    struct route_query r = {.source = walker,
+    struct route_query r = {.source = &walker,
                             .network = q->network,
-                            .src = {address_of(walker), CLIENT_PORT},
+                            .src = {address_of(&walker), CLIENT_PORT},
                             .dst = target};
     route_decide(&q->route, q->world, &r);
     q->is_routed = true;

@@ -95,10 +95,15 @@ enum arrival_verdict arrival_find(struct engine *e, struct entry *facts, struct 
 
 /* ---- arriving */
 
-static void learn_source(struct engine *e, struct entry *facts)
+/* A workload that is known says everything that its proxy's baggage could. */
+static void learn_source(struct engine *e, struct entry *facts, struct slice baggage)
 {
     facts->source =
         workload_ref(world_workload_at(engine_world(e), e->config->network, &facts->client.ip));
+    if (!facts->source && baggage.len > 0) {
+        facts->baggage = mem_new(struct baggage_side);
+        baggage_side_set(facts->baggage, baggage);
+    }
 }
 
 static void refuse(struct engine *e, struct hbone_request *request, const struct entry *facts,
@@ -172,8 +177,7 @@ void arrival_open(struct inlet *i, struct hbone_request *take_request)
         entry_drop(&facts);
         return;
     }
-    learn_source(i->engine, &facts);
-    baggage_side_set(&facts.baggage, head->baggage);
+    learn_source(i->engine, &facts, head->baggage);
     if (facts.protocol == L7_TCP || facts.protocol == L7_TLS) {
         passage_open_request(&facts, take_request);
     } else {
@@ -199,7 +203,7 @@ void arrival_open_plain(struct engine *e, int take_fd, const struct endpoint *pe
         atomic_fetch_sub_explicit(&e->load, 1, memory_order_relaxed);
         return;
     }
-    learn_source(e, &facts);
+    learn_source(e, &facts, (struct slice){NULL, 0});
     struct stream *s = tcp_stream_new(e->loop, take_fd);
     if (facts.protocol == L7_TCP || facts.protocol == L7_TLS) {
         passage_open(&facts, s);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "waypoint/entry.h"
 
+#include "base/mem.h"
+
 void entry_start(struct entry *e, const struct entry *take_facts, const struct entry_ops *ops)
 {
     *e = *take_facts;
@@ -15,7 +17,10 @@ void entry_drop(struct entry *facts)
     service_unref(facts->service);
     workload_unref(facts->workload);
     workload_unref(facts->source);
-    baggage_side_fini(&facts->baggage);
+    if (facts->baggage) {
+        baggage_side_fini(facts->baggage);
+        mem_free(MOVE(facts->baggage));
+    }
     facts->peer = NULL;
     facts->service = NULL;
     facts->workload = NULL;
@@ -60,7 +65,9 @@ bool entry_was_left(const struct entry *e)
 
 void entry_sides(const struct entry *e, struct access_side *src)
 {
-    baggage_side_fill(&e->baggage, src);
+    if (e->baggage) {
+        baggage_side_fill(e->baggage, src);
+    }
     side_from_workload(src, e->source);
     src->identity = e->peer ? e->peer->uri : NULL;
     src->principal = src->identity;

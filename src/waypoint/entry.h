@@ -32,7 +32,7 @@ struct entry {
     const struct service *service;   /* counted; NULL: a workload was addressed */
     const struct workload *workload; /* counted; then */
     const struct workload *source;   /* counted; NULL: not known */
-    struct baggage_side baggage;     /* what the client's proxy says of it: labels only */
+    struct baggage_side *baggage;    /* what the client's proxy says; NULL: source says it */
     enum l7_protocol protocol;       /* of the port */
     bool plain;                      /* counts in the engine's load by itself */
 };

@@ -40,23 +40,21 @@ static void give_up(struct opening *o, int why)
 /* Hands everything on; the entry is another object's from here. */
 static void become(struct opening *o, enum sniffed what)
 {
-    struct stream *near = o->near;
+    struct stream *near = MOVE(o->near);
     struct entry facts = o->entry;
 
-    o->near = NULL;
     stream_own(near, NULL);
-    if (o->seen.len > 0) {
-        near = prefixed_stream_new(near, &o->seen);
-    }
-    release(o);
     list_remove(&o->entry.in_engine);
     facts.engine->entry_count--;
-    mem_free(o);
-    if (what == SNIFF_TCP) {
-        passage_open(&facts, near);
+    if (what != SNIFF_TCP) {
+        session_open(&facts, near, &o->seen, what == SNIFF_H2);
+    } else if (o->seen.len > 0) {
+        passage_open(&facts, prefixed_stream_new(near, &o->seen));
     } else {
-        session_open(&facts, near, what == SNIFF_H2);
+        passage_open(&facts, near);
     }
+    release(o);
+    mem_free(o);
 }
 
 static bool is_open_question(const struct opening *o)

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/prefixed_stream.h"
 #include "waypoint/request.h"
 
 enum {
@@ -186,28 +187,50 @@ static const struct entry_ops session_ops = {.drain = entry_drain,
                                              .reconsider = entry_reconsider,
                                              .account = entry_account};
 
-void session_open(const struct entry *take_facts, struct stream *take_near, bool h2)
+static void start_h1(struct session *s, struct loop *l, struct stream *take_near,
+                     struct bytes *take_seen)
+{
+    struct h1_limits limits = h1_limits;
+
+    limits.head_rate = s->entry.engine->config->head_rate;
+    limits.names = s->entry.engine->config->names;
+    s->h1 = h1_server_new(l, take_near, &limits, &s->task);
+    if (take_seen->len > 0) {
+        h1_server_feed(s->h1, bytes_peek(take_seen), take_seen->len);
+        bytes_fini(take_seen);
+    }
+}
+
+static void start_h2(struct session *s, struct loop *l, struct stream *take_near,
+                     struct bytes *take_seen)
+{
+    struct h2_options options = h2_options;
+
+    options.head_rate = s->entry.engine->config->head_rate;
+    options.names = s->entry.engine->config->names;
+    if (take_seen->len > 0) {
+        take_near = prefixed_stream_new(take_near, take_seen);
+    }
+    s->h2 = h2_server_new(l, take_near, &options, &s->task);
+}
+
+void session_open(const struct entry *take_facts, struct stream *take_near, struct bytes *take_seen,
+                  bool h2)
 {
     struct session *s = mem_new(struct session);
     struct loop *l = take_facts->engine->loop;
-    struct h1_limits h1 = h1_limits;
-    struct h2_options h2_with = h2_options;
-
-    h1.head_rate = take_facts->engine->config->head_rate;
-    h2_with.head_rate = h1.head_rate;
-    h1.names = take_facts->engine->config->names;
-    h2_with.names = h1.names;
 
     entry_start(&s->entry, take_facts, &session_ops);
     task_init(&s->task, l, "session", run);
     list_init(&s->requests);
     if (h2) {
-        s->h2 = h2_server_new(l, take_near, &h2_with, &s->task);
+        start_h2(s, l, take_near, take_seen);
     } else {
-        s->h1 = h1_server_new(l, take_near, &h1, &s->task);
+        start_h1(s, l, take_near, take_seen);
     }
     if (s->entry.engine->draining) {
         entry_drain(&s->entry);
     }
     task_wake(&s->task, WAKE_START);
 }
+_Static_assert(sizeof(struct session) <= 304, "per-connection memory is a budget");

@@ -32,8 +32,9 @@ struct session { /* read only for its requests */
     const struct workload *series_dst; /* counted: what the row is about */
 };
 
-/* Takes the references in facts, and the stream, which holds the first bytes. */
-void session_open(const struct entry *take_facts, struct stream *take_near, bool h2);
+/* Takes the references in facts, the stream, and what was read of it (seen is empty afterwards). */
+void session_open(const struct entry *take_facts, struct stream *take_near, struct bytes *take_seen,
+                  bool h2);
 /* As it is now. Borrowed until the turn ends. */
 struct held *session_held(struct session *s);
 /* The last of what a request does: it is not in the session's list any more. */

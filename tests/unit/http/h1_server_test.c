@@ -100,6 +100,38 @@ TEST(pipelined_requests_are_answered_in_order)
     CHECK(rig_stop(&g));
 }
 
+/* However much of it was read before the server had the stream. */
+TEST(what_was_read_before_comes_first)
+{
+    static const char script[] = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+                                 "GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    struct rig g;
+
+    for (size_t fed = 1; fed < sizeof(script); fed++) {
+        rig_start(&g, script + fed);
+        h1_server_feed(g.server, script, fed);
+        CHECK(settle(g.loop));
+        CHECK(wire_has(&g.client, "\r\n\r\nPOST /echo abc"));
+        CHECK(wire_has(&g.client, "\r\n\r\nGET /echo "));
+        CHECK_INT(g.app.requests, 2);
+        CHECK(g.client.ended);
+        CHECK(rig_stop(&g));
+    }
+}
+
+TEST(a_head_that_was_begun_before_has_a_deadline)
+{
+    struct rig g;
+
+    rig_start(&g, "");
+    h1_server_feed(g.server, "GET", 3);
+    CHECK(settle(g.loop));
+    loop_advance(g.loop, 10001);
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.client, "HTTP/1.1 408 "));
+    CHECK(rig_stop(&g));
+}
+
 TEST(any_pace_and_any_pipe_gives_the_same_answer)
 {
     static const char script[] =
