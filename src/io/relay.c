@@ -61,10 +61,12 @@ void relay_close(struct relay *r, int result)
 
 struct relay_legs relay_detach(struct relay *r)
 {
-    struct relay_legs legs = {.near = MOVE(r->near), .far = MOVE(r->far)};
+    struct relay_legs legs = {.near = r->near, .far = r->far};
 
     stream_own(legs.near, NULL);
     stream_own(legs.far, NULL);
+    r->near = NULL;
+    r->far = NULL;
     return legs;
 }
 

@@ -141,6 +141,10 @@ static void learn_parties(struct inbound_conn *i)
         drop_baggage(i); /* what it says is not asked for */
     }
     i->service = i->service ? i->service : service_ref(service_of(i, w));
+    if (i->forwarded_host && i->service && strcmp(i->forwarded_host, i->service->hostname) == 0) {
+        i->forwarded_service = true;
+        mem_free(MOVE(i->forwarded_host)); /* is not kept twice */
+    }
 }
 
 static void tell(const struct access *a, struct access_facts *out)
@@ -457,8 +461,9 @@ static void conn_describe(struct pod_conn *c, struct strbuf *out)
     char dst[ENDPOINT_TEXT];
 
     strbuf_printf(out, "{\"src\":\"%s\",\"originalDst\":", endpoint_format(&i->from->client, src));
-    if (i->forwarded_host) {
-        log_json_string(out, slice_of(i->forwarded_host));
+    if (i->forwarded_service || i->forwarded_host) {
+        log_json_string(out,
+                        slice_of(i->forwarded_service ? i->service->hostname : i->forwarded_host));
     } else {
         strbuf_puts(out, "null");
     }

@@ -77,11 +77,12 @@ struct inbound_conn {
     const struct service *service; /* counted; NULL: none */
     struct baggage_side *baggage;  /* NULL: nothing is known or asked of it */
     char *asked_host;              /* of the CONNECT; NULL: the address of rbac_dst */
-    char *forwarded_host;          /* NULL: none */
-    struct endpoint rbac_dst;      /* of the plan */
-    int abort;                     /* < 0: asked to end with this result */
-    uint16_t asked_port;           /* of the CONNECT */
-    bool trust_source_ip;          /* the source may be looked up by its address */
+    char *forwarded_host;     /* what the client named, where that is not the service; or NULL */
+    struct endpoint rbac_dst; /* of the plan */
+    int abort;                /* < 0: asked to end with this result */
+    uint16_t asked_port;      /* of the CONNECT */
+    bool forwarded_service;   /* the client named the service */
+    bool trust_source_ip;     /* the source may be looked up by its address */
 };
 
 /* Takes i, of mem_new: the front has filled in from, opening and the optional fields above. */

@@ -335,6 +335,7 @@ def test_the_config_dump_shows_the_world_and_the_connections_in_it(mesh):
     assert out["originalDst"] == f"{meshes.WEB4}:81" and out["actualDst"] == f"{SERVER4}:15008" and out["protocol"] == "HBONE"
     (come,) = there["workloadState"]["uid-p21"]["connections"]["inbound"]
     assert come["src"].startswith(CLIENT4) and come["protocol"] == "HBONE"
+    assert (come["originalDst"], come["actualDst"]) == ("web.shop.svc.cluster.local", f"{SERVER4}:{app.ECHO}")
     certificates = {c["identity"]: c for c in here["certificates"]}
     assert certificates[model.spiffe("client")]["state"] == "Available" and certificates[model.spiffe("client")]["rootCerts"]
     assert model.spiffe("db", "prod") not in certificates, "only identities of this node"
