@@ -8,6 +8,8 @@
 enum {
     LEFT_MS = 30000,
     TRAILERS_BYTES_MAX = 16 << 10,
+    SPARE_MAX = 16,
+    SPARE_BYTES = 4096, /* of a body's buffer that is kept */
     NV_MAX = MESSAGE_FIELDS_MAX + MESSAGE_PARTS
 };
 
@@ -212,7 +214,11 @@ static int submit_head(struct h2_exchange *x)
         0) {
         r = FAIL(stream_why(&x->x.s), -ENOMEM, "no memory for a response");
     }
-    message_fini(&x->head);
+    if (x->send == H2_SEND_ENDING) { /* soon over: its memory serves the next */
+        message_clear(&x->head);
+    } else {
+        message_fini(&x->head);
+    }
     return r;
 }
 
@@ -313,7 +319,9 @@ static void x_skip(struct stream *s, size_t n)
 
     bytes_skip(&x->in, n);
     if (x->in.len == 0) {
-        bytes_shrink(&x->in);
+        if (x->recv != H2_RECV_ENDED) {
+            bytes_shrink(&x->in); /* else it is soon over */
+        }
         x->x.in_over = x->recv == H2_RECV_ENDED && x->x.in_trailers.count == 0;
     }
     give_credit(x, n);
@@ -552,6 +560,7 @@ static int show_interim(struct h2_exchange *x)
 {
     message_take(&x->x.in, &x->interim[0]);
     x->interim_count--;
+    message_fini(&x->interim[0]);
     memmove(x->interim, x->interim + 1, x->interim_count * sizeof(*x->interim));
     x->interim[x->interim_count] = (struct message){.limit = x->x.in.limit};
     return 1;
@@ -598,11 +607,22 @@ static bool is_answered(const struct h2_exchange *x, int why)
     return x->send == H2_SEND_ENDED || (x->send == H2_SEND_ENDING && why == 0);
 }
 
+/* Its owner has closed it. */
+static void take_back(struct h2_exchange *x)
+{
+    if (x->given_by) {
+        x->given_by->given_out--;
+        x->given_by = NULL;
+        list_remove(&x->in_given);
+    }
+}
+
 /* Lets go of a stream that nobody owns any more: what was promised still leaves. */
 static void leave(struct h2_exchange *x)
 {
     struct h2_session *s = x->session;
 
+    take_back(x);
     x->holder = H2_HELD_LEFT;
     if (x->send == H2_SEND_ENDED && x->recv != H2_RECV_ENDED && x->in_failure < 0) {
         reset(x, NGHTTP2_NO_ERROR);
@@ -626,11 +646,6 @@ static void x_close(struct stream *st, int why)
     struct h2_exchange *x = of(st);
     struct h2_session *s = x->session;
 
-    if (x->given_by) {
-        x->given_by->given_out--;
-        x->given_by = NULL;
-        list_remove(&x->in_given);
-    }
     if (!s) {
         h2_exchange_free(x);
         return;
@@ -668,10 +683,117 @@ static const struct exchange_ops exchange_ops = {
     .transport = x_transport,
 };
 
-struct h2_exchange *h2_exchange_new(struct h2_session *s, enum h2_holder holder)
+/* ---- memory: most exchanges are like the one before */
+
+static void destroy(struct h2_exchange *x)
+{
+    bytes_fini(&x->in);
+    bytes_fini(&x->out);
+    stream_fini(&x->x.s);
+    message_fini(&x->x.in);
+    message_fini(&x->x.in_trailers);
+    message_fini(&x->head);
+    message_fini(&x->trailers);
+    for (unsigned i = 0; i < x->interim_count; i++) {
+        message_fini(&x->interim[i]);
+    }
+    mem_free(x->interim);
+    mem_free(x);
+}
+
+void h2_exchange_drop_spare(struct h2_session *s, unsigned count)
+{
+    for (; count > 0; count--, s->spare_count--) {
+        destroy(container_of(list_take_first(&s->spare), struct h2_exchange, in_streams));
+        if (s->spare_count == 1) {
+            loop_rest_stop(&s->rest);
+        }
+    }
+    s->spare_least = s->spare_count;
+}
+
+static void rest(struct loop_rest *r)
+{
+    struct h2_session *s = container_of(r, struct h2_session, rest);
+    struct loop *l = s->task.loop;
+
+    h2_exchange_drop_spare(s, s->spare_least);
+    if (s->spare_count > 0) {
+        loop_stir(l);
+    }
+}
+
+static void clear_bytes(struct bytes *b)
+{
+    bytes_skip(b, b->len);
+    if (b->room > SPARE_BYTES) {
+        bytes_shrink(b);
+    }
+}
+
+/* The object as it was when it was made, but for the memory that it has. */
+static void wipe(struct h2_exchange *x)
+{
+    clear_bytes(&x->in);
+    clear_bytes(&x->out);
+    message_shrink(&x->x.in);
+    message_shrink(&x->x.in_trailers);
+    message_shrink(&x->head);
+    message_shrink(&x->trailers);
+    stream_fini(&x->x.s);
+    *x = (struct h2_exchange){.x = {.in = x->x.in, .in_trailers = x->x.in_trailers},
+                              .in = x->in,
+                              .out = x->out,
+                              .head = x->head,
+                              .trailers = x->trailers};
+}
+
+static void put_aside(struct h2_session *s, struct h2_exchange *x)
+{
+    wipe(x);
+    list_prepend(&s->spare, &x->in_streams);
+    if (s->spare_count++ == 0) {
+        s->rest.rest = rest;
+        loop_rest_start(s->task.loop, &s->rest);
+        s->spare_least = 0;
+    }
+    loop_stir(s->task.loop);
+}
+
+static struct h2_exchange *take_spare(struct h2_session *s)
+{
+    struct list *n = list_take_first(&s->spare);
+
+    if (!n) {
+        return NULL;
+    }
+    if (--s->spare_count == 0) {
+        loop_rest_stop(&s->rest);
+    }
+    s->spare_least = MIN_OF(s->spare_least, s->spare_count);
+    return container_of(n, struct h2_exchange, in_streams);
+}
+
+static struct h2_exchange *make(struct h2_session *s)
 {
     struct h2_exchange *x = mem_new(struct h2_exchange);
 
+    /* The peer's credit is the window that was in force when it sent: ours may have shrunk since. */
+    bytes_init(&x->in, MAX_OF(s->o.stream_window, (uint32_t)NGHTTP2_INITIAL_WINDOW_SIZE));
+    bytes_init(&x->out, s->o.send_buffer_bytes);
+    message_init(&x->x.in, s->o.header_list_bytes);
+    message_init(&x->x.in_trailers,
+                 MIN_OF(s->o.header_list_bytes, (uint32_t)H1_TRAILERS_BYTES_MAX));
+    message_init(&x->head, s->o.header_list_bytes);
+    message_init(&x->trailers, TRAILERS_BYTES_MAX);
+    return x;
+}
+
+struct h2_exchange *h2_exchange_new(struct h2_session *s, enum h2_holder holder)
+{
+    struct h2_exchange *x = take_spare(s);
+
+    x = x ? x : make(s);
     x->x.s.ops = &stream_ops;
     x->x.ops = &exchange_ops;
     x->x.version = EXCHANGE_HTTP2;
@@ -682,14 +804,6 @@ struct h2_exchange *h2_exchange_new(struct h2_session *s, enum h2_holder holder)
     list_init(&x->in_given);
     list_append(&s->streams, &x->in_streams);
     s->stats.streams++;
-    /* The peer's credit is the window that was in force when it sent: ours may have shrunk since. */
-    bytes_init(&x->in, MAX_OF(s->o.stream_window, (uint32_t)NGHTTP2_INITIAL_WINDOW_SIZE));
-    bytes_init(&x->out, s->o.send_buffer_bytes);
-    message_init(&x->x.in, s->o.header_list_bytes);
-    message_init(&x->x.in_trailers,
-                 MIN_OF(s->o.header_list_bytes, (uint32_t)H1_TRAILERS_BYTES_MAX));
-    message_init(&x->head, s->o.header_list_bytes);
-    message_init(&x->trailers, TRAILERS_BYTES_MAX);
     return x;
 }
 
@@ -707,28 +821,25 @@ static void detach(struct h2_exchange *x)
 
 void h2_exchange_free(struct h2_exchange *x)
 {
+    struct h2_session *s = x->session ? x->session : x->given_by;
+    bool stays = s && s->step != H2_OVER && s->spare_count < SPARE_MAX && !x->interim;
+
     detach(x);
-    bytes_fini(&x->in);
-    bytes_fini(&x->out);
-    stream_fini(&x->x.s);
-    message_fini(&x->x.in);
-    message_fini(&x->x.in_trailers);
-    message_fini(&x->head);
-    message_fini(&x->trailers);
-    for (unsigned i = 0; i < x->interim_count; i++) {
-        message_fini(&x->interim[i]);
+    take_back(x);
+    if (stays) {
+        put_aside(s, x);
+    } else {
+        destroy(x);
     }
-    mem_free(x->interim);
-    mem_free(x);
 }
 
 void h2_exchange_orphan(struct h2_exchange *x, int why)
 {
-    detach(x);
     if (x->holder != H2_HELD_OWNER) {
         h2_exchange_free(x);
         return;
     }
+    detach(x);
     x->failure = why;
     h2_wake(x);
 }

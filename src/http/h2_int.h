@@ -32,13 +32,17 @@ struct h2_session {
     struct timer timer;
     struct stream *below; /* NULL once H2_OVER */
     struct task *owner;
-    nghttp2_session *ng;  /* NULL once H2_OVER */
-    struct list streams;  /* exchanges that have a stream */
-    struct list ready;    /* server: of these, the requests that wait for h2_session_next */
-    struct list kicked;   /* of these, the ones that have something new to send */
-    struct list given;    /* server: what its owners hold, gone streams included */
+    nghttp2_session *ng; /* NULL once H2_OVER */
+    struct list streams; /* exchanges that have a stream */
+    struct list ready;   /* server: of these, the requests that wait for h2_session_next */
+    struct list kicked;  /* of these, the ones that have something new to send */
+    struct list given;   /* what its owners hold, gone streams included */
+    struct list spare;   /* exchanges that have ended: their memory serves the next ones */
+    unsigned spare_count;
+    unsigned spare_least;  /* since the last rest: so many were not needed */
+    struct loop_rest rest; /* while there are some */
     struct list refusals; /* server: struct refusal, the oldest first */
-    struct bytes out;     /* made by nghttp2, refused by the transport */
+    struct bytes out;      /* made by nghttp2, refused by the transport */
     struct h2_options o;
     struct h2_budget budget;
     struct h2_stats stats;
@@ -87,7 +91,7 @@ enum h2_holder {
 struct h2_exchange {
     struct exchange x;
     struct h2_session *session;  /* NULL once the stream is gone */
-    struct h2_session *given_by; /* server: who counts it, NULL once that is gone */
+    struct h2_session *given_by; /* who counts it, NULL once that is gone */
     int failure;                 /* then: why, 0 when both halves ended */
     int in_failure;              /* reading answers this when the buffer is empty */
     int32_t id;
@@ -123,11 +127,11 @@ void h2_wake_owner(struct h2_session *s);
 void h2_fail(struct h2_session *s, int why); /* from within nghttp2: the session ends soon */
 /* A DATA frame, its body lent: -EAGAIN when it has to wait, or the transport's failure. */
 int h2_send_data(struct h2_session *s, const uint8_t *head, const uint8_t *body, size_t len);
-void h2_given(struct h2_session *s, struct h2_exchange *x);
 
 /* h2_exchange.c */
 struct h2_exchange *h2_exchange_new(struct h2_session *s, enum h2_holder holder);
 void h2_exchange_free(struct h2_exchange *x);
+void h2_exchange_drop_spare(struct h2_session *s, unsigned count);
 /* Its stream is gone. why 0: both halves had ended. Frees it when nobody else holds it. */
 void h2_exchange_orphan(struct h2_exchange *x, int why);
 /* Gives nghttp2 what is new. */

@@ -150,6 +150,7 @@ static void end(struct h2_session *s, int result, bool cut)
         collect_last_words(s);
     }
     orphan_all(s, result);
+    h2_exchange_drop_spare(s, s->spare_count);
     s->step = H2_OVER;
     nghttp2_session_del(MOVE(s->ng));
     timer_clear(&s->timer);
@@ -606,6 +607,7 @@ static struct h2_session *make(struct loop *l, struct stream *below,
     list_init(&s->kicked);
     list_init(&s->given);
     list_init(&s->refusals);
+    list_init(&s->spare);
     bytes_init(&s->out, OUT_MAX);
     h2_budget_init(s);
     stream_own(below, &s->task);
@@ -641,16 +643,21 @@ struct h2_session *h2_server_new(struct loop *l, struct stream *take_below,
 
 /* The owner's side */
 
+static void give(struct h2_session *s, struct h2_exchange *x)
+{
+    x->holder = H2_HELD_OWNER;
+    x->given_by = s;
+    list_append(&s->given, &x->in_given);
+    s->given_out++;
+}
+
 int h2_session_next(struct h2_session *s, struct exchange **out)
 {
     struct list *n = list_take_first(&s->ready);
 
     if (n) {
         struct h2_exchange *x = container_of(n, struct h2_exchange, in_ready);
-        x->holder = H2_HELD_OWNER;
-        x->given_by = s;
-        list_append(&s->given, &x->in_given);
-        s->given_out++;
+        give(s, x);
         *out = &x->x;
         return 1;
     }
@@ -695,6 +702,7 @@ struct exchange *h2_session_request(struct h2_session *s, const struct message *
     int r = h2_session_state(s); /* before this one counts */
     struct h2_exchange *x = h2_exchange_new(s, H2_HELD_OWNER);
 
+    give(s, x);
     if (r < 0) {
         stream_note(&x->x.s, &s->diag);
         r = r == -EAGAIN ? FAIL(stream_why(&x->x.s), -ERR_LIMIT, "too many streams at once") : r;

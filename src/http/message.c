@@ -4,7 +4,13 @@
 #include "base/mem.h"
 #include "base/num.h"
 
-enum { TEXT_FIRST = 1024, FIELDS_FIRST = 16, TEXT_MAX = 2 * MESSAGE_BYTES_MAX };
+enum {
+    TEXT_FIRST = 1024,
+    FIELDS_FIRST = 16,
+    TEXT_KEPT = 2 * TEXT_FIRST,
+    FIELDS_KEPT = 2 * FIELDS_FIRST,
+    TEXT_MAX = 2 * MESSAGE_BYTES_MAX
+};
 
 void message_init(struct message *m, uint32_t limit_bytes)
 {
@@ -183,11 +189,21 @@ void message_copy(struct message *to, const struct message *from)
 
 void message_take(struct message *to, struct message *from)
 {
-    uint32_t limit = from->limit;
+    struct message was = *to;
 
-    message_fini(to);
     *to = *from;
-    message_init(from, limit);
+    *from = was;
+    from->limit = to->limit;
+    message_clear(from);
+}
+
+void message_shrink(struct message *m)
+{
+    if (m->room > TEXT_KEPT || m->fields_room > FIELDS_KEPT) {
+        message_fini(m);
+    } else {
+        message_clear(m);
+    }
 }
 
 static struct slice text_of(const struct message *m, struct message_span span)

@@ -77,8 +77,11 @@ void message_request(struct message *m, const char *method, const char *scheme,
 unsigned message_remove(struct message *m, const char *name);
 /* All of from, in place of what *to held; to keeps its limit. Cheaper than field by field. */
 void message_copy(struct message *to, const struct message *from);
-/* What is in from moves to *to, whose contents go; from is empty afterwards and keeps its limit. */
+/* What is in from moves to *to, whose contents go; from is empty afterwards and has the memory that *to
+ * had. Both have from's limit. */
 void message_take(struct message *to, struct message *from);
+/* Cleared; the memory stays if an ordinary head would use it. */
+void message_shrink(struct message *m);
 
 /* As it is counted against the limit. */
 static inline uint32_t message_cost(const struct message *m)

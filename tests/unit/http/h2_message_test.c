@@ -123,6 +123,127 @@ TEST(who_does_not_want_interim_responses_does_not_see_them)
     CHECK(rig_stop(&g));
 }
 
+static void let_go(struct rig *g)
+{
+    exchange_close(g->ask, 0);
+    exchange_close(g->got, 0);
+    g->ask = NULL;
+    g->got = NULL;
+    (void)settle(g->loop);
+}
+
+TEST(memory_of_an_exchange_serves_the_next_which_is_like_new)
+{
+    AUTO(message) struct message trailers = {0};
+    struct rig g;
+    char octets[8];
+
+    rig_start(&g, NULL);
+    CHECK(ask_plainly(&g, "x-mine", "1", false));
+    CHECK_INT(stream_write(&g.ask->s, "unread", 6), 6);
+    CHECK_INT(say(&g, 200, "x-first"), 0);
+    message_puts(&trailers, "x-sum", "1");
+    CHECK_INT(stream_write(&g.got->s, "body", 4), 4);
+    CHECK_INT(exchange_finish(g.got, &trailers), 0);
+    CHECK(settle(g.loop));
+    CHECK_INT(exchange_head(g.ask), 0);
+    const struct exchange *asked = g.ask;
+    const struct exchange *got = g.got;
+    let_go(&g);
+    CHECK(ask_plainly(&g, NULL, NULL, true));
+    CHECK(g.ask == asked && g.got == got);
+    CHECK_INT(g.got->in.count, 0);
+    CHECK_INT(stream_read(&g.got->s, octets, sizeof(octets)), 0);
+    CHECK_INT(exchange_head(g.ask), -EAGAIN);
+    CHECK_INT(g.ask->reach, EXCHANGE_SENT);
+    CHECK_INT(say(&g, 204, NULL), 0);
+    CHECK_INT(stream_shut(&g.got->s), 0);
+    CHECK(settle(g.loop));
+    CHECK_INT(exchange_head(g.ask), 0);
+    CHECK_INT(g.ask->in.count, 0);
+    CHECK_INT(stream_read(&g.ask->s, octets, sizeof(octets)), 0);
+    CHECK_INT(g.ask->in_trailers.count, 0);
+    CHECK(rig_stop(&g));
+}
+
+/* ---- changes of protocol, asked for by us */
+
+static bool ask_for_websocket(struct rig *g)
+{
+    AUTO(message) struct message head = {0};
+
+    message_request(&head, "GET", "http", "a", "/chat");
+    message_set(&head, MESSAGE_PROTOCOL, slice_of("websocket"));
+    message_puts(&head, "sec-websocket-key", "k");
+    message_puts(&head, "sec-websocket-version", "13");
+    return ask(g, &head, true);
+}
+
+TEST(a_client_changes_the_protocol_where_the_server_offers_it)
+{
+    static const struct h2_options offers = {.websocket = true};
+    struct rig g;
+    char octets[8];
+
+    rig_start(&g, &offers);
+    CHECK_INT(h2_session_upgrades(g.client), -EAGAIN); /* SETTINGS are on their way */
+    CHECK(settle(g.loop));
+    CHECK_INT(h2_session_upgrades(g.client), 0);
+    CHECK(ask_for_websocket(&g));
+    CHECK(message_is_method(&g.got->in, "GET"));
+    CHECK(slice_is(message_get(&g.got->in, MESSAGE_PROTOCOL), "websocket"));
+    CHECK_INT(message_find_next(&g.got->in, "sec-websocket-key", 0), -1);
+    CHECK_INT(say(&g, 101, "sec-websocket-protocol"), 0);
+    CHECK_INT(exchange_head(g.ask), 0);
+    CHECK_INT(g.ask->in.status, 101);
+    CHECK_INT(stream_write(&g.ask->s, "to", 2), 2);
+    CHECK_INT(stream_write(&g.got->s, "from", 4), 4);
+    CHECK(settle(g.loop));
+    CHECK_INT(stream_read(&g.got->s, octets, sizeof(octets)), 2);
+    CHECK_INT(stream_read(&g.ask->s, octets, sizeof(octets)), 4);
+    CHECK_INT(stream_shut(&g.ask->s), 0);
+    CHECK(settle(g.loop));
+    CHECK_INT(stream_read(&g.got->s, octets, sizeof(octets)), 0);
+    CHECK_INT(stream_shut(&g.got->s), 0);
+    CHECK(settle(g.loop));
+    CHECK_INT(stream_read(&g.ask->s, octets, sizeof(octets)), 0);
+    CHECK(rig_stop(&g));
+}
+
+TEST(a_server_may_refuse_to_change_the_protocol)
+{
+    static const struct h2_options offers = {.websocket = true};
+    struct rig g;
+    char octets[8];
+
+    rig_start(&g, &offers);
+    CHECK(settle(g.loop));
+    CHECK(ask_for_websocket(&g));
+    CHECK_INT(say(&g, 403, NULL), 0);
+    CHECK_INT(stream_write(&g.got->s, "no", 2), 2);
+    CHECK_INT(stream_shut(&g.got->s), 0);
+    CHECK(settle(g.loop));
+    CHECK_INT(exchange_head(g.ask), 0);
+    CHECK_INT(g.ask->in.status, 403);
+    CHECK_INT(stream_read(&g.ask->s, octets, sizeof(octets)), 2);
+    CHECK_INT(stream_read(&g.ask->s, octets, sizeof(octets)), 0);
+    CHECK_INT(stream_read(&g.got->s, octets, sizeof(octets)), 0); /* our half has ended, too */
+    CHECK(rig_stop(&g));
+}
+
+TEST(a_protocol_that_is_not_offered_is_not_asked_for)
+{
+    struct rig g;
+
+    rig_start(&g, NULL);
+    CHECK(settle(g.loop));
+    CHECK_INT(h2_session_upgrades(g.client), -ERR_UNSUPPORTED);
+    CHECK(!ask_for_websocket(&g));
+    CHECK_INT(exchange_head(g.ask), -ERR_UNSUPPORTED);
+    CHECK_INT(g.ask->reach, EXCHANGE_UNSENT);
+    CHECK(rig_stop(&g));
+}
+
 TEST(interim_responses_have_an_end)
 {
     struct rig g;
