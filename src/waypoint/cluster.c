@@ -142,7 +142,8 @@ static void gather_service(struct making *m, const struct world *w)
         bool out_of_reach =
             c->service->mode == BALANCE_STRICT &&
             (!m->self || balance_rank(&m->order, m->self, b.workload) < c->service->scope_count);
-        if (target > 0 && at.ip.family != IP_NONE && b.workload->capacity > 0 && !out_of_reach &&
+        bool located = at.ip.family != IP_NONE || (b.workload->hostname && *b.workload->hostname);
+        if (target > 0 && located && b.workload->capacity > 0 && !out_of_reach &&
             balance_is_healthy(c->service, b.workload)) {
             add(m, b.workload, &at, b.workload->capacity);
         }

@@ -75,6 +75,48 @@ static struct stream *dial_tunnel(struct engine *e, const struct workload *w,
     return hbone_dial(e->tunnels, &t);
 }
 
+/* What a name server says must not lead to this pod's own ports, nor to nobody's address. */
+static bool may_dial(const struct ip *ip)
+{
+    return !ip_is_unspecified(ip) && !ip_is_multicast(ip) && !ip_is_loopback(ip);
+}
+
+/* Any of the family; false: there is none. */
+static bool draw(struct engine *e, const struct ip *ips, int n, enum ip_family family,
+                 struct ip *out)
+{
+    uint64_t seen = 0;
+
+    for (int i = 0; i < n; i++) {
+        if (ips[i].family == family && may_dial(&ips[i]) &&
+            rand_seq_below(&e->random, ++seen) == 0) {
+            *out = ips[i];
+        }
+    }
+    return seen > 0;
+}
+
+int upstream_address(struct upstream *u, struct host_wait *w, struct endpoint *out,
+                     struct diag *why)
+{
+    struct engine *e = upstream_engine(u);
+    const char *name = u->workload->hostname;
+    const struct ip *ips = NULL;
+
+    *out = u->at;
+    if (u->at.ip.family != IP_NONE) {
+        return 0;
+    }
+    if (!e->hosts) {
+        return FAIL(why, -ERR_UNAVAILABLE, "no name servers to ask for %.200s", name);
+    }
+    int n = host_names_find(e->hosts, name, &e->asked, w, &ips, why);
+    if (n < 0 || draw(e, ips, n, IP_V4, &out->ip) || draw(e, ips, n, IP_V6, &out->ip)) {
+        return n < 0 ? n : 0;
+    }
+    return FAIL(why, -ERR_DENIED, "%.200s has no address that may be dialled", name);
+}
+
 struct stream *upstream_dial(struct engine *e, const struct workload *w, const struct endpoint *at,
                              uint64_t limit_ms)
 {

@@ -228,6 +228,16 @@ static struct hbone_limits limits_of(const struct config *c)
                                  .idle_ms = c->pool_idle_ms};
 }
 
+/* Without name servers the waypoint serves all but endpoints that are known by name. */
+static void start_host_names(struct engine *e)
+{
+    struct resolver_options o = {.try_ms = 1000, .tries = 2};
+
+    host_source_init(&e->asked);
+    e->resolver = resolver_new(e->loop, &o, NULL);
+    e->hosts = e->resolver ? host_names_new(e->loop, e->resolver) : NULL;
+}
+
 int engine_new(struct engine **out, const struct engine_options *o, struct diag *why)
 {
     struct engine *e = mem_new(struct engine);
@@ -250,6 +260,7 @@ int engine_new(struct engine **out, const struct engine_options *o, struct diag 
     e->hbone = hbone_loop_new(o->loop, &limits, &e->budget);
     e->tunnels = hbone_pool_new(e->hbone, upstream_dialer(e, &dialer), &e->budget);
     e->recorder = recorder_new(o->shard, NULL);
+    start_host_names(e);
     e->upstreams = upstreams_new(e);
     e->clusters = clusters_new(e);
     e->requests = request_store_new(e);
@@ -295,6 +306,9 @@ void engine_free(struct engine *e)
     token_cache_free(e->tokens);
     clusters_free(e->clusters);
     upstreams_free(e->upstreams);
+    host_source_fini(&e->asked);
+    host_names_free(e->hosts);
+    resolver_free(e->resolver);
     hbone_pool_free(e->tunnels);
     loop_end_orphans(e->loop);
     own_fini(&e->own);

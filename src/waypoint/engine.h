@@ -12,6 +12,7 @@
 #include "hbone/budget.h"
 #include "hbone/hbone_loop.h"
 #include "hbone/pool.h"
+#include "io/host_names.h"
 #include "io/loop.h"
 #include "io/memory_guard.h"
 #include "model/l7.h"
@@ -36,6 +37,10 @@ struct engine {
     struct tls_loop *tls;
     struct hbone_loop *hbone;
     struct hbone_pool *tunnels; /* to destinations */
+    struct resolver *resolver;
+    struct host_names
+        *hosts; /* of endpoints that are known by name; NULL: there are no name servers */
+    struct host_source asked; /* all of these count as one */
     struct own own;
     const struct memory_guard *guard;
     struct budget budget; /* this loop's share of the memory for received bytes */

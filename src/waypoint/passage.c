@@ -21,6 +21,7 @@ struct passage {
     struct entry entry;
     struct task task;
     struct timer limit;
+    struct host_wait wait;
     enum passage_step step;
     struct hbone_request *request; /* NULL once answered */
     struct stream *near;           /* NULL before, and once the relay has it */
@@ -51,6 +52,7 @@ static void enter(struct passage *p, enum passage_step next)
 static void passage_free(struct passage *p)
 {
     timer_clear(&p->limit);
+    host_wait_stop(&p->wait);
     task_fini(&p->task);
     stream_close(p->near, -ERR_CANCELLED);
     stream_close(p->far, -ERR_CANCELLED);
@@ -202,8 +204,6 @@ static bool pick(struct passage *p)
     p->tried[p->tries++] = u;
     p->upstream = u;
     access_destination(p, u->workload);
-    p->far = upstream_dial(p->entry.engine, u->workload, &u->at, UPSTREAM_CONNECT_MS);
-    stream_own(p->far, &p->task);
     enter(p, PASSAGE_CONNECT);
     return true;
 }
@@ -250,13 +250,38 @@ static void start_relay(struct passage *p)
     relay_start(&p->relay, MOVE(p->near), MOVE(p->far), &p->task);
 }
 
+/* (*) To the endpoint; where it is, is asked for first if it is known by name. */
+static int dial(struct passage *p, unsigned *out_status, struct diag *why)
+{
+    struct endpoint at;
+    int r = 0;
+
+    *out_status = 0;
+    if (!p->far) {
+        p->wait.owner = &p->task;
+        r = upstream_address(p->upstream, &p->wait, &at, why);
+        if (r < 0) {
+            return r;
+        }
+        p->facts.dst_addr = at;
+        p->far = upstream_dial(p->entry.engine, p->upstream->workload, &at, UPSTREAM_CONNECT_MS);
+        stream_own(p->far, &p->task);
+    }
+    r = upstream_dial_ready(p->far, p->upstream->workload, out_status);
+    if (r < 0 && r != -EAGAIN) {
+        *why = *stream_diag(p->far);
+    }
+    return r;
+}
+
 static int step_connect(struct passage *p)
 {
+    struct diag why = {.code = 0};
     unsigned status = 0;
-    int r = upstream_dial_ready(p->far, p->upstream->workload, &status);
+    int r = dial(p, &status, &why);
 
     if (r == -EAGAIN && timer_is_due(&p->limit)) {
-        r = FAIL(stream_why(p->far), -ERR_DEADLINE, "connection timeout");
+        r = FAIL(&why, -ERR_DEADLINE, "connection timeout");
     }
     if (r == -EAGAIN) {
         return r;
@@ -265,7 +290,7 @@ static int step_connect(struct passage *p)
         start_relay(p);
         return 1;
     }
-    struct diag why = *stream_diag(p->far);
+    host_wait_stop(&p->wait);
     stream_close(p->far, r);
     p->far = NULL;
     /* A refusal by policy is meant for us: the next one would say the same. */

@@ -11,13 +11,15 @@
 enum { H2_STREAMS = 100 };
 
 enum up_step {
+    UP_NAME, /* its address is asked for */
     UP_DIAL, /* its stream is on its way */
     UP_OPEN,
 };
 
 struct up_conn {
     struct task task;
-    struct timer limit;  /* of UP_DIAL */
+    struct timer limit; /* until UP_OPEN */
+    struct host_wait wait;
     struct list in_list; /* idle or busy of its upstream */
     struct upstream *upstream;
     enum up_step step;
@@ -78,6 +80,19 @@ static struct upstream *find(const struct upstreams *h, const struct upstream_ke
     return NULL;
 }
 
+static char *address_text(const struct endpoint *at, const struct workload *w)
+{
+    AUTO(strbuf) struct strbuf text = {0};
+    char ip[ENDPOINT_TEXT];
+
+    if (at->ip.family == IP_NONE) {
+        strbuf_printf(&text, "%s:%u", w->hostname, at->port);
+    } else {
+        strbuf_puts(&text, endpoint_format(at, ip));
+    }
+    return mem_strdup(strbuf_text(&text));
+}
+
 struct upstream *upstream_use(struct upstreams *h, const struct upstream_key *key)
 {
     struct upstream_key k = {.workload = key->workload, .protocol = key->protocol};
@@ -94,7 +109,7 @@ struct upstream *upstream_use(struct upstreams *h, const struct upstream_key *ke
         u->workload = workload_ref(k.workload);
         u->at = k.at;
         u->protocol = k.protocol;
-        (void)endpoint_format(&u->at, u->address);
+        u->address = address_text(&u->at, u->workload);
         list_init(&u->idle);
         list_init(&u->busy);
         list_init(&u->waiting);
@@ -115,6 +130,7 @@ static void upstream_free(struct upstream *u)
     list_remove(&u->in_engine);
     u->home->count.endpoints--;
     workload_unref(u->workload);
+    mem_free(u->address);
     mem_free(u);
 }
 
@@ -132,13 +148,14 @@ static void conn_free(struct up_conn *c)
     struct upstream *u = c->upstream;
 
     timer_clear(&c->limit);
+    host_wait_stop(&c->wait);
     task_fini(&c->task);
     list_remove(&c->in_list);
     stream_close(c->dialled, -ERR_CANCELLED);
     h1_client_free(c->h1);
     h2_session_free(c->h2);
     u->conn_count--;
-    u->connecting -= c->step == UP_DIAL;
+    u->connecting -= c->step != UP_OPEN;
     u->home->count.connections--;
     u->home->count.idle -= c->idle;
     mem_free(c);
@@ -259,12 +276,51 @@ static void open_conn(struct up_conn *c)
     c->upstream->home->count.opened++;
 }
 
+/* It did not come about; c is gone. */
+static int give_up(struct up_conn *c, int r, unsigned status, struct diag why)
+{
+    struct upstream *u = c->upstream;
+
+    u->users++; /* stays while the lease is told */
+    conn_free(c);
+    dial_failed(u, r, status, &why);
+    serve_waiting(u);
+    u->users--;
+    upstream_maybe_free(u);
+    return 1;
+}
+
+static uint64_t connect_limit(const struct upstream *u)
+{
+    return u->limits.connect_timeout_ms > 0 ? u->limits.connect_timeout_ms : UPSTREAM_CONNECT_MS;
+}
+
+/* 0: it is being dialled, -EAGAIN, or gone (1). */
+static int step_name(struct up_conn *c)
+{
+    struct upstream *u = c->upstream;
+    struct diag why = {.code = 0};
+    struct endpoint at;
+
+    c->wait.owner = &c->task;
+    int r = upstream_address(u, &c->wait, &at, &why);
+    if (r == -EAGAIN && timer_is_due(&c->limit)) {
+        r = FAIL(&why, -ERR_DEADLINE, "no answer about %.200s in time", u->workload->hostname);
+    }
+    if (r < 0) {
+        return r == -EAGAIN ? r : give_up(c, r, 0, why);
+    }
+    c->dialled = upstream_dial(u->home->engine, u->workload, &at, connect_limit(u));
+    stream_own(c->dialled, &c->task);
+    c->step = UP_DIAL;
+    return 0;
+}
+
 /* 0: open, -EAGAIN, or gone (1). */
 static int step_dial(struct up_conn *c)
 {
-    struct upstream *u = c->upstream;
     unsigned status = 0;
-    int r = upstream_dial_ready(c->dialled, u->workload, &status);
+    int r = upstream_dial_ready(c->dialled, c->upstream->workload, &status);
 
     if (r == -EAGAIN && timer_is_due(&c->limit)) {
         r = FAIL(stream_why(c->dialled), -ERR_DEADLINE, "connection timeout");
@@ -273,14 +329,7 @@ static int step_dial(struct up_conn *c)
         return r;
     }
     if (r < 0) {
-        struct diag why = *stream_diag(c->dialled);
-        u->users++; /* stays while the lease is told */
-        conn_free(c);
-        dial_failed(u, r, status, &why);
-        serve_waiting(u);
-        u->users--;
-        upstream_maybe_free(u);
-        return 1;
+        return give_up(c, r, status, *stream_diag(c->dialled));
     }
     open_conn(c);
     return 0;
@@ -342,6 +391,9 @@ static void conn_run(struct task *t, unsigned why)
     struct up_conn *c = container_of(t, struct up_conn, task);
 
     (void)why; /* every wake is a hint */
+    if (c->step == UP_NAME && step_name(c) != 0) {
+        return;
+    }
     if (c->step == UP_DIAL && step_dial(c) != 0) {
         return;
     }
@@ -357,8 +409,6 @@ static void conn_new(struct upstream *u)
 {
     struct up_conn *c = mem_new(struct up_conn);
     struct engine *e = u->home->engine;
-    uint64_t limit =
-        u->limits.connect_timeout_ms > 0 ? u->limits.connect_timeout_ms : UPSTREAM_CONNECT_MS;
 
     task_init(&c->task, e->loop, "upstream", conn_run);
     c->upstream = u;
@@ -367,9 +417,7 @@ static void conn_new(struct upstream *u)
     u->conn_count++;
     u->connecting++;
     u->home->count.connections++;
-    c->dialled = upstream_dial(e, u->workload, &u->at, limit);
-    stream_own(c->dialled, &c->task);
-    timer_set(&c->limit, &c->task, limit);
+    timer_set(&c->limit, &c->task, connect_limit(u));
     task_wake(&c->task, WAKE_START);
 }
 
@@ -588,6 +636,11 @@ void upstreams_drain(struct upstreams *h)
         u->users--;
         upstream_maybe_free(u);
     }
+}
+
+struct engine *upstream_engine(const struct upstream *u)
+{
+    return u->home->engine;
 }
 
 struct upstreams_count upstreams_count(const struct upstreams *h)

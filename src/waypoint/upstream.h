@@ -24,7 +24,7 @@ enum {
 
 struct upstream_key { /* borrowed for the call */
     const struct workload *workload;
-    struct endpoint at; /* of the application */
+    struct endpoint at; /* of the application; without an address: by the workload's host name */
     enum upstream_protocol protocol;
 };
 
@@ -34,8 +34,8 @@ struct upstream {
     struct list in_engine;
     struct upstreams *home;
     const struct workload *workload; /* counted */
-    struct endpoint at;
-    char address[ENDPOINT_TEXT];
+    struct endpoint at;              /* without an address: asked for by name at each connection */
+    char *address;                   /* as text, or host name and port */
     enum upstream_protocol protocol;
     unsigned users; /* clusters and leases that point here; 0: it goes with its last connection */
     unsigned in_flight;
@@ -91,6 +91,11 @@ struct exchange *lease_request(struct lease *l, const struct message *head, bool
 /* The request is over, or nobody wants the lease any more. */
 void lease_end(struct lease *l);
 
+struct engine *upstream_engine(const struct upstream *u);
+/* (*) Where to dial it: its address, or one of those that its host name has now. w as in
+ * host_names_find. */
+MUST_USE int upstream_address(struct upstream *u, struct host_wait *w, struct endpoint *out,
+                              struct diag *why);
 /* A stream to the endpoint as it is, for TCP; its calls answer -EAGAIN until it is there. */
 struct stream *upstream_dial(struct engine *e, const struct workload *w, const struct endpoint *at,
                              uint64_t limit_ms);
