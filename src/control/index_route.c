@@ -145,6 +145,12 @@ struct service_item *route_backend(const struct index *x, const struct attachmen
         strbuf_printf(text, "backend(%s.%s.svc.%s) not found", name, ns, x->mesh->domain);
         return NULL;
     }
+    if (!s->f.is_published) { /* as istiod has it: the mesh knows no such service */
+        *reason = "BackendNotFound";
+        strbuf_printf(text, "backend(%s) is an ExternalName, or has a clusterIP that is none",
+                      s->f.hostname);
+        return NULL;
+    }
     if (!port_of(s, port)) {
         *reason = "BackendNotFound";
         strbuf_printf(text, "backend(%s) has no port %lld", s->f.hostname, (long long)port);

@@ -466,6 +466,20 @@ def test_references_are_checked(plane, api, town, standing):
     api.delete(far)
 
 
+def test_an_external_name_is_no_backend(plane, api, town, standing):
+    outside = service("outside", town)
+    outside["spec"].update(type="ExternalName", externalName="db.example")
+    outside["spec"].pop("clusterIP", None)
+    api.create(outside)
+    use(api, town, "web", "wp")
+    api.create(route("r", town, "web", [{"backendRefs": [{"name": "outside", "port": 80}]}], port=80))
+    with stream_of(plane, api, town, "wp") as wp:
+        until("the rule is there", lambda: list(wp.state[ROUTE]))
+        assert "ExternalName" in wp.message(ROUTE, list(wp.state[ROUTE])[0]).backends[0].invalid
+    until("it says so", lambda: parent_conditions(api.get(route("r", town, "web", []))).get("ResolvedRefs") ==
+          ("False", "BackendNotFound"))
+
+
 def grant(ns, source=None, to=None):
     grant.number = getattr(grant, "number", 0) + 1
     return {"apiVersion": f"{GROUP}/v1beta1", "kind": "ReferenceGrant",
