@@ -153,6 +153,7 @@ static int give_up(struct local_pod *p, enum step next, const struct diag *why)
     log_warn(&scope, "local workload cannot start", F_STR("namespace", p->record.spec.namespace),
              F_STR("name", p->record.spec.name), F_DIAG(why));
     p->failure = *why;
+    local_stdio_close(p->stdio); /* whoever reads the other end need not wait for the removal */
     enter(p, next);
     return 0;
 }
