@@ -41,7 +41,11 @@ static int load_config(const struct cli *c, struct kube_config **out, struct dia
     if (!path && !(environment && *environment) && file_exists_blocking(strbuf_text(&own))) {
         path = strbuf_text(&own);
     }
-    return kube_config_load_blocking(path, args_text(&c->args, "context"), why, out);
+    int r = kube_config_load_blocking(path, args_text(&c->args, "context"), why, out);
+    return r == -ENOENT && !path && !(environment && *environment)
+               ? FAIL(why, r, "no credentials for the API: %s, ~/.kube/config: none is there",
+                      strbuf_text(&own))
+               : r;
 }
 
 static int open_blocking(struct cli *c, const struct kube_config *config, struct api **out,

@@ -47,6 +47,8 @@ static void summarize(const struct tally *t, size_t count, struct strbuf *out)
     } else if (t->near_end > 0) {
         strbuf_printf(out, "WARNING A402: %u of %zu certificates near their end", t->near_end,
                       count);
+    } else if (count == 0) {
+        strbuf_puts(out, "OK: no certificates are held");
     } else {
         strbuf_printf(out, "OK: %zu certificate%s, all valid", count, span_plural(count));
     }
@@ -77,7 +79,7 @@ static enum answer run(struct cli *c)
     struct tally t = tally_of(kept);
     summarize(&t, json_count(kept), &verdict);
     node_rows_show(c, strbuf_text(&verdict), kept, columns);
-    return t.bad > 0 ? ANSWER_NO : answer;
+    return t.bad > 0 ? ANSWER_NO : node_rows_found(c, kept, answer);
 }
 
 static const struct arg_option *const tables[] = {options_filter, options_output, options_node,
@@ -89,7 +91,8 @@ const struct command cmd_certs = {
     .summary = "certificates that the node proxies hold, and how long they last",
     .about = "Each identity has a leaf, the intermediates above it and the roots it trusts. The "
              "first line is the verdict: exit status 0 when all are valid, 1 when one is missing "
-             "or has expired. A certificate is renewed at half of its life; one with less than a "
+             "or has expired, or nobody has the IDENTITY. A certificate is renewed at half of its "
+             "life; one with less than a "
              "fifth left is near its end.",
     .examples = "ambit certs\tare all certificates in order?\n"
                 "ambit certs -o wide\twith serial numbers, as the CA logs them",

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/runtime_client.h"
+#include "cli/span.h"
 #include "cli/up_plan.h"
 #include "codec/json.h"
 #include "io/file.h"
@@ -18,6 +19,8 @@ struct down {
     const char *run_dir;
     struct json *state;
     struct json *workloads; /* that run */
+    bool has_agent;
+    unsigned left; /* files that could not be removed */
 };
 
 /* ---- workloads */
@@ -34,7 +37,25 @@ static void list_workloads(struct down *d)
     if (runtime_ask_blocking(path, request, ASK_MS, &answer, &why) == 0) {
         json_unref(d->workloads);
         d->workloads = json_ref(json_get(answer, "workloads"));
+        d->has_agent = true;
     }
+}
+
+/* Of an agent that does not run; only an agent can end them, which takes them over when it starts. */
+static bool has_orphans(const struct down *d)
+{
+    AUTO(text) char *path = up_path(d->run_dir, "local", "");
+    DIR *folder = d->has_agent ? NULL : opendir(path);
+    struct dirent *e;
+    bool any = false;
+
+    while (folder && (e = readdir(folder)) != NULL) {
+        any = any || e->d_name[0] != '.';
+    }
+    if (folder) {
+        closedir(folder);
+    }
+    return any;
 }
 
 /* What the API asks for does not start again what we are about to end. */
@@ -158,7 +179,8 @@ static void remove_one(struct down *d, const char *dir, const char *name)
     }
     int r = S_ISDIR(st.st_mode) ? rmdir(path) : unlink(path);
     if (r < 0) {
-        (void)cli_fail(d->cli, ANSWER_YES, NULL, "%s is left: %s", path, err_text(neg_errno()));
+        (void)cli_fail(d->cli, ANSWER_NO, NULL, "%s is left: %s", path, err_text(neg_errno()));
+        d->left++;
     }
 }
 
@@ -225,6 +247,11 @@ static enum answer take_down(struct down *d)
     if (a != ANSWER_YES) {
         return a;
     }
+    if (has_orphans(d) && !args_has(&d->cli->args, "force")) {
+        return cli_fail(d->cli, ANSWER_NO, "ambit up",
+                        "workloads are left that the node agent would have to end, and it does not "
+                        "run; --force leaves them behind");
+    }
     hold_back(d);
     list_workloads(d); /* as of now */
     enum answer workloads = stop_workloads(d);
@@ -239,6 +266,10 @@ static enum answer take_down(struct down *d)
     remove_run_files(d);
     if (args_has(&d->cli->args, "purge")) {
         purge(d);
+    }
+    if (d->left > 0) {
+        return cli_fail(d->cli, ANSWER_NO, NULL, "%u file%s could not be removed", d->left,
+                        span_plural(d->left));
     }
     term_say(&d->cli->term, "OK: nothing of the mesh runs here any more");
     if (!args_has(&d->cli->args, "purge")) {
@@ -259,7 +290,7 @@ static enum answer run(struct cli *c)
         return ANSWER_YES;
     }
     if (r < 0) {
-        return cli_fail(c, ANSWER_UNKNOWN, NULL, "%s", why.text);
+        return cli_fail_diag(c, NULL, &why);
     }
     list_workloads(&d);
     enum answer a = take_down(&d);

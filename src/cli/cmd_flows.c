@@ -99,8 +99,7 @@ static enum answer ask_waypoints(struct cli *c, struct log_tail *tail, struct js
     struct diag why = {0};
 
     if (waypoints_find_blocking(c, NULL, NULL, &places, &why) < 0) {
-        return cli_fail(c, why.code == -ERR_SYNTAX ? ANSWER_USAGE : ANSWER_UNKNOWN, NULL, "%s",
-                        why.text);
+        return nodes_fail(c, &why);
     }
     enum answer answer = ask_places(c, &places, tail, rows);
     waypoint_places_fini(&places);

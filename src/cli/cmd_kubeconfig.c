@@ -29,7 +29,10 @@ static enum answer run(struct cli *c)
     strbuf_printf(&path, "%s/admin.kubeconfig", args_text(&c->args, "data"));
     int r = file_read_blocking(strbuf_text(&path), &bytes, &len, &why);
     if (r < 0) {
-        return cli_fail(c, r == -ENOENT ? ANSWER_NO : ANSWER_UNKNOWN, "ambit up", "%s", why.text);
+        return r == -ENOENT
+                   ? cli_fail(c, ANSWER_NO, "sudo ambit up",
+                              "there is no stand-alone mesh here: no %s", strbuf_text(&path))
+                   : cli_fail(c, ANSWER_UNKNOWN, cli_fix(c, r, NULL), "%s", why.text);
     }
     AUTO(text) char *owned = bytes;
     if (args_has(&c->args, "write")) {

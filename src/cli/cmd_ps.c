@@ -49,8 +49,8 @@ static enum answer ask_all(struct cli *c, struct nodes *nodes, struct json *rows
 
     for (unsigned i = 0; i < nodes->count; i++) {
         if (ask(c, &nodes->at[i], rows, &why) < 0) {
-            answer =
-                cli_fail(c, ANSWER_UNKNOWN, "ambit up", "node %s: %s", nodes->at[i].name, why.text);
+            answer = cli_fail(c, ANSWER_UNKNOWN, cli_fix(c, why.code, "ambit up"), "node %s: %s",
+                              nodes->at[i].name, why.text);
         }
     }
     return answer;
@@ -65,7 +65,7 @@ static enum answer run(struct cli *c)
     struct nodes nodes;
 
     if (nodes_find_blocking(&c->args, &nodes, &why) < 0) {
-        return cli_fail(c, ANSWER_UNKNOWN, NULL, "%s", why.text);
+        return nodes_fail(c, &why);
     }
     unsigned asked = nodes.count;
     enum answer answer = ask_all(c, &nodes, rows);

@@ -138,17 +138,18 @@ static bool is_unknown(const struct wanted *w, const struct published *p)
     return *w->name && w->ns.len > 0;
 }
 
-/* The configuration's answer. ANSWER_YES: there is one, whatever it has. */
-static enum answer ask_control(struct cli *c, const struct wanted *w, struct found *f,
-                               struct strbuf *trouble)
+/* The configuration's answer. 0: there is one, whatever it has. */
+static int ask_control(struct cli *c, const struct wanted *w, struct found *f,
+                       struct strbuf *trouble)
 {
     const char *ns = strbuf_text(&w->ns);
     AUTO(published) struct published *p = NULL;
     struct diag why = {0};
 
-    if (published_read_blocking(c, &ns, w->ns.len > 0 ? 1 : 0, &p, &why) < 0) {
+    int r = published_read_blocking(c, &ns, w->ns.len > 0 ? 1 : 0, &p, &why);
+    if (r < 0) {
         strbuf_printf(trouble, "; and the control plane: %s", why.text);
-        return ANSWER_UNKNOWN;
+        return r;
     }
     for (size_t i = 0; i < p->gateway_count; i++) {
         AUTO(json) struct json *dump = json_new_object();
@@ -159,7 +160,7 @@ static enum answer ask_control(struct cli *c, const struct wanted *w, struct fou
         }
     }
     f->unknown = is_unknown(w, p);
-    return ANSWER_YES;
+    return 0;
 }
 
 static void show(struct cli *c, const struct found *f)
@@ -184,7 +185,7 @@ static void show(struct cli *c, const struct found *f)
 static enum answer none(struct cli *c, const struct wanted *w, const struct found *f)
 {
     AUTO(strbuf) struct strbuf fix = {0};
-    const char *word = *w->name ? c->args.operands[0] : "anything";
+    const char *word = *w->name ? c->args.operands[0] : "any service";
     const char *ns = w->ns.len > 0 ? strbuf_text(&w->ns) : "NAMESPACE";
 
     if (f->unknown) {
@@ -194,14 +195,14 @@ static enum answer none(struct cli *c, const struct wanted *w, const struct foun
     }
     strbuf_printf(&fix, "ambit label svc %s -n %s istio.io/use-waypoint=WAYPOINT",
                   *w->name ? w->name : "NAME", ns);
-    return cli_fail(c, ANSWER_NO, strbuf_text(&fix),
-                    "no waypoint serves %s: its traffic is layer 4", word);
+    return cli_fail(c, ANSWER_NO, strbuf_text(&fix), "no waypoint serves %s: %s traffic is layer 4",
+                    word, *w->name ? "its" : "all");
 }
 
-static enum answer cannot_tell(struct cli *c, const struct strbuf *trouble)
+static enum answer cannot_tell(struct cli *c, int r, const struct strbuf *trouble)
 {
-    return cli_fail(c, ANSWER_UNKNOWN, "ambit routes SERVICE --kubeconfig FILE", "%s",
-                    strbuf_text(trouble));
+    return cli_fail(c, ANSWER_UNKNOWN, cli_fix(c, r, "ambit routes SERVICE --kubeconfig FILE"),
+                    "%s", strbuf_text(trouble));
 }
 
 /* Those that run here, else what they are told. */
@@ -214,18 +215,19 @@ static enum answer find(struct cli *c, const struct waypoint_places *places, con
 
     if (json_count(f->rows) > 0) {
         show(c, f);
-        return answer == ANSWER_YES ? answer : cannot_tell(c, &trouble);
+        return answer == ANSWER_YES ? answer : cannot_tell(c, 0, &trouble);
     }
     if (named && answer == ANSWER_UNKNOWN) {
         return cli_fail(c, ANSWER_UNKNOWN, "ambit waypoint status -A", "%s", strbuf_text(&trouble));
     }
     if (!named && trouble.len == 0) {
         strbuf_puts(&trouble, places->trouble < 0
-                                  ? "whether waypoints run here, only root may ask"
+                                  ? "only root may ask whether waypoints run here"
                                   : "no replica of a waypoint that serves it runs here");
     }
-    if (!named && ask_control(c, w, f, &trouble) != ANSWER_YES) {
-        return cannot_tell(c, &trouble);
+    int r = named ? 0 : ask_control(c, w, f, &trouble);
+    if (r < 0) {
+        return cannot_tell(c, places->trouble < 0 ? places->trouble : r, &trouble);
     }
     if (json_count(f->rows) > 0) {
         show(c, f);
@@ -244,8 +246,7 @@ static enum answer run(struct cli *c)
 
     wanted_of(c, &wanted);
     if (waypoints_find_blocking(c, NULL, NULL, &places, &why) < 0) {
-        answer = cli_fail(c, why.code == -ERR_SYNTAX ? ANSWER_USAGE : ANSWER_UNKNOWN, NULL, "%s",
-                          why.text);
+        answer = nodes_fail(c, &why);
     } else {
         answer = find(c, &places, &wanted, &f);
         waypoint_places_fini(&places);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
+#include "cli/node_ask.h"
 #include "cli/node_where.h"
 #include "cli/run_spec.h"
 #include "cli/runtime_client.h"
@@ -76,7 +77,9 @@ static void say_started(struct cli *c, const struct json *answer)
 static enum answer say_refused(struct cli *c, const struct diag *why)
 {
     AUTO(strbuf) struct strbuf fix = {0};
-    const char *help = run_spec_fix(&c->args, why->text, &fix) ? strbuf_text(&fix) : NULL;
+    const char *help = run_spec_fix(&c->args, why->text, &fix) ? strbuf_text(&fix)
+                       : why->code == -EIO                     ? "ambit status" /* it knows more */
+                                                               : NULL;
 
     return why->code == -ERR_DENIED ? cli_fail(c, ANSWER_NO, help, "%s", why->text)
                                     : cli_fail_diag(c, help, why);
@@ -175,7 +178,8 @@ static int start(struct cli *c, const struct node_where *n, struct json *take_re
     struct diag why = {0};
 
     if (runtime_open(&r, n->runtime, &why) < 0) {
-        return (int)cli_fail(c, ANSWER_UNKNOWN, "ambit up", "node %s: %s", n->name, why.text);
+        return (int)cli_fail(c, ANSWER_UNKNOWN, cli_fix(c, why.code, "ambit up"), "node %s: %s",
+                             n->name, why.text);
     }
     int signal_fd = attach ? catch_signals() : -1;
     int sent = runtime_send_blocking(&r, MOVE(request), attach ? stdio : NULL, &why);
@@ -199,7 +203,7 @@ static enum answer run(struct cli *c)
         return cli_fail(c, ANSWER_USAGE, "ambit help run", "%s", why.text);
     }
     if (nodes_find_blocking(&c->args, &nodes, &why) < 0) {
-        return cli_fail(c, ANSWER_UNKNOWN, NULL, "%s", why.text);
+        return nodes_fail(c, &why);
     }
     if (nodes.count > 1) {
         nodes_fini(&nodes);

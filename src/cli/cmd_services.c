@@ -33,7 +33,7 @@ static enum answer run(struct cli *c)
     AUTO(json) struct json *kept = view_filtered(sorted, &f);
     strbuf_printf(&verdict, "%zu service%s known", json_count(kept), span_plural(json_count(kept)));
     node_rows_show(c, strbuf_text(&verdict), kept, columns);
-    return answer;
+    return node_rows_found(c, kept, answer);
 }
 
 static const struct arg_option *const tables[] = {options_filter, options_output, options_node,
@@ -45,7 +45,7 @@ const struct command cmd_services = {
     .summary = "services as the node proxies know them",
     .about = "Shows the addresses that clients use and what stands behind them. PORTS reads "
              "`port->target`; ENDPOINTS reads healthy/all. A NAME is a service, namespace/service, "
-             "a host name or an address.",
+             "a host name or an address; exit status 1 when there is none of it.",
     .examples = "ambit services -n shop\tservices of one namespace\n"
                 "ambit services 10.96.0.10\twhose address is this?",
     .tables = tables,

@@ -94,7 +94,8 @@ static void ask_node(const struct node_where *n, uint64_t limit_ms, struct heard
                                    .ready = h->ready,
                                    .is_ready = ready,
                                    .proxy_error = h->proxy_why.code ? h->proxy_why.text : NULL,
-                                   .agent_error = h->agent_why.code ? h->agent_why.text : NULL};
+                                   .agent_error = h->agent_why.code ? h->agent_why.text : NULL,
+                                   .agent_is_roots = h->agent_why.code == -EACCES};
 }
 
 static struct json *node_json(const struct heard *h)
@@ -251,8 +252,7 @@ static enum answer run(struct cli *c)
     struct nodes nodes;
 
     if (nodes_find_blocking(&c->args, &nodes, &why) < 0) {
-        return cli_fail(c, why.code == -ERR_SYNTAX ? ANSWER_USAGE : ANSWER_UNKNOWN, NULL, "%s",
-                        why.text);
+        return nodes_fail(c, &why);
     }
     findings_init(&f);
     struct json *about = ask_nodes(c, &nodes, &f, &counts);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/node_ask.h"
 #include "cli/node_where.h"
 #include "cli/runtime_client.h"
 #include "codec/json.h"
@@ -52,7 +53,7 @@ static enum answer run(struct cli *c)
     struct nodes nodes;
 
     if (nodes_find_blocking(&c->args, &nodes, &why) < 0) {
-        return cli_fail(c, ANSWER_UNKNOWN, NULL, "%s", why.text);
+        return nodes_fail(c, &why);
     }
     for (unsigned i = 0; i < c->args.operand_count; i++) {
         enum answer one = stop_one(c, &nodes, c->args.operands[i]);

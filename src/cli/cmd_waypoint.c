@@ -219,13 +219,20 @@ static enum answer do_status(struct work *w)
     if (r < 0) {
         return cli_fail_diag(w->cli, NULL, &why);
     }
-    show(w, rows, status_columns);
     const char *absent = missing(w, rows);
+    if (!absent || json_count(rows) > 0 || cli_wants_json(w->cli)) {
+        show(w, rows, status_columns);
+    }
     if (absent) {
         return cli_fail(w->cli, ANSWER_NO, "ambit waypoint list -A", "no waypoint %s/%s", w->ns,
                         absent);
     }
-    return json_count(rows) > 0 && all_ready(rows) ? ANSWER_YES : ANSWER_NO;
+    if (json_count(rows) == 0) {
+        AUTO(strbuf) struct strbuf fix = {0};
+        strbuf_printf(&fix, "ambit waypoint apply -n %s --enroll-namespace", w->ns);
+        return cli_fail(w->cli, ANSWER_NO, strbuf_text(&fix), "there is none to be ready");
+    }
+    return all_ready(rows) ? ANSWER_YES : ANSWER_NO;
 }
 
 /* ---- generate, apply */

@@ -74,7 +74,9 @@ static enum answer answer(struct cli *c, const char *request, struct why_asked *
         return cli_fail(c, r == -ERR_SYNTAX ? ANSWER_USAGE : ANSWER_UNKNOWN, "ambit status", "%s",
                         strbuf_text(&asked->l4_trouble));
     }
-    return *error ? cli_fail(c, ANSWER_UNKNOWN, "ambit workloads, ambit services", "%s", error)
+    return *error ? cli_fail(c, ANSWER_UNKNOWN,
+                             strstr(error, "service") ? "ambit services" : "ambit workloads", "%s",
+                             error)
                   : conclude(c, asked, brief);
 }
 

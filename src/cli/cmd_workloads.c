@@ -52,7 +52,7 @@ static enum answer run(struct cli *c)
     AUTO(json) struct json *kept = view_filtered(sorted, &f);
     summarize(kept, &verdict);
     node_rows_show(c, strbuf_text(&verdict), kept, columns);
-    return answer;
+    return node_rows_found(c, kept, answer);
 }
 
 static const struct arg_option *const tables[] = {options_filter, options_output, options_node,
@@ -68,7 +68,7 @@ const struct command cmd_workloads = {
         "on "
         "other nodes, `no` for everybody else. A NAME is a workload, namespace/workload, an "
         "address "
-        "or an identity.",
+        "or an identity; exit status 1 when there is none of it.",
     .examples = "ambit workloads -n shop\twho is in the mesh in namespace shop\n"
                 "ambit workloads 10.244.1.7\twhose address is this?\n"
                 "ambit workloads -o json\tall that is known, for programs",

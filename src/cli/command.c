@@ -3,10 +3,12 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/near.h"
+#include "cli/resource_kind.h"
 #include "cli/rows.h"
 #include "cli/wrap.h"
 #include "codec/json.h"
@@ -187,9 +189,50 @@ static bool was_answered(int code)
     return false;
 }
 
+const char *cli_fix(struct cli *c, int r, const char *otherwise)
+{
+    if ((r != -EACCES && r != -EPERM) || geteuid() == 0) {
+        return otherwise;
+    }
+    (void)snprintf(c->fix, sizeof(c->fix), "sudo ambit %s", c->command ? c->command->name : "");
+    return c->fix;
+}
+
+/* Nobody was reached. */
+static bool was_lost(int code)
+{
+    return code == -ECONNREFUSED || code == -ETIMEDOUT || code == -EHOSTUNREACH ||
+           code == -ENETUNREACH || code == -ERR_DEADLINE || code == -ERR_UNAVAILABLE;
+}
+
+/* Out of the API's sentence: services "crt" not found. NULL: it is another one. */
+static const char *list_fix(struct cli *c, const struct diag *why)
+{
+    static const char status[] = ", 404: ";
+    const char *plural = strstr(why->text, status);
+    const char *end = plural ? strstr(plural, " \"") : NULL;
+    AUTO(strbuf) struct strbuf word = {0};
+
+    if (why->code != -ERR_NOT_FOUND || !end) {
+        return NULL;
+    }
+    plural += sizeof(status) - 1;
+    strbuf_add(&word, plural, (size_t)(end - plural));
+    const struct resource_kind *k = resource_kind_find(strbuf_text(&word), NULL);
+    if (!k) {
+        return NULL;
+    }
+    (void)snprintf(c->fix, sizeof(c->fix), "ambit get %s%s", k->resource.plural,
+                   k->resource.namespaced ? " -A" : "");
+    return c->fix;
+}
+
 enum answer cli_fail_diag(struct cli *c, const char *fix, const struct diag *why)
 {
-    return cli_fail(c, was_answered(why->code) ? ANSWER_NO : ANSWER_UNKNOWN, fix, "%s", why->text);
+    const char *best = cli_fix(c, why->code, fix);
+
+    best = best ? best : was_lost(why->code) ? "ambit status" : list_fix(c, why);
+    return cli_fail(c, was_answered(why->code) ? ANSWER_NO : ANSWER_UNKNOWN, best, "%s", why->text);
 }
 
 /* ---- running */
@@ -218,6 +261,13 @@ static enum answer unknown_command(struct cli *c, const struct command *const *c
     return cli_fail(c, ANSWER_USAGE, "ambit help", "no command %s", word);
 }
 
+/* "A501" */
+static bool is_code(const char *word)
+{
+    return (word[0] == 'A' || word[0] == 'a') && strlen(word) == 4 &&
+           strspn(word + 1, "0123456789") == 3;
+}
+
 static enum answer help(struct cli *c, const struct command *const *commands, const char *topic)
 {
     AUTO(strbuf) struct strbuf b = {0};
@@ -232,7 +282,9 @@ static enum answer help(struct cli *c, const struct command *const *commands, co
     } else if (strcmp(topic, "codes") == 0) {
         finding_index(&b);
     } else if (!finding_explain(topic, &b)) {
-        return unknown_command(c, commands, topic);
+        return is_code(topic)
+                   ? cli_fail(c, ANSWER_USAGE, "ambit help codes", "no finding %s", topic)
+                   : unknown_command(c, commands, topic);
     }
     term_out(&c->term, &b);
     return ANSWER_YES;

@@ -29,10 +29,13 @@ struct command {
     enum answer (*run)(struct cli *c);
 };
 
+enum { CLI_FIX = 128 };
+
 struct cli {
     const struct command *command;
     struct args args;
     struct term term;
+    char fix[CLI_FIX]; /* of cli_fix */
 };
 
 enum { OPERANDS_ANY = 1 << 16 };
@@ -58,5 +61,10 @@ void cli_print_json(struct cli *c, struct json *take_json);
 /* "ambit conns: <sentence>" and "fix: ..." on standard error; fix may be NULL. Returns answer. */
 enum answer cli_fail(struct cli *c, enum answer answer, const char *fix, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
-/* The same with why's sentence: "cannot tell" when something could not be reached, else "no". */
+/* The command that helps against r: where we lack the right, this command by root; else the other one
+ * (NULL stays NULL). Borrowed until the next call. */
+const char *cli_fix(struct cli *c, int r, const char *otherwise);
+/* The same with why's sentence: "cannot tell" when something could not be reached, else "no". The fix
+ * is cli_fix's; without any, of an object that the API does not have: a list of those it has, of what does
+ * not answer: the status. */
 enum answer cli_fail_diag(struct cli *c, const char *fix, const struct diag *why);

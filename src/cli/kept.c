@@ -139,7 +139,7 @@ enum answer kept_of_nodes_blocking(struct cli *c, struct json *into)
     }
     for (unsigned i = 0; i < nodes.count; i++) {
         if (ask_one(c, &nodes.at[i], into, &why) < 0) {
-            answer = cli_fail(c, ANSWER_UNKNOWN, "ambit status",
+            answer = cli_fail(c, ANSWER_UNKNOWN, cli_fix(c, why.code, "ambit status"),
                               "node %s: connections older than the mesh: %s", nodes.at[i].name,
                               why.text);
         }

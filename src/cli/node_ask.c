@@ -49,6 +49,12 @@ int node_ready_blocking(const struct node_where *n, uint64_t limit_ms, char **ou
     return ready;
 }
 
+enum answer nodes_fail(struct cli *c, const struct diag *why)
+{
+    return cli_fail(c, why->code == -ERR_SYNTAX ? ANSWER_USAGE : ANSWER_UNKNOWN,
+                    cli_fix(c, why->code, NULL), "%s", why->text);
+}
+
 enum answer nodes_page_blocking(struct cli *c, const char *path, struct json **out)
 {
     enum answer answer = ANSWER_YES;
@@ -57,8 +63,7 @@ enum answer nodes_page_blocking(struct cli *c, const char *path, struct json **o
 
     *out = json_new_object();
     if (nodes_find_blocking(&c->args, &nodes, &why) < 0) {
-        return cli_fail(c, why.code == -ERR_SYNTAX ? ANSWER_USAGE : ANSWER_UNKNOWN, NULL, "%s",
-                        why.text);
+        return nodes_fail(c, &why);
     }
     for (unsigned i = 0; i < nodes.count; i++) {
         struct json *page = NULL;
@@ -67,14 +72,26 @@ enum answer nodes_page_blocking(struct cli *c, const char *path, struct json **o
         int r = node_page_blocking(&nodes.at[i], path, args_ms(&c->args, "timeout"), &page, &why);
         progress_end(&p);
         if (r < 0) {
-            answer = cli_fail(c, ANSWER_UNKNOWN, "ambit status", "node %s: %s", nodes.at[i].name,
-                              why.text);
+            answer = cli_fail(c, ANSWER_UNKNOWN, cli_fix(c, r, "ambit status"), "node %s: %s",
+                              nodes.at[i].name, why.text);
         } else {
             json_set(*out, nodes.at[i].name, page);
         }
     }
     nodes_fini(&nodes);
     return answer;
+}
+
+enum answer node_rows_found(struct cli *c, const struct json *rows, enum answer answer)
+{
+    AUTO(strbuf) struct strbuf fix = {0};
+
+    if (answer != ANSWER_YES || c->args.operand_count == 0 || json_count(rows) > 0) {
+        return answer;
+    }
+    strbuf_printf(&fix, "ambit %s", c->command->name);
+    return cli_fail(c, ANSWER_NO, strbuf_text(&fix), "nothing of the name %s is known here",
+                    c->args.operands[0]);
 }
 
 void node_rows_show(struct cli *c, const char *verdict, const struct json *rows,

@@ -162,7 +162,8 @@ static int keep_only(struct nodes *n, const char *name, struct diag *why)
         }
     }
     if (kept == 0) {
-        return FAIL(why, -ERR_NOT_FOUND, "no node %s; there are: %s", name, strbuf_text(&known));
+        return FAIL(why, -ERR_SYNTAX, "--node: no node %s; there are: %s", name,
+                    strbuf_text(&known));
     }
     while (n->count > kept) {
         node_where_fini(&n->at[--n->count]);

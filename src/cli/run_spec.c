@@ -144,7 +144,8 @@ bool run_spec_fix(const struct args *a, const char *error, struct strbuf *out)
     AUTO(strbuf) struct strbuf account_gone = {0};
 
     strbuf_printf(&namespace_gone, "namespaces \"%s\" not found", ns);
-    strbuf_printf(&account_gone, "serviceaccount \"%s\" not found", account);
+    /* What stands behind it may be cut off. */
+    strbuf_printf(&account_gone, "error looking up service account %s/%s", ns, account);
     if (strstr(error, strbuf_text(&namespace_gone))) {
         strbuf_printf(out,
                       "ambit apply -f - <<< '{apiVersion: v1, kind: Namespace, metadata: {name: "

@@ -43,9 +43,10 @@ static void judge_agent(const struct node_facts *n, struct findings *f)
 {
     if (n->agent_error) {
         struct finding *x =
-            findings_add(f, FINDING_A104, "the node agent of %s does not answer", n->name);
+            findings_add(f, FINDING_A104, "the node agent of %s %s", n->name,
+                         n->agent_is_roots ? "answers root alone" : "does not answer");
         finding_evidence(x, "%s", n->agent_error);
-        finding_fix(x, "ambit up");
+        finding_fix(x, n->agent_is_roots ? "sudo ambit status" : "ambit up");
     } else if (n->agent && !json_bool_at(n->agent, "ready", false)) {
         struct finding *x =
             findings_add(f, FINDING_A105, "the node agent of %s is not ready", n->name);

@@ -24,6 +24,7 @@ struct node_facts {
     bool is_ready;
     const char *proxy_error; /* why the proxy did not answer; NULL = it did */
     const char *agent_error; /* likewise; also NULL when there is no agent's socket */
+    bool agent_is_roots;     /* because it answers root alone */
 };
 
 struct status_counts {

@@ -247,8 +247,7 @@ static int ask_replicas_blocking(struct asking *a, const char *ns, const char *n
     l7_query(a->out->l4, a->request, &query);
     r = FAIL(why, -ERR_NOT_FOUND, "none of its replicas runs on this machine");
     if (places.trouble < 0) {
-        r = FAIL(why, places.trouble,
-                 "whether its replicas run on this machine, only root may ask");
+        r = FAIL(why, places.trouble, "only root may ask whether its replicas run here");
     }
     for (unsigned i = 0; r < 0 && i < places.count; i++) {
         r = ask_one_blocking(a->cli, &places.at[i].where, &query, &a->out->l7, why);

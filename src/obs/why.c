@@ -155,7 +155,8 @@ static int find_source(struct ask *q, struct diag *why)
     }
     q->source = find_workload(q, text);
     if (!q->source) {
-        return FAIL(why, -ERR_NOT_FOUND, "no workload %.200s is known", text);
+        return FAIL(why, -ERR_NOT_FOUND, "no workload %.90s is known%s", text,
+                    strpbrk(text, "/.:") || q->ns.len > 0 ? "" : "; say NAMESPACE/NAME");
     }
     if (q->source->tunnel_protocol == TUNNEL_HBONE) {
         q->identity = identity_ref(q->source->identity);

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -87,7 +88,9 @@ def mesh():
         run("ip", "-n", NS, "link", "set", "lo", "up")
         yield m
     finally:
-        m("down", "--yes", "--purge", seconds=60)
+        if m("down", "--yes", "--purge", seconds=60).code != 0:  # a test that failed half-way has killed something
+            m("up", seconds=60)
+            m("down", "--yes", "--purge", seconds=60)
         run("ip", "netns", "del", NS)
         shutil.rmtree(home)
 
@@ -170,3 +173,91 @@ def test_without_root_nothing_is_started(ambit):
     nobody = pwd.getpwnam("nobody").pw_uid
     done = subprocess.run([AMBIT, "up"], user=nobody, capture_output=True, text=True, check=False, env=ambit.env)
     assert done.returncode == 1 and "only root" in done.stderr
+
+
+def kill(mesh, part):
+    """As if it had crashed."""
+    pid = json.loads((mesh.home / "run" / "up.json").read_text(encoding="ascii"))["parts"][part]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    until(f"{part} is gone", lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+def test_what_is_gone_is_said_with_the_command_that_helps(mesh):
+    mesh("up", code=0, seconds=60)
+    mesh("apply", "-f", "-", text=MANIFEST, code=0)
+    mesh("label", "ns", "shop", "istio.io/dataplane-mode=ambient", code=0)
+    mesh.start_workload("cart", "cart", *SERVE, labels=["app=cart"])
+    mesh.start_workload("web", "web", "sleep", "600")
+
+    until("the proxy knows both", lambda: mesh("can", "shop/web", "shop/cart:80", code=0), 20)
+
+    kill(mesh, "ambitd")
+    for words in (["get", "pods"], ["label", "ns", "shop", "a=b"], ["waypoint", "status"], ["delete", "pod", "x"]):
+        result = mesh(*words, code=3)
+        assert "Couldn't connect" in result.err and result.err.endswith("  fix: ambit status\n"), result
+    # The output of a workload that does not start is not kept open for the time that its removal takes.
+    refused = mesh("run", "-n", "shop", "--sa", "web", "--", "true", code=3)
+    assert "Couldn't connect" in refused.err and "fix: ambit status" in refused.err
+    assert "A103" in mesh("status", code=1).out
+    assert mesh("why", "shop/web", "shop/cart:80", code=0).out.startswith("ALLOWED")
+    mesh("workloads", "web", code=0)
+
+    kill(mesh, "ambit-ztunnel")
+    lost = mesh("why", "shop/web", "shop/cart:80", code=3)
+    assert "n1 (127.0.0.1:15000): Connection refused; and the control plane: " in lost.err and "fix: ambit status" in lost.err
+    status = mesh("status")
+    assert "fix: ambit up" in status.out and status.code in (1, 3)  # the agent may have noticed
+
+    kill(mesh, "ambit-agent")
+    assert "fix: ambit up" in mesh("ps", code=3).err
+    left = mesh("down", "--yes", code=1)
+    assert "workloads are left" in left.err and left.err.endswith("  fix: ambit up\n") and "OK" not in left.out
+    mesh("up", code=0, seconds=60)
+    until("the agent has taken them over", lambda: len(mesh("ps", "-o", "json", code=0).json["items"]) >= 2, 20)
+    assert "OK: nothing of the mesh runs here" in mesh("down", "--yes", code=0, seconds=60).out
+
+
+def test_an_ordinary_user_is_told_what_only_root_may(mesh):
+    mesh("up", code=0, seconds=60)
+    mesh("apply", "-f", "-", text=MANIFEST, code=0)
+
+    def nobody(*words, code):
+        argv = mesh.argv(*words)
+        at = argv.index(str(AMBIT))
+        argv[at:at] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        done = subprocess.run(argv, env={**mesh.env, "HOME": "/nonexistent"}, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == code, done
+        return done.stdout + done.stderr
+    for words in (["ps"], ["conns"], ["flows"], ["status"], ["routes", "shop/cart"], ["stop", "web"], ["run", "--", "true"], ["down"],
+                  ["get", "pods"], ["label", "ns", "shop", "a=b"], ["delete", "pod", "x"], ["waypoint", "status"],
+                  ["kubeconfig"]):
+        assert f"fix: sudo ambit {words[0]}" in nobody(*words, code=3), words
+    assert "fix: sudo ambit up" in nobody("up", code=1)
+    for words in (["workloads"], ["services", "cart"], ["certs"], ["logs"], ["flows", "--connections"]):
+        nobody(*words, code=0)
+
+
+def test_names_that_do_not_exist(mesh):
+    mesh("up", code=0, seconds=60)
+    mesh("apply", "-f", "-", text=MANIFEST, code=0)
+    for words, code, said in (
+            (["why", "web", "shop/cart:80"], 3, "no workload web is known; say NAMESPACE/NAME\n  fix: ambit workloads"),
+            (["why", "spiffe://cluster.local/ns/shop/sa/web", "shop/crt:80"], 3, "no service and no workload shop/crt is known\n  fix: ambit services"),
+            (["can", "spiffe://cluster.local/ns/shop/sa/web", "shop/cart:81"], 3, "service shop/cart has no port 81\n  fix: ambit services"),
+            (["routes", "shop/crt"], 1, "there is no service crt in namespace shop\n  fix: ambit get services -n shop"),
+            (["routes", "shop/cart"], 1, "no waypoint serves shop/cart: its traffic is layer 4\n"
+                                         "  fix: ambit label svc cart -n shop istio.io/use-waypoint=WAYPOINT"),
+            (["flows", "--requests"], 3, "none runs on this one\n  fix: ambit waypoint status -A"),
+            (["workloads", "web"], 1, "nothing of the name web is known here\n  fix: ambit workloads"),
+            (["services", "crt"], 1, "nothing of the name crt is known here\n  fix: ambit services"),
+            (["certs", "crt"], 1, "nothing of the name crt is known here\n  fix: ambit certs"),
+            (["get", "svc", "crt", "-n", "shop"], 1, "not found\n  fix: ambit get services -A"),
+            (["label", "svc", "cart", "a=b"], 1, "not found\n  fix: ambit get services -A"),
+            (["delete", "ns", "shp"], 1, "not found\n  fix: ambit get namespaces"),
+            (["waypoint", "status", "-n", "shop"], 1, "fix: ambit waypoint apply -n shop --enroll-namespace"),
+            (["waypoint", "status", "way", "-n", "shop"], 1, "no waypoint shop/way\n  fix: ambit waypoint list -A"),
+            (["waypoint", "apply", "-n", "shp"], 1, "not found\n  fix: ambit get namespaces"),
+            (["run", "-n", "shop", "--sa", "crt", "--", "true"], 1, "kind: ServiceAccount, metadata: {name: crt, namespace: shop}"),
+            (["ps", "--node", "n9"], 2, "no node n9; there are: n1"),
+            (["help", "A999"], 2, "no finding A999\n  fix: ambit help codes")):
+        assert said in until(said, lambda: mesh(*words, code=code).err, 20), words
