@@ -43,7 +43,7 @@ static int load_config(const struct cli *c, struct kube_config **out, struct dia
     }
     int r = kube_config_load_blocking(path, args_text(&c->args, "context"), why, out);
     return r == -ENOENT && !path && !(environment && *environment)
-               ? FAIL(why, r, "no credentials for the API: %s, ~/.kube/config: none is there",
+               ? FAIL(why, r, "no credentials for the API in ~/.kube/config or %s",
                       strbuf_text(&own))
                : r;
 }

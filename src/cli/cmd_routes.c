@@ -201,8 +201,12 @@ static enum answer none(struct cli *c, const struct wanted *w, const struct foun
 
 static enum answer cannot_tell(struct cli *c, int r, const struct strbuf *trouble)
 {
-    return cli_fail(c, ANSWER_UNKNOWN, cli_fix(c, r, "ambit routes SERVICE --kubeconfig FILE"),
-                    "%s", strbuf_text(trouble));
+    const char *fix = r == -ERR_UNSUPPORTED
+                          ? "kubectl port-forward -n NAMESPACE pod/REPLICA 15000 & "
+                            "ambit routes SERVICE --waypoint-admin 127.0.0.1:15000"
+                          : "ambit routes SERVICE --kubeconfig FILE";
+
+    return cli_fail(c, ANSWER_UNKNOWN, cli_fix(c, r, fix), "%s", strbuf_text(trouble));
 }
 
 /* Those that run here, else what they are told. */

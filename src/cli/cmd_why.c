@@ -71,7 +71,11 @@ static enum answer answer(struct cli *c, const char *request, struct why_asked *
     const char *error = json_str_at(asked->l4, "error", "");
 
     if (r < 0) {
-        return cli_fail(c, r == -ERR_SYNTAX ? ANSWER_USAGE : ANSWER_UNKNOWN, "ambit status", "%s",
+        const char *fix = r == -ERR_UNSUPPORTED
+                              ? "kubectl port-forward -n istio-system pod/ZTUNNEL 15000 & "
+                                "ambit why FROM TO --node-admin 127.0.0.1:15000"
+                              : "ambit status";
+        return cli_fail(c, r == -ERR_SYNTAX ? ANSWER_USAGE : ANSWER_UNKNOWN, fix, "%s",
                         strbuf_text(&asked->l4_trouble));
     }
     return *error ? cli_fail(c, ANSWER_UNKNOWN,

@@ -142,10 +142,11 @@ bool run_spec_fix(const struct args *a, const char *error, struct strbuf *out)
     const char *account = args_text(a, "sa");
     AUTO(strbuf) struct strbuf namespace_gone = {0};
     AUTO(strbuf) struct strbuf account_gone = {0};
+    AUTO(strbuf) struct strbuf account_cut = {0}; /* the sentence before may be all that fits */
 
     strbuf_printf(&namespace_gone, "namespaces \"%s\" not found", ns);
-    /* What stands behind it may be cut off. */
-    strbuf_printf(&account_gone, "error looking up service account %s/%s", ns, account);
+    strbuf_printf(&account_gone, "serviceaccount \"%s\" not found", account);
+    strbuf_printf(&account_cut, "error looking up service account %s/%s", ns, account);
     if (strstr(error, strbuf_text(&namespace_gone))) {
         strbuf_printf(out,
                       "ambit apply -f - <<< '{apiVersion: v1, kind: Namespace, metadata: {name: "
@@ -153,7 +154,7 @@ bool run_spec_fix(const struct args *a, const char *error, struct strbuf *out)
                       ns);
         return true;
     }
-    if (strstr(error, strbuf_text(&account_gone))) {
+    if (strstr(error, strbuf_text(&account_gone)) || strstr(error, strbuf_text(&account_cut))) {
         strbuf_printf(out,
                       "ambit apply -f - <<< '{apiVersion: v1, kind: ServiceAccount, metadata: "
                       "{name: %s, namespace: %s}}'",

@@ -82,7 +82,7 @@ def test_what_is_only_a_backend_is_not_served(ambit, waypoint):
 def test_without_a_waypoint_nothing_can_be_told(ambit, node):
     node("n1")
     said = ambit("routes", "shop/cart", code=3).err
-    assert "no replica of a waypoint that serves it runs here; and the control plane: open" in said and "fix: ambit routes SERVICE --kubeconfig" in said
+    assert "no replica of a waypoint that serves it runs here; and the control plane: no credentials for the API" in said and "fix: ambit routes SERVICE --kubeconfig" in said
     ambit("routes", "shop/cart", "--waypoint-admin", "127.0.0.1:1", code=3)
     assert "none runs on this one" in ambit("flows", "--requests", code=3).err
     ambit("flows", code=0)

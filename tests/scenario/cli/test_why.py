@@ -117,6 +117,14 @@ def test_a_waypoint_that_cannot_be_asked_leaves_the_answer_open(ambit, node):
     assert "CANNOT TELL" in ambit("can", "shop/web", "shop/cart", "--waypoint-admin", "127.0.0.1:1", code=3).out
 
 
+def test_of_a_clusters_api_server_the_way_through_a_tunnel_is_told(ambit, api):
+    config = ["--kubeconfig", str(api / "admin.kubeconfig")]
+    for words, tunnel in ((["routes", "shop/cart"], "--waypoint-admin 127.0.0.1:15000"),
+                          (["why", "shop/web", "shop/cart:80"], "--node-admin 127.0.0.1:15000")):
+        said = ambit(*words, *config, code=3).err
+        assert "not that of a stand-alone control plane" in said and "fix: kubectl port-forward" in said and tunnel in said
+
+
 def test_another_node_is_asked_when_one_does_not_answer(ambit, node):
     first, second = node("n1"), node("n2")
     first.proxy.pages["/why"] = None
