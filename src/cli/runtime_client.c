@@ -15,7 +15,7 @@ enum { SEND_MS = 10000 };
 
 int runtime_open(struct runtime_client *c, const char *path, struct diag *why)
 {
-    int fd = unix_connect(path, UNIX_STREAM, why);
+    int fd = unix_connect(path, SOCK_STREAM, why);
 
     if (fd < 0) {
         return fd;

@@ -7,22 +7,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "io/sock.h"
 
-enum { BACKLOG = 64 };
+static struct log_scope scope = LOG_SCOPE("socket");
 
-static int make(enum unix_kind kind)
-{
-    int type = kind == UNIX_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
-    int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+enum { BACKLOG = 16 };
 
-    if (fd < 0) {
-        return neg_errno();
-    }
-    return fd;
-}
-
-static int fill(struct sockaddr_un *out, const char *path)
+/* A socket, and the address that path is. */
+static int make(const char *path, int type, struct sockaddr_un *out)
 {
     size_t len = strlen(path);
 
@@ -31,83 +24,72 @@ static int fill(struct sockaddr_un *out, const char *path)
         return -ENAMETOOLONG;
     }
     memcpy(out->sun_path, path, len);
-    return 0;
+    int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    return fd < 0 ? neg_errno() : fd;
 }
 
-static int connect_to(const struct sockaddr_un *at, enum unix_kind kind)
+static int bind_and_listen(int fd, const struct sockaddr_un *at)
 {
-    int fd = make(kind);
-
-    if (fd >= 0 && connect(fd, (const struct sockaddr *)at, sizeof(*at)) < 0) {
-        int r = neg_errno();
-        sock_close(&fd);
-        return r;
-    }
-    return fd;
-}
-
-/* Nobody answers there any more: the file is all that is left of a socket. */
-static int remove_stale(const struct sockaddr_un *at, enum unix_kind kind)
-{
-    int fd = connect_to(at, kind);
-
-    if (fd != -ECONNREFUSED) {
-        sock_close(&fd);
-        return -EADDRINUSE;
-    }
-    return unlink(at->sun_path) < 0 ? neg_errno() : 0;
-}
-
-static int bind_to(int fd, const struct sockaddr_un *at)
-{
-    return bind(fd, (const struct sockaddr *)at, sizeof(*at)) < 0 ? neg_errno() : 0;
-}
-
-static int bind_and_listen(int fd, const struct sockaddr_un *at, enum unix_kind kind, mode_t mode)
-{
-    int r = bind_to(fd, at);
-
-    if (r == -EADDRINUSE) {
-        r = remove_stale(at, kind);
-        r = r < 0 ? r : bind_to(fd, at);
-    }
-    if (r == 0 && (chmod(at->sun_path, mode) < 0 || listen(fd, BACKLOG) < 0)) {
-        r = neg_errno();
-    }
-    return r;
-}
-
-int unix_listen(const char *path, enum unix_kind kind, mode_t mode, struct diag *why)
-{
-    struct sockaddr_un at;
-    int r = fill(&at, path);
-    int fd = r < 0 ? r : make(kind);
-
-    r = fd < 0 ? fd : bind_and_listen(fd, &at, kind, mode);
-    if (r < 0) {
-        sock_close(&fd);
-        return FAIL(why, r, "listen on %s", path);
-    }
-    return fd;
-}
-
-int unix_connect(const char *path, enum unix_kind kind, struct diag *why)
-{
-    struct sockaddr_un at;
-    int r = fill(&at, path);
-
-    r = r < 0 ? r : connect_to(&at, kind);
-    return r < 0 ? FAIL(why, r, "connect to %s: %s", path, err_text(r)) : r;
-}
-
-int unix_peer(int fd, struct unix_peer *out)
-{
-    struct ucred who;
-    socklen_t len = sizeof(who);
-
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0) {
+    if (unlink(at->sun_path) < 0 && errno != ENOENT) {
         return neg_errno();
     }
-    *out = (struct unix_peer){.pid = who.pid, .uid = who.uid, .gid = who.gid};
+    if (bind(fd, (const struct sockaddr *)at, sizeof(*at)) < 0 || chmod(at->sun_path, 0600) < 0 ||
+        listen(fd, BACKLOG) < 0) {
+        return neg_errno();
+    }
     return 0;
+}
+
+int unix_listen(const char *path, int type, struct diag *why)
+{
+    struct sockaddr_un at;
+    int fd = make(path, type, &at);
+    int r = fd < 0 ? fd : bind_and_listen(fd, &at);
+
+    if (r < 0) {
+        sock_close(&fd);
+        return FAIL(why, r, "listen on %s: %s", path, err_text(r));
+    }
+    return fd;
+}
+
+static bool may_come(int fd)
+{
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+           (peer.uid == 0 || peer.uid == geteuid());
+}
+
+int unix_accept(struct fd_watch *listener)
+{
+    for (;;) {
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0 && may_come(fd)) {
+            return fd;
+        }
+        if (fd >= 0) {
+            log_warn(&scope, "a stranger was turned away", F_I64("listener", listener->fd));
+            sock_close(&fd);
+        } else if (errno == EAGAIN) {
+            fd_watch_blocked(listener, FD_READABLE);
+            return -EAGAIN;
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            return neg_errno();
+        }
+    }
+}
+
+int unix_connect(const char *path, int type, struct diag *why)
+{
+    struct sockaddr_un at;
+    int fd = make(path, type, &at);
+
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&at, sizeof(at)) < 0) {
+        int r = neg_errno();
+        sock_close(&fd);
+        return FAIL(why, r, "connect to %s: %s", path, err_text(r));
+    }
+    return fd < 0 ? FAIL(why, fd, "connect to %s: %s", path, err_text(fd)) : fd;
 }

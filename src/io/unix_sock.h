@@ -1,24 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Unix sockets by path: streams for administration, packets for control channels (io/packet.h). */
+/*
+ * Unix sockets by path, of type SOCK_STREAM or SOCK_SEQPACKET, that only their owner's user and root may
+ * use. All descriptors are non-blocking and the caller's.
+ */
 #pragma once
 
-#include <sys/types.h>
-
 #include "base/err.h"
+#include "io/loop.h"
 
-enum unix_kind { UNIX_STREAM, UNIX_PACKET };
-
-struct unix_peer {
-    pid_t pid;
-    uid_t uid;
-    gid_t gid;
-};
-
-/* A listening descriptor, non-blocking. The path's mode is set before anybody can connect. A path
- * left by a process that has gone is replaced; -EADDRINUSE if somebody listens there. */
-MUST_USE int unix_listen(const char *path, enum unix_kind kind, mode_t mode, struct diag *why);
-/* A connected descriptor, non-blocking. Connecting is immediate; a full queue is -EAGAIN and is not
- * followed by a wake: try again later. */
-MUST_USE int unix_connect(const char *path, enum unix_kind kind, struct diag *why);
-/* Who opened the other end, told by the kernel. */
-MUST_USE int unix_peer(int fd, struct unix_peer *out);
+/* A listening descriptor at path, with mode 0600; a stale socket there is replaced. */
+MUST_USE int unix_listen(const char *path, int type, struct diag *why);
+/* The next connection of somebody who may come; others are turned away. -EAGAIN (the watch's task is
+ * woken when it is worth repeating), or a failure of accept. */
+MUST_USE int unix_accept(struct fd_watch *listener);
+/* A connected descriptor. Connecting is immediate; a full queue is -EAGAIN and is not followed by a
+ * wake: try again later. */
+MUST_USE int unix_connect(const char *path, int type, struct diag *why);

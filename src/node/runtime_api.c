@@ -9,8 +9,8 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/unix_sock.h"
 #include "node/runtime.h"
-#include "node/unix_socket.h"
 
 static struct log_scope scope = LOG_SCOPE("local");
 
@@ -459,7 +459,7 @@ static void run_listener(struct task *t, unsigned why)
     int fd;
 
     (void)why; /* there is one thing to do */
-    while ((fd = unix_socket_accept(&a->watch)) >= 0) {
+    while ((fd = unix_accept(&a->watch)) >= 0) {
         if (a->count == RUNTIME_API_CLIENTS_MAX) {
             log_warn(&scope, "too many clients", F_U64("limit", RUNTIME_API_CLIENTS_MAX));
             close(fd);
@@ -473,19 +473,18 @@ int runtime_api_new(struct loop *l, struct runtime *r, const char *path, struct 
                     struct diag *why)
 {
     AUTO(runtime_api) struct runtime_api *a = mem_new(struct runtime_api);
-    int fd;
 
     a->runtime = r;
     a->watch.fd = -1;
     list_init(&a->clients);
     task_init(&a->task, l, "runtime listener", run_listener);
-    int result = unix_socket_listen(path, SOCK_STREAM, &fd, why);
-    if (result < 0) {
-        return result;
+    int fd = unix_listen(path, SOCK_STREAM, why);
+    if (fd < 0) {
+        return fd;
     }
     a->path = mem_strdup(path);
     a->watch.fd = fd;
-    result = fd_watch_start(&a->watch, l, &a->task, fd);
+    int result = fd_watch_start(&a->watch, l, &a->task, fd);
     if (result < 0) {
         return FAIL(why, result, "watch %s", path);
     }

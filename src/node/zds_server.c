@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "node/unix_socket.h"
+#include "io/unix_sock.h"
 #include "node/zds_int.h"
 
 static struct log_scope scope = LOG_SCOPE("zds");
@@ -268,7 +268,7 @@ static void run(struct task *t, unsigned why)
 
     (void)why; /* there may be more than one reason, and one thing to do */
     while (s->open && s->watch.ready & FD_READABLE && !is_too_fast(s)) {
-        int fd = unix_socket_accept(&s->watch);
+        int fd = unix_accept(&s->watch);
         if (fd >= 0) {
             take(s, fd);
         } else if (fd == -EAGAIN) {
@@ -308,14 +308,13 @@ int zds_server_new(struct loop *l, const char *path, struct task *owner, struct 
     list_init(&s->members);
     s->watch.fd = -1;
     task_init(&s->task, l, "zds listener", run);
-    int fd;
-    int r = unix_socket_listen(path, SOCK_SEQPACKET, &fd, why);
-    if (r < 0) {
-        return r;
+    int fd = unix_listen(path, SOCK_SEQPACKET, why);
+    if (fd < 0) {
+        return fd;
     }
     s->path = mem_strdup(path);
     s->watch.fd = fd;
-    r = fd_watch_start(&s->watch, l, &s->task, fd);
+    int r = fd_watch_start(&s->watch, l, &s->task, fd);
     if (r < 0) {
         return FAIL(why, r, "watch %s", path);
     }

@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "io/sock.h"
+#include "io/unix_sock.h"
 #include "ztunnel/zds_message_int.h"
 
 enum {
@@ -87,17 +87,8 @@ static void lose(struct zds_client *z, int r, bool at_once)
 
 static int open_socket(struct zds_client *z)
 {
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-
-    if (strlen(z->path) >= sizeof(at.sun_path)) {
-        return -ENAMETOOLONG;
-    }
-    memcpy(at.sun_path, z->path, strlen(z->path) + 1);
-    z->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (z->fd < 0 || connect(z->fd, (struct sockaddr *)&at, sizeof(at)) < 0) {
-        return neg_errno();
-    }
-    return fd_watch_start(&z->watch, z->task.loop, &z->task, z->fd);
+    z->fd = unix_connect(z->path, SOCK_SEQPACKET, NULL);
+    return z->fd < 0 ? z->fd : fd_watch_start(&z->watch, z->task.loop, &z->task, z->fd);
 }
 
 static int step_wait(struct zds_client *z)
