@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "io/sock.h"
 #include "io/tcp_stream.h"
+#include "model/route.h"
 
 static struct log_scope scope = LOG_SCOPE("rbac");
 
@@ -96,38 +97,6 @@ static void refuse_early(struct inbound_conn *i, unsigned status, const char *er
 
 /* ---- the record */
 
-/* A service of the workload's that maps some port to the destination port (contract 9.2). */
-static const struct service *service_by_port(const struct inbound_conn *i, const struct world *w)
-{
-    for (unsigned s = 0; s < i->self->service_count; s++) {
-        const struct workload_service *m = &i->self->services[s];
-        for (unsigned k = 0; k < m->port_count; k++) {
-            if (m->ports[k].target_port == i->rbac_dst.port) {
-                return world_service(w, m->key);
-            }
-        }
-    }
-    return NULL;
-}
-
-static const struct service *service_by_host(const struct inbound_conn *i, const struct world *w)
-{
-    for (unsigned s = 0; s < i->self->service_count; s++) {
-        const char *slash = strchr(i->self->services[s].key, '/');
-        if (slash && strcmp(i->forwarded_host, slash + 1) == 0) {
-            return world_service(w, i->self->services[s].key);
-        }
-    }
-    return NULL;
-}
-
-static const struct service *service_of(const struct inbound_conn *i, const struct world *w)
-{
-    const struct service *s = i->forwarded_host ? service_by_host(i, w) : NULL;
-
-    return s ? s : service_by_port(i, w);
-}
-
 /* Who takes part, for the record. */
 static void learn_parties(struct inbound_conn *i)
 {
@@ -140,7 +109,9 @@ static void learn_parties(struct inbound_conn *i)
     if (i->source) {
         drop_baggage(i); /* what it says is not asked for */
     }
-    i->service = i->service ? i->service : service_ref(service_of(i, w));
+    if (!i->service) {
+        i->service = service_ref(inbound_service(w, i->self, i->forwarded_host, i->rbac_dst.port));
+    }
     if (i->forwarded_host && i->service && strcmp(i->forwarded_host, i->service->hostname) == 0) {
         i->forwarded_service = true;
         mem_free(MOVE(i->forwarded_host)); /* is not kept twice */
