@@ -46,7 +46,6 @@ void dial_free(struct hbone_dial *d)
 {
     if (d) {
         mem_free(d->text);
-        mem_free(d->baggage);
         mem_free(d);
     }
 }
@@ -123,7 +122,6 @@ static void status_refused(struct channel *ch, unsigned status)
 void dial_answered(struct channel *ch, const struct headers *headers)
 {
     struct hbone_dial *d = ch->dial;
-    struct hbone_head head;
 
     list_remove(&ch->in_list);
     d->pool = NULL;
@@ -132,12 +130,7 @@ void dial_answered(struct channel *ch, const struct headers *headers)
         status_refused(ch, d->status);
         return;
     }
-    headers_head(headers, &headers->text, &head);
-    if (head.baggage.p) {
-        d->baggage = mem_dup(head.baggage.p, head.baggage.len);
-    } else {
-        dial_free(MOVE(ch->dial));
-    }
+    dial_free(MOVE(ch->dial));
     ch->opened = true;
     ch->step = CHANNEL_OPEN;
     channel_wake_reader(ch);
@@ -193,31 +186,9 @@ static const struct channel *dialled(const struct stream *s)
     return container_of((struct stream *)(uintptr_t)s, struct channel, s);
 }
 
-struct slice hbone_dial_baggage(const struct stream *s)
-{
-    const struct channel *ch = dialled(s);
-
-    return slice_of(ch->dial ? ch->dial->baggage : NULL);
-}
-
-struct stream *hbone_dial_below(const struct stream *s)
-{
-    const struct tunnel *t = dialled(s)->tunnel;
-
-    return t ? t->below : NULL;
-}
-
 unsigned hbone_dial_status(const struct stream *s)
 {
     const struct channel *ch = dialled(s);
 
     return ch->opened ? 200 : ch->dial ? ch->dial->status : 0;
-}
-
-void hbone_dial_settle(struct stream *s)
-{
-    struct channel *ch = channel_of(s);
-
-    assert(ch->opened);
-    dial_free(MOVE(ch->dial));
 }

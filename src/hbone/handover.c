@@ -37,23 +37,19 @@ static void put_channel(struct bytes *out, int *r, const struct channel *ch)
     blob_put_u32(out, r, ch->spilled);
     put_queue(out, r, &ch->rx);
     blob_put_u32(out, r, ch->opened);
-    blob_put_text(out, r, ch->dial ? ch->dial->baggage : NULL);
-    blob_put_u32(out, r, ch->dial && !ch->opened ? 1 : 0);
-    blob_put_u32(out, r, ch->dial && !ch->opened ? ch->dial->status : 0);
+    blob_put_u32(out, r, ch->dial ? 1 : 0);
+    blob_put_u32(out, r, ch->dial ? ch->dial->status : 0);
 }
 
-/* A dial that waits for its answer, has failed with it, or has not been asked yet what the answer said.
- * Its head is not needed any more: another tunnel is not tried. */
+/* A dial that waits for its answer, or has failed with it. Its head is not needed any more: another tunnel is not tried. */
 static void get_dial(struct blob *b, struct channel *ch)
 {
-    AUTO(text) char *baggage = blob_get_text(b);
     bool there = blob_get_bool(b);
     uint32_t status = blob_get_u32(b);
 
-    if ((there || baggage) && !b->bad) {
+    if (there && !b->bad) {
         ch->dial = mem_new(struct hbone_dial);
         ch->dial->status = status;
-        ch->dial->baggage = MOVE(baggage);
     }
 }
 

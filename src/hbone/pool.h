@@ -62,13 +62,5 @@ struct stream *hbone_dial_once(struct hbone_loop *l, struct stream *secure,
 
 /* For streams of hbone_dial: 0 once the 200 is here, -EAGAIN (the owner is woken), or the error. */
 MUST_USE int hbone_dial_ready(struct stream *s);
-/* After hbone_dial_ready: the baggage of the 200 (p is NULL when absent; borrowed for the life of the
- * stream), and the secure stream for the peer's identity: to be asked at once, for it is NULL when the
- * tunnel has nothing more to do with the stream. */
-struct slice hbone_dial_baggage(const struct stream *s);
-struct stream *hbone_dial_below(const struct stream *s);
 /* The status of a -ERR_HTTP_STATUS, else 0. */
 unsigned hbone_dial_status(const struct stream *s);
-/* After hbone_dial_ready said 0: frees what the questions above are answered from; none of them may
- * be asked again. For streams that live long. */
-void hbone_dial_settle(struct stream *s);

@@ -37,7 +37,6 @@ struct hbone_dial {
     struct route *route;     /* valid while queued or asked */
     struct hbone_head head;  /* until the answer */
     char *text;              /* of head */
-    char *baggage;           /* of the 200; NULL: none */
     uint64_t due_ms; /* queued: for a tunnel; asked: for the answer; 0: the tunnel is opening */
     unsigned attempts;
     unsigned status;

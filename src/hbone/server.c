@@ -106,11 +106,6 @@ struct stream *hbone_server_below(const struct hbone_server *s)
     return s->tunnel->below;
 }
 
-unsigned hbone_server_streams(const struct hbone_server *s)
-{
-    return (unsigned)s->tunnel->streams.count;
-}
-
 void hbone_server_drain(struct hbone_server *s)
 {
     tunnel_start_drain(s->tunnel);
@@ -151,13 +146,6 @@ void hbone_server_close(struct hbone_server *s, int why)
 const struct hbone_head *hbone_request_head(const struct hbone_request *r)
 {
     return &r->head;
-}
-
-int hbone_request_gone(const struct hbone_request *r)
-{
-    const struct channel *ch = r->channel;
-
-    return ch->step == CHANNEL_OVER ? ch->failure : 0;
 }
 
 void hbone_request_own(struct hbone_request *r, struct task *owner)

@@ -26,8 +26,6 @@ const struct diag *hbone_server_diag(const struct hbone_server *s);
 /* The secure stream, borrowed: for the peer's identity and address. NULL once the tunnel
  * has ended. */
 struct stream *hbone_server_below(const struct hbone_server *s);
-/* Open streams and requests not yet answered. */
-unsigned hbone_server_streams(const struct hbone_server *s);
 /* Asks the peer to go elsewhere: GOAWAY with the highest id and a PING, after its answer GOAWAY with
  * the last id that counts (contract 1.9 as recorded). Streams go on; once the last has ended the
  * tunnel ends and hbone_server_next says 0. */
@@ -38,8 +36,7 @@ void hbone_server_close(struct hbone_server *s, int why);
 
 /* Borrowed until the request is answered. */
 const struct hbone_head *hbone_request_head(const struct hbone_request *r);
-/* 0, or why there is nobody left to answer. owner, if set, is woken once when that changes. */
-int hbone_request_gone(const struct hbone_request *r);
+/* owner, if set, is woken once when there is nobody left to answer. */
 void hbone_request_own(struct hbone_request *r, struct task *owner);
 /* Both take r; exactly one of them, once, also when the request is gone. accept answers 200, with
  * the baggage if its p is not NULL; a stream whose peer is gone says so at its first call. refuse

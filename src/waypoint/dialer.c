@@ -133,8 +133,5 @@ int upstream_dial_ready(struct stream *s, const struct workload *w, unsigned *ou
     if (r == -ERR_HTTP_STATUS) {
         *out_status = hbone_dial_status(s);
     }
-    if (r == 0) {
-        hbone_dial_settle(s);
-    }
     return r;
 }

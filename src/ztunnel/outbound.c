@@ -212,9 +212,6 @@ static void start_relay(struct outbound *o)
 {
     struct opening *x = MOVE(o->opening);
 
-    if (x->far_is_tunnel) {
-        hbone_dial_settle(x->far);
-    }
     relay_start(&o->relay, MOVE(x->near), MOVE(x->far), &o->task);
     opening_free(x);
 }

@@ -180,7 +180,7 @@ TEST(only_dials_of_one_key_share_a_tunnel)
     CHECK_INT(mempipe_live(), 0);
 }
 
-TEST(a_ready_dial_has_the_baggage_of_its_answer)
+TEST(a_dial_is_ready_with_its_answer)
 {
     static struct rig g;
     struct hbone_target to = target();
@@ -190,15 +190,11 @@ TEST(a_ready_dial_has_the_baggage_of_its_answer)
     int early = hbone_dial_ready(s);
     turns(&g);
     int ready = hbone_dial_ready(s);
-    bool baggage = slice_is(hbone_dial_baggage(s), "service.name=web");
-    bool below = hbone_dial_below(s) != NULL;
     unsigned wakes = g.wakes;
     stream_close(s, 0);
     rig_stop(&g);
     CHECK_INT(early, -EAGAIN);
     CHECK_INT(ready, 0);
-    CHECK(baggage);
-    CHECK(below);
     CHECK_INT(wakes, 1);
 }
 

@@ -60,7 +60,6 @@ static void secure(struct kit_state *k, struct stream *ends[2])
     ends[1] = tls_stream_new(k->tls, ends[1], &server, 2);
 }
 
-/* Nothing of the battery asks the dial anything: it runs on streams that have let it go. */
 static int settle(struct loop *l, struct stream *dialled)
 {
     int r = -EAGAIN;
@@ -68,9 +67,6 @@ static int settle(struct loop *l, struct stream *dialled)
     for (int i = 0; i < 1000 && r == -EAGAIN; i++) {
         r = hbone_dial_ready(dialled);
         loop_turn(l, r == -EAGAIN ? 1 : 0);
-    }
-    if (r == 0) {
-        hbone_dial_settle(dialled);
     }
     return r;
 }
