@@ -254,14 +254,6 @@ struct json *fieldset_child(const struct json *value, const char *key)
     return NULL;
 }
 
-const struct schema *fieldset_schema(const struct schema *s, const char *key)
-{
-    if (!s) {
-        return NULL;
-    }
-    return strncmp(key, "f:", 2) == 0 ? schema_child(s, key + 2) : s->items;
-}
-
 void fieldset_print_key(const char *key, struct strbuf *out)
 {
     AUTO(json) struct json *named = NULL;

@@ -27,8 +27,6 @@ void fieldset_subtract(struct json *a, const struct json *b);
 bool fieldset_is_empty(const struct json *a);
 /* The value that one key of a set names in value; NULL when it is absent. Borrowed. */
 struct json *fieldset_child(const struct json *value, const char *key);
-/* The schema of what the key names. */
-const struct schema *fieldset_schema(const struct schema *s, const char *key);
 /* Appends the key as people write it: .spec, [port=80,protocol="TCP"]. */
 void fieldset_print_key(const char *key, struct strbuf *out);
 /* "k:{...}" of a list item; NULL when it lacks a key that has no default. The caller's text. */

@@ -175,11 +175,6 @@ int serve_listen(struct serve *s, int take_fd, struct diag *why)
     return http_server_listen(s->http, take_fd, why);
 }
 
-void serve_add(struct serve *s, struct stream *take_stream)
-{
-    http_server_add(s->http, take_stream);
-}
-
 void serve_free(struct serve *s)
 {
     if (!s) {

@@ -36,8 +36,6 @@ MUST_USE int serve_add_user(struct serve *s, const struct serve_user *user);
 void serve_extra(struct serve *s, const struct extra *e);
 /* Takes fd, a listening non-blocking socket. */
 MUST_USE int serve_listen(struct serve *s, int take_fd, struct diag *why);
-/* Takes a connected stream in the clear. */
-void serve_add(struct serve *s, struct stream *take_stream);
 /* Ends every watch and connection. The loop of an extra must not run any more. */
 void serve_free(struct serve *s);
 

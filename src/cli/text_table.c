@@ -72,11 +72,6 @@ void text_table_cell(struct text_table *t, enum style s, const char *fmt, ...)
     t->cells[(t->rows - 1) * t->columns + t->at++] = (struct cell){strbuf_take(&b), s};
 }
 
-unsigned text_table_rows(const struct text_table *t)
-{
-    return t->rows;
-}
-
 /* Characters; a byte that is no UTF-8 counts as one. */
 static unsigned width_of(const char *s)
 {

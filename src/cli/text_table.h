@@ -21,6 +21,5 @@ AUTO_DEFINE(text_table, struct text_table *, text_table_free);
 void text_table_row(struct text_table *t);
 /* The next cell of the row; an empty one is printed as "-". Cells that are not given are empty. */
 void text_table_cell(struct text_table *t, enum style s, const char *fmt, ...) PRINTF_LIKE(3, 4);
-unsigned text_table_rows(const struct text_table *t);
 /* heads: with the line of headings. */
 void text_table_print(const struct text_table *t, bool heads, bool colour, struct strbuf *out);

@@ -18,5 +18,3 @@ enum { TRACEPARENT_LEN = 55, TRACEPARENT_TEXT = TRACEPARENT_LEN + 1 };
 
 /* Returns buf. */
 const char *traceparent_format(const struct traceparent *tp, char buf[static TRACEPARENT_TEXT]);
-/* -ERR_SYNTAX: not 55 characters of version 00, upper case, or an all-zero id. */
-MUST_USE int traceparent_parse(struct traceparent *out, const char *text, size_t len);

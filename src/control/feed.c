@@ -83,7 +83,6 @@ struct feed {
     struct task *owner;
     struct kube_watch *watches[INDEX_KINDS];
     bool is_synced;
-    uint64_t events;
 };
 
 static void take(struct feed *f, enum index_kind kind, const struct kube_event *e)
@@ -100,7 +99,6 @@ static void take(struct feed *f, enum index_kind kind, const struct kube_event *
     case KUBE_SYNCED:
         return;
     }
-    f->events++;
 }
 
 /* True: there may be more. */
@@ -225,9 +223,4 @@ void feed_write_trouble(const struct feed *f, struct strbuf *out)
                           d->text);
         }
     }
-}
-
-uint64_t feed_events(const struct feed *f)
-{
-    return f->events;
 }

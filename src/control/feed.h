@@ -30,4 +30,3 @@ AUTO_DEFINE(feed, struct feed *, feed_free);
 bool feed_is_synced(const struct feed *f);
 /* "pods: connection refused; ...": kinds that nothing comes of, empty when all is well. */
 void feed_write_trouble(const struct feed *f, struct strbuf *out);
-uint64_t feed_events(const struct feed *f);

@@ -346,16 +346,6 @@ struct exchange *h1_client_request(struct h1_client *s, const struct message *he
     return &x->x;
 }
 
-uint32_t h1_client_served(const struct h1_client *s)
-{
-    return s->served;
-}
-
-const struct diag *h1_client_diag(const struct h1_client *s)
-{
-    return h1_diag(&s->c);
-}
-
 void h1_client_free(struct h1_client *s)
 {
     if (!s) {

@@ -23,16 +23,13 @@ struct h1_client;
 struct h1_client *h1_client_new(struct loop *l, struct stream *take_below,
                                 const struct h1_limits *limits, struct task *owner);
 /* 0: a request can be sent. -EAGAIN: one is under way, or its body still leaves. Anything else: no
- * request can be sent any more, h1_client_diag says why; -ECONNRESET: the server has closed it, or
+ * request can be sent any more; -ECONNRESET: the server has closed it, or
  * will after the exchange under way, and nothing is wrong with that. */
 MUST_USE int h1_client_state(struct h1_client *c);
 /* Never fails at once: what is wrong is the error of the exchange's first call. head is copied; end:
  * there is no body (else the body is written to the exchange, and ended; without a content-length in
  * head it is sent as chunks). */
 struct exchange *h1_client_request(struct h1_client *c, const struct message *head, bool end);
-/* Requests begun so far. */
-uint32_t h1_client_served(const struct h1_client *c);
-const struct diag *h1_client_diag(const struct h1_client *c);
 /* Cuts what still runs; an exchange given out stays its owner's and fails. */
 void h1_client_free(struct h1_client *c);
 AUTO_DEFINE(h1_client, struct h1_client *, h1_client_free);

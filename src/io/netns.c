@@ -63,14 +63,6 @@ int netns_from_path(struct netns **out, const char *path, struct diag *why)
     return fd < 0 ? FAIL(why, neg_errno(), "open namespace %s", path) : netns_from_fd(out, fd, why);
 }
 
-int netns_from_pid(struct netns **out, pid_t pid, struct diag *why)
-{
-    char path[64];
-
-    (void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-    return netns_from_path(out, path, why);
-}
-
 int netns_from_thread(struct netns **out, struct diag *why)
 {
     return netns_from_path(out, "/proc/thread-self/ns/net", why);
@@ -84,16 +76,6 @@ bool netns_is_same(const struct netns *a, const struct netns *b)
 bool netns_is_genuine(const struct netns *n)
 {
     return ioctl(n->fd, NS_GET_NSTYPE) == CLONE_NEWNET;
-}
-
-dev_t netns_device(const struct netns *n)
-{
-    return n->device;
-}
-
-ino_t netns_inode(const struct netns *n)
-{
-    return n->inode;
 }
 
 int netns_fd(const struct netns *n)

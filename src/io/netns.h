@@ -26,15 +26,12 @@ AUTO_DEFINE(netns, struct netns *, netns_release);
 /* Takes fd, on failure too. What is no namespace at all fails only when it is entered. */
 MUST_USE int netns_from_fd(struct netns **out, int fd, struct diag *why);
 MUST_USE int netns_from_path(struct netns **out, const char *path, struct diag *why);
-MUST_USE int netns_from_pid(struct netns **out, pid_t pid, struct diag *why);
 /* The calling thread's own. */
 MUST_USE int netns_from_thread(struct netns **out, struct diag *why);
 
 bool netns_is_same(const struct netns *a, const struct netns *b);
 /* Whether the descriptor is a network namespace and not some other file. */
 bool netns_is_genuine(const struct netns *n);
-dev_t netns_device(const struct netns *n);
-ino_t netns_inode(const struct netns *n);
 int netns_fd(const struct netns *n); /* borrowed */
 
 /* Moves the calling thread, and only it. Needs CAP_SYS_ADMIN. Takes about a microsecond and does not

@@ -141,16 +141,6 @@ int sock_set_keepalive(int fd, const struct sock_keepalive *k)
     return r;
 }
 
-int sock_set_buffers(int fd, unsigned send_bytes, unsigned receive_bytes)
-{
-    int r = send_bytes > 0 ? set(fd, SOL_SOCKET, SO_SNDBUF, clamp(send_bytes)) : 0;
-
-    if (r == 0 && receive_bytes > 0) {
-        r = set(fd, SOL_SOCKET, SO_RCVBUF, clamp(receive_bytes));
-    }
-    return r;
-}
-
 socklen_t sock_address_for(int domain, const struct endpoint *e, struct sockaddr_storage *out)
 {
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(e->port)};

@@ -42,8 +42,6 @@ int sock_set_transparent(int fd, struct diag *why);
 bool sock_is_transparent(int fd);
 int sock_set_nodelay(int fd);
 int sock_set_keepalive(int fd, const struct sock_keepalive *k);
-/* 0 leaves the kernel's choice, which grows by itself. */
-int sock_set_buffers(int fd, unsigned send_bytes, unsigned receive_bytes);
 
 MUST_USE int sock_bind(int fd, const struct endpoint *at, struct diag *why);
 MUST_USE int sock_listen(int fd, unsigned backlog, struct diag *why);

@@ -9,21 +9,6 @@
 
 /* ---- backends, mirrors, retries */
 
-unsigned l7_refusal_status(enum l7_refusal r)
-{
-    switch (r) {
-    case L7_FOLLOWED:
-        return 0;
-    case L7_NO_ROUTE:
-        return 404;
-    case L7_BAD_RULE:
-    case L7_NO_BACKEND:
-    case L7_BAD_BACKEND:
-        break;
-    }
-    return 500;
-}
-
 enum l7_refusal l7_pick_backend(const struct l7_route *r, uint64_t seed,
                                 const struct l7_backend **out)
 {

@@ -22,7 +22,6 @@ enum l7_refusal {
     L7_NO_BACKEND, /* 500: none in the rule, or all weights are 0 */
     L7_BAD_BACKEND /* 500: the drawn backend is invalid */
 };
-unsigned l7_refusal_status(enum l7_refusal r); /* 0, 404, 500 */
 
 /* By weight over all backends, the invalid ones included. *out is set for L7_FOLLOWED and
  * L7_BAD_BACKEND. A rule's redirect comes before: it needs no backend. One of the drawn

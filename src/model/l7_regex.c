@@ -328,14 +328,6 @@ int l7_regex_new(const struct l7_regex **out, const char *pattern, struct diag *
     return 0;
 }
 
-const struct l7_regex *l7_regex_ref(const struct l7_regex *x)
-{
-    if (x) {
-        aref_get(&((struct l7_regex *)unconst(x))->refs);
-    }
-    return x;
-}
-
 const struct l7_regex *l7_regex_unref(const struct l7_regex *x)
 {
     struct l7_regex *mine = unconst(x);

@@ -23,7 +23,6 @@ enum {
 
 /* The caller's on success. -ERR_SYNTAX: why says what and at which byte; -ERR_TOO_LARGE. */
 MUST_USE int l7_regex_new(const struct l7_regex **out, const char *pattern, struct diag *why);
-const struct l7_regex *l7_regex_ref(const struct l7_regex *x);   /* NULL stays NULL */
 const struct l7_regex *l7_regex_unref(const struct l7_regex *x); /* returns NULL */
 AUTO_DEFINE(l7_regex, const struct l7_regex *, l7_regex_unref);
 

@@ -41,14 +41,6 @@ int netns_open(const char *path, int *out_fd, struct diag *why)
     return 0;
 }
 
-int netns_open_pid(pid_t pid, int *out_fd, struct diag *why)
-{
-    char path[64];
-
-    (void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid); /* always fits */
-    return netns_open(path, out_fd, why);
-}
-
 int netns_open_own(int *out_fd, struct diag *why)
 {
     return netns_open(OWN_NETNS, out_fd, why);

@@ -25,8 +25,7 @@ static inline bool netns_id_equal(struct netns_id a, struct netns_id b)
 
 /* A descriptor, the caller's. -EINVAL if the file is no network namespace. */
 MUST_USE int netns_open(const char *path, int *out_fd, struct diag *why);
-/* The namespace of a process, and the calling thread's own. */
-MUST_USE int netns_open_pid(pid_t pid, int *out_fd, struct diag *why);
+/* The calling thread's own. */
 MUST_USE int netns_open_own(int *out_fd, struct diag *why);
 /* -EINVAL if fd is no network namespace. */
 MUST_USE int netns_identify(int fd, struct netns_id *out, struct diag *why);

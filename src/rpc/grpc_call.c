@@ -90,11 +90,6 @@ const struct message *grpc_call_metadata(const struct grpc_call *c)
     return &c->x->in;
 }
 
-struct stream *grpc_call_transport(struct grpc_call *c)
-{
-    return exchange_transport(c->x);
-}
-
 const struct grpc_status *grpc_call_status(const struct grpc_call *c)
 {
     return &c->status;

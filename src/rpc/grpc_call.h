@@ -51,8 +51,6 @@ struct slice grpc_call_path(const struct grpc_call *c);
 /* The peer's metadata: a request's at once, a response's once the first message or the end is here.
  * Borrowed. */
 const struct message *grpc_call_metadata(const struct grpc_call *c);
-/* For the TLS peer and addresses; NULL once the connection is gone. */
-struct stream *grpc_call_transport(struct grpc_call *c);
 
 /* (*) 1: a message of *out_len bytes begins (what is left of the one before is skipped). 0: the
  * peer's messages have ended well; for a client that means status OK. Else an error: -ERR_GRPC_STATUS

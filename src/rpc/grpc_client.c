@@ -48,11 +48,6 @@ int grpc_client_state(struct grpc_client *c)
     return h2_session_state(c->session);
 }
 
-const struct diag *grpc_client_diag(const struct grpc_client *c)
-{
-    return h2_session_diag(c->session);
-}
-
 struct grpc_call *grpc_client_call(struct grpc_client *c, const char *path,
                                    const struct message *metadata, uint64_t limit_ms)
 {

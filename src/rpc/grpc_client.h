@@ -27,7 +27,6 @@ struct grpc_client *grpc_client_new(struct loop *l, struct stream *take_below,
                                     const struct grpc_client_options *options, struct task *owner);
 /* As h2_session_state: 0 usable, -ERR_H2_GOAWAY no new calls, other errors: gone. */
 MUST_USE int grpc_client_state(struct grpc_client *c);
-const struct diag *grpc_client_diag(const struct grpc_client *c);
 
 /* Starts a call; never fails at once. metadata (fields only) may be NULL; limit_ms 0: no deadline.
  * The call may outlive the client and then fails with UNAVAILABLE. */

@@ -83,16 +83,6 @@ void grpc_call_refuse(struct grpc_call *take_call, unsigned code, const char *te
     grpc_call_close(take_call);
 }
 
-struct http_server_stats grpc_server_stats(const struct grpc_server *s)
-{
-    return http_server_stats(s->http);
-}
-
-void grpc_server_drain(struct grpc_server *s)
-{
-    http_server_drain(s->http);
-}
-
 void grpc_server_free(struct grpc_server *s)
 {
     if (s) {

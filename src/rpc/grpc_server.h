@@ -27,7 +27,5 @@ MUST_USE int grpc_server_next(struct grpc_server *s, struct grpc_call **out);
 /* Takes call; sends the status in the background. */
 void grpc_call_refuse(struct grpc_call *take_call, unsigned code, const char *text);
 
-struct http_server_stats grpc_server_stats(const struct grpc_server *s);
-void grpc_server_drain(struct grpc_server *s);
 void grpc_server_free(struct grpc_server *s);
 AUTO_DEFINE(grpc_server, struct grpc_server *, grpc_server_free);

@@ -28,11 +28,6 @@ void aead_free(struct aead *a)
     }
 }
 
-enum aead_backend aead_backend_of(const struct aead *a)
-{
-    return a->ops->backend;
-}
-
 int aead_seal(struct aead *a, const struct aead_text *text, uint8_t tag[AEAD_TAG_BYTES])
 {
     return a->ops->seal(a, text, tag);

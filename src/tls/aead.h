@@ -32,8 +32,6 @@ MUST_USE int aead_new(struct aead **out, enum aead_kind kind, enum aead_backend 
                       const uint8_t *key, struct diag *why);
 /* Wipes the key. */
 void aead_free(struct aead *a);
-/* Which back end AEAD_AUTO chose: AEAD_IPSECMB or AEAD_EVP. */
-enum aead_backend aead_backend_of(const struct aead *a);
 
 struct aead_text {
     const uint8_t *nonce; /* AEAD_NONCE_BYTES, never used twice with one key */

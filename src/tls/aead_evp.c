@@ -55,8 +55,7 @@ static int evp_open(struct aead *a, const struct aead_text *t, const uint8_t tag
     return ok ? 0 : -ERR_TLS_RECORD;
 }
 
-static const struct aead_ops evp_ops = {
-    .backend = AEAD_EVP, .free = evp_free, .seal = evp_seal, .open = evp_open};
+static const struct aead_ops evp_ops = {.free = evp_free, .seal = evp_seal, .open = evp_open};
 
 int aead_evp_new(struct aead **out, enum aead_kind kind, const uint8_t *key, struct diag *why)
 {

@@ -5,7 +5,6 @@
 #include "tls/aead.h"
 
 struct aead_ops {
-    enum aead_backend backend;
     void (*free)(struct aead *a);
     int (*seal)(struct aead *a, const struct aead_text *text, uint8_t tag[AEAD_TAG_BYTES]);
     int (*open)(struct aead *a, const struct aead_text *text, const uint8_t tag[AEAD_TAG_BYTES]);

@@ -81,8 +81,7 @@ static int mb_open(struct aead *a, const struct aead_text *t, const uint8_t tag[
     return differs ? -ERR_TLS_RECORD : 0;
 }
 
-static const struct aead_ops mb_ops = {
-    .backend = AEAD_IPSECMB, .free = mb_free, .seal = mb_seal, .open = mb_open};
+static const struct aead_ops mb_ops = {.free = mb_free, .seal = mb_seal, .open = mb_open};
 
 int aead_ipsecmb_new(struct aead **out, enum aead_kind kind, const uint8_t *key, struct diag *why)
 {

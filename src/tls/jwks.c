@@ -238,11 +238,6 @@ uint64_t jwks_serial(const struct jwks *keys)
     return keys->serial;
 }
 
-size_t jwks_count(const struct jwks *keys)
-{
-    return keys->count;
-}
-
 static struct l7_jwks *make_held(const char *text)
 {
     struct jwks *keys = NULL;

@@ -316,19 +316,9 @@ struct upstream *cluster_pick(struct cluster *c, const struct cluster_ask *ask)
     return c->upstreams[at];
 }
 
-const struct service *cluster_service(const struct cluster *c)
-{
-    return c->service;
-}
-
 const struct l7_traffic *cluster_traffic(const struct cluster *c)
 {
     return c->traffic;
-}
-
-size_t cluster_size(const struct cluster *c)
-{
-    return c->count;
 }
 
 static size_t ejected_now(const struct cluster *c, uint64_t now)

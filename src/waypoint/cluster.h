@@ -38,11 +38,9 @@ struct cluster_ask {
 };
 /* NULL: nobody is left. A user of the endpoint (upstream_unuse). */
 struct upstream *cluster_pick(struct cluster *c, const struct cluster_ask *ask);
-const struct service *cluster_service(const struct cluster *c);    /* NULL: a workload's own */
 const struct l7_traffic *cluster_traffic(const struct cluster *c); /* NULL: defaults */
 /* What came of a request: may eject the endpoint. status 0: no answer. */
 void cluster_result(struct cluster *c, struct upstream *u, unsigned status);
-size_t cluster_size(const struct cluster *c);
 uint64_t clusters_ejections(const struct clusters *c);
 /* A request is about to be tried again. False: as many are as its traffic's limits.retries allow. True:
  * c stays until cluster_retry_end, which is due when that try has its answer or is given up. */

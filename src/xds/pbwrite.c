@@ -23,13 +23,6 @@ void pb_put_varint(struct strbuf *out, uint64_t v)
     strbuf_add(out, octets, varint_encode(octets, v));
 }
 
-size_t pb_varint_size(uint64_t v)
-{
-    uint8_t octets[VARINT_MAX];
-
-    return varint_encode(octets, v);
-}
-
 static void put_tag(struct strbuf *out, uint32_t field, unsigned wire)
 {
     pb_put_varint(out, (uint64_t)field << 3 | wire);

@@ -12,8 +12,6 @@
 #include "base/str.h"
 
 void pb_put_varint(struct strbuf *out, uint64_t v);
-/* How many octets pb_put_varint writes. */
-size_t pb_varint_size(uint64_t v);
 
 void pb_put_number(struct strbuf *out, uint32_t field, uint64_t v);
 void pb_put_bytes(struct strbuf *out, uint32_t field, const void *from, size_t len);

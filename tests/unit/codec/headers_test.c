@@ -121,28 +121,14 @@ TEST(foreign_forms_of_forwarded_are_understood)
     }
 }
 
-TEST(traceparent_reads_what_it_writes_and_nothing_else)
+TEST(traceparent_has_one_form)
 {
-    static const char good[] = "00-2cb4ab3e99c6514e784885bb0331c3ff-6868d77816567c1c-00";
-    static const char *const bad[] = {
-        "00-2cb4ab3e99c6514e784885bb0331c3ff-6868d77816567c1c-0",
-        "00-2cb4ab3e99c6514e784885bb0331c3ff-6868d77816567c1c-000",
-        "01-2cb4ab3e99c6514e784885bb0331c3ff-6868d77816567c1c-00",
-        "00-2CB4ab3e99c6514e784885bb0331c3ff-6868d77816567c1c-00",
-        "00-00000000000000000000000000000000-6868d77816567c1c-00",
-        "00-2cb4ab3e99c6514e784885bb0331c3ff-0000000000000000-00",
-        "00_2cb4ab3e99c6514e784885bb0331c3ff-6868d77816567c1c-00",
-        "00-2cb4ab3e99c6514e784885bb0331c3ff-6868d77816567c1c-0g",
-        "",
-    };
-    struct traceparent tp;
+    struct traceparent tp = {
+        .trace_id = {0x2c, 0xb4, 0x0a, [15] = 0xff}, .parent_id = {0x68, [7] = 0x1c}, .flags = 1};
     char text[TRACEPARENT_TEXT];
 
-    CHECK_INT(traceparent_parse(&tp, good, strlen(good)), 0);
-    CHECK_STR(traceparent_format(&tp, text), good);
-    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        CHECK_INT(traceparent_parse(&tp, bad[i], strlen(bad[i])), -ERR_SYNTAX);
-    }
+    CHECK_STR(traceparent_format(&tp, text),
+              "00-2cb40a000000000000000000000000ff-680000000000001c-01");
 }
 
 static void add_hex(struct strbuf *out, const uint8_t *p, size_t len)

@@ -63,8 +63,6 @@ TEST(no_backend_no_weight_and_a_bad_rule_are_500)
     CHECK_INT(l7_pick_backend(zero, 1, &b), L7_NO_BACKEND);
     CHECK_INT(l7_route_new(&made, &bad, NULL), 0);
     CHECK_INT(l7_pick_backend(made, 1, &b), L7_BAD_RULE);
-    CHECK_INT(l7_refusal_status(L7_NO_BACKEND), 500);
-    CHECK_INT(l7_refusal_status(L7_NO_ROUTE), 404);
 }
 
 TEST(a_backends_redirect_and_rewrite_go_before_the_rules)
