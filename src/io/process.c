@@ -13,10 +13,15 @@
 
 static struct log_scope scope = LOG_SCOPE("process");
 
-/* A page fault costs as much as ten system calls: freed memory of the data path stays with us. */
-static void tune_malloc(void)
+/* The threads that allocate beside loops of data: control, log, handshakes, look-ups. */
+enum { OTHER_ARENAS = 5 };
+
+/* An arena for each thread: a loop that shares one waits for whoever holds its lock, which may be a
+ * thread without a processor, or one that gives back what a snapshot has left free. And a page fault
+ * costs as much as ten system calls: freed memory of the data path stays with us. */
+static void tune_malloc(unsigned loops)
 {
-    (void)mallopt(M_ARENA_MAX, 4); /* best effort, like the next two */
+    (void)mallopt(M_ARENA_MAX, (int)loops + OTHER_ARENAS); /* best effort, like the next two */
     (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
     (void)mallopt(M_TRIM_THRESHOLD, 1 << 20);
 }
@@ -31,12 +36,12 @@ static sigset_t quit_set(void)
     return set;
 }
 
-void process_prepare(void)
+void process_prepare(unsigned loops)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigset_t set = quit_set();
 
-    tune_malloc();
+    tune_malloc(loops);
     (void)sigaction(SIGPIPE, &ignore, NULL);      /* cannot fail for this signal */
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL); /* fails only for a wrong first argument */
 }

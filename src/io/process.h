@@ -8,9 +8,9 @@
 
 #include "io/loop.h"
 
-/* TERM and INT are blocked for quit_signals, PIPE is ignored; freed memory of the data path is kept.
- * Before the first thread. */
-void process_prepare(void);
+/* TERM and INT are blocked for quit_signals, PIPE is ignored; freed memory of the data path is kept,
+ * and none of its loops (so many) allocates where others do. Before the first thread. */
+void process_prepare(unsigned loops);
 /* As many descriptors as the kernel allows; a failure is logged. */
 void process_raise_descriptors(void);
 

@@ -35,9 +35,9 @@ static int start(const struct proxy_program *p, char *const *env)
     const struct proxy_settings *s = p->settings;
     struct diag why = {0};
 
-    process_prepare();
     int r = p->read(env, &why);
     if (r == 0) {
+        process_prepare(s->workers);
         r = log_set_level(s->log_level, &why);
     }
     if (r == 0) {

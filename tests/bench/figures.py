@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is measured, one function a figure: (lab, contender, sizes) -> {name of a value: number}."""
+import collections
 import json
+import math
 import os
+import pathlib
 import threading
 import time
 
@@ -24,6 +27,7 @@ class Sizes:
         self.crowd_seconds = 1.0 if quick else 3.0
         self.idle = 1_000 if quick else 4_000
         self.workloads = 20_000 if quick else 100_000
+        self.resyncs = 1 if quick else 5
 
 
 class Cpu:
@@ -188,6 +192,77 @@ class Peak:
         self._thread.join()
 
 
+class InFront:
+    """Nobody takes the processor from the data path while it lasts: not the control loops, not what else runs here. What is
+    late then is late by the data path's own doing."""
+
+    def __init__(self, lab, child):
+        pids = [child.pid, lab.server_of(lab.ambit).pid]
+        loops = [t for p in lab.ambit.processes for t in pathlib.Path(f"/proc/{p.pid}/task").iterdir()
+                 if (t / "comm").read_text(encoding="ascii").startswith("ztunnel-")]
+        self.tids = pids + [int(t.name) for t in loops]
+
+    def __enter__(self):
+        for tid in self.tids:
+            os.sched_setscheduler(tid, os.SCHED_FIFO, os.sched_param(1))
+
+    def __exit__(self, *_):
+        for tid in self.tids:
+            try:
+                os.sched_setscheduler(tid, os.SCHED_OTHER, os.sched_param(0))
+            except ProcessLookupError:
+                pass  # the load has ended
+
+
+class Turns:
+    """Turns of the data loops of both node proxies over a block: how many, and the least bound that all keep."""
+
+    def __init__(self, lab):
+        self.lab, self.buckets = lab, collections.Counter()
+
+    def _add(self, sign):
+        for ztunnel in self.lab.ztunnels.values():
+            for m in ztunnel.metrics():
+                if m.name == "ambit_loop_turn_seconds_bucket":
+                    self.buckets[float(m.labels["le"])] += sign * m.value
+
+    def __enter__(self):
+        self._add(-1)
+        return self
+
+    def __exit__(self, *_):
+        self._add(1)
+
+    def said(self):
+        count = self.buckets[math.inf]
+        return {"turns": count, "over_1_ms": count - self.buckets[0.001],
+                "all_within_ms": 1000 * min(le for le, n in self.buckets.items() if n == count)}
+
+
+def small_round_trips(lab, meanwhile):
+    """One connection through the data path, in front of all else, while something goes on."""
+    child = lab.start_load(lab.ambit, "rr", 1, 64, 0, 200)
+    time.sleep(0.3)
+    with InFront(lab, child), Turns(lab) as turns:
+        meanwhile()
+        said = lab.end_load(child)
+    return {"max_us": said["max_us"], "p999_us": said["p999_us"], "round_trips": said["count"], **turns.said()}
+
+
+def stall(lab, sizes, seconds):
+    """What a full resync does to the data path, and the same time without one."""
+    alone, during = [], []
+    for number in range(sizes.resyncs):
+        everything = many_workloads(sizes.workloads, f"r{number}")
+
+        def resync():
+            lab.cp.push(*everything, settle=False)
+            lab.cp.settle(120)
+        alone.append(small_round_trips(lab, lambda: time.sleep(seconds)))
+        during.append(small_round_trips(lab, resync))
+    return {"alone": alone, "during": during}
+
+
 def big_mesh(lab, sizes):
     """All workloads arrive; then all change at once, while paced connections go on."""
     os.sched_setscheduler(lab.cp.process.pid, os.SCHED_IDLE, os.sched_param(0))  # it has a machine of its own elsewhere
@@ -201,9 +276,11 @@ def big_mesh(lab, sizes):
     alone = {c.name: others_latency(lab, c, sizes.crowd_seconds) for c in (lab.ambit, lab.plain)}
     second = many_workloads(sizes.workloads, "v2")
     children = {c.name: lab.start_load(c, "rr", 2, KIB, 0, 500) for c in (lab.ambit, lab.plain)}
+    began = time.monotonic()
     with Cpu(lab.ambit) as cpu:
         lab.cp.push(*second, settle=False)
         lab.cp.settle(120)
+    seconds = time.monotonic() - began
     during = {name: lab.end_load(child) for name, child in children.items()}
     return {"before_kib": before, "peak_kib": peak.kib, "held_kib": held, "cpu_s": cpu.seconds,
-            "alone": alone, "during": during}
+            "alone": alone, "during": during, "stall": stall(lab, sizes, seconds)}

@@ -244,6 +244,9 @@ backend out
         ns = self.ns(self.haproxy.client if side == "near" else self.haproxy.server)
         return self._spawn(f"haproxy-{side}", ["haproxy", "-db", "-f", path], ns)
 
+    def server_of(self, contender):
+        return next(p for p in self.started if p.name == f"server-{contender.server}")
+
     # ---- load
 
     def load_argv(self, contender, mode, *arguments, client=None, host=None):

@@ -110,6 +110,12 @@ def memory_rows(memory):
                 rows.append((f"us of paced round trips, {name}, {'a full resync running' if when == 'during' else 'alone'}: "
                              f"p50 / p99 / p99.9 / max", [said["p50_us"], said["p99_us"], said["p999_us"], said["max_us"]],
                              None))
+        for when in ("alone", "during"):
+            said, what = big["stall"][when], "a full resync running" if when == "during" else "alone"
+            rows.append((f"us, the longest round trip of a connection in front of all else, {what}: least, median, most of "
+                         f"{len(said)}", [f([s["max_us"] for s in said]) for f in (min, statistics.median, max)], None))
+            rows.append((f"turns of data loops over 1 ms, {what}: all together", sum(s["over_1_ms"] for s in said),
+                         0 if when == "during" else None))
     return rows
 
 
@@ -122,7 +128,7 @@ def table(done, memory):
             rows.append([title, *cells, against, f"<= {target}" if target else ""])
     for title, value, target in memory_rows(memory):
         text = " / ".join(map(short, value)) if isinstance(value, list) else short(value)
-        rows.append([title, text, "", "", "", f"<= {target}" if target else ""])
+        rows.append([title, text, "", "", "", "" if target is None else f"<= {target}"])
     return rows
 
 
