@@ -84,6 +84,24 @@ TEST(a_compiled_table_becomes_rows_in_its_order)
               "  DENY shop/p\n  policy shop/q BROKEN: denies\n  JWT shop/jwt\n");
 }
 
+TEST(rules_of_consumers_come_first_and_say_whose_they_are)
+{
+    AUTO(json)
+    struct json *service =
+        read_yaml("{service: shop/cart.shop.svc.cluster.local, served: true, ports: [{port: 80, "
+                  "protocol: HTTP, rules: [], consumers: [{namespace: desk, rules: [{kind: "
+                  "HTTPRoute, routeNamespace: desk, route: r, match: {text: 'GET /'}, backends: "
+                  "[]}]}]}]}");
+    AUTO(json) struct json *rows = json_new_array();
+
+    route_view_service(service, "shop/way", rows);
+    CHECK_INT(json_count(rows), 2);
+    CHECK_STR(json_str_at(json_item(rows, 0), "match", ""), "GET /, clients of namespace desk");
+    CHECK_STR(json_str_at(json_item(rows, 0), "clients", ""), "desk");
+    CHECK_STR(json_str_at(json_item(rows, 1), "match", ""), "everything");
+    CHECK_STR(json_str_at(json_item(rows, 1), "clients", "everybody"), "everybody");
+}
+
 TEST(requests_and_connections_read_alike)
 {
     static const struct {

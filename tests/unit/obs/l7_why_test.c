@@ -59,8 +59,32 @@ static void put_policy(struct l7_delta *d, const char *name, enum l7_action acti
     (void)l7_put_policy(d, made); /* likewise */
 }
 
+/* Clients of this namespace go elsewhere. */
+static void put_consumer_route(struct l7_delta *d, const char *host, const char *consumer)
+{
+    char resource[96];
+    struct l7_backend backend = {.ns = consumer, .hostname = "own", .port = 80, .weight = 1};
+    struct l7_route r = {.resource = resource,
+                         .version = "1",
+                         .ns = "ns",
+                         .hostname = host,
+                         .route_ns = consumer,
+                         .route_name = "r",
+                         .backends = &backend,
+                         .backend_count = 1,
+                         .consumer = consumer};
+    const struct l7_route *made;
+
+    (void)snprintf(resource, sizeof(resource), "w/w/ns/%s/0/HTTPRoute/%s/r/0", host, consumer);
+    if (l7_route_new(&made, &r, NULL) < 0) {
+        exit(1);
+    }
+    (void)l7_put_route(d, made); /* new, so it changes something */
+}
+
 /* ns/svc: port 80 with routes to v1 and v2, 81 straight, 82 TCP. Web may GET and POST, nobody may
- * DELETE; of admin nothing matches. ns/bare has no routes and no policies. */
+ * DELETE; of admin nothing matches. ns/bare has no policies, and routes for clients of
+ * shop alone. */
 static const struct l7 *build(void)
 {
     static const struct l7_bound_port ports[] = {{80, L7_HTTP}, {81, L7_UNKNOWN}, {82, L7_TCP}};
@@ -81,6 +105,7 @@ static const struct l7 *build(void)
     for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
         (void)l7_put_route(d, lab_route(&rules[i])); /* likewise */
     }
+    put_consumer_route(d, "bare", "shop");
     put_policy(d, "no-delete", L7_DENY, &deny);
     put_policy(d, "web-only", L7_ALLOW, &allow);
     return l7_next(d);
@@ -114,6 +139,7 @@ TEST(a_request_meets_its_route_and_its_policy)
         {"to=ns/svc&port=81&path=/v1" WEB, "allow", 0, "ns/web-only", "", ""},
         {"to=ns/svc&port=82" WEB, "deny", 403, "ns/no-delete", "", "the connection is ended"},
         {"to=ns/bare&port=80", "allow", 0, "", "", ""},
+        {"to=ns/bare&port=80" WEB, "allow", 0, "", "shop/own", ""},
     };
     AUTO(l7) const struct l7 *w = build();
 
