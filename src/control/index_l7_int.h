@@ -55,8 +55,7 @@ const char *route_parent_problem(const struct attachment *parent, struct strbuf 
 /* Rules that are not are left out. */
 bool route_rule_is_good(const struct index *x, const struct attachment *parent, size_t rule,
                         struct diag *why);
-/* The namespace for whose clients alone it holds: its own, where that is neither the parent's nor the
- * parent's waypoint's. Else "". */
+/* For whose clients alone it holds: its namespace, or "" (it is the parent's or the waypoint's). */
 const char *route_consumer(const struct index *x, const struct attachment *parent);
 /* The service a backendRef means; NULL and a reason of the Gateway API where it has none. */
 struct service_item *route_backend(const struct index *x, const struct attachment *parent,

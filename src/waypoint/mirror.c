@@ -134,7 +134,8 @@ static struct upstream *pick(struct request_store *store, const struct l7_mirror
     return c ? cluster_pick(c, &ask) : NULL;
 }
 
-void mirror_send(struct request_store *store, struct request *q, const struct l7_mirror *what)
+static void mirror_send(struct request_store *store, struct request *q,
+                        const struct l7_mirror *what)
 {
     bool whole = q->keeps && q->body_read;
     struct upstream *u =
@@ -171,6 +172,35 @@ void mirror_send(struct request_store *store, struct request *q, const struct l7
         return;
     }
     task_wake(&m->task, WAKE_START);
+}
+
+bool mirrors_wanted(const struct request *q)
+{
+    const struct l7_route *route = q->plan.route;
+
+    for (size_t i = 0; route && i < route->filter_count; i++) {
+        if (route->filters[i].kind == L7_FILTER_MIRROR) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void mirrors_send(struct request *q)
+{
+    const struct l7_route *route = q->plan.route;
+
+    if (!route || q->drawn_mirrors) {
+        return;
+    }
+    q->drawn_mirrors = true;
+    for (size_t i = 0; i < route->filter_count; i++) {
+        const struct l7_filter *f = &route->filters[i];
+        if (f->kind == L7_FILTER_MIRROR &&
+            l7_mirror_drawn(&f->mirror, rand_seq_next(&q->store->engine->random))) {
+            mirror_send(q->store, q, &f->mirror);
+        }
+    }
 }
 
 void mirrors_free(struct request_store *store)

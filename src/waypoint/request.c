@@ -581,35 +581,6 @@ static void step_upgraded(struct request *q)
     finish(q, 0);
 }
 
-static bool has_mirrors(const struct request *q)
-{
-    const struct l7_route *route = q->plan.route;
-
-    for (size_t i = 0; route && i < route->filter_count; i++) {
-        if (route->filters[i].kind == L7_FILTER_MIRROR) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void maybe_mirror(struct request *q)
-{
-    const struct l7_route *route = q->plan.route;
-
-    if (!route || q->drawn_mirrors) {
-        return;
-    }
-    q->drawn_mirrors = true;
-    for (size_t i = 0; i < route->filter_count; i++) {
-        const struct l7_filter *f = &route->filters[i];
-        if (f->kind == L7_FILTER_MIRROR &&
-            l7_mirror_drawn(&f->mirror, rand_seq_next(&q->store->engine->random))) {
-            mirror_send(q->store, q, &f->mirror);
-        }
-    }
-}
-
 /* The response's head is here and goes on. */
 static int start_response(struct request *q)
 {
@@ -639,7 +610,7 @@ static int start_response(struct request *q)
         start_upgrade(q);
         return 1;
     }
-    if (!has_mirrors(q)) {
+    if (!mirrors_wanted(q)) {
         request_body_forget(q);
     }
     q->moved.messages = q->grpc ? &q->messages_down : NULL;
@@ -663,7 +634,7 @@ static int step_head(struct request *q)
         return 1;
     }
     if (q->body_read || q->body_given_up) {
-        maybe_mirror(q);
+        mirrors_send(q);
     }
     int r = exchange_head(q->up);
     if (r == 1) {
@@ -732,7 +703,7 @@ static int step_body(struct request *q)
         return response_broke(q, r);
     }
     note_grpc(q, &q->up->in_trailers);
-    maybe_mirror(q);
+    mirrors_send(q);
     finish(q, 0);
     return 1;
 }

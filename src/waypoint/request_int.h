@@ -190,6 +190,8 @@ void request_record_end(struct request *q);
 /* gRPC: what has passed since the last call; streams may last for hours. */
 void request_record_messages(struct request *q);
 
-/* mirror.c: a copy of the request as it is; the body is what is kept, whole. */
-void mirror_send(struct request_store *store, struct request *q, const struct l7_mirror *m);
+/* mirror.c: copies of the request as it is; the body is what is kept, whole. */
+bool mirrors_wanted(const struct request *q);
+/* Once: those of the rule that are drawn. */
+void mirrors_send(struct request *q);
 void mirrors_free(struct request_store *store);
