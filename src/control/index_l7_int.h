@@ -59,8 +59,7 @@ bool route_rule_is_good(const struct index *x, const struct attachment *parent, 
 const char *route_consumer(const struct index *x, const struct attachment *parent);
 /* The service a backendRef means; NULL and a reason of the Gateway API where it has none. */
 struct service_item *route_backend(const struct index *x, const struct attachment *parent,
-                                   const struct json *ref, const char **reason,
-                                   struct strbuf *text);
+                                   const struct json *ref, const char **reason, struct strbuf *why);
 
 /* ---- policies that name targets */
 

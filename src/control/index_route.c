@@ -118,7 +118,7 @@ static const struct service_port_facts *port_of(const struct service_item *s, in
 }
 
 struct service_item *route_backend(const struct index *x, const struct attachment *parent,
-                                   const struct json *ref, const char **reason, struct strbuf *text)
+                                   const struct json *ref, const char **reason, struct strbuf *why)
 {
     const struct route_item *r = parent->route;
     const char *ns = json_str_at(ref, "namespace", route_ns(r));
@@ -127,13 +127,13 @@ struct service_item *route_backend(const struct index *x, const struct attachmen
 
     if (!is_service_backend(ref)) {
         *reason = "InvalidKind";
-        strbuf_printf(text, "backends of kind %s are not supported: name a Service",
+        strbuf_printf(why, "backends of kind %s are not supported: name a Service",
                       json_str_at(ref, "kind", ""));
         return NULL;
     }
     if (!is_granted(x, parent, ns, name)) {
         *reason = "RefNotPermitted";
-        strbuf_printf(text,
+        strbuf_printf(why,
                       "backendRef %s/%s not accessible to a %s in namespace \"%s\" (missing a "
                       "ReferenceGrant?)",
                       name, ns, route_kind_name(r->kind), route_ns(r));
@@ -142,18 +142,18 @@ struct service_item *route_backend(const struct index *x, const struct attachmen
     struct service_item *s = service_find(x, ns, name);
     if (!s || !s->exists) {
         *reason = "BackendNotFound";
-        strbuf_printf(text, "backend(%s.%s.svc.%s) not found", name, ns, x->mesh->domain);
+        strbuf_printf(why, "backend(%s.%s.svc.%s) not found", name, ns, x->mesh->domain);
         return NULL;
     }
     if (!s->f.is_published) { /* as istiod has it: the mesh knows no such service */
         *reason = "BackendNotFound";
-        strbuf_printf(text, "backend(%s) is an ExternalName, or has a clusterIP that is none",
+        strbuf_printf(why, "backend(%s) is an ExternalName, or has a clusterIP that is none",
                       s->f.hostname);
         return NULL;
     }
     if (!port_of(s, port)) {
         *reason = "BackendNotFound";
-        strbuf_printf(text, "backend(%s) has no port %lld", s->f.hostname, (long long)port);
+        strbuf_printf(why, "backend(%s) has no port %lld", s->f.hostname, (long long)port);
         return NULL;
     }
     return s;

@@ -66,11 +66,11 @@ def test_an_endpoint_that_fails_again_and_again_is_taken_out(lab):
 
 
 def test_an_ejection_is_seen_on_every_port_and_ends(lab):
+    lab.use(l7.traffic("web", balance=l7.w.Traffic.ROUND_ROBIN, outlier=l7.w.Outlier(
+        consecutive_5xx=3, consecutive_gateway=3, interval_ms=1000, base_ejection_ms=5000, max_ejection_percent=100)))
     lab.wp.discard()
     lab.wp.start(WAYPOINT_WORKER_THREADS="1")  # each has its own view
     lab.wp.wait_ready(20)
-    lab.use(l7.traffic("web", balance=l7.w.Traffic.ROUND_ROBIN, outlier=l7.w.Outlier(
-        consecutive_5xx=3, consecutive_gateway=3, interval_ms=1000, base_ejection_ms=2000, max_ejection_percent=100)))
     with lab.h1() as http, lab.h1(port=83) as other:  # the same endpoints
         assert set(pods(http, 6)) == set(pods(other, 6)) == {"web-1", "web-2"}
         lab.refuse(503, waypoint.APP1)
