@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * AES-GCM as TLS 1.3 uses it (RFC 5116, RFC 8446 5.2): one record in place per call. Two back ends
+ * AES-GCM as TLS 1.3 uses it (RFC 5116, RFC 8446 5.2): one record per call. Two back ends
  * stand behind the four functions: libipsec-mb where the CPU passes its checks, OpenSSL's EVP
  * elsewhere or on request. A struct aead holds one expanded key and serves one thread at a time.
  */
@@ -37,8 +37,10 @@ struct aead_text {
     const uint8_t *nonce; /* AEAD_NONCE_BYTES, never used twice with one key */
     const uint8_t *aad;
     size_t aad_len;
-    uint8_t *data; /* encrypted or decrypted where it stands */
+    uint8_t *data; /* encrypted or decrypted where it stands, unless from says otherwise */
     size_t len;
+    const uint8_t
+        *from; /* NULL: data; else it stands there and data, which is apart, is overwritten */
 };
 
 /* Writes the tag behind or beside the data. Negative only when the back end itself failed; data is

@@ -34,7 +34,7 @@ static int evp_seal(struct aead *a, const struct aead_text *t, uint8_t tag[AEAD_
 
     bool ok = fits_int(t) && EVP_EncryptInit_ex(c, NULL, NULL, NULL, t->nonce) == 1 &&
               EVP_EncryptUpdate(c, NULL, &n, t->aad, (int)t->aad_len) == 1 &&
-              EVP_EncryptUpdate(c, t->data, &n, t->data, (int)t->len) == 1 &&
+              EVP_EncryptUpdate(c, t->data, &n, aead_from(t), (int)t->len) == 1 &&
               EVP_EncryptFinal_ex(c, t->data + t->len, &n) == 1 &&
               EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, AEAD_TAG_BYTES, tag) == 1;
     return ok ? 0 : -ERR_TLS;
@@ -48,7 +48,7 @@ static int evp_open(struct aead *a, const struct aead_text *t, const uint8_t tag
     /* The final call compares the tags in constant time. The control call only reads the tag. */
     bool ok = fits_int(t) && EVP_DecryptInit_ex(c, NULL, NULL, NULL, t->nonce) == 1 &&
               EVP_DecryptUpdate(c, NULL, &n, t->aad, (int)t->aad_len) == 1 &&
-              EVP_DecryptUpdate(c, t->data, &n, t->data, (int)t->len) == 1 &&
+              EVP_DecryptUpdate(c, t->data, &n, aead_from(t), (int)t->len) == 1 &&
               EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, AEAD_TAG_BYTES,
                                   (void *)(uintptr_t)tag) == 1 &&
               EVP_DecryptFinal_ex(c, t->data + t->len, &n) == 1;

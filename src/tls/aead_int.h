@@ -14,6 +14,11 @@ struct aead { /* first in each back end's own struct */
     const struct aead_ops *ops;
 };
 
+static inline const uint8_t *aead_from(const struct aead_text *t)
+{
+    return t->from ? t->from : t->data;
+}
+
 MUST_USE int aead_evp_new(struct aead **out, enum aead_kind kind, const uint8_t *key,
                           struct diag *why);
 /* -ERR_UNSUPPORTED where the CPU lacks what makes it fast and free of secret-dependent timing. */

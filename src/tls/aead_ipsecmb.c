@@ -64,7 +64,7 @@ static int mb_seal(struct aead *a, const struct aead_text *t, uint8_t tag[AEAD_T
 {
     struct gcm_context_data ctx;
 
-    of(a)->seal(&of(a)->key, &ctx, t->data, t->data, t->len, t->nonce, t->aad, t->aad_len, tag,
+    of(a)->seal(&of(a)->key, &ctx, t->data, aead_from(t), t->len, t->nonce, t->aad, t->aad_len, tag,
                 AEAD_TAG_BYTES);
     return 0;
 }
@@ -74,8 +74,8 @@ static int mb_open(struct aead *a, const struct aead_text *t, const uint8_t tag[
     uint8_t computed[AEAD_TAG_BYTES];
     struct gcm_context_data ctx;
 
-    of(a)->open(&of(a)->key, &ctx, t->data, t->data, t->len, t->nonce, t->aad, t->aad_len, computed,
-                AEAD_TAG_BYTES);
+    of(a)->open(&of(a)->key, &ctx, t->data, aead_from(t), t->len, t->nonce, t->aad, t->aad_len,
+                computed, AEAD_TAG_BYTES);
     int differs = CRYPTO_memcmp(computed, tag, AEAD_TAG_BYTES);
     mem_wipe(computed, sizeof(computed)); /* the right tag of a forgery is not to be left around */
     return differs ? -ERR_TLS_RECORD : 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The TLS 1.3 record layer after the handshake (RFC 8446 5, 4.6, 6), without I/O: it seals and opens
- * records where they lie in the caller's buffers. It does key updates both ways, alerts, foreign
+ * The TLS 1.3 record layer after the handshake (RFC 8446 5, 4.6, 6), without I/O: it seals records
+ * where they lie in the caller's buffers, and opens them there or into other memory of the caller's. It does key updates both ways, alerts, foreign
  * session tickets (ignored), padding and every limit; it never holds application bytes, so an idle
  * connection costs its keys only. State is plain data and can be exported and imported.
  *
@@ -29,6 +29,8 @@ enum {
     RECORD_SLOT = RECORD_HEAD + RECORD_PLAIN_MAX + RECORD_TAIL,
     /* The longest record a peer may send: 256 bytes of expansion (RFC 8446 5.2). */
     RECORD_WIRE_MAX = RECORD_HEAD + RECORD_PLAIN_MAX + 256,
+    /* The room that opening any record elsewhere takes: type and padding stand there for a moment. */
+    RECORD_ROOM_MAX = RECORD_WIRE_MAX - RECORD_HEAD - AEAD_TAG_BYTES,
     RECORD_SECRET_MAX = 48,
     RECORD_CONTROL_MAX = 64, /* room for one key update and one alert */
 };
@@ -112,14 +114,16 @@ enum record_end {
 struct record_run {
     struct iovec *iov; /* in: the caller's array; out: plaintext pieces inside buf */
     size_t iov_max;    /* at least 1 */
+    uint8_t *into; /* in: NULL, or memory apart from buf where all plaintext becomes one piece */
+    size_t room;   /* of into; what lies behind the piece afterwards means nothing */
     size_t iov_len;
     size_t bytes; /* sum of the pieces */
-    size_t used;  /* wire bytes consumed; what is left is a partial record or did not fit iov */
+    size_t used;  /* wire bytes consumed; what is left is a partial record or did not fit */
     enum record_end end;
 };
 
-/* Opens the whole records at the start of buf, in place, up to iov_max pieces. 0 with the run filled,
- * or negative: -ERR_TLS_RECORD (record_alert_due says what to send), -ERR_TLS_ALERT (the peer's fatal
+/* Opens the whole records at the start of buf, up to iov_max pieces or what room allows. 0 with the run
+ * filled, or negative: -ERR_TLS_RECORD (record_alert_due says what to send), -ERR_TLS_ALERT (the peer's fatal
  * alert). The pieces before a failed record are valid and counted. After RECORD_CLOSED everything
  * that follows is ignored. */
 MUST_USE int record_open(struct record *r, uint8_t *buf, size_t len, struct record_run *run,

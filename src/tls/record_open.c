@@ -65,9 +65,9 @@ static int strip_padding(struct record *r, struct opened *o, struct diag *why)
 static int decrypt(struct record *r, uint8_t *buf, size_t wire, struct opened *o, struct diag *why)
 {
     uint8_t nonce[AEAD_NONCE_BYTES];
+    uint8_t *sealed = buf + RECORD_HEAD;
     uint8_t *tag = buf + wire - AEAD_TAG_BYTES;
 
-    *o = (struct opened){.p = buf + RECORD_HEAD, .len = wire - RECORD_HEAD - AEAD_TAG_BYTES};
     if (r->open.seq == UINT64_MAX) {
         return refuse(r, TLS_ALERT_INTERNAL_ERROR, "sequence numbers are used up", why);
     }
@@ -75,7 +75,8 @@ static int decrypt(struct record *r, uint8_t *buf, size_t wire, struct opened *o
         return refuse(r, TLS_ALERT_INTERNAL_ERROR, "its key cannot be made", why);
     }
     record_nonce(&r->open, nonce);
-    const struct aead_text text = {nonce, buf, RECORD_HEAD, o->p, o->len};
+    const struct aead_text text = {nonce, buf,    RECORD_HEAD,
+                                   o->p,  o->len, o->p == sealed ? NULL : sealed};
     if (aead_open(r->open.aead, &text, tag) < 0) {
         return refuse(r, TLS_ALERT_BAD_RECORD_MAC, "not authentic", why);
     }
@@ -175,6 +176,16 @@ static void refund(unsigned *spent)
     *spent -= *spent > 0;
 }
 
+static void add_piece(struct record_run *run, const struct opened *o)
+{
+    if (run->into && run->iov_len > 0) {
+        run->iov[0].iov_len += o->len;
+    } else {
+        run->iov[run->iov_len++] = (struct iovec){o->p, o->len};
+    }
+    run->bytes += o->len;
+}
+
 static int on_data(struct record *r, const struct opened *o, struct record_run *run,
                    struct diag *why)
 {
@@ -189,15 +200,26 @@ static int on_data(struct record *r, const struct opened *o, struct record_run *
     refund(&r->empties);
     refund(&r->updates);
     r->open.bytes += o->len;
-    run->iov[run->iov_len++] = (struct iovec){o->p, o->len};
-    run->bytes += o->len;
+    add_piece(run, o);
     return 0;
+}
+
+/* Plaintext, type and padding. */
+static size_t inner_bytes(size_t wire)
+{
+    return wire - RECORD_HEAD - AEAD_TAG_BYTES;
+}
+
+static bool has_room(const struct record_run *run, size_t wire)
+{
+    return run->into ? inner_bytes(wire) <= run->room - run->bytes : run->iov_len < run->iov_max;
 }
 
 static int open_one(struct record *r, uint8_t *buf, size_t wire, struct record_run *run,
                     struct diag *why)
 {
-    struct opened o;
+    struct opened o = {.p = run->into ? run->into + run->bytes : buf + RECORD_HEAD,
+                       .len = inner_bytes(wire)};
     int e = decrypt(r, buf, wire, &o, why);
 
     if (e < 0) {
@@ -220,12 +242,12 @@ static int open_one(struct record *r, uint8_t *buf, size_t wire, struct record_r
 static int open_next(struct record *r, uint8_t *buf, size_t len, struct record_run *run,
                      struct diag *why)
 {
-    if (r->in != RECORD_IN_OPEN || run->iov_len == run->iov_max || len < RECORD_HEAD) {
+    if (r->in != RECORD_IN_OPEN || len < RECORD_HEAD) {
         return 0;
     }
     int e = check_header(r, buf, why);
     size_t wire = record_need(buf, len);
-    if (e < 0 || wire > len) {
+    if (e < 0 || wire > len || !has_room(run, wire)) {
         return e;
     }
     e = open_one(r, buf, wire, run, why);

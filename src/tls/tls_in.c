@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Receiving. One batch buffer serves all streams of a loop: its holder reads into it and opens
- * records there. Only when another stream wants it is what the holder has left copied out, so the
+ * records there, or straight into the reader's memory where that has room for any record. Only when another stream wants it is what the holder has left copied out, so the
  * usual stream, which is read until it is empty, never copies and never owns memory.
  */
 #include <string.h>
@@ -127,23 +127,21 @@ static int refuse(struct tls_stream *t, int r)
 }
 
 /* Opens what is there. Pieces that came before a failed record are still given out. */
-static void open_batch(struct tls_stream *t)
+static void open_batch(struct tls_stream *t, struct record_run *run)
 {
     struct tls_in *in = &t->l->in;
-    struct record_run run = {.iov = in->piece, .iov_max = TLS_IN_PIECES};
 
     struct diag why = {.code = 0};
 
+    in->piece_at = in->piece_end = 0;
     if (in->raw_at == in->raw_end) {
-        in->piece_at = in->piece_end = 0;
         return;
     }
     tls_stir(t);
-    int r = record_open(t->record, in->buf + in->raw_at, in->raw_end - in->raw_at, &run, &why);
-    in->piece_at = 0;
-    in->piece_end = (unsigned)run.iov_len;
-    in->raw_at += run.used;
-    t->in_ended = t->in_ended || run.end == RECORD_CLOSED;
+    int r = record_open(t->record, in->buf + in->raw_at, in->raw_end - in->raw_at, run, &why);
+    in->piece_end = run->into ? 0 : (unsigned)run->iov_len;
+    in->raw_at += run->used;
+    t->in_ended = t->in_ended || run->end == RECORD_CLOSED;
     if (r < 0) {
         in->raw_at = in->raw_end;
         stream_note(&t->s, &why);
@@ -204,16 +202,24 @@ static int read_more(struct tls_stream *t)
     return 0;
 }
 
+/* An own key update may be due now that the peer has spoken. Its failure is told by the writer. */
+static void answer(struct tls_stream *t)
+{
+    if (record_wants_control(t->record) && t->out_error == 0) {
+        (void)tls_out_flush(t);
+    }
+}
+
 /* Until there is plaintext, or a reason why not. */
-static int fill(struct tls_stream *t)
+static int fill(struct tls_stream *t, struct record_run *run)
 {
     struct tls_in *in = &t->l->in;
     int r = 0;
 
     take_batch(t);
     while (r == 0) {
-        open_batch(t);
-        if (in->piece_end > 0 || t->in_ended || t->in_error < 0) {
+        open_batch(t, run);
+        if (run->bytes > 0 || t->in_ended || t->in_error < 0) {
             break;
         }
         r = read_more(t);
@@ -221,7 +227,9 @@ static int fill(struct tls_stream *t)
     if (in->piece_end == 0 && (t->in_ended || in->raw_at == in->raw_end)) {
         let_go(in);
     }
-    return r < 0 ? r : in->holder == t ? 0 : t->in_error;
+    r = r < 0 ? r : in->holder == t ? 0 : t->in_error;
+    answer(t);
+    return r;
 }
 
 static bool has_kept_plain(const struct tls_stream *t)
@@ -250,24 +258,23 @@ static int lend(const struct tls_stream *t, struct iovec *out, int max)
     return count;
 }
 
-/* An own key update may be due now that the peer has spoken. Its failure is told by the writer. */
-static void answer(struct tls_stream *t)
+static bool has_plain(const struct tls_stream *t)
 {
-    if (record_wants_control(t->record) && t->out_error == 0) {
-        (void)tls_out_flush(t);
-    }
+    return has_kept_plain(t) || has_pieces(t);
+}
+
+static bool is_over(const struct tls_stream *t)
+{
+    return t->in_ended || t->in_error < 0;
 }
 
 int tls_in_peek(struct tls_stream *t, struct iovec *out, int max)
 {
-    bool had = has_kept_plain(t) || has_pieces(t);
+    struct record_run run = {.iov = t->l->in.piece, .iov_max = TLS_IN_PIECES};
+    int r = 0;
 
-    if (!had && (t->in_ended || t->in_error < 0)) {
-        return t->in_error;
-    }
-    int r = had ? 0 : fill(t);
-    if (!had) {
-        answer(t);
+    if (!has_plain(t)) {
+        r = is_over(t) ? t->in_error : fill(t, &run);
     }
     return r < 0 ? r : lend(t, out, max);
 }
@@ -302,4 +309,33 @@ void tls_in_skip(struct tls_stream *t, size_t len)
     if (in->piece_at == in->piece_end && in->raw_at == in->raw_end) {
         let_go(in);
     }
+}
+
+static ssize_t read_lent(struct tls_stream *t, uint8_t *into, size_t room)
+{
+    struct iovec v[TLS_IN_PIECES];
+    size_t n = 0;
+    int count = tls_in_peek(t, v, TLS_IN_PIECES);
+
+    for (int i = 0; i < count && n < room; i++) {
+        size_t part = MIN_OF(v[i].iov_len, room - n);
+        memcpy(into + n, v[i].iov_base, part);
+        n += part;
+    }
+    if (count > 0) {
+        tls_in_skip(t, n);
+    }
+    return count < 0 ? count : (ssize_t)n;
+}
+
+ssize_t tls_in_read(struct tls_stream *t, uint8_t *into, size_t room)
+{
+    struct iovec piece;
+    struct record_run run = {.iov = &piece, .iov_max = 1, .into = into, .room = room};
+
+    if (room < RECORD_ROOM_MAX || has_plain(t) || is_over(t)) {
+        return read_lent(t, into, room);
+    }
+    int r = fill(t, &run);
+    return run.bytes > 0 ? (ssize_t)run.bytes : r;
 }

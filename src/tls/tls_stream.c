@@ -117,20 +117,9 @@ static void tls_skip(struct stream *s, size_t len)
 
 static ssize_t tls_read(struct stream *s, void *into, size_t room)
 {
-    struct iovec v[TLS_IN_PIECES];
-    uint8_t *at = into;
-    size_t n = 0;
-    int count = tls_peek(s, v, TLS_IN_PIECES);
+    struct tls_stream *t = of(s);
 
-    for (int i = 0; i < count && n < room; i++) {
-        size_t part = MIN_OF(v[i].iov_len, room - n);
-        memcpy(at + n, v[i].iov_base, part);
-        n += part;
-    }
-    if (count > 0) {
-        tls_skip(s, n);
-    }
-    return count < 0 ? count : (ssize_t)n;
+    return t->record ? tls_in_read(t, into, room) : tls_ready(t, t->in_error);
 }
 
 /* --- writing --- */

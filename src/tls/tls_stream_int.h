@@ -10,7 +10,7 @@
 #include "tls/tls_stream.h"
 
 enum {
-    TLS_IN_BYTES = TLS_BATCH_RECORDS * RECORD_SLOT, /* read from below at once */
+    TLS_IN_BYTES = TLS_BATCH_RECORDS / 2 * RECORD_SLOT, /* read at once: stays in the L2 cache */
     TLS_IN_PIECES = 64,
     TLS_NESTED_BYTES = 32 << 10,
     TLS_OUT_ROOM = TLS_BATCH_RECORDS * RECORD_PLAIN_MAX, /* payload of one batch */
@@ -131,6 +131,8 @@ void tls_shake_drop(struct tls_stream *t);
 /* tls_in.c: up to max pieces of plaintext; 0 at the clean end; -EAGAIN or the error. */
 int tls_in_peek(struct tls_stream *t, struct iovec *out, int max);
 void tls_in_skip(struct tls_stream *t, size_t len);
+/* The same by copying, or without: 0 at the clean end, -EAGAIN or the error. */
+ssize_t tls_in_read(struct tls_stream *t, uint8_t *into, size_t room);
 /* Starts with bytes that came behind the handshake, or with what was handed over. */
 MUST_USE int tls_in_keep(struct tls_stream *t, struct slice plain, struct slice raw);
 /* Moves t's bytes out of the batch; -ENOMEM loses them. */

@@ -239,20 +239,23 @@ static void collect(struct seen *s, const struct record_run *run)
         sum += run->iov[i].iov_len;
     }
     assert(sum == run->bytes);
+    assert(!run->into || run->iov_len <= 1);
     s->closed = s->closed || run->end == RECORD_CLOSED;
 }
 
 /* Feeds wire in pieces of piece bytes, keeping what was not used, as a stream does. */
 static void feed(struct record *r, uint8_t *wire, size_t len, size_t piece, size_t iov_max,
-                 struct seen *s)
+                 bool elsewhere, struct seen *s)
 {
+    static uint8_t into[RECORD_ROOM_MAX];
     struct iovec iov[16];
     size_t from = 0;
     size_t to = 0;
     bool stuck = false;
 
     while ((to < len || !stuck) && !s->failed && !s->closed) {
-        struct record_run run = {.iov = iov, .iov_max = iov_max};
+        struct record_run run = {
+            .iov = iov, .iov_max = iov_max, .into = elsewhere ? into : NULL, .room = sizeof(into)};
         to = stuck || to == 0 ? MIN_OF(to + piece, len) : to;
         s->failed = record_open(r, wire + from, to - from, &run, NULL) < 0;
         collect(s, &run);
@@ -286,7 +289,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     key_make(&sealer);
     key_make(&ref.key);
     size_t piece = 1u + next(&script) * 9u;
-    size_t iov_max = 1u + next(&script) % 16u;
+    uint8_t way = next(&script);
+    size_t iov_max = 1u + way % 16u;
     for (int n = 0; n < RECORDS_MAX && script.left > 0 && len + room() < WIRE_MAX; n++) {
         size_t one = write_record(&script, &sealer, wire + len);
         judge(&ref, wire + len, one);
@@ -298,7 +302,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (record_new(&r, &setup, NULL) < 0) {
         abort();
     }
-    feed(r, wire, len, piece, iov_max, &seen);
+    feed(r, wire, len, piece, iov_max, way >= 128, &seen);
     compare(&seen, &ref);
     record_free(r);
     aead_free(sealer.aead);

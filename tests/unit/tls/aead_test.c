@@ -136,6 +136,7 @@ TEST(back_ends_agree_on_random_lengths)
     struct rand_seq seq;
     static uint8_t one[LONGEST];
     static uint8_t two[LONGEST];
+    static uint8_t sealed[LONGEST];
 
     rand_seq_init(&seq, 1);
     for (int i = 0; i < 2000; i++) {
@@ -159,10 +160,17 @@ TEST(back_ends_agree_on_random_lengths)
         CHECK_INT(aead_seal(b, &tb, tag2), 0);
         CHECK_MEM(one, two, len);
         CHECK_MEM(tag1, tag2, 16);
-        /* Each opens what the other sealed. */
+        /* Each opens what the other sealed: where it stands, and elsewhere. */
+        memcpy(sealed, one, len);
         CHECK_INT(aead_open(a, &tb, tag2), 0);
         CHECK_INT(aead_open(b, &ta, tag1), 0);
         CHECK_MEM(one, two, len);
+        for (int which = 0; which < 2; which++) {
+            memset(two, 0, len);
+            tb.from = sealed;
+            CHECK_INT(aead_open(which ? a : b, &tb, tag1), 0);
+            CHECK_MEM(one, two, len);
+        }
     }
 }
 
@@ -184,6 +192,11 @@ TEST(any_flipped_bit_is_refused_and_what_was_decrypted_is_wiped)
             memset(all, 0x5a, sizeof(all));
             CHECK_INT(aead_seal(a, &text, tag), 0);
             all[bit / 8] ^= (uint8_t)(1u << bit % 8);
+            uint8_t elsewhere[64];
+            struct aead_text apart = {nonce, aad, 5, elsewhere, 64, all};
+            memset(elsewhere, 0x11, sizeof(elsewhere));
+            CHECK_INT(aead_open(a, &apart, tag), -ERR_TLS_RECORD);
+            CHECK_MEM(elsewhere, zero, 64);
             CHECK_INT(aead_open(a, &text, tag), -ERR_TLS_RECORD);
             CHECK_MEM(all, zero, 64);
         }

@@ -516,6 +516,84 @@ TEST(bytes_may_arrive_in_any_cuts)
     }
 }
 
+/* Data records, a key request and padding between them, of which the last record is cut off. */
+static size_t forge_many(struct rig *g, uint8_t *all, size_t *out_cut)
+{
+    static const uint8_t request[] = {24, 0, 0, 1, 1};
+    size_t len = 0;
+
+    for (int i = 0; i < 6; i++) {
+        size_t n = i == 2 ? forge(&g->peer, HANDSHAKE, request, sizeof(request), 0)
+                          : forge(&g->peer, DATA, "abcdefgh", 8, i == 4 ? 30 : 0);
+        memcpy(all + len, g->peer.wire, n);
+        len += n;
+        if (i == 2) {
+            forger_update(&g->peer);
+        }
+        *out_cut = n;
+    }
+    *out_cut = len - *out_cut;
+    return len;
+}
+
+TEST(records_opened_into_other_memory_become_one_piece)
+{
+    static const char want[] = "abcdefghabcdefghabcdefghabcdefghabcdefgh";
+    /* The fourth data record needs 39 bytes for a moment, which are missing behind 24. */
+    static const struct {
+        size_t room, bytes;
+    } cases[] = {{8, 0}, {9, 8}, {62, 24}, {63, 40}, {1000, 40}};
+
+    for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+        uint8_t all[1024], before[1024], into[1000];
+        size_t cut = 0;
+        struct rig g;
+
+        rig_start(&g);
+        size_t len = forge_many(&g, all, &cut);
+        memcpy(before, all, len);
+        memset(into, 0xee, sizeof(into));
+        g.run =
+            (struct record_run){.iov = g.iov, .iov_max = 1, .into = into, .room = cases[i].room};
+        CHECK_INT(record_open(g.r, all, len, &g.run, &g.why), 0);
+        CHECK_INT(g.run.bytes, cases[i].bytes);
+        CHECK_INT(g.run.iov_len, cases[i].bytes > 0);
+        CHECK_MEM(into, want, cases[i].bytes);
+        CHECK_MEM(all, before, len);
+        CHECK(cases[i].room == sizeof(into) || into[cases[i].room] == 0xee);
+        if (cases[i].bytes == 40) {
+            CHECK_INT(g.run.used, len);
+            CHECK_INT(g.iov[0].iov_len, 40);
+        } else { /* what had no room is opened later, where it stands */
+            size_t at = g.run.used;
+            g.run = (struct record_run){.iov = g.iov, .iov_max = ARRAY_LEN(g.iov)};
+            CHECK_INT(record_open(g.r, all + at, len - at, &g.run, &g.why), 0);
+            CHECK_INT(g.run.bytes + cases[i].bytes, 40);
+        }
+        rig_stop(&g);
+    }
+}
+
+TEST(nothing_of_a_forged_record_reaches_other_memory)
+{
+    uint8_t all[1024], into[1000];
+    uint8_t zero[8] = {0};
+    size_t cut = 0;
+    struct rig g;
+
+    rig_start(&g);
+    size_t len = forge_many(&g, all, &cut);
+    all[len - 1] ^= 1;
+    memset(into, 0xee, sizeof(into));
+    g.run = (struct record_run){.iov = g.iov, .iov_max = 1, .into = into, .room = sizeof(into)};
+    CHECK_INT(record_open(g.r, all, len, &g.run, &g.why), -ERR_TLS_RECORD);
+    CHECK_INT(g.run.bytes, 32);
+    CHECK_INT(g.run.used, cut);
+    CHECK_MEM(into, "abcdefghabcdefghabcdefghabcdefgh", 32);
+    CHECK_MEM(into + 32, zero, 8);
+    rig_stop(&g);
+}
+
 TEST(a_full_array_of_pieces_stops_the_run)
 {
     struct rig g;

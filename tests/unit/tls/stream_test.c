@@ -55,7 +55,8 @@ static struct handshake_spec spec_of(bool client)
 
 /* --- one end: sends a pattern, checks the peer's --- */
 
-enum talk { TALK_COPY, TALK_LEND }; /* read and write, or peek and reserve */
+/* read and write, peek and reserve, or now with little room, now with much, now peek */
+enum talk { TALK_COPY, TALK_LEND, TALK_MIXED };
 
 struct talker {
     struct task task;
@@ -66,6 +67,7 @@ struct talker {
     size_t to_send, sent;
     size_t received;
     size_t chunk;
+    unsigned reads;
     size_t turn_bytes; /* at most this much a run; 0: no limit */
     bool deaf;         /* does not read */
     bool shut_done, eof;
@@ -97,6 +99,18 @@ static ssize_t receive_copy(struct talker *e)
     return n;
 }
 
+/* Records are opened straight into so much room. */
+static ssize_t receive_wide(struct talker *e)
+{
+    static uint8_t buf[50000];
+    ssize_t n = stream_read(e->s, buf, sizeof(buf));
+
+    if (n > 0) {
+        check_bytes(e, buf, (size_t)n);
+    }
+    return n;
+}
+
 /* Takes all but the last byte of the first two pieces, so that remainders occur. */
 static ssize_t receive_lent(struct talker *e)
 {
@@ -113,6 +127,17 @@ static ssize_t receive_lent(struct talker *e)
         stream_skip(e->s, n);
     }
     return count > 0 ? (ssize_t)n : count;
+}
+
+static ssize_t receive(struct talker *e)
+{
+    static ssize_t (*const ways[])(struct talker *) = {receive_wide, receive_copy, receive_wide,
+                                                       receive_lent};
+
+    if (e->way == TALK_MIXED) {
+        return ways[e->reads++ % ARRAY_LEN(ways)](e);
+    }
+    return e->way == TALK_COPY ? receive_copy(e) : receive_lent(e);
 }
 
 static ssize_t send_copy(struct talker *e)
@@ -148,7 +173,7 @@ static int receive_all(struct talker *e)
     ssize_t n = 1;
 
     while (n > 0 && !e->eof && !e->deaf) {
-        n = e->way == TALK_COPY ? receive_copy(e) : receive_lent(e);
+        n = receive(e);
         e->eof = n == 0;
     }
     return n < 0 && n != -EAGAIN ? (int)n : 0;
@@ -160,7 +185,7 @@ static int send_all(struct talker *e)
     size_t stop = e->turn_bytes ? MIN_OF(e->sent + e->turn_bytes, e->to_send) : e->to_send;
 
     while (n > 0 && e->sent < stop) {
-        n = e->way == TALK_COPY ? send_copy(e) : send_lent(e);
+        n = e->way == TALK_LEND ? send_lent(e) : send_copy(e);
         e->sent += n > 0 ? (size_t)n : 0;
     }
     if (n > 0 && e->sent < e->to_send) {
@@ -328,6 +353,24 @@ TEST(bytes_arrive_both_ways_through_pipes_of_any_width)
     }
 }
 
+TEST(readers_may_have_little_room_and_much_in_turn)
+{
+    static const size_t widths[] = {23, 500, 20000, 1000000};
+
+    for (unsigned i = 0; i < ARRAY_LEN(widths); i++) {
+        struct tls_options options = {.limits = {.update_records = 2}};
+        struct rig g;
+        rig_start(&g, widths[i], &options, NULL);
+        g.e[0].way = g.e[1].way = TALK_MIXED;
+        g.e[1].chunk = 1000;
+        g.e[0].to_send = 300000;
+        CHECK(rig_settle(&g));
+        CHECK(all_arrived(&g));
+        rig_stop(&g);
+        CHECK_INT(mempipe_live(), 0);
+    }
+}
+
 TEST(one_side_may_end_early_or_say_nothing)
 {
     for (int quiet = 0; quiet < 2; quiet++) {
@@ -394,7 +437,7 @@ TEST(sessions_that_share_a_loop_do_not_mix)
             talker_start(&g, &e[p][i], tls_stream_new(g.tls, ends[i], &spec, (uint64_t)p), i);
             e[p][i].seed = (uint8_t)(p * 2 + i);
             e[p][i].peer_seed = (uint8_t)(p * 2 + !i);
-            e[p][i].way = p % 2 ? TALK_COPY : TALK_LEND;
+            e[p][i].way = (enum talk)(p % 3);
             e[p][i].turn_bytes = 5000;
         }
     }
