@@ -30,8 +30,8 @@ static enum answer run(struct cli *c)
     int r = file_read_blocking(strbuf_text(&path), &bytes, &len, &why);
     if (r < 0) {
         return r == -ENOENT
-                   ? cli_fail(c, ANSWER_NO, "ambit up",
-                              "there is no stand-alone mesh here: no %s", strbuf_text(&path))
+                   ? cli_fail(c, ANSWER_NO, "ambit up", "there is no stand-alone mesh here: no %s",
+                              strbuf_text(&path))
                    : cli_fail(c, ANSWER_UNKNOWN, cli_fix(c, r, NULL), "%s", why.text);
     }
     AUTO(text) char *owned = bytes;

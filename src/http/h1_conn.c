@@ -324,10 +324,9 @@ void h1_steps(struct h1_conn *c, unsigned why, int (*step)(struct h1_conn *c))
 ssize_t h1_find_head_end(struct h1_conn *c)
 {
     struct diag why;
-    ssize_t len =
-        c->in.len > 0
-            ? h1_section_end((const char *)bytes_peek(&c->in), c->in.len, &c->seen, &why)
-            : 0;
+    ssize_t len = c->in.len > 0
+                      ? h1_section_end((const char *)bytes_peek(&c->in), c->in.len, &c->seen, &why)
+                      : 0;
 
     if (len < 0) {
         *h1_why(c) = why;
@@ -343,8 +342,8 @@ int h1_judge_beginning(struct h1_conn *c)
         return 0;
     }
     struct diag why;
-    int r = c->client ? h1_response_begins(p, c->in.len, &why)
-                      : h1_request_begins(p, c->in.len, &why);
+    int r =
+        c->client ? h1_response_begins(p, c->in.len, &why) : h1_request_begins(p, c->in.len, &why);
     if (r < 0) {
         *h1_why(c) = why;
     }

@@ -41,7 +41,7 @@ struct h2_session {
     unsigned spare_count;
     unsigned spare_least;  /* since the last rest: so many were not needed */
     struct loop_rest rest; /* while there are some */
-    struct list refusals; /* server: struct refusal, the oldest first */
+    struct list refusals;  /* server: struct refusal, the oldest first */
     struct bytes out;      /* made by nghttp2, refused by the transport */
     struct h2_options o;
     struct h2_budget budget;

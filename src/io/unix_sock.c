@@ -25,7 +25,10 @@ static int make(const char *path, int type, struct sockaddr_un *out)
     }
     memcpy(out->sun_path, path, len);
     int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    return fd < 0 ? neg_errno() : fd;
+    if (fd < 0) {
+        return neg_errno();
+    }
+    return fd;
 }
 
 static int bind_and_listen(int fd, const struct sockaddr_un *at)
