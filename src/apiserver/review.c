@@ -34,28 +34,18 @@ static void append_texts(struct json *into, const char *first, ...)
 
 /* ---- TokenReview */
 
-static bool holds(const struct json *list, const char *text)
-{
-    for (size_t i = 0; i < json_count(list); i++) {
-        if (strcmp(json_str(json_item(list, i), ""), text) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Those of the wanted audiences that the token is for. */
 static struct json *common_audiences(const struct call *c, const struct json *wanted,
                                      const struct json *token)
 {
     struct json *both = json_new_array();
 
-    if (json_count(wanted) == 0 && holds(token, default_audience(c))) {
+    if (json_count(wanted) == 0 && json_has_str(token, default_audience(c))) {
         json_append_str(both, default_audience(c));
     }
     for (size_t i = 0; i < json_count(wanted); i++) {
         const char *text = json_str(json_item(wanted, i), "");
-        if (holds(token, text)) {
+        if (json_has_str(token, text)) {
             json_append_str(both, text);
         }
     }

@@ -76,6 +76,20 @@ int bytes_add(struct bytes *b, const void *from, size_t len)
     return 0;
 }
 
+int bytes_add_pieces(struct bytes *b, const struct iovec *v, int count, size_t skip)
+{
+    int r = 0;
+
+    for (int i = 0; i < count && r == 0; i++) {
+        size_t over = MIN_OF(skip, v[i].iov_len);
+        skip -= over;
+        if (v[i].iov_len > over) {
+            r = bytes_add(b, (const char *)v[i].iov_base + over, v[i].iov_len - over);
+        }
+    }
+    return r;
+}
+
 void bytes_skip(struct bytes *b, size_t len)
 {
     assert(len <= b->len);

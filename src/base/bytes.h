@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "base/err.h"
 
@@ -30,6 +31,8 @@ uint8_t *bytes_reserve(struct bytes *b, size_t want);
 void bytes_commit(struct bytes *b, size_t len);
 /* All or nothing: 0 or -ERR_TOO_LARGE. */
 MUST_USE int bytes_add(struct bytes *b, const void *from, size_t len);
+/* The pieces but for their first skip octets; after a failure some of them. */
+MUST_USE int bytes_add_pieces(struct bytes *b, const struct iovec *v, int count, size_t skip);
 
 static inline const uint8_t *bytes_peek(const struct bytes *b)
 {

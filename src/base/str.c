@@ -33,6 +33,20 @@ bool slice_cut(struct slice s, char sep, struct slice *head, struct slice *rest)
     return true;
 }
 
+bool slice_has_word(struct slice words, char sep, const char *word)
+{
+    struct slice one;
+    bool more = true;
+
+    while (more) {
+        more = slice_cut(words, sep, &one, &words);
+        if (slice_is(one, word)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t';

@@ -32,6 +32,8 @@ bool slice_equal(struct slice a, struct slice b);
 bool slice_has_prefix(struct slice s, const char *prefix);
 /* Splits at the first sep: *head is what stands before it, *rest what follows. False: no sep, *head is all. */
 bool slice_cut(struct slice s, char sep, struct slice *head, struct slice *rest);
+/* Whether word is one of those that sep separates. */
+bool slice_has_word(struct slice words, char sep, const char *word);
 struct slice slice_trim(struct slice s); /* blanks and tabs at both ends */
 
 /* n in decimal, into the end of buf: a slice of that. */

@@ -22,25 +22,13 @@ static void add_name(struct strbuf *out, const struct json *workload)
                   json_str_at(workload, "name", ""));
 }
 
-static bool has_address(const struct json *workload, const char *ip)
-{
-    const struct json *ips = json_get(workload, "ips");
-
-    for (size_t i = 0; i < json_count(ips); i++) {
-        if (strcmp(json_str(json_item(ips, i), ""), ip) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* "shop/cart" when it is one of these, else the address. */
 static void add_party(struct strbuf *out, const struct json *workloads, const struct endpoint *e)
 {
     char text[ENDPOINT_TEXT];
 
     for (size_t i = 0; i < json_count(workloads); i++) {
-        if (has_address(json_item(workloads, i), ip_format(&e->ip, text))) {
+        if (json_has_str(json_get(json_item(workloads, i), "ips"), ip_format(&e->ip, text))) {
             add_name(out, json_item(workloads, i));
             return;
         }

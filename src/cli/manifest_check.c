@@ -9,21 +9,6 @@
 
 /* ---- fields by name */
 
-static bool has_word(const char *words, const char *word)
-{
-    struct slice rest = slice_of(words);
-    struct slice one;
-    bool more;
-
-    do {
-        more = slice_cut(rest, ' ', &one, &rest);
-        if (slice_is(one, word)) {
-            return true;
-        }
-    } while (more);
-    return false;
-}
-
 static void best_word(const char *words, const char *word, struct strbuf *out)
 {
     struct slice rest = slice_of(words);
@@ -50,7 +35,7 @@ static int check_fields(const struct json *o, const char *path, const char *word
 
     while (json_each(o, &it)) {
         AUTO(strbuf) struct strbuf best = {0};
-        if (has_word(words, it.key)) {
+        if (slice_has_word(slice_of(words), ' ', it.key)) {
             continue;
         }
         best_word(words, it.key, &best);
@@ -69,7 +54,7 @@ static int check_choice(const struct json *o, const char *field, const char *pat
     const struct json *v = json_get(o, field);
     const char *text = json_str(v, "");
 
-    if (!v || has_word(words, text)) {
+    if (!v || slice_has_word(slice_of(words), ' ', text)) {
         return 0;
     }
     return FAIL(why, -ERR_SYNTAX, "%s: %s is not one of %s", path, *text ? text : "this", words);

@@ -420,21 +420,6 @@ const struct resource_kind *resource_kind_find(const char *word, struct diag *wh
     return NULL;
 }
 
-static bool has_word(const char *words, const char *word)
-{
-    struct slice rest = slice_of(words);
-    struct slice one;
-    bool more;
-
-    do {
-        more = slice_cut(rest, '|', &one, &rest);
-        if (slice_is(one, word)) {
-            return true;
-        }
-    } while (more);
-    return false;
-}
-
 const struct resource_kind *resource_kind_of(const struct json *o, struct diag *why)
 {
     const char *kind = json_str_at(o, "kind", "");
@@ -449,7 +434,7 @@ const struct resource_kind *resource_kind_of(const struct json *o, struct diag *
         if (strcmp(kinds[i].kind, kind) != 0) {
             continue;
         }
-        if (has_word(kinds[i].api_versions, version)) {
+        if (slice_has_word(slice_of(kinds[i].api_versions), '|', version)) {
             return &kinds[i];
         }
         (void)FAIL(why, -ERR_SYNTAX, "apiVersion: %s has no %s; write %.*s", version, kind,

@@ -140,6 +140,16 @@ size_t json_count(const struct json *j)
     return json_is_arr(j) ? json_array_size(raw(j)) : json_object_size(raw(j));
 }
 
+bool json_has_str(const struct json *array, const char *text)
+{
+    for (size_t i = 0; i < json_count(array); i++) {
+        if (strcmp(json_str(json_item(array, i), ""), text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 struct json *json_item(const struct json *array, size_t i)
 {
     return wrap(json_array_get(raw(array), i));

@@ -60,6 +60,8 @@ struct json *json_get(const struct json *object, const char *key);
 struct json *json_at(const struct json *j, const char *path);
 /* Members of an object or items of an array; 0 otherwise. */
 size_t json_count(const struct json *j);
+/* Whether this array holds the text. */
+bool json_has_str(const struct json *array, const char *text);
 struct json *json_item(const struct json *array, size_t i);
 
 /* The value itself, or the fallback where it is of another kind. An integral real counts as an

@@ -40,16 +40,6 @@ bool bypass_is_allowed(const struct json *object)
 
 /* ---- label selectors */
 
-static bool is_in(const struct json *values, const char *text)
-{
-    for (size_t i = 0; i < json_count(values); i++) {
-        if (strcmp(json_str(json_item(values, i), ""), text) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool expression_matches(const struct json *e, const struct labels *l)
 {
     const char *value = labels_get(l, json_str_at(e, "key", ""));
@@ -57,10 +47,10 @@ static bool expression_matches(const struct json *e, const struct labels *l)
     const struct json *values = json_get(e, "values");
 
     if (strcmp(how, "In") == 0) {
-        return value && is_in(values, value);
+        return value && json_has_str(values, value);
     }
     if (strcmp(how, "NotIn") == 0) {
-        return !value || !is_in(values, value);
+        return !value || !json_has_str(values, value);
     }
     if (strcmp(how, "Exists") == 0) {
         return value != NULL;

@@ -47,16 +47,6 @@ void review_free(struct review *r)
     }
 }
 
-static bool holds(const struct json *list, const char *text)
-{
-    for (size_t i = 0; i < json_count(list); i++) {
-        if (strcmp(json_str(json_item(list, i), ""), text) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static char *extra(const struct json *user, const char *key)
 {
     const struct json *list = json_get(json_object_at(user, "extra"), key);
@@ -87,10 +77,10 @@ static int read_status(const struct json *status, struct caller *out, struct dia
         return FAIL(why, -ERR_DENIED, "%.100s",
                     json_str_at(status, "error", "the token is not valid"));
     }
-    if (!holds(json_get(status, "audiences"), REVIEW_AUDIENCE)) {
+    if (!json_has_str(json_get(status, "audiences"), REVIEW_AUDIENCE)) {
         return FAIL(why, -ERR_DENIED, "the token is not for %s", REVIEW_AUDIENCE);
     }
-    if (!holds(json_get(user, "groups"), "system:serviceaccounts") ||
+    if (!json_has_str(json_get(user, "groups"), "system:serviceaccounts") ||
         !split_name(slice_of(json_str_at(user, "username", "")), &ns, &account)) {
         return FAIL(why, -ERR_DENIED, "the token is no service account's");
     }

@@ -442,21 +442,6 @@ static struct frame frame_of(const struct h1_exchange *x, size_t len)
     return f;
 }
 
-/* All of the pieces behind the first skip octets, n octets in all. */
-static int buffer_pieces(struct bytes *out, const struct iovec *v, int count, size_t skip)
-{
-    int r = 0;
-
-    for (int i = 0; i < count && r == 0; i++) {
-        size_t over = MIN_OF(skip, v[i].iov_len);
-        skip -= over;
-        if (v[i].iov_len > over) {
-            r = bytes_add(out, (const char *)v[i].iov_base + over, v[i].iov_len - over);
-        }
-    }
-    return r;
-}
-
 /* The pieces cut to n octets, in v. */
 static int cut_pieces(const struct iovec *from, int count, size_t n, struct iovec *v)
 {
@@ -519,7 +504,7 @@ static ssize_t write_through(struct h1_exchange *x, struct iovec *v, int count, 
     bytes_skip(&c->out, MIN_OF(taken, pending));
     size_t of_new = taken > pending ? taken - pending : 0;
     int first = pending > 0 ? 1 : 0;
-    return buffer_pieces(&c->out, all + first, k - first, of_new) < 0 ? -ERR_LIMIT : (ssize_t)n;
+    return bytes_add_pieces(&c->out, all + first, k - first, of_new) < 0 ? -ERR_LIMIT : (ssize_t)n;
 }
 
 static int buffer_all(struct h1_exchange *x, const struct iovec *v, int count, size_t n)
@@ -528,7 +513,7 @@ static int buffer_all(struct h1_exchange *x, const struct iovec *v, int count, s
     struct frame f = frame_of(x, n);
     int r = f.head_len > 0 ? bytes_add(out, f.head, f.head_len) : 0;
 
-    r = r < 0 ? r : buffer_pieces(out, v, count, 0);
+    r = r < 0 ? r : bytes_add_pieces(out, v, count, 0);
     return r < 0 || f.tail_len == 0 ? r : bytes_add(out, "\r\n", f.tail_len);
 }
 

@@ -293,15 +293,8 @@ static ssize_t write_behind(struct h2_session *s, const struct iovec *v, int cou
 /* The pieces less their first skip octets wait in out. */
 static int keep(struct h2_session *s, const struct iovec *v, int count, size_t skip)
 {
-    int r = 0;
+    int r = bytes_add_pieces(&s->out, v, count, skip);
 
-    for (int i = 0; i < count && r == 0; i++) {
-        size_t over = MIN_OF(skip, v[i].iov_len);
-        skip -= over;
-        if (v[i].iov_len > over) {
-            r = bytes_add(&s->out, (const char *)v[i].iov_base + over, v[i].iov_len - over);
-        }
-    }
     return r < 0 ? FAIL(&s->diag, -ERR_LIMIT, "no memory for output") : 0;
 }
 

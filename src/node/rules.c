@@ -58,8 +58,10 @@ static int ensure_return_path(struct netlink *n, enum ip_family family, unsigned
     return rtnl_route_set_blocking(n, &route, why);
 }
 
+typedef int return_path_fn(struct netlink *n, enum ip_family family, unsigned lo, struct diag *why);
+
 /* What is marked as a return packet goes to lo, wherever its address would lead. */
-static int ensure_routing(struct diag *why)
+static int for_return_paths(return_path_fn *change, struct diag *why)
 {
     AUTO(netlink) struct netlink *n = NULL;
     unsigned lo;
@@ -70,7 +72,7 @@ static int ensure_routing(struct diag *why)
     }
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(families); i++) {
         if (families[i] == IP_V4 || has_ipv6()) {
-            r = ensure_return_path(n, families[i], lo, why);
+            r = change(n, families[i], lo, why);
         }
     }
     return r;
@@ -160,23 +162,6 @@ static int remove_return_path(struct netlink *n, enum ip_family family, unsigned
     return r == -ESRCH ? 0 : r;
 }
 
-static int remove_routing(struct diag *why)
-{
-    AUTO(netlink) struct netlink *n = NULL;
-    unsigned lo;
-    int r = netlink_open_blocking(NETLINK_ROUTE, &n, why);
-
-    if (r == 0) {
-        r = rtnl_link_find_blocking(n, "lo", &lo, why);
-    }
-    for (size_t i = 0; r == 0 && i < ARRAY_LEN(families); i++) {
-        if (families[i] == IP_V4 || has_ipv6()) {
-            r = remove_return_path(n, families[i], lo, why);
-        }
-    }
-    return r;
-}
-
 /* The tables go last, at once: as long as one is there the next agent knows that something is to be
  * put right. */
 static int undo(const struct rules_before *before, struct diag *why)
@@ -184,7 +169,7 @@ static int undo(const struct rules_before *before, struct diag *why)
     int r = rules_before_restore_blocking(before, why);
 
     if (r == 0) {
-        r = remove_routing(why);
+        r = for_return_paths(remove_return_path, why);
     }
     return r < 0 ? r : remove_tables(before, why);
 }
@@ -207,7 +192,7 @@ int rules_install_blocking(const struct rules *rules, struct diag *why)
         r = rules_before_set_blocking(&before, why);
     }
     if (r == 0) {
-        r = ensure_routing(why);
+        r = for_return_paths(ensure_return_path, why);
     }
     if (r == 0) {
         r = install_table(rules, why);
