@@ -23,8 +23,8 @@ struct h1_client;
 struct h1_client *h1_client_new(struct loop *l, struct stream *take_below,
                                 const struct h1_limits *limits, struct task *owner);
 /* 0: a request can be sent. -EAGAIN: one is under way, or its body still leaves. Anything else: no
- * request can be sent any more; -ECONNRESET: the server has closed it, or
- * will after the exchange under way, and nothing is wrong with that. */
+ * request can be sent any more; -ECONNRESET: the server has closed it, or will after the exchange under
+ * way, and nothing is wrong with that. */
 MUST_USE int h1_client_state(struct h1_client *c);
 /* Never fails at once: what is wrong is the error of the exchange's first call. head is copied; end:
  * there is no body (else the body is written to the exchange, and ended; without a content-length in

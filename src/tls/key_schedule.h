@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "tls/aead.h"
 
-/* secret has record_secret_bytes(kind) bytes; the hash follows from kind. out may be secret. */
+/* secret has record_secret_bytes(kind) bytes; the hash follows from kind. out may be secret. 0 or
+ * -ERR_TLS. */
 MUST_USE int key_expand_label(enum aead_kind kind, const uint8_t *secret, const char *label,
                               uint8_t *out, size_t out_len);

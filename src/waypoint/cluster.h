@@ -18,6 +18,7 @@ enum { CLUSTER_UNUSED_MS = 600 * 1000, CLUSTER_TRIED_MAX = 8 };
 struct clusters *clusters_new(struct engine *e);
 void clusters_free(struct clusters *c);
 AUTO_DEFINE(clusters, struct clusters *, clusters_free);
+/* Now and then: those that nobody has asked for in CLUSTER_UNUSED_MS go. */
 void clusters_sweep(struct clusters *c);
 
 /* The port of a service; NULL: the world has no such service. Borrowed until the turn ends. */
@@ -29,14 +30,13 @@ struct cluster *cluster_of_workload(struct clusters *c, const struct workload *w
                                     enum upstream_protocol protocol);
 
 struct cluster_ask {
-    uint64_t seed;
-    bool has_hash;
+    uint64_t seed; /* of the draw */
+    bool has_hash; /* of a header or cookie, where the service asks for it */
     uint64_t hash;
-    /* Endpoints this request has had already. */
-    struct upstream *const *tried;
+    struct upstream *const *tried; /* borrowed: endpoints this request has had already */
     unsigned tried_count;
 };
-/* NULL: nobody is left. A user of the endpoint (upstream_unuse). */
+/* NULL: nobody is left. The caller is a user of the endpoint until upstream_unuse. */
 struct upstream *cluster_pick(struct cluster *c, const struct cluster_ask *ask);
 const struct l7_traffic *cluster_traffic(const struct cluster *c); /* NULL: defaults */
 /* What came of a request: may eject the endpoint. status 0: no answer. */

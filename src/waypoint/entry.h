@@ -37,17 +37,19 @@ struct entry {
     bool plain;                      /* counts in the engine's load by itself */
 };
 
-enum { ENTRIES_MAX = 65536 };
+enum { ENTRIES_MAX = 65536 }; /* an engine; further ones are refused */
 
 /* Takes the references in facts; the engine knows it from here on. */
 void entry_start(struct entry *e, const struct entry *take_facts, const struct entry_ops *ops);
 void entry_stop(struct entry *e);
 /* Ends references of facts that no entry was made of. */
 void entry_drop(struct entry *facts);
+/* What policies judge of it; borrowed from e. */
 struct l7_conn entry_conn(const struct entry *e);
 /* The service's settings as they are now; NULL: a workload, or they went. Borrowed. */
 const struct l7_service *entry_bound(const struct entry *e);
 /* Whether its service goes another way by now: it went, or names another waypoint than it did, or is
  * not served here. */
 bool entry_was_left(const struct entry *e);
+/* Fills the client's side of a record; borrowed from e. */
 void entry_sides(const struct entry *e, struct access_side *src);

@@ -24,4 +24,5 @@ struct inlet { /* read only for those it hands requests to */
 void inlet_open(struct engine *e, int take_fd, const struct endpoint *peer);
 /* No new requests; ends with its last stream. */
 void inlet_drain(struct inlet *i);
+/* Ends soon, its streams with it; why < 0. */
 void inlet_abort(struct inlet *i, int why);
