@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the index knows of layer 7: routes, policies and traffic rules, and what they name. Objects of these kinds are kept as they are and read when a service
- * or gateway is translated.
+ * What the index knows of layer 7: routes, policies and traffic rules, and what they name. Objects of these
+ * kinds are kept as they are and read when a service or gateway is translated.
  */
 #pragma once
 
@@ -96,12 +96,10 @@ const struct json *target_at(const struct json *spec, size_t i);
 /* ---- traffic rules */
 
 struct rule_item {
-    struct map_node by_name;
-    struct map_node by_host;
+    struct map_node by_name, by_host;
     const char *host; /* interned: fully qualified */
     struct json *object;
-    bool
-        is_refused; /* something in it means nothing: it counts for nobody, and its status says so */
+    bool is_refused; /* something in it means nothing, as its status says: it counts for nobody */
     struct voice status;
 };
 

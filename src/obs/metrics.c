@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "obs/metrics.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -63,6 +64,9 @@ struct metrics *metrics_new(const struct metric_set *const *sets, unsigned count
 {
     struct metrics *m = mem_new(struct metrics);
 
+    for (unsigned i = 0; i < count; i++) {
+        assert(sets[i]->family_count <= METRIC_FAMILIES_MAX);
+    }
     m->sets = sets;
     m->set_count = MIN_OF(count, (unsigned)SETS_MAX);
     (void)pthread_mutex_init(&m->lock, NULL); /* cannot fail with default attributes */

@@ -17,13 +17,9 @@ static const struct metric_set nack_set = {.families = nack_families, .family_co
 
 enum {
     RETRIES,
-    RETRY_OVERFLOWS,
     MIRRORS,
     MIRRORS_DROPPED,
-    OVERLOADED,
     EJECTIONS,
-    TOKEN_HITS,
-    TOKEN_MISSES,
     CONNECTS,
     CONNECT_FAILURES,
     OVERFLOWS,
@@ -33,25 +29,13 @@ static const struct metric_family counter_families[] = {
     [RETRIES] = {.name = "wp_request_retries",
                  .help = "Tries of requests beyond the first.",
                  .type = METRIC_COUNTER},
-    [RETRY_OVERFLOWS] = {.name = "wp_request_retry_overflows",
-                         .help = "Tries that were not made because too many others were under way.",
-                         .type = METRIC_COUNTER},
     [MIRRORS] = {.name = "wp_mirrors", .help = "Copies of requests.", .type = METRIC_COUNTER},
     [MIRRORS_DROPPED] = {.name = "wp_mirrors_dropped",
                          .help = "Copies that were not sent: too large, or nowhere to go.",
                          .type = METRIC_COUNTER},
-    [OVERLOADED] = {.name = "wp_overload_refusals",
-                    .help = "Requests and connections refused because memory was short.",
-                    .type = METRIC_COUNTER},
     [EJECTIONS] = {.name = "wp_ejections",
                    .help = "Endpoints taken out for their errors.",
                    .type = METRIC_COUNTER},
-    [TOKEN_HITS] = {.name = "wp_token_cache_hits",
-                    .help = "Tokens whose signature was known to be good.",
-                    .type = METRIC_COUNTER},
-    [TOKEN_MISSES] = {.name = "wp_token_cache_misses",
-                      .help = "Tokens whose signature was checked.",
-                      .type = METRIC_COUNTER},
     [CONNECTS] = {.name = "wp_upstream_connects",
                   .help = "Connections to endpoints that came about.",
                   .type = METRIC_COUNTER},
@@ -66,6 +50,28 @@ static const struct metric_family counter_families[] = {
                 .type = METRIC_COUNTER}};
 static const struct metric_set counter_set = {.families = counter_families,
                                               .family_count = ARRAY_LEN(counter_families)};
+
+enum { TOKEN_HITS, TOKEN_MISSES };
+static const struct metric_family token_families[] = {
+    [TOKEN_HITS] = {.name = "wp_token_cache_hits",
+                    .help = "Tokens whose signature was known to be good.",
+                    .type = METRIC_COUNTER},
+    [TOKEN_MISSES] = {.name = "wp_token_cache_misses",
+                      .help = "Tokens whose signature was checked.",
+                      .type = METRIC_COUNTER}};
+static const struct metric_set token_set = {.families = token_families,
+                                            .family_count = ARRAY_LEN(token_families)};
+
+enum { OVERLOADED, RETRY_OVERFLOWS };
+static const struct metric_family refusal_families[] = {
+    [OVERLOADED] = {.name = "wp_overload_refusals",
+                    .help = "Requests and connections refused because memory was short.",
+                    .type = METRIC_COUNTER},
+    [RETRY_OVERFLOWS] = {.name = "wp_request_retry_overflows",
+                         .help = "Tries that were not made because too many others were under way.",
+                         .type = METRIC_COUNTER}};
+static const struct metric_set refusal_set = {.families = refusal_families,
+                                              .family_count = ARRAY_LEN(refusal_families)};
 
 enum { ENTRIES, TUNNELS, UPSTREAMS, UPSTREAMS_IDLE, UPSTREAMS_WAITING };
 static const struct metric_family gauge_families[] = {
@@ -87,10 +93,20 @@ static const struct metric_family gauge_families[] = {
 static const struct metric_set gauge_set = {.families = gauge_families,
                                             .family_count = ARRAY_LEN(gauge_families)};
 
-const struct metric_set *const stats_sets[STATS_SETS] = {
-    &http_access_metrics,       &loop_metrics,   &policy_audit_metrics, &policy_dry_run_metrics,
-    &http_message_metrics,      &access_metrics, &build_metrics,        &discovery_end_metrics,
-    &discovery_message_metrics, &nack_set,       &counter_set,          &gauge_set};
+const struct metric_set *const stats_sets[STATS_SETS] = {&http_access_metrics,
+                                                         &loop_metrics,
+                                                         &policy_audit_metrics,
+                                                         &policy_dry_run_metrics,
+                                                         &http_message_metrics,
+                                                         &access_metrics,
+                                                         &build_metrics,
+                                                         &discovery_end_metrics,
+                                                         &discovery_message_metrics,
+                                                         &nack_set,
+                                                         &counter_set,
+                                                         &token_set,
+                                                         &refusal_set,
+                                                         &gauge_set};
 
 /* ---- counting */
 
@@ -104,16 +120,18 @@ void stats_engine(struct metrics_shard *shard, const struct engine_counts *now,
                   struct engine_counts *before)
 {
     struct series *c = metrics_series(shard, &counter_set, NULL);
+    struct series *r = metrics_series(shard, &refusal_set, NULL);
+    struct series *t = metrics_series(shard, &token_set, NULL);
     struct series *g = metrics_series(shard, &gauge_set, NULL);
 
     series_add(c, RETRIES, now->retries - before->retries);
-    series_add(c, RETRY_OVERFLOWS, now->retry_overflows - before->retry_overflows);
     series_add(c, MIRRORS, now->mirrors - before->mirrors);
     series_add(c, MIRRORS_DROPPED, now->mirrors_dropped - before->mirrors_dropped);
-    series_add(c, OVERLOADED, now->overloaded - before->overloaded);
+    series_add(r, OVERLOADED, now->overloaded - before->overloaded);
+    series_add(r, RETRY_OVERFLOWS, now->retry_overflows - before->retry_overflows);
     series_add(c, EJECTIONS, now->ejections - before->ejections);
-    series_add(c, TOKEN_HITS, now->token_hits - before->token_hits);
-    series_add(c, TOKEN_MISSES, now->token_misses - before->token_misses);
+    series_add(t, TOKEN_HITS, now->token_hits - before->token_hits);
+    series_add(t, TOKEN_MISSES, now->token_misses - before->token_misses);
     series_add(c, CONNECTS, now->connects - before->connects);
     series_add(c, CONNECT_FAILURES, now->connect_failures - before->connect_failures);
     series_add(c, OVERFLOWS, now->overflows - before->overflows);
