@@ -135,7 +135,7 @@ static bool get_fields(struct slice rest, struct handed *h)
             return false;
         }
     }
-    return rest.len == 0 && h->not_after.len == 8 &&
+    return rest.len == 0 && h->not_after.len == 8 && h->raw.len <= TLS_IN_BYTES &&
            h->alpn.len < sizeof(((struct tls_peer *)NULL)->alpn) && h->wire.len <= TLS_OUT_BYTES;
 }
 

@@ -1133,6 +1133,33 @@ TEST(a_session_in_its_handshake_is_not_handed_over)
     rig_stop(&g);
 }
 
+/* The blob with so many bytes as its only content, sealed and not yet opened; then they are opened. */
+static int take_over_sealed(struct rig *g, const uint8_t *from, size_t len, size_t sealed)
+{
+    enum { PLAIN_AT = 4 + 4 + RECORD_BLOB_BYTES };
+    uint8_t *blob = mem_alloc(len + sealed);
+    struct stream *ends[2];
+    struct stream *s = NULL;
+    size_t rest = PLAIN_AT;
+    uint8_t byte;
+
+    for (int i = 0; i < 3; i++) { /* plaintext, sealed, to be sent */
+        rest += 4 + be32_get(from + rest);
+    }
+    memcpy(blob, from, PLAIN_AT);
+    be32_put(blob + PLAIN_AT + 4, (uint32_t)sealed);
+    memcpy(blob + PLAIN_AT + 12 + sealed, from + rest, len - rest);
+    mempipe_pair(ends, 100, NULL);
+    int r = tls_stream_import(g->tls, ends[0], blob, PLAIN_AT + 12 + sealed + len - rest, &s, NULL);
+    mem_free(blob);
+    if (r == 0) {
+        r = (int)stream_read(s, &byte, 1);
+        stream_close(s, r);
+    }
+    stream_close(ends[1], 0);
+    return r;
+}
+
 TEST(a_newer_or_damaged_hand_over_is_refused)
 {
     struct stream *below = NULL;
@@ -1157,6 +1184,8 @@ TEST(a_newer_or_damaged_hand_over_is_refused)
         stream_close(ends[1], 0);
         CHECK_INT(r, -ERR_SYNTAX);
     }
+    CHECK_INT(take_over_sealed(&g, copy, len, TLS_BATCH_RECORDS * RECORD_SLOT), -ERR_TLS_RECORD);
+    CHECK_INT(take_over_sealed(&g, copy, len, TLS_BATCH_RECORDS * RECORD_SLOT + 1), -ERR_SYNTAX);
     copy[2]++;
     mempipe_pair(ends, 100, NULL);
     CHECK_INT(tls_stream_import(g.tls, ends[0], copy, len, &again, NULL), -ERR_VERSION);
