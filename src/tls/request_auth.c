@@ -273,7 +273,7 @@ static void put_audiences(struct strbuf *out, const struct jwt *t, const struct 
 }
 
 /* In the order in which check_token looks. */
-static void explain(struct judging *j, const struct l7_jwt_rule *r, const struct jwt *t)
+static void explain(struct judging *j, const struct asked_rule *r, const struct jwt *t)
 {
     struct strbuf *out = j->ask->explain;
 
@@ -287,8 +287,10 @@ static void explain(struct judging *j, const struct l7_jwt_rule *r, const struct
     case JWT_TIME_GOOD:
         break;
     }
-    if (!audience_fits(r, t->claims)) {
-        put_audiences(out, t, r);
+    if (!audience_fits(r->rule, t->claims)) {
+        put_audiences(out, t, r->rule);
+    } else if (!r->keys) {
+        strbuf_puts(out, "the rule's jwks has no key that can be used");
     } else {
         put_key(out, t);
     }
@@ -511,7 +513,7 @@ static void ask_issuer(struct judging *j, const struct asked_rule *r, const stru
     if (!failure) {
         take(j, r, t, found);
     } else if (refuse(j, r, true, failure)) {
-        explain(j, r->rule, t);
+        explain(j, r, t);
     }
 }
 

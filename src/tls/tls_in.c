@@ -4,6 +4,7 @@
  * records there, or straight into the reader's memory where that has room for any record. Only when another stream wants it is what the holder has left copied out, so the
  * usual stream, which is read until it is empty, never copies and never owns memory.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -149,12 +150,13 @@ static void open_batch(struct tls_stream *t, struct record_run *run)
     }
 }
 
-/* Straight behind the sealed rest. */
+/* Straight behind the sealed rest, which is part of one record. */
 static ssize_t read_socket(struct tls_stream *t)
 {
     struct tls_in *in = &t->l->in;
 
-    return stream_read(t->below, in->buf + in->raw_end, TLS_IN_BYTES - in->raw_end);
+    assert(in->raw_end < RECORD_WIRE_MAX);
+    return stream_read(t->below, in->buf + in->raw_end, TLS_IN_READ - in->raw_end);
 }
 
 /* By way of a buffer of its own: below may end in a session of this loop, which takes the batch from

@@ -21,7 +21,7 @@
 #include "tls/handshake.h"
 
 enum {
-    TLS_BATCH_RECORDS = 32, /* half as many cost a tenth more CPU on one bulk stream */
+    TLS_BATCH_RECORDS = 32, /* sent at once: a quarter of it costs 15 % more CPU in bulk */
     TLS_HANDSHAKE_MS = 10000,
     TLS_LINGER_MS = 2000, /* for close_notify and unsent bytes after a clean close */
     TLS_HANDSHAKES_MAX = 1024,

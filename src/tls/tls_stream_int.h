@@ -10,7 +10,8 @@
 #include "tls/tls_stream.h"
 
 enum {
-    TLS_IN_BYTES = TLS_BATCH_RECORDS / 2 * RECORD_SLOT, /* read at once: stays in the L2 cache */
+    TLS_IN_BYTES = TLS_BATCH_RECORDS * RECORD_SLOT,    /* as much may be handed over */
+    TLS_IN_READ = TLS_BATCH_RECORDS / 2 * RECORD_SLOT, /* at once: stays in the L2 cache */
     TLS_IN_PIECES = 64,
     TLS_NESTED_BYTES = 32 << 10,
     TLS_OUT_ROOM = TLS_BATCH_RECORDS * RECORD_PLAIN_MAX, /* payload of one batch */

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A waypoint from `apply` to `delete` with the real programs on one machine, under a load that must not notice."""
+import base64
 import json
 import os
 import re
@@ -159,7 +160,9 @@ def test_routes_policies_and_questions_about_them(shop):
 
 
 KEY = ec.generate_private_key(ec.SECP256R1())
-JWKS = json.dumps({"keys": [json.loads(jwt.algorithms.ECAlgorithm.to_jwk(KEY.public_key()))]})
+POINT = KEY.public_key().public_numbers()  # PyJWT's own to_jwk() drops leading zeros, which RFC 7518 6.2.1.2 wants
+JWKS = json.dumps({"keys": [{"kty": "EC", "crv": "P-256", **{
+    name: base64.urlsafe_b64encode(n.to_bytes(32, "big")).rstrip(b"=").decode() for name, n in (("x", POINT.x), ("y", POINT.y))}}]})
 TOKENS = f"""
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication

@@ -255,6 +255,9 @@ def judge_cases():
             ("form", "p0", "a.b", "token: not three parts")]:
         yield f"why: {name}", *ask([ra(rule()), ra({"issuer": "j", "jwks": jwks("p256"), "audiences": ["a", "b"]})],
                                    {"outcome": "refused", "by": by, "flaw": flaw}, bearer(t), explain=True)
+    yield "why: no keys", *ask([ra({"issuer": "i", "jwks": "{"})],
+                               {"outcome": "refused", "by": "p0", "flaw": "the rule's jwks has no key that can be used"},
+                               bearer(good), explain=True)
     yield "who takes it", *ask(two, {"outcome": "valid", "by": "p1", "flaw": ""}, bearer(other))
     yield "challenge", *ask([ra(rule())], {"challenge": 'Bearer realm="http://svc/a%22b", error="invalid_token"'},
                             bearer("x"), path='/a"b')
