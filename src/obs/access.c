@@ -437,6 +437,21 @@ void access_refused(struct recorder *recorder, enum access_reporter reporter,
              F_QUOTED("direction", direction_name(reporter)), F_QUOTED("error", error));
 }
 
+enum access_flag access_flag_of(int r)
+{
+    switch (-r) {
+    case ERR_POLICY_CHANGED:
+    case ERR_DENIED:
+        return ACCESS_DENY;
+    case 0:
+    case ERR_DRAINED:
+    case ERR_CANCELLED:
+        return ACCESS_OK;
+    default: /* errno values and everything else */
+        return ACCESS_CONNECT;
+    }
+}
+
 const char *access_flag_text(enum access_flag flag)
 {
     static const char *const texts[ACCESS_FLAGS] = {

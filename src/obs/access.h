@@ -108,6 +108,8 @@ void access_end(struct access *r, enum access_flag flag, const char *error);
 void access_refused(struct recorder *recorder, enum access_reporter reporter,
                     const struct endpoint *src, const struct endpoint *dst, const char *error);
 const char *access_flag_text(enum access_flag flag);
+/* Of a connection that ended with r, 0 or negative (contract 9.2). */
+enum access_flag access_flag_of(int r);
 
 /* JSON arrays, appended: the connections open now, the recent records (oldest first), the edges. */
 void recorder_write_open(const struct recorder *r, struct strbuf *out);

@@ -100,27 +100,13 @@ static void tell(const struct access *a, struct access_facts *out)
     *out = container_of((struct access *)(uintptr_t)a, struct passage, access)->facts;
 }
 
-static enum access_flag flag_of(int r)
-{
-    switch (-r) {
-    case ERR_POLICY_CHANGED:
-    case ERR_DENIED:
-        return ACCESS_DENY;
-    case ERR_DRAINED:
-    case ERR_CANCELLED:
-        return ACCESS_OK;
-    default: /* errno values and everything else */
-        return ACCESS_CONNECT;
-    }
-}
-
 /* The answer, the record and the connection end together. */
 static void refuse(struct passage *p, unsigned status, int r, const char *error)
 {
     if (!p->access.recorder) {
         access_open(&p->access, p->entry.engine->recorder, tell);
     }
-    access_end(&p->access, flag_of(r), error);
+    access_end(&p->access, access_flag_of(r), error);
     if (p->request) {
         hbone_request_refuse(p->request, status);
         p->request = NULL;
@@ -237,7 +223,7 @@ static void ended(struct passage *p, int result)
 
     access_moved(&p->access, stats.sent, stats.received);
     relay_close(&p->relay, result);
-    access_end(&p->access, result < 0 ? flag_of(result) : ACCESS_OK, result < 0 ? why.text : NULL);
+    access_end(&p->access, access_flag_of(result), result < 0 ? why.text : NULL);
     passage_free(p);
 }
 

@@ -148,26 +148,9 @@ static void tell(const struct access *a, struct access_facts *out)
     }
 }
 
-static enum access_flag flag_of(int r)
-{
-    switch (-r) {
-    case ERR_POLICY_CHANGED:
-    case ERR_DENIED:
-        return ACCESS_DENY;
-    case ERR_DRAINED:
-    case ERR_CANCELLED:
-        return ACCESS_OK;
-    default: /* errno values and everything else: contract 9.2 */
-        return ACCESS_CONNECT;
-    }
-}
-
 static void finish_access(struct inbound_conn *i, int r, const struct diag *d)
 {
-    access_end(&i->access, r < 0 ? flag_of(r) : ACCESS_OK,
-               r >= 0       ? NULL
-               : d->text[0] ? d->text
-                            : err_text(r));
+    access_end(&i->access, access_flag_of(r), r >= 0 ? NULL : d->text[0] ? d->text : err_text(r));
 }
 
 /* After the record was opened: the answer and the line agree. */
@@ -400,11 +383,6 @@ static void conn_reconsider(struct pod_conn *c)
     }
 }
 
-static void conn_drain(struct pod_conn *c)
-{
-    (void)c; /* may finish */
-}
-
 static void conn_account(struct pod_conn *c)
 {
     struct inbound_conn *i = of(c);
@@ -445,7 +423,6 @@ static void conn_describe(struct pod_conn *c, struct strbuf *out)
 static const struct pod_conn_ops inbound_ops = {
     .reconsider = conn_reconsider,
     .abort = conn_abort,
-    .drain = conn_drain,
     .account = conn_account,
     .direction = "inbound",
     .describe = conn_describe,

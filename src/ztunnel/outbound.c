@@ -161,12 +161,6 @@ static bool is_connect_timeout(int r, const struct diag *d)
 static enum access_flag flag_of(const struct outbound *o, int r, const struct diag *d)
 {
     switch (-r) {
-    case ERR_POLICY_CHANGED:
-    case ERR_DENIED:
-        return ACCESS_DENY;
-    case ERR_DRAINED:
-    case ERR_CANCELLED:
-        return ACCESS_OK;
     case ERR_H2_PROTOCOL:
     case ERR_H2_FLOW:
     case ERR_H2_ABUSE:
@@ -175,8 +169,8 @@ static enum access_flag flag_of(const struct outbound *o, int r, const struct di
     case ERR_DEADLINE:
         return is_hbone(o->kind) && is_connect_timeout(r, d) ? ACCESS_NETWORK_POLICY
                                                              : ACCESS_CONNECT;
-    default: /* errno values and everything else: contract 9.2 */
-        return ACCESS_CONNECT;
+    default:
+        return access_flag_of(r);
     }
 }
 
@@ -517,20 +511,10 @@ static struct outbound *of(struct pod_conn *c)
     return container_of(c, struct outbound, conn);
 }
 
-static void conn_reconsider(struct pod_conn *c)
-{
-    (void)c; /* policy is the receiving side's business (contract 4.5) */
-}
-
 static void conn_abort(struct pod_conn *c, int why)
 {
     of(c)->abort = surely_negative(why);
     task_wake(&of(c)->task, WAKE_DRAIN);
-}
-
-static void conn_drain(struct pod_conn *c)
-{
-    (void)c; /* may finish */
 }
 
 static void conn_account(struct pod_conn *c)
@@ -559,9 +543,7 @@ static void conn_describe(struct pod_conn *c, struct strbuf *out)
 }
 
 static const struct pod_conn_ops outbound_ops = {
-    .reconsider = conn_reconsider,
     .abort = conn_abort,
-    .drain = conn_drain,
     .account = conn_account,
     .direction = "outbound",
     .describe = conn_describe,

@@ -104,7 +104,9 @@ static void each_account(struct pod *p)
 {
     list_for_each (n, &p->conns) {
         struct pod_conn *c = container_of(n, struct pod_conn, in_pod);
-        c->ops->account(c);
+        if (c->ops->account) {
+            c->ops->account(c);
+        }
     }
 }
 
@@ -112,7 +114,9 @@ static void each_reconsider(struct pod *p)
 {
     list_for_each (n, &p->conns) {
         struct pod_conn *c = container_of(n, struct pod_conn, in_pod);
-        c->ops->reconsider(c);
+        if (c->ops->reconsider) {
+            c->ops->reconsider(c);
+        }
     }
 }
 
@@ -120,7 +124,9 @@ static void each_drain(struct pod *p)
 {
     list_for_each (n, &p->conns) {
         struct pod_conn *c = container_of(n, struct pod_conn, in_pod);
-        c->ops->drain(c);
+        if (c->ops->drain) {
+            c->ops->drain(c);
+        }
     }
 }
 

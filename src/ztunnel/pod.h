@@ -37,12 +37,13 @@ struct pod_conn {
     const struct pod_conn_ops *ops;
 };
 
-struct pod_conn_ops {
-    /* The world has changed; live connections may have to end (contract 4.7). Never frees. */
+struct pod_conn_ops { /* all but abort may be NULL */
+    /* The world has changed; live connections may have to end (contract 4.7): only those that come in,
+     * for policy is the receiving side's business. Never frees. */
     void (*reconsider)(struct pod_conn *c);
     /* End with this error, soon; frees itself from its own task. */
     void (*abort)(struct pod_conn *c, int why);
-    /* Finish what is under way, take nothing new. */
+    /* Finish what is under way, take nothing new. NULL: it may finish by itself. */
     void (*drain)(struct pod_conn *c);
     /* Bytes moved since the last call go to the metrics. */
     void (*account)(struct pod_conn *c);

@@ -215,11 +215,6 @@ static struct tunnel *of(struct pod_conn *c)
     return container_of(c, struct tunnel, conn);
 }
 
-static void conn_nothing(struct pod_conn *c)
-{
-    (void)c; /* streams are connections of their own: they are judged and counted */
-}
-
 static void conn_abort(struct pod_conn *c, int why)
 {
     of(c)->abort = why;
@@ -235,14 +230,8 @@ static void conn_drain(struct pod_conn *c)
     }
 }
 
-static const struct pod_conn_ops tunnel_ops = {
-    .reconsider = conn_nothing,
-    .abort = conn_abort,
-    .drain = conn_drain,
-    .account = conn_nothing,
-    .direction = NULL, /* not shown: its streams are */
-    .describe = NULL,
-};
+/* Not judged, counted or shown: its streams are, as connections of their own. */
+static const struct pod_conn_ops tunnel_ops = {.abort = conn_abort, .drain = conn_drain};
 
 void tunnel_open(struct pod *p, int take_fd, const struct endpoint *peer)
 {
