@@ -20,7 +20,6 @@ static const struct env_row rows[] = {
     ROW("GATEWAY", ENV_TEXT, gateway, ""),
     ROW("NAMESPACE", ENV_TEXT, ns, ""),
     ROW("SERVICE_ACCOUNT", ENV_TEXT, service_account, ""),
-    ROW("TRUST_DOMAIN_ALIASES", ENV_TEXT, trust_domain_aliases, ""),
     ROW("POD_NAME", ENV_TEXT, pod_name, ""),
     ROW("INSTANCE_IP", ENV_TEXT, instance_ip, ""),
     ROW("NODE_NAME", ENV_TEXT, node_name, ""),

@@ -36,7 +36,6 @@ struct config {
     char *ns;       /* and namespace, also of the service account */
     char *hostname; /* of the Gateway's own service */
     char *service_account;
-    char *trust_domain_aliases; /* comma-separated; "" */
     char *pod_name;
     char *instance_ip;
     char *node_name;
