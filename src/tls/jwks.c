@@ -233,6 +233,11 @@ struct jwks *jwks_unref(struct jwks *keys)
     return NULL;
 }
 
+size_t jwks_count(const struct jwks *keys)
+{
+    return keys->count;
+}
+
 uint64_t jwks_serial(const struct jwks *keys)
 {
     return keys->serial;

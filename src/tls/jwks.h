@@ -21,6 +21,7 @@ enum { JWKS_BYTES_MAX = 1 << 20, JWKS_KEYS_MAX = 64 };
 MUST_USE int jwks_parse(struct jwks **out, const char *text, size_t len, struct diag *why);
 struct jwks *jwks_unref(struct jwks *keys); /* returns NULL */
 AUTO_DEFINE(jwks, struct jwks *, jwks_unref);
+size_t jwks_count(const struct jwks *keys);
 /* Of this set alone, as long as the process runs; never 0. */
 uint64_t jwks_serial(const struct jwks *keys);
 
