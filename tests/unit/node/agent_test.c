@@ -20,14 +20,15 @@ static bool live_a_life(struct world *w)
     world_pass(w, 60);
     good = good && world_reach(w, ENROLMENT_LEAVING);
     w->carried = 0;
-    good = good && world_reach(w, ENROLMENT_OUT) && w->kernel == RULES_NONE && !w->announced &&
-           !w->served;
+    good = good && world_reach(w, ENROLMENT_OUT) && w->kernel == RULES_NONE && !w->announced;
+    world_pass(w, 20); /* a proxy that was away at that moment hears of it when it is back */
+    good = good && !w->served;
     world_label(w, true);
     good = good && world_reach(w, ENROLMENT_IN);
     w->carried = 1;
     world_delete(w);
     good = good && world_reach(w, ENROLMENT_OVER);
-    world_pass(w, 20); /* a proxy that was away at that moment hears of it when it is back */
+    world_pass(w, 20); /* as above */
     return good && !w->served;
 }
 
