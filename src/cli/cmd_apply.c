@@ -6,6 +6,7 @@
 #include "cli/manifest.h"
 #include "cli/manifest_check.h"
 #include "cli/resource_kind.h"
+#include "cli/span.h"
 #include "codec/json.h"
 
 struct target {
@@ -37,6 +38,17 @@ static int check(const struct json *object, struct target *out, struct diag *why
     return out->kind->check ? out->kind->check(object, why) : 0;
 }
 
+/* What has become of one, for programs. */
+static struct json *did(struct cli *c, const struct json *entry, const char *ns, const char *result)
+{
+    const struct json *object = json_get(entry, "object");
+    struct json *one = cli_did(c, ns, json_str_at(object, "metadata.name", ""), result);
+
+    json_set_str(one, "kind", json_str_at(object, "kind", ""));
+    json_set_str(one, "from", json_str_at(entry, "from", ""));
+    return one;
+}
+
 static unsigned check_all(struct cli *c, const struct json *all)
 {
     unsigned bad = 0;
@@ -45,9 +57,13 @@ static unsigned check_all(struct cli *c, const struct json *all)
         struct target t;
         struct diag why = {0};
         const struct json *one = json_item(all, i);
+        const char *ns = json_str_at(json_get(one, "object"), "metadata.namespace", "");
         if (check(json_get(one, "object"), &t, &why) < 0) {
             bad++;
+            json_set_str(did(c, one, ns, "wrong"), "error", why.text);
             (void)cli_fail(c, ANSWER_NO, NULL, "%s: %s", json_str_at(one, "from", ""), why.text);
+        } else if (args_has(&c->args, "dry-run")) {
+            (void)did(c, one, ns, "dry-run");
         }
     }
     return bad;
@@ -106,7 +122,6 @@ static enum answer send_one(struct cli *c, struct api *a, const struct json *ent
     struct target t;
     struct diag why = {0};
     const char *what = NULL;
-    AUTO(strbuf) struct strbuf said = {0};
 
     if (check(json_get(entry, "object"), &t, &why) < 0) {
         return cli_fail_diag(c, NULL, &why); /* checked before: cannot be */
@@ -116,14 +131,14 @@ static enum answer send_one(struct cli *c, struct api *a, const struct json *ent
                : "";
     int r = apply_one(c, a, &t, &what, &why);
     if (r < 0) {
-        return cli_fail(c, r == -ERR_UNAVAILABLE || r == -ERR_DEADLINE ? ANSWER_UNKNOWN : ANSWER_NO,
+        json_set_str(did(c, entry, t.ns, "failed"), "error", why.text);
+        return cli_fail(c, cli_answer_of(r),
                         r == -ERR_CONFLICT ? "ambit apply --force takes these fields over" : NULL,
                         "%s: %s/%s: %s", json_str_at(entry, "from", ""), t.kind->singular, t.name,
                         why.text);
     }
-    strbuf_printf(&said, "%s/%s %s%s%s\n", t.kind->singular, t.name, what,
-                  *t.ns ? " in namespace " : "", t.ns);
-    term_out(&c->term, &said);
+    (void)did(c, entry, t.ns, what);
+    cli_say(c, "%s/%s %s%s%s", t.kind->singular, t.name, what, *t.ns ? " in namespace " : "", t.ns);
     return ANSWER_YES;
 }
 
@@ -167,7 +182,12 @@ static enum answer run(struct cli *c)
     if (json_count(all) == 0) {
         return cli_fail(c, ANSWER_NO, NULL, "no object in what -f names");
     }
-    return args_has(&c->args, "dry-run") ? ANSWER_YES : send_all(c, all);
+    if (args_has(&c->args, "dry-run")) {
+        cli_say(c, "OK: %zu object%s, well-formed; nothing was sent", json_count(all),
+                span_plural(json_count(all)));
+        return ANSWER_YES;
+    }
+    return send_all(c, all);
 }
 
 static const struct arg_option own[] = {
@@ -177,8 +197,8 @@ static const struct arg_option own[] = {
     {"force", 0, ARG_FLAG, NULL, NULL, "take over fields that another program manages"},
     {"dry-run", 0, ARG_FLAG, NULL, NULL, "check the files and send nothing"},
     {0}};
-static const struct arg_option *const tables[] = {own, options_kube, options_timeout,
-                                                  options_common, NULL};
+static const struct arg_option *const tables[] = {
+    own, options_result, options_kube, options_timeout, options_common, NULL};
 
 const struct command cmd_apply = {
     .name = "apply",

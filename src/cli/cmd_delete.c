@@ -7,24 +7,36 @@
 #include "cli/resource_kind.h"
 #include "codec/json.h"
 
+/* For programs. */
+static void did(struct cli *c, const struct resource_kind *k, const char *ns, const char *name,
+                const char *result, const char *error)
+{
+    struct json *one = cli_did(c, ns, name, result);
+
+    json_set_str(one, "kind", k->kind);
+    if (error) {
+        json_set_str(one, "error", error);
+    }
+}
+
 static enum answer delete_one(struct cli *c, struct api *a, const struct resource_kind *k,
                               const char *ns, const char *name)
 {
     AUTO(json) struct json *gone = NULL;
-    AUTO(strbuf) struct strbuf said = {0};
     struct diag why = {0};
     struct kube_ask ask = {.verb = KUBE_DELETE, .resource = &k->resource, .ns = ns, .name = name};
     int r = api_call_blocking(a, &ask, &gone, &why);
 
     if (r == -ERR_NOT_FOUND && args_has(&c->args, "ignore-not-found")) {
+        did(c, k, ns, name, "absent", NULL);
         return ANSWER_YES;
     }
     if (r < 0) {
+        did(c, k, ns, name, r == -ERR_NOT_FOUND ? "absent" : "failed", why.text);
         return cli_fail_diag(c, NULL, &why);
     }
-    strbuf_printf(&said, "%s/%s deleted%s%s\n", k->singular, name, *ns ? " from namespace " : "",
-                  ns);
-    term_out(&c->term, &said);
+    did(c, k, ns, name, "deleted", NULL);
+    cli_say(c, "%s/%s deleted%s%s", k->singular, name, *ns ? " from namespace " : "", ns);
     return ANSWER_YES;
 }
 
@@ -101,8 +113,8 @@ static const struct arg_option own[] = {
     {"namespace", 'n', ARG_TEXT, "NAMESPACE", NULL, "where it is; otherwise the context's"},
     {"ignore-not-found", 0, ARG_FLAG, NULL, NULL, "what is not there counts as deleted"},
     {0}};
-static const struct arg_option *const tables[] = {own, options_kube, options_timeout,
-                                                  options_common, NULL};
+static const struct arg_option *const tables[] = {
+    own, options_result, options_kube, options_timeout, options_common, NULL};
 
 const struct command cmd_delete = {
     .name = "delete",

@@ -87,7 +87,8 @@ static enum answer stop_workload(struct down *d, const struct json *w)
     if (r < 0 && r != -ERR_NOT_FOUND) {
         return cli_fail(d->cli, ANSWER_NO, "ambit ps", "%s/%s: %s", ns, name, why.text);
     }
-    term_say(&d->cli->term, "%s/%s ended", ns, name);
+    (void)cli_did(d->cli, ns, name, "ended");
+    cli_say(d->cli, "%s/%s ended", ns, name);
     return ANSWER_YES;
 }
 
@@ -141,7 +142,8 @@ static enum answer stop_part(struct down *d, enum up_part p)
     struct diag why = {0};
 
     if (!daemon_is_alive(&daemon)) {
-        term_say(&d->cli->term, "%-14s does not run", up_part_name(p));
+        (void)cli_did(d->cli, "", up_part_name(p), "absent");
+        cli_say(d->cli, "%-14s does not run", up_part_name(p));
         return ANSWER_YES;
     }
     progress_begin(&progress, &d->cli->term, up_part_name(p));
@@ -149,8 +151,9 @@ static enum answer stop_part(struct down *d, enum up_part p)
     if (r < 0) {
         return cli_fail(d->cli, ANSWER_NO, NULL, "%s: %s", up_part_name(p), why.text);
     }
-    term_say(&d->cli->term, "%-14s %s after %llu ms", up_part_name(p),
-             r == 0 ? "ended" : "had to be killed", (unsigned long long)progress_ms(&progress));
+    (void)cli_did(d->cli, "", up_part_name(p), r == 0 ? "ended" : "killed");
+    cli_say(d->cli, "%-14s %s after %llu ms", up_part_name(p),
+            r == 0 ? "ended" : "had to be killed", (unsigned long long)progress_ms(&progress));
     return ANSWER_YES;
 }
 
@@ -271,10 +274,10 @@ static enum answer take_down(struct down *d)
         return cli_fail(d->cli, ANSWER_NO, NULL, "%u file%s could not be removed", d->left,
                         span_plural(d->left));
     }
-    term_say(&d->cli->term, "OK: nothing of the mesh runs here any more");
+    cli_say(d->cli, "OK: nothing of the mesh runs here any more");
     if (!args_has(&d->cli->args, "purge")) {
-        term_say(&d->cli->term, "kept: %s (keys and objects; --purge removes them)",
-                 json_str_at(d->state, "data", ""));
+        cli_say(d->cli, "kept: %s (keys and objects; --purge removes them)",
+                json_str_at(d->state, "data", ""));
     }
     return workloads;
 }
@@ -286,7 +289,7 @@ static enum answer run(struct cli *c)
     int r = up_state_load_blocking(d.run_dir, &d.state, &why);
 
     if (r == -ENOENT) {
-        term_say(&c->term, "OK: nothing is up here (%s)", d.run_dir);
+        cli_say(c, "OK: nothing is up here (%s)", d.run_dir);
         return ANSWER_YES;
     }
     if (r < 0) {
@@ -305,7 +308,7 @@ static const struct arg_option own[] = {
     {"force", 0, ARG_FLAG, NULL, NULL, "go on when a workload does not end"},
     {"purge", 0, ARG_FLAG, NULL, NULL, "remove keys, objects and logs, too"},
     {0}};
-static const struct arg_option *const tables[] = {own, options_common, NULL};
+static const struct arg_option *const tables[] = {own, options_result, options_common, NULL};
 
 const struct command cmd_down = {
     .name = "down",

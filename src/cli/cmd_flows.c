@@ -170,4 +170,5 @@ const struct command cmd_flows = {
                 "ambit flows -n shop --requests --last 20 -o json\tfor programs",
     .tables = tables,
     .operands_max = OPERANDS_ANY,
+    .streams = true,
     .run = run};

@@ -3,19 +3,32 @@
 
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "codec/json.h"
 #include "io/file.h"
 
 static enum answer write_to(struct cli *c, const char *path, const char *text, size_t len)
 {
-    AUTO(strbuf) struct strbuf said = {0};
     struct diag why = {0};
 
     if (file_write_blocking(path, text, len, 0600, &why) < 0) {
         return cli_fail(c, ANSWER_NO, NULL, "%s", why.text);
     }
-    strbuf_printf(&said, "written to %s; use it with: export KUBECONFIG=%s\n", path, path);
-    term_out(&c->term, &said);
+    (void)cli_did(c, "", path, "written");
+    cli_say(c, "written to %s; use it with: export KUBECONFIG=%s", path, path);
     return ANSWER_YES;
+}
+
+static void show_json(struct cli *c, const char *path, const char *text, size_t len)
+{
+    struct json *all = json_new_object();
+
+    json_set_int(all, "version", 1);
+    json_set_str(all, "verdict", "ok");
+    json_set_str(all, "path", path);
+    if (text) {
+        json_set(all, "kubeconfig", json_new_strn(text, len));
+    }
+    cli_print_json(c, all);
 }
 
 static enum answer run(struct cli *c)
@@ -38,6 +51,10 @@ static enum answer run(struct cli *c)
     if (args_has(&c->args, "write")) {
         return write_to(c, args_text(&c->args, "write"), owned, len);
     }
+    if (cli_wants_json(c)) {
+        show_json(c, strbuf_text(&path), args_has(&c->args, "path") ? NULL : owned, len);
+        return ANSWER_YES;
+    }
     if (args_has(&c->args, "path")) {
         strbuf_printf(&text, "%s\n", strbuf_text(&path));
     } else {
@@ -52,7 +69,7 @@ static const struct arg_option own[] = {
     {"path", 0, ARG_FLAG, NULL, NULL, "print the name of the file instead"},
     {"write", 'w', ARG_TEXT, "FILE", NULL, "write it to a file that only its owner can read"},
     {0}};
-static const struct arg_option *const tables[] = {own, options_common, NULL};
+static const struct arg_option *const tables[] = {own, options_result, options_common, NULL};
 
 const struct command cmd_kubeconfig = {
     .name = "kubeconfig",

@@ -186,7 +186,8 @@ static unsigned count_waiting(const struct subject *s, const struct json *now)
     return n;
 }
 
-static enum answer wait_blocking(struct cli *c, struct api *a, const struct subject *s)
+static enum answer wait_blocking(struct cli *c, struct api *a, const struct subject *s,
+                                 struct json *did)
 {
     struct progress p;
     struct diag why = {0};
@@ -207,23 +208,41 @@ static enum answer wait_blocking(struct cli *c, struct api *a, const struct subj
     if (r < 0) {
         return cli_fail_diag(c, NULL, &why);
     }
-    AUTO(strbuf) struct strbuf said = {0};
-    strbuf_printf(&said, "done in %llu ms\n", (unsigned long long)progress_ms(&p));
     if (waiting > 0) {
         return cli_fail(c, ANSWER_NO, "ambit status", "%u pod%s not there yet", waiting,
                         span_plural(waiting));
     }
-    term_out(&c->term, &said);
+    json_set_int(did, "doneMs", (int64_t)progress_ms(&p));
+    cli_say(c, "done in %llu ms", (unsigned long long)progress_ms(&p));
     return ANSWER_YES;
 }
 
 /* ---- the whole */
 
+static struct json *say(struct cli *c, const struct subject *s, const char *result,
+                        const char *sentence)
+{
+    AUTO(strbuf) struct strbuf effects = {0};
+    struct json *did = cli_did(c, s->ns, s->name, result);
+    struct json *lines = json_make_array(did, "effects");
+    struct slice rest;
+    struct slice line;
+
+    say_effects(s, &effects);
+    cli_say(c, "%s/%s %s", s->kind->singular, s->name, sentence);
+    json_set_str(did, "kind", s->kind->kind);
+    rest = slice_of(strbuf_text(&effects));
+    while (slice_cut(rest, '\n', &line, &rest)) {
+        json_append(lines, json_new_strn(line.p, line.len));
+        cli_say(c, "%.*s", (int)line.len, line.p);
+    }
+    return did;
+}
+
 static enum answer change(struct cli *c, struct api *a, struct subject *s, const struct json *patch)
 {
     const struct json *old = json_at(s->object, "metadata.labels");
     const char *conflict = label_change_conflict(old, patch);
-    AUTO(strbuf) struct strbuf said = {0};
     struct diag why = {0};
 
     if (conflict && !args_has(&c->args, "overwrite")) {
@@ -236,13 +255,10 @@ static enum answer change(struct cli *c, struct api *a, struct subject *s, const
     if (needed && !dry && send_patch(a, s, patch, &why) < 0) {
         return cli_fail_diag(c, NULL, &why);
     }
-    strbuf_printf(&said, "%s/%s %s\n", s->kind->singular, s->name,
-                  !needed ? "already has these labels"
-                  : dry   ? "would be labelled"
-                          : "labelled");
-    say_effects(s, &said);
-    term_out(&c->term, &said);
-    return args_has(&c->args, "wait") && !dry ? wait_blocking(c, a, s) : ANSWER_YES;
+    struct json *did = !needed ? say(c, s, "unchanged", "already has these labels")
+                       : dry   ? say(c, s, "dry-run", "would be labelled")
+                               : say(c, s, "labelled", "labelled");
+    return args_has(&c->args, "wait") && !dry ? wait_blocking(c, a, s, did) : ANSWER_YES;
 }
 
 static enum answer run(struct cli *c)
@@ -273,8 +289,8 @@ static const struct arg_option own[] = {
     {"dry-run", 0, ARG_FLAG, NULL, NULL, "only say what would happen"},
     {"wait", 'w', ARG_FLAG, NULL, NULL, "come back when every pod has joined or left"},
     {0}};
-static const struct arg_option *const tables[] = {own, options_kube, options_timeout,
-                                                  options_common, NULL};
+static const struct arg_option *const tables[] = {
+    own, options_result, options_kube, options_timeout, options_common, NULL};
 
 const struct command cmd_label = {
     .name = "label",

@@ -123,4 +123,5 @@ const struct command cmd_logs = {
                 "ambit logs -n shop --last 20 -o json\tfor programs",
     .tables = tables,
     .operands_max = OPERANDS_ANY,
+    .streams = true,
     .run = run};

@@ -59,7 +59,12 @@ static void say_started(struct cli *c, const struct json *answer)
     const char *mesh = json_str_at(answer, "mesh", "out");
     const struct json *ips = json_get(answer, "ips");
     AUTO(strbuf) struct strbuf b = {0};
+    struct json *did = cli_did(c, json_str_at(answer, "namespace", ""),
+                               json_str_at(answer, "name", ""), "started");
 
+    json_set(did, "ips", json_clone(ips));
+    json_set_str(did, "serviceAccount", json_str_at(answer, "serviceAccount", "default"));
+    json_set_str(did, "mesh", mesh);
     if (args_has(&c->args, "quiet")) {
         return;
     }
@@ -199,6 +204,10 @@ static enum answer run(struct cli *c)
     struct nodes nodes;
     bool attach = !args_has(&c->args, "detach");
 
+    if (attach && cli_wants_json(c)) {
+        return cli_fail(c, ANSWER_USAGE, "ambit run -d -o json ...",
+                        "standard output is the command's: -o json needs --detach");
+    }
     if (run_spec_make(&c->args, attach, &request, &why) < 0) {
         return cli_fail(c, ANSWER_USAGE, "ambit help run", "%s", why.text);
     }
@@ -215,8 +224,8 @@ static enum answer run(struct cli *c)
     return (enum answer)status; /* the command's own */
 }
 
-static const struct arg_option *const tables[] = {options_run_spec, options_node, options_common,
-                                                  NULL};
+static const struct arg_option *const tables[] = {options_run_spec, options_result, options_node,
+                                                  options_common, NULL};
 
 const struct command cmd_run = {
     .name = "run",

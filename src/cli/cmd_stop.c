@@ -25,7 +25,6 @@ static enum answer stop_one(struct cli *c, const struct nodes *nodes, const char
 {
     const char *slash = strchr(word, '/');
     AUTO(strbuf) struct strbuf namespace = {0};
-    AUTO(strbuf) struct strbuf said = {0};
     struct diag why = {0};
     int r = 0;
 
@@ -36,13 +35,15 @@ static enum answer stop_one(struct cli *c, const struct nodes *nodes, const char
         r = stop_at(c, &nodes->at[i], ns, name, &why);
     }
     if (r < 0) {
+        json_set_str(cli_did(c, ns, name, "failed"), "error", why.text);
         return cli_fail_diag(c, "ambit ps", &why);
     }
     if (r == 0) {
+        (void)cli_did(c, ns, name, "absent");
         return cli_fail(c, ANSWER_NO, "ambit ps", "no workload %s/%s runs here", ns, name);
     }
-    strbuf_printf(&said, "%s/%s stopped\n", ns, name);
-    term_out(&c->term, &said);
+    (void)cli_did(c, ns, name, "stopped");
+    cli_say(c, "%s/%s stopped", ns, name);
     return ANSWER_YES;
 }
 
@@ -67,7 +68,8 @@ static const struct arg_option own[] = {
     {"namespace", 'n', ARG_TEXT, "NAMESPACE", "default", "of names without one"},
     {"wait", 'w', ARG_DURATION, "TIME", "60s", "give up on one after this long; it goes on ending"},
     {0}};
-static const struct arg_option *const tables[] = {own, options_node, options_common, NULL};
+static const struct arg_option *const tables[] = {own, options_result, options_node, options_common,
+                                                  NULL};
 
 const struct command cmd_stop = {
     .name = "stop",

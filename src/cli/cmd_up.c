@@ -107,7 +107,8 @@ static enum answer start(struct up *u, enum up_part p)
     struct diag why = {0};
 
     if (daemon_is_alive(&d)) {
-        term_say(&u->cli->term, "%-14s runs already (pid %d)", up_part_name(p), (int)d.pid);
+        (void)cli_did(u->cli, "", up_part_name(p), "unchanged");
+        cli_say(u->cli, "%-14s runs already (pid %d)", up_part_name(p), (int)d.pid);
         return ANSWER_YES;
     }
     int r = daemon_start_blocking(argv, env, log, &d, &why);
@@ -139,8 +140,9 @@ static enum answer wait_for(struct up *u, enum up_part p, bool (*is_ready)(const
         return fail_part(u, p, "is not ready in time");
     }
     if (u->started[p]) {
-        term_say(&u->cli->term, "%-14s ready after %llu ms (pid %d)", up_part_name(p),
-                 (unsigned long long)progress_ms(&progress), (int)d.pid);
+        (void)cli_did(u->cli, "", up_part_name(p), "started");
+        cli_say(u->cli, "%-14s ready after %llu ms (pid %d)", up_part_name(p),
+                (unsigned long long)progress_ms(&progress), (int)d.pid);
     }
     return ANSWER_YES;
 }
@@ -258,10 +260,10 @@ static enum answer bring_up(struct up *u)
         roll_back(u);
         return a;
     }
-    term_say(&u->cli->term, "OK: the mesh is up on node %s", u->config.node);
-    term_say(&u->cli->term, "next: ambit label ns default istio.io/dataplane-mode=ambient");
-    term_say(&u->cli->term, "      ambit run --name web -- COMMAND");
-    term_say(&u->cli->term, "      ambit status");
+    cli_say(u->cli, "OK: the mesh is up on node %s", u->config.node);
+    cli_say(u->cli, "next: ambit label ns default istio.io/dataplane-mode=ambient");
+    cli_say(u->cli, "      ambit run --name web -- COMMAND");
+    cli_say(u->cli, "      ambit status");
     return ANSWER_YES;
 }
 
@@ -281,8 +283,8 @@ static enum answer run(struct cli *c)
     return a;
 }
 
-static const struct arg_option *const tables[] = {options_up, options_up_where, options_common,
-                                                  NULL};
+static const struct arg_option *const tables[] = {options_up, options_up_where, options_result,
+                                                  options_common, NULL};
 
 const struct command cmd_up = {
     .name = "up",

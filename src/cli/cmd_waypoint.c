@@ -235,6 +235,12 @@ static enum answer do_status(struct work *w)
     return all_ready(rows) ? ANSWER_YES : ANSWER_NO;
 }
 
+/* For programs. */
+static void did(struct work *w, const char *ns, const char *name, const char *result)
+{
+    json_set_str(cli_did(w->cli, ns, name, result), "kind", "Gateway");
+}
+
 /* ---- generate, apply */
 
 static enum answer do_generate(struct work *w)
@@ -273,7 +279,8 @@ static enum answer label_namespace(struct work *w, const struct json *labels)
     if (api_call_blocking(w->api, &ask, &after, &why) < 0) {
         return cli_fail_diag(w->cli, NULL, &why);
     }
-    term_say(&w->cli->term, "namespace %s uses waypoint %s from now on", w->ns, w->name);
+    json_set_str(cli_did(w->cli, "", w->ns, "enrolled"), "kind", "Namespace");
+    cli_say(w->cli, "namespace %s uses waypoint %s from now on", w->ns, w->name);
     return ANSWER_YES;
 }
 
@@ -281,10 +288,10 @@ static enum answer label_namespace(struct work *w, const struct json *labels)
 static void say_use(struct work *w, const struct json *labels)
 {
     if (strcmp(json_str(json_get(labels, use_label), ""), w->name) != 0) {
-        term_say(&w->cli->term,
-                 "nothing goes through it until a namespace or a service says so\n"
-                 "  next: ambit label ns %s %s=%s",
-                 w->ns, use_label, w->name);
+        cli_say(w->cli,
+                "nothing goes through it until a namespace or a service says so\n"
+                "  next: ambit label ns %s %s=%s",
+                w->ns, use_label, w->name);
     }
 }
 
@@ -304,10 +311,10 @@ static enum answer enrol(struct work *w)
     }
     enum answer a = label_namespace(w, labels);
     if (a == ANSWER_YES && strcmp(json_str(json_get(labels, mode_label), ""), "ambient") != 0) {
-        term_say(&w->cli->term,
-                 "namespace %s is not in the mesh, so its traffic does not reach the waypoint\n"
-                 "  fix: ambit label ns %s %s=ambient",
-                 w->ns, w->ns, mode_label);
+        cli_say(w->cli,
+                "namespace %s is not in the mesh, so its traffic does not reach the waypoint\n"
+                "  fix: ambit label ns %s %s=ambient",
+                w->ns, w->ns, mode_label);
     }
     return a;
 }
@@ -325,7 +332,8 @@ static enum answer wait_for_it(struct work *w)
         return cli_fail_diag(w->cli, NULL, &why);
     }
     if (json_count(rows) > 0 && all_ready(rows)) {
-        term_say(&w->cli->term, "OK: waypoint %s/%s is ready", w->ns, w->name);
+        did(w, w->ns, w->name, "ready");
+        cli_say(w->cli, "OK: waypoint %s/%s is ready", w->ns, w->name);
         return ANSWER_YES;
     }
     waypoint_explain(rows, &b);
@@ -350,7 +358,8 @@ static enum answer do_apply(struct work *w)
     if (api_call_blocking(w->api, &ask, &after, &why) < 0) {
         return cli_fail_diag(w->cli, NULL, &why);
     }
-    term_say(&w->cli->term, "waypoint %s/%s applied", w->ns, w->name);
+    did(w, w->ns, w->name, "applied");
+    cli_say(w->cli, "waypoint %s/%s applied", w->ns, w->name);
     enum answer a = enrol(w);
     return a == ANSWER_YES && args_has(&w->cli->args, "wait") ? wait_for_it(w) : a;
 }
@@ -366,7 +375,8 @@ static enum answer delete_one(struct work *w, const char *ns, const char *name)
     if (api_call_blocking(w->api, &ask, &gone, &why) < 0) {
         return cli_fail_diag(w->cli, NULL, &why);
     }
-    term_say(&w->cli->term, "waypoint %s/%s deleted", ns, name);
+    did(w, ns, name, "deleted");
+    cli_say(w->cli, "waypoint %s/%s deleted", ns, name);
     return ANSWER_YES;
 }
 
@@ -387,8 +397,8 @@ static void say_users(struct work *w, const char *ns, const char *name)
         const char *own = json_str_at(u, "metadata.name", "");
         const char *where = json_str(json_get(json_at(u, "metadata.labels"), use_ns_label), own);
         if (strcmp(where, ns) == 0) {
-            term_say(&w->cli->term, "namespace %s still names it\n  next: ambit label ns %s %s-",
-                     own, own, use_label);
+            cli_say(w->cli, "namespace %s still names it\n  next: ambit label ns %s %s-", own, own,
+                    use_label);
         }
     }
 }
@@ -432,7 +442,7 @@ static enum answer do_delete(struct work *w)
                         absent);
     }
     if (json_count(rows) == 0) {
-        term_say(&w->cli->term, "no waypoints");
+        cli_say(w->cli, "no waypoints");
     }
     return delete_all(w, rows);
 }
@@ -453,8 +463,8 @@ static enum answer restart_one(struct work *w, const struct json *row)
     if (api_call_blocking(w->api, &ask, &after, &why) < 0) {
         return cli_fail_diag(w->cli, NULL, &why);
     }
-    term_say(&w->cli->term, "waypoint %s/%s: its replicas are replaced one after the other", ns,
-             name);
+    did(w, ns, name, "restarting");
+    cli_say(w->cli, "waypoint %s/%s: its replicas are replaced one after the other", ns, name);
     return ANSWER_YES;
 }
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "cli/commands.h"
 #include "cli/near.h"
 #include "cli/resource_kind.h"
@@ -23,6 +24,9 @@ const struct arg_option options_common[] = {
 const struct arg_option options_output[] = {{"output", 'o', ARG_CHOICE, "table|wide|json", "table",
                                              "how to print it; wide has more columns"},
                                             {0}};
+
+const struct arg_option options_result[] = {
+    {"output", 'o', ARG_CHOICE, "text|json", "text", "how to say what was done"}, {0}};
 
 const struct arg_option options_filter[] = {
     {"namespace", 'n', ARG_TEXT, "NAMESPACE", NULL, "only what belongs to this namespace"}, {0}};
@@ -142,38 +146,78 @@ void print_records(struct cli *c, const struct json *rows, const struct view_fil
 
 bool cli_wants_json(const struct cli *c)
 {
-    return strcmp(args_text(&c->args, "output"), "json") == 0;
+    return c->json;
 }
 
 void cli_print_json(struct cli *c, struct json *take_json)
 {
-    AUTO(json) struct json *j = take_json;
-    AUTO(strbuf) struct strbuf b = {0};
-
-    json_print(j, JSON_PRINT_INDENT, &b);
-    strbuf_putc(&b, '\n');
-    term_out(&c->term, &b);
+    json_unref(c->document);
+    c->document = take_json;
 }
 
-enum answer cli_fail(struct cli *c, enum answer answer, const char *fix, const char *fmt, ...)
+void cli_say(struct cli *c, const char *fmt, ...)
 {
     AUTO(strbuf) struct strbuf b = {0};
     va_list ap;
 
-    strbuf_printf(&b, "ambit%s%s: ", c->command ? " " : "", c->command ? c->command->name : "");
     va_start(ap, fmt);
     strbuf_vprintf(&b, fmt, ap);
     va_end(ap);
     strbuf_putc(&b, '\n');
+    if (c->json) {
+        term_err(&c->term, &b);
+    } else {
+        term_out(&c->term, &b);
+    }
+}
+
+struct json *cli_did(struct cli *c, const char *ns, const char *name, const char *result)
+{
+    struct json *one = json_new_object();
+
+    if (*ns) {
+        json_set_str(one, "namespace", ns);
+    }
+    json_set_str(one, "name", name);
+    json_set_str(one, "result", result);
+    json_append(c->items, one);
+    return one;
+}
+
+/* For the document. */
+static void note_error(struct cli *c, const char *text, const char *fix)
+{
+    struct json *one = json_new_object();
+
+    json_set_str(one, "error", text);
+    if (fix) {
+        json_set_str(one, "fix", fix);
+    }
+    json_append(c->errors, one);
+}
+
+enum answer cli_fail(struct cli *c, enum answer answer, const char *fix, const char *fmt, ...)
+{
+    AUTO(strbuf) struct strbuf said = {0};
+    AUTO(strbuf) struct strbuf b = {0};
+    va_list ap;
+
+    va_start(ap, fmt);
+    strbuf_vprintf(&said, fmt, ap);
+    va_end(ap);
+    strbuf_printf(&b, "ambit%s%s: %s\n", c->command ? " " : "", c->command ? c->command->name : "",
+                  strbuf_text(&said));
     if (fix) {
         strbuf_printf(&b, "  fix: %s\n", fix);
     }
     term_err(&c->term, &b);
+    if (answer != ANSWER_YES) {
+        note_error(c, strbuf_text(&said), fix);
+    }
     return answer;
 }
 
-/* Could the question be put at all? */
-static bool was_answered(int code)
+enum answer cli_answer_of(int code)
 {
     switch (-code) {
     case ERR_NOT_FOUND:
@@ -184,9 +228,9 @@ static bool was_answered(int code)
     case ERR_TOO_LARGE:
     case ERR_UNSUPPORTED:
     case ERR_LIMIT:
-        return true;
+        return ANSWER_NO;
     }
-    return false;
+    return ANSWER_UNKNOWN;
 }
 
 const char *cli_fix(struct cli *c, int r, const char *otherwise)
@@ -232,7 +276,73 @@ enum answer cli_fail_diag(struct cli *c, const char *fix, const struct diag *why
     const char *best = cli_fix(c, why->code, fix);
 
     best = best ? best : was_lost(why->code) ? "ambit status" : list_fix(c, why);
-    return cli_fail(c, was_answered(why->code) ? ANSWER_NO : ANSWER_UNKNOWN, best, "%s", why->text);
+    return cli_fail(c, cli_answer_of(why->code), best, "%s", why->text);
+}
+
+/* ---- the document of -o json */
+
+/* Before the options are read, which may fail: was it asked for? */
+static bool asks_json(int argc, char **argv)
+{
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        bool separate = strcmp(argv[i], "-o") == 0 || strcmp(argv[i], "--output") == 0;
+        if (strcmp(argv[i], "-ojson") == 0 || strcmp(argv[i], "-o=json") == 0 ||
+            strcmp(argv[i], "--output=json") == 0 ||
+            (separate && i + 1 < argc && strcmp(argv[i + 1], "json") == 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct json *plain_document(struct cli *c, enum answer a)
+{
+    static const char *const verdicts[] = {[ANSWER_YES] = "ok",
+                                           [ANSWER_NO] = "problem",
+                                           [ANSWER_USAGE] = "usage",
+                                           [ANSWER_UNKNOWN] = "unknown"};
+    struct json *all = json_new_object();
+
+    json_set_int(all, "version", 1);
+    json_set_str(all, "verdict", verdicts[MIN_OF(a, ANSWER_UNKNOWN)]); /* a signal: 128 and more */
+    json_set(all, "items", json_ref(c->items));
+    return all;
+}
+
+/* The last thing said is the sum of it. */
+static void add_errors(struct json *document, struct json *errors)
+{
+    size_t count = json_count(errors);
+    const struct json *last = count > 0 ? json_item(errors, count - 1) : NULL;
+    const char *fix = json_str_at(last, "fix", NULL);
+
+    if (!last) {
+        return;
+    }
+    json_set_str(document, "error", json_str_at(last, "error", ""));
+    if (fix) {
+        json_set_str(document, "fix", fix);
+    }
+    if (count > 1) {
+        json_set(document, "errors", json_ref(errors));
+    }
+}
+
+static void print_document(struct cli *c, enum answer a)
+{
+    AUTO(json) struct json *all = c->document;
+    AUTO(strbuf) struct strbuf b = {0};
+    bool streams = c->command && c->command->streams;
+
+    c->document = NULL;
+    if (!c->json || (streams && json_count(c->errors) == 0)) {
+        return;
+    }
+    all = all ? all : plain_document(c, a);
+    add_errors(all, c->errors);
+    json_print(all, streams ? 0 : JSON_PRINT_INDENT, &b);
+    strbuf_putc(&b, '\n');
+    term_out(&c->term, &b);
 }
 
 /* ---- running */
@@ -319,12 +429,14 @@ static enum answer run(struct cli *c, int argc, char **argv)
         strbuf_printf(&fix, "ambit help %s", m->name);
         return cli_fail(c, ANSWER_USAGE, strbuf_text(&fix), "%s", why.text);
     }
+    c->json = args_knows(&c->args, "output") && strcmp(args_text(&c->args, "output"), "json") == 0;
     if (args_has(&c->args, "no-color")) {
         c->term.out_colour = false;
         c->term.err_colour = false;
     }
     if (args_has(&c->args, "help")) {
         AUTO(strbuf) struct strbuf b = {0};
+        c->json = false;
         command_help(m, &b);
         term_out(&c->term, &b);
         return ANSWER_YES;
@@ -340,20 +452,23 @@ static bool is_help(const char *word)
 
 enum answer command_main(const struct command *const *commands, int argc, char **argv)
 {
-    struct cli c = {0};
+    struct cli c = {
+        .json = asks_json(argc, argv), .items = json_new_array(), .errors = json_new_array()};
     enum answer a;
 
     term_init(&c.term, false);
     if (argc == 0 || is_help(argv[0])) {
+        c.json = false;
         a = help(&c, commands, argc > 1 ? argv[1] : NULL);
     } else {
         c.command = find(commands, strcmp(argv[0], "--version") == 0 ? "version" : argv[0]);
         a = c.command ? run(&c, argc - 1, argv + 1) : unknown_command(&c, commands, argv[0]);
     }
-    if (c.term.failure < 0 && a == ANSWER_YES) {
-        return c.term.failure == -EPIPE ? ANSWER_YES
-                                        : cli_fail(&c, ANSWER_UNKNOWN, NULL, "standard output: %s",
-                                                   err_text(c.term.failure));
+    print_document(&c, a);
+    if (c.term.failure < 0 && c.term.failure != -EPIPE && a == ANSWER_YES) {
+        a = cli_fail(&c, ANSWER_UNKNOWN, NULL, "standard output: %s", err_text(c.term.failure));
     }
+    json_unref(c.items);
+    json_unref(c.errors);
     return a;
 }

@@ -26,6 +26,7 @@ struct command {
     unsigned operands_min;
     unsigned operands_max;
     bool takes_command; /* what follows "--" is a command line and is needed */
+    bool streams;       /* -o json is an object a line, what went wrong the last of them */
     enum answer (*run)(struct cli *c);
 };
 
@@ -36,6 +37,10 @@ struct cli {
     struct args args;
     struct term term;
     char fix[CLI_FIX]; /* of cli_fix */
+    bool json;         /* -o json: standard output holds one document, printed at the end */
+    struct json *document;
+    struct json *items;  /* what was done, of commands without a document of their own */
+    struct json *errors; /* what was said by cli_fail */
 };
 
 enum { OPERANDS_ANY = 1 << 16 };
@@ -43,6 +48,7 @@ enum { OPERANDS_ANY = 1 << 16 };
 /* Tables that commands share. */
 extern const struct arg_option options_common[];  /* help, no-color */
 extern const struct arg_option options_output[];  /* table or JSON */
+extern const struct arg_option options_result[];  /* the same of commands that do something */
 extern const struct arg_option options_kube[];    /* how to reach the API */
 extern const struct arg_option options_timeout[]; /* of the API */
 extern const struct arg_option options_node[];    /* which nodes */
@@ -56,14 +62,22 @@ void command_overview(const struct command *const *commands, struct strbuf *out)
 void command_help_all(const struct command *const *commands, struct strbuf *out);
 
 bool cli_wants_json(const struct cli *c);
-/* Prints JSON with an end of line to standard output; takes the value. */
+/* The document of -o json: printed when the command is done, with its error and fix if it failed; takes the
+ * value. A command without one gets {"version", "verdict", "items", "error", "fix", "errors"}. */
 void cli_print_json(struct cli *c, struct json *take_json);
+/* A line for people: on standard output, or with -o json on standard error. */
+void cli_say(struct cli *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* The same for programs: what has become of what, an item of the document. ns "" = none. Borrowed, for more to
+ * be set. */
+struct json *cli_did(struct cli *c, const char *ns, const char *name, const char *result);
 /* "ambit conns: <sentence>" and "fix: ..." on standard error; fix may be NULL. Returns answer. */
 enum answer cli_fail(struct cli *c, enum answer answer, const char *fix, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 /* The command that helps against r: where we lack the right, this command by root; else the other one
  * (NULL stays NULL). Borrowed until the next call. */
 const char *cli_fix(struct cli *c, int r, const char *otherwise);
+/* Of a failure: "no" where the question could be put, else "cannot tell". */
+enum answer cli_answer_of(int code);
 /* The same with why's sentence: "cannot tell" when something could not be reached, else "no". The fix
  * is cli_fix's; without any, of an object that the API does not have: a list of those it has, of what does
  * not answer: the status. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/term.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -33,18 +32,6 @@ void term_out(struct term *t, const struct strbuf *text)
     if (r < 0 && t->failure == 0) {
         t->failure = r;
     }
-}
-
-void term_say(struct term *t, const char *fmt, ...)
-{
-    AUTO(strbuf) struct strbuf b = {0};
-    va_list ap;
-
-    va_start(ap, fmt);
-    strbuf_vprintf(&b, fmt, ap);
-    va_end(ap);
-    strbuf_putc(&b, '\n');
-    term_out(t, &b);
 }
 
 void term_err(struct term *t, const struct strbuf *text)

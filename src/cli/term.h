@@ -24,8 +24,6 @@ struct term {
 /* Descriptors 1 and 2. plain: no colour whatever they are; so does NO_COLOR in the environment. */
 void term_init(struct term *t, bool plain);
 void term_out(struct term *t, const struct strbuf *text);
-/* A line of its own. */
-void term_say(struct term *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void term_err(struct term *t, const struct strbuf *text);
 
 /* text between the codes of its style. */

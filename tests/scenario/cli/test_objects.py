@@ -38,7 +38,7 @@ def test_nothing_is_sent_when_something_is_wrong(ambit, api, tmp_path):
     assert "1 of 2 objects are wrong; nothing was sent" in result.err and result.out == ""
     ambit("get", "ns", "shop", code=1)
     (folder / "b.yml").write_text(POLICY % "DENY", encoding="ascii")
-    assert ambit("apply", "-f", str(folder), "--dry-run", code=0).out == ""
+    assert ambit("apply", "-f", str(folder), "--dry-run", code=0).out == "OK: 2 objects, well-formed; nothing was sent\n"
     ambit("get", "ns", "shop", code=1)
 
 
