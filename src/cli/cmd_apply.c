@@ -6,6 +6,7 @@
 #include "cli/manifest.h"
 #include "cli/manifest_check.h"
 #include "cli/resource_kind.h"
+#include "cli/run_spec.h"
 #include "cli/span.h"
 #include "codec/json.h"
 
@@ -49,6 +50,7 @@ static struct json *did(struct cli *c, const struct json *entry, const char *ns,
     return one;
 }
 
+/* Counts those that are wrong. */
 static unsigned check_all(struct cli *c, const struct json *all)
 {
     unsigned bad = 0;
@@ -61,12 +63,25 @@ static unsigned check_all(struct cli *c, const struct json *all)
         if (check(json_get(one, "object"), &t, &why) < 0) {
             bad++;
             json_set_str(did(c, one, ns, "wrong"), "error", why.text);
-            (void)cli_fail(c, ANSWER_NO, NULL, "%s: %s", json_str_at(one, "from", ""), why.text);
         } else if (args_has(&c->args, "dry-run")) {
             (void)did(c, one, ns, "dry-run");
         }
     }
     return bad;
+}
+
+static enum answer say_wrong(struct cli *c, unsigned bad, size_t count)
+{
+    (void)cli_fail(c, ANSWER_NO, NULL, "%u of %zu object%s wrong; nothing was sent", bad, count,
+                   span_plural(count));
+    for (size_t i = 0; i < json_count(c->items); i++) {
+        const struct json *item = json_item(c->items, i);
+        const char *error = json_str_at(item, "error", NULL);
+        if (error) {
+            cli_evidence(c, "%s: %s", json_str_at(item, "from", ""), error);
+        }
+    }
+    return ANSWER_NO;
 }
 
 /* ---- sending */
@@ -122,6 +137,7 @@ static enum answer send_one(struct cli *c, struct api *a, const struct json *ent
     struct target t;
     struct diag why = {0};
     const char *what = NULL;
+    AUTO(strbuf) struct strbuf fix = {0};
 
     if (check(json_get(entry, "object"), &t, &why) < 0) {
         return cli_fail_diag(c, NULL, &why); /* checked before: cannot be */
@@ -132,10 +148,12 @@ static enum answer send_one(struct cli *c, struct api *a, const struct json *ent
     int r = apply_one(c, a, &t, &what, &why);
     if (r < 0) {
         json_set_str(did(c, entry, t.ns, "failed"), "error", why.text);
-        return cli_fail(c, cli_answer_of(r),
-                        r == -ERR_CONFLICT ? "ambit apply --force takes these fields over" : NULL,
-                        "%s: %s/%s: %s", json_str_at(entry, "from", ""), t.kind->singular, t.name,
-                        why.text);
+        const char *help = r == -ERR_CONFLICT ? "ambit apply --force -f FILE"
+                           : run_spec_namespace_fix(t.ns, why.text, &fix) ? strbuf_text(&fix)
+                           : cli_answer_of(r) == ANSWER_UNKNOWN           ? "ambit status"
+                                                                          : NULL;
+        return cli_fail(c, cli_answer_of(r), help, "%s: %s/%s: %s", json_str_at(entry, "from", ""),
+                        t.kind->singular, t.name, why.text);
     }
     (void)did(c, entry, t.ns, what);
     cli_say(c, "%s/%s %s%s%s", t.kind->singular, t.name, what, *t.ns ? " in namespace " : "", t.ns);
@@ -157,7 +175,7 @@ static enum answer send_all(struct cli *c, const struct json *all)
         failed += one != ANSWER_YES;
         answer = one == ANSWER_YES || answer == ANSWER_NO ? answer : one;
     }
-    if (failed > 0) {
+    if (failed > 0 && json_count(all) > 1) {
         (void)cli_fail(c, answer, NULL, "%u of %zu objects failed", failed, json_count(all));
     }
     return answer;
@@ -166,8 +184,14 @@ static enum answer send_all(struct cli *c, const struct json *all)
 static enum answer run(struct cli *c)
 {
     AUTO(json) struct json *all = json_new_array();
+    AUTO(strbuf) struct strbuf fix = {0};
     struct diag why = {0};
 
+    if (c->args.operand_count > 0) {
+        strbuf_printf(&fix, "ambit apply -f %s", c->args.operands[0]);
+        return cli_fail(c, ANSWER_USAGE, strbuf_text(&fix), "%s: a file is named with -f",
+                        c->args.operands[0]);
+    }
     if (!args_has(&c->args, "filename")) {
         return cli_fail(c, ANSWER_USAGE, "ambit apply -f FILE", "needs -f");
     }
@@ -176,11 +200,7 @@ static enum answer run(struct cli *c)
     }
     unsigned bad = check_all(c, all);
     if (bad > 0) {
-        return cli_fail(c, ANSWER_NO, NULL, "%u of %zu objects are wrong; nothing was sent", bad,
-                        json_count(all));
-    }
-    if (json_count(all) == 0) {
-        return cli_fail(c, ANSWER_NO, NULL, "no object in what -f names");
+        return say_wrong(c, bad, json_count(all));
     }
     if (args_has(&c->args, "dry-run")) {
         cli_say(c, "OK: %zu object%s, well-formed; nothing was sent", json_count(all),
@@ -213,4 +233,5 @@ const struct command cmd_apply = {
                 "ambit apply -f policies/ --dry-run\tare these manifests well-formed?\n"
                 "ambit apply -f - < policy.yaml\tfrom standard input",
     .tables = tables,
+    .operands_max = OPERANDS_ANY, /* to be told about -f */
     .run = run};

@@ -73,6 +73,19 @@ static void hide_managers(const struct json *items)
     }
 }
 
+/* Where a namespace holds nothing: is there such a namespace at all? */
+static enum answer check_namespace(struct cli *c, struct api *a, const char *ns)
+{
+    static const struct kube_resource namespaces = {"", "v1", "namespaces", false};
+    struct kube_ask ask = {.verb = KUBE_GET, .resource = &namespaces, .name = ns};
+    AUTO(json) struct json *namespace = NULL;
+    struct diag why = {0};
+
+    return *ns && api_call_blocking(a, &ask, &namespace, &why) == -ERR_NOT_FOUND
+               ? cli_fail_diag(c, NULL, &why)
+               : ANSWER_YES;
+}
+
 /* ---- showing */
 
 static void show_names(const struct resource_kind *k, const struct json *items, struct strbuf *out)
@@ -148,6 +161,10 @@ static enum answer run(struct cli *c)
     if (fetch(c, a, &q, &items, &why) < 0) {
         return cli_fail_diag(c, NULL, &why);
     }
+    enum answer answer = json_count(items) == 0 ? check_namespace(c, a, q.ns) : ANSWER_YES;
+    if (answer != ANSWER_YES) {
+        return answer;
+    }
     name_kind(q.kind, items);
     hide_managers(items);
     show(c, &q, items);
@@ -175,7 +192,7 @@ const struct command cmd_get = {
     .about = "A KIND may be written as kubectl has it: pods, pod, po, Pod, "
              "authorizationpolicy.security.istio.io. MESH says whether a namespace is labelled for "
              "the mesh, and whether a pod is captured (proved by its node, not only labelled). "
-             "Exit status 1 when a NAME is not there.",
+             "Exit status 1 when a NAME or the namespace is not there.",
     .examples = "ambit get pods -A\tall pods and whether they are captured\n"
                 "ambit get ap deny-all -n shop -o yaml\tone policy, with its status\n"
                 "ambit get ns -o name\tnames only",

@@ -219,8 +219,8 @@ static enum answer wait_blocking(struct cli *c, struct api *a, const struct subj
 
 /* ---- the whole */
 
-static struct json *say(struct cli *c, const struct subject *s, const char *result,
-                        const char *sentence)
+static struct json *say(struct cli *c, const struct subject *s, const struct json *patch,
+                        const char *result, const char *sentence)
 {
     AUTO(strbuf) struct strbuf effects = {0};
     struct json *did = cli_did(c, s->ns, s->name, result);
@@ -229,6 +229,7 @@ static struct json *say(struct cli *c, const struct subject *s, const char *resu
     struct slice line;
 
     say_effects(s, &effects);
+    label_change_hints(patch, &effects);
     cli_say(c, "%s/%s %s", s->kind->singular, s->name, sentence);
     json_set_str(did, "kind", s->kind->kind);
     rest = slice_of(strbuf_text(&effects));
@@ -246,7 +247,12 @@ static enum answer change(struct cli *c, struct api *a, struct subject *s, const
     struct diag why = {0};
 
     if (conflict && !args_has(&c->args, "overwrite")) {
-        return cli_fail(c, ANSWER_NO, "say --overwrite to change it", "%s/%s already has %s=%s",
+        AUTO(strbuf) struct strbuf fix = {0};
+        strbuf_printf(&fix, "ambit label --overwrite%s%s", *s->ns ? " -n " : "", s->ns);
+        for (unsigned i = 0; i < c->args.operand_count; i++) {
+            strbuf_printf(&fix, " %s", c->args.operands[i]);
+        }
+        return cli_fail(c, ANSWER_NO, strbuf_text(&fix), "%s/%s already has %s=%s",
                         s->kind->singular, s->name, conflict,
                         json_str(json_get(old, conflict), ""));
     }
@@ -255,9 +261,9 @@ static enum answer change(struct cli *c, struct api *a, struct subject *s, const
     if (needed && !dry && send_patch(a, s, patch, &why) < 0) {
         return cli_fail_diag(c, NULL, &why);
     }
-    struct json *did = !needed ? say(c, s, "unchanged", "already has these labels")
-                       : dry   ? say(c, s, "dry-run", "would be labelled")
-                               : say(c, s, "labelled", "labelled");
+    struct json *did = !needed ? say(c, s, patch, "unchanged", "already has these labels")
+                       : dry   ? say(c, s, patch, "dry-run", "would be labelled")
+                               : say(c, s, patch, "labelled", "labelled");
     return args_has(&c->args, "wait") && !dry ? wait_blocking(c, a, s, did) : ANSWER_YES;
 }
 

@@ -31,12 +31,18 @@ static enum answer stop_one(struct cli *c, const struct nodes *nodes, const char
     strbuf_add(&namespace, word, slash ? (size_t)(slash - word) : 0);
     const char *ns = slash ? strbuf_text(&namespace) : args_text(&c->args, "namespace");
     const char *name = slash ? slash + 1 : word;
-    for (unsigned i = 0; r == 0 && i < nodes->count; i++) {
-        r = stop_at(c, &nodes->at[i], ns, name, &why);
+    if (!*ns || !*name) {
+        return cli_fail(c, ANSWER_USAGE, "ambit ps", "%s: write NAME or NAMESPACE/NAME", word);
+    }
+    unsigned i = 0;
+    while (i < nodes->count && (r = stop_at(c, &nodes->at[i], ns, name, &why)) == 0) {
+        i++;
     }
     if (r < 0) {
         json_set_str(cli_did(c, ns, name, "failed"), "error", why.text);
-        return cli_fail_diag(c, "ambit ps", &why);
+        return cli_fail(c, cli_answer_of(r),
+                        cli_fix(c, r, r == -ENOENT || r == -ECONNREFUSED ? "ambit up" : "ambit ps"),
+                        "node %s: %s", nodes->at[i].name, why.text);
     }
     if (r == 0) {
         (void)cli_did(c, ns, name, "absent");

@@ -514,8 +514,10 @@ static const struct verb *find_verb(struct cli *c)
         }
         best = near_best(word, best, verbs[i].name);
     }
-    (void)cli_fail(c, ANSWER_USAGE, "ambit help waypoint", "no such thing as %s%s%s", word,
-                   best ? "; did you mean " : "", best ? best : "");
+    const char *all = c->command->operands;
+    (void)cli_fail(c, ANSWER_USAGE, "ambit help waypoint", "no such thing as %s; %s%.*s%s", word,
+                   best ? "did you mean " : "there are ", (int)strcspn(best ? best : all, " "),
+                   best ? best : all, best ? "?" : "");
     return NULL;
 }
 

@@ -217,6 +217,24 @@ enum answer cli_fail(struct cli *c, enum answer answer, const char *fix, const c
     return answer;
 }
 
+void cli_evidence(struct cli *c, const char *fmt, ...)
+{
+    AUTO(strbuf) struct strbuf line = {0};
+    AUTO(strbuf) struct strbuf b = {0};
+    size_t count = json_count(c->errors);
+    va_list ap;
+
+    va_start(ap, fmt);
+    strbuf_vprintf(&line, fmt, ap);
+    va_end(ap);
+    strbuf_printf(&b, "    %s\n", strbuf_text(&line));
+    term_err(&c->term, &b);
+    if (count > 0) {
+        json_append_str(json_make_array(json_item(c->errors, count - 1), "evidence"),
+                        strbuf_text(&line));
+    }
+}
+
 enum answer cli_answer_of(int code)
 {
     switch (-code) {
@@ -309,19 +327,20 @@ static struct json *plain_document(struct cli *c, enum answer a)
     return all;
 }
 
-/* The last thing said is the sum of it. */
+/* The last thing said is the sum of it; its fix may have been said before. */
 static void add_errors(struct json *document, struct json *errors)
 {
+    static const char *const words[] = {"error", "evidence", "fix"};
     size_t count = json_count(errors);
-    const struct json *last = count > 0 ? json_item(errors, count - 1) : NULL;
-    const char *fix = json_str_at(last, "fix", NULL);
 
-    if (!last) {
-        return;
-    }
-    json_set_str(document, "error", json_str_at(last, "error", ""));
-    if (fix) {
-        json_set_str(document, "fix", fix);
+    for (size_t i = 0; i < ARRAY_LEN(words) && count > 0; i++) {
+        const struct json *v = json_get(json_item(errors, count - 1), words[i]);
+        for (size_t k = count - 1; !v && i == 2 && k > 0; k--) {
+            v = json_get(json_item(errors, k - 1), words[i]);
+        }
+        if (v) {
+            json_set(document, words[i], json_clone(v));
+        }
     }
     if (count > 1) {
         json_set(document, "errors", json_ref(errors));
@@ -406,6 +425,13 @@ static enum answer check_operands(struct cli *c)
     AUTO(strbuf) struct strbuf fix = {0};
 
     strbuf_printf(&fix, "ambit help %s", m->name);
+    if (strstr(m->operands, "KIND") && c->args.operand_count > 0 &&
+        strchr(c->args.operands[0], '/')) {
+        const char *word = c->args.operands[0];
+        return cli_fail(c, ANSWER_USAGE, strbuf_text(&fix),
+                        "%s: KIND and NAME are two words: write %.*s %s", word,
+                        (int)strcspn(word, "/"), word, strchr(word, '/') + 1);
+    }
     if (c->args.operand_count < m->operands_min) {
         return cli_fail(c, ANSWER_USAGE, strbuf_text(&fix), "needs %s", m->operands);
     }

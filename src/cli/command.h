@@ -63,7 +63,7 @@ void command_help_all(const struct command *const *commands, struct strbuf *out)
 
 bool cli_wants_json(const struct cli *c);
 /* The document of -o json: printed when the command is done, with its error and fix if it failed; takes the
- * value. A command without one gets {"version", "verdict", "items", "error", "fix", "errors"}. */
+ * value. A command without one gets {"version", "verdict", "items", "error", "evidence", "fix", "errors"}. */
 void cli_print_json(struct cli *c, struct json *take_json);
 /* A line for people: on standard output, or with -o json on standard error. */
 void cli_say(struct cli *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -76,6 +76,8 @@ enum answer cli_fail(struct cli *c, enum answer answer, const char *fix, const c
 /* The command that helps against r: where we lack the right, this command by root; else the other one
  * (NULL stays NULL). Borrowed until the next call. */
 const char *cli_fix(struct cli *c, int r, const char *otherwise);
+/* A line that proves what cli_fail said last. */
+void cli_evidence(struct cli *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Of a failure: "no" where the question could be put, else "cannot tell". */
 enum answer cli_answer_of(int code);
 /* The same with why's sentence: "cannot tell" when something could not be reached, else "no". The fix

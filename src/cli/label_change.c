@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "cli/near.h"
 #include "codec/json.h"
 
 static int read_one(const char *word, struct json *patch, struct diag *why)
@@ -52,6 +53,45 @@ const char *label_change_conflict(const struct json *labels, const struct json *
         }
     }
     return NULL;
+}
+
+/* The key that was meant; NULL where this one is fine. */
+static const char *meant(const char *key)
+{
+    static const char *const known[] = {"istio.io/dataplane-mode", "istio.io/use-waypoint",
+                                        "istio.io/use-waypoint-namespace", "istio.io/waypoint-for",
+                                        "istio.io/ingress-use-waypoint"};
+    const char *best = NULL;
+
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        if (strcmp(key, known[i]) == 0) {
+            return NULL;
+        }
+        best =
+            strcmp(key, strchr(known[i], '/') + 1) == 0 ? known[i] : near_best(key, best, known[i]);
+    }
+    return best;
+}
+
+void label_change_hints(const struct json *patch, struct strbuf *out)
+{
+    struct json_iter it = {0};
+
+    while (json_each(patch, &it)) {
+        const char *best = meant(it.key);
+        if (json_kind(it.value) != JSON_KIND_STRING) {
+            continue;
+        }
+        if (best) {
+            strbuf_printf(out, "%s means nothing here; did you mean %s?\n", it.key, best);
+        } else if (strcmp(it.key, "istio-injection") == 0 ||
+                   strcmp(it.key, "sidecar.istio.io/inject") == 0) {
+            strbuf_printf(out,
+                          "%s means nothing here, where there are no sidecars; write "
+                          "istio.io/dataplane-mode=ambient\n",
+                          it.key);
+        }
+    }
 }
 
 bool label_change_is_needed(const struct json *labels, const struct json *patch)

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "base/str.h"
 
 struct json;
 
@@ -13,5 +14,7 @@ MUST_USE int label_change_read(char *const *words, unsigned count, struct json *
                                struct diag *why);
 /* A label that is there with another value; NULL if none. Borrowed from patch. */
 const char *label_change_conflict(const struct json *labels, const struct json *patch);
+/* Sentences about keys that it sets and that mean nothing to the mesh, though they look like it; a line each. */
+void label_change_hints(const struct json *patch, struct strbuf *out);
 /* Would it change anything? */
 bool label_change_is_needed(const struct json *labels, const struct json *patch);

@@ -139,5 +139,11 @@ int manifest_load_all_blocking(const struct args *a, struct json *into, struct d
     for (unsigned i = 0; r == 0 && (path = args_item(a, "filename", i)) != NULL; i++) {
         r = manifest_load_blocking(path, into, why);
     }
+    if (r == 0 && json_count(into) == 0) {
+        path = args_text(a, "filename");
+        r = FAIL(why, -ERR_SYNTAX,
+                 "%s: no object in it (of a folder, its own *.yaml, *.yml and *.json are read)",
+                 strcmp(path, "-") == 0 ? "standard input" : path);
+    }
     return r;
 }

@@ -13,5 +13,5 @@ MUST_USE int manifest_load_blocking(const char *path, struct json *into, struct 
 /* The same out of text; name stands in "from". Pure. */
 MUST_USE int manifest_read(const char *text, size_t len, const char *name, struct json *into,
                            struct diag *why);
-/* What -f names, all of it. */
+/* What -f names, all of it; none in it is -ERR_SYNTAX. */
 MUST_USE int manifest_load_all_blocking(const struct args *a, struct json *into, struct diag *why);

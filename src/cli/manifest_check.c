@@ -104,7 +104,14 @@ int manifest_check_head(const struct json *o, struct diag *why)
 static int check_port(const struct json *port, size_t i, size_t count, struct diag *why)
 {
     int64_t number = json_int_at(port, "port", 0);
+    AUTO(strbuf) struct strbuf path = {0};
 
+    strbuf_printf(&path, "spec.ports[%zu]", i);
+    int r = check_fields(port, strbuf_text(&path),
+                         "port targetPort name protocol appProtocol nodePort", why);
+    if (r < 0) {
+        return r;
+    }
     if (number < 1 || number > 65535) {
         return FAIL(why, -ERR_SYNTAX, "spec.ports[%zu].port: write a number from 1 to 65535", i);
     }

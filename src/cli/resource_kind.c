@@ -445,8 +445,9 @@ const struct resource_kind *resource_kind_of(const struct json *o, struct diag *
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         best = near_best(kind, best, kinds[i].kind);
     }
-    (void)FAIL(why, -ERR_SYNTAX, "kind: %s is not known here%s%s", kind,
-               best ? "; did you mean " : "", best ? best : ""); /* likewise */
+    (void)FAIL(why, -ERR_SYNTAX, "kind: %s is not known here; %s%s%s", kind,
+               best ? "did you mean " : "kubectl may know it", best ? best : "",
+               best ? "?" : ""); /* likewise */
     return NULL;
 }
 

@@ -136,22 +136,29 @@ int run_spec_make(const struct args *a, bool attach, struct json **out, struct d
     return 0;
 }
 
+bool run_spec_namespace_fix(const char *ns, const char *error, struct strbuf *out)
+{
+    AUTO(strbuf) struct strbuf gone = {0};
+
+    strbuf_printf(&gone, "namespaces \"%s\" not found", ns);
+    if (!strstr(error, strbuf_text(&gone))) {
+        return false;
+    }
+    strbuf_printf(
+        out, "ambit apply -f - <<< '{apiVersion: v1, kind: Namespace, metadata: {name: %s}}'", ns);
+    return true;
+}
+
 bool run_spec_fix(const struct args *a, const char *error, struct strbuf *out)
 {
     const char *ns = args_text(a, "namespace");
     const char *account = args_text(a, "sa");
-    AUTO(strbuf) struct strbuf namespace_gone = {0};
     AUTO(strbuf) struct strbuf account_gone = {0};
     AUTO(strbuf) struct strbuf account_cut = {0}; /* the sentence before may be all that fits */
 
-    strbuf_printf(&namespace_gone, "namespaces \"%s\" not found", ns);
     strbuf_printf(&account_gone, "serviceaccount \"%s\" not found", account);
     strbuf_printf(&account_cut, "error looking up service account %s/%s", ns, account);
-    if (strstr(error, strbuf_text(&namespace_gone))) {
-        strbuf_printf(out,
-                      "ambit apply -f - <<< '{apiVersion: v1, kind: Namespace, metadata: {name: "
-                      "%s}}'",
-                      ns);
+    if (run_spec_namespace_fix(ns, error, out)) {
         return true;
     }
     if (strstr(error, strbuf_text(&account_gone)) || strstr(error, strbuf_text(&account_cut))) {

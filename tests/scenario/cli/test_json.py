@@ -42,10 +42,12 @@ def test_apply_says_what_has_become_of_each_object(ambit, api):
 def test_apply_says_what_is_wrong_and_what_failed(ambit, api):
     wrong = said(ambit, "apply", "-f", "-", text=NAMESPACE + "---\n" + POLICY % "DENYY", code=1)
     assert results(wrong) == [("AuthorizationPolicy", "shop", "deny", "wrong")]
+    assert wrong["evidence"] == [f"stdin:4: {wrong['items'][0]['error']}"]
     assert wrong["items"][0]["from"] == "stdin:4" and "DENYY is not one of" in wrong["items"][0]["error"]
     failed = said(ambit, "apply", "-f", "-", text=NAMESPACE + "---\n" + POD.replace("shop", "nowhere") % "a", code=1)
     assert results(failed) == [("Namespace", None, "shop", "created"), ("Pod", "nowhere", "a", "failed")]
-    assert [e["error"] for e in failed["errors"]][-1] == failed["error"]
+    assert [e["error"] for e in failed["errors"]][-1] == failed["error"] == "1 of 2 objects failed"
+    assert failed["fix"].startswith("ambit apply -f - <<<")
     assert "No such file" in said(ambit, "apply", "-f", "/nonexistent.yaml", code=1)["error"]
 
 

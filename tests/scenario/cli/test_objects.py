@@ -34,8 +34,9 @@ def test_nothing_is_sent_when_something_is_wrong(ambit, api, tmp_path):
     (folder / "a.yaml").write_text(NAMESPACE, encoding="ascii")
     (folder / "b.yml").write_text(POLICY % "DENYY", encoding="ascii")
     result = ambit("apply", "-f", str(folder), code=1)
-    assert "b.yml:1: spec.action: DENYY is not one of ALLOW DENY AUDIT CUSTOM" in result.err
-    assert "1 of 2 objects are wrong; nothing was sent" in result.err and result.out == ""
+    assert result.out == "" and result.err == (
+        "ambit apply: 1 of 2 objects wrong; nothing was sent\n"
+        f"    {folder}/b.yml:1: spec.action: DENYY is not one of ALLOW DENY AUDIT CUSTOM\n")
     ambit("get", "ns", "shop", code=1)
     (folder / "b.yml").write_text(POLICY % "DENY", encoding="ascii")
     assert ambit("apply", "-f", str(folder), "--dry-run", code=0).out == "OK: 2 objects, well-formed; nothing was sent\n"
@@ -66,7 +67,36 @@ def test_what_get_shows_can_be_applied_again(ambit, api):
 def test_files_that_are_not_there_or_no_yaml(ambit, api):
     assert "No such file" in ambit("apply", "-f", "/nonexistent.yaml", code=1).err
     assert "stdin: " in ambit("apply", "-f", "-", text="a: [", code=1).err
-    assert "no object" in ambit("apply", "-f", "-", text="", code=1).err
+    folder = ambit.home / "empty"
+    (folder / "below").mkdir(parents=True)
+    (folder / "below" / "a.yaml").write_text(NAMESPACE, encoding="ascii")
+    for command in ("apply", "delete"):
+        for text in ("", "# nothing\n---\n---\n"):
+            assert "standard input: no object in it" in ambit(command, "-f", "-", text=text, code=1).err
+        assert f"{folder}: no object in it" in ambit(command, "-f", str(folder), code=1).err
+
+
+def test_a_namespace_that_is_not_there_is_named_with_what_makes_it(ambit, api):
+    fix = apply(ambit, POD % "a", code=1).err.partition("  fix: ")[2]
+    assert fix == "ambit apply -f - <<< '{apiVersion: v1, kind: Namespace, metadata: {name: shop}}'\n"
+    absent = ambit("get", "pods", "-n", "shop", code=1)
+    assert 'namespaces "shop" not found' in absent.err and "fix: ambit get namespaces" in absent.err
+    apply(ambit, fix.split("'")[1])
+    assert "no pods in namespace shop" in ambit("get", "pods", "-n", "shop", code=0).err
+    apply(ambit, POD % "a")
+
+
+def test_labels_that_mean_nothing_are_said_to(ambit, api):
+    apply(ambit, NAMESPACE)
+
+    def said(*words):
+        return ambit("label", "ns", "shop", *words, code=0).out.partition("\n")[2]
+    meant = "means nothing here; did you mean istio.io/dataplane-mode?\n"
+    assert said("istio.io/dataplane_mode=ambient") == "istio.io/dataplane_mode " + meant
+    assert said("dataplane-mode=ambient") == "dataplane-mode " + meant
+    assert "did you mean istio.io/use-waypoint?" in said("istio.io/use-waypont=w")
+    assert "write istio.io/dataplane-mode=ambient" in said("istio-injection=enabled")
+    assert said("dataplane-mode-") == said("team=cart") == said("istio.io/use-waypoint=none", "--dry-run") == ""
 
 
 def test_get_in_every_form(ambit, api):
@@ -105,7 +135,8 @@ def test_label_changes_and_says_what_it_means(ambit, api):
     again = ambit("label", "ns", "shop", "istio.io/dataplane-mode=ambient", code=0).out
     assert again == "namespace/shop already has these labels\n"
     conflict = ambit("label", "ns", "shop", "istio.io/dataplane-mode=none", code=1)
-    assert "already has istio.io/dataplane-mode=ambient" in conflict.err and "--overwrite" in conflict.err
+    assert "already has istio.io/dataplane-mode=ambient" in conflict.err
+    assert "fix: ambit label --overwrite ns shop istio.io/dataplane-mode=none\n" in conflict.err
     assert "1 running pod will leave the mesh" in ambit("label", "ns", "shop", "istio.io/dataplane-mode-", code=0).out
 
 

@@ -155,7 +155,8 @@ def test_restart_changes_the_template(ambit, shop):
 
 
 @pytest.mark.parametrize("words, said", [
-    (["aply"], "no such thing as aply; did you mean apply"),
+    (["aply"], "no such thing as aply; did you mean apply?"),
+    (["create"], "no such thing as create; there are apply|list|status|delete|restart|generate\n"),
     (["apply", "shop"], "shop is one word too many"),
     (["apply", "--name", "none"], "none means that there is no waypoint"),
     (["apply", "--for", "pods"], "pods"),
