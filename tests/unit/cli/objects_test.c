@@ -178,6 +178,31 @@ TEST(label_changes_know_conflicts_and_whether_they_change_anything)
     }
 }
 
+TEST(a_label_that_looks_like_one_of_the_mesh_is_pointed_at)
+{
+    static const struct {
+        const char *patch;
+        const char *said;
+    } rows[] = {
+        {"{istio.io/dataplane-mode: ambient, istio.io/use-waypoint-namespace: a, app: cart}", ""},
+        {"{istio.io/dataplane_mode: ambient}",
+         "istio.io/dataplane_mode means nothing here; did you mean istio.io/dataplane-mode?\n"},
+        {"{use-waypoint: w}",
+         "use-waypoint means nothing here; did you mean istio.io/use-waypoint?\n"},
+        {"{use-waypoint: null, istio-injection: null}", ""},
+        {"{istio-injection: enabled}",
+         "istio-injection means nothing here, where there are no sidecars; write "
+         "istio.io/dataplane-mode=ambient\n"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO(json) struct json *patch = read_yaml(rows[i].patch);
+        AUTO(strbuf) struct strbuf b = {0};
+        label_change_hints(patch, &b);
+        CHECK_STR(strbuf_text(&b), rows[i].said);
+    }
+}
+
 TEST(who_is_captured_follows_the_labels_of_pod_and_namespace)
 {
 #define AMBIENT "{istio.io/dataplane-mode: ambient}"
