@@ -166,6 +166,13 @@ def test_what_has_died_is_said_and_started_again(mesh):
     out = mesh("up", code=0, seconds=60).out
     assert out.count("runs already") == 2 and "ambit-ztunnel  ready after" in out
     assert mesh("status", code=0).out.startswith("OK")
+    kill(mesh, "ambit-ztunnel")
+    up = mesh("up", "-o", "json", code=0, seconds=60).json
+    assert (up["verdict"], {i["name"]: i["result"] for i in up["items"]}) == (
+        "ok", {"ambitd": "unchanged", "ambit-agent": "unchanged", "ambit-ztunnel": "started"})
+    down = mesh("down", "--yes", "-o", "json", code=0, seconds=60).json
+    assert (down["verdict"], [(i["name"], i["result"]) for i in down["items"]]) == (
+        "ok", [("ambit-ztunnel", "ended"), ("ambit-agent", "ended"), ("ambitd", "ended")])
 
 
 def test_without_root_nothing_is_started(ambit):
@@ -195,6 +202,8 @@ def test_what_is_gone_is_said_with_the_command_that_helps(mesh):
     for words in (["get", "pods"], ["label", "ns", "shop", "a=b"], ["waypoint", "status"], ["delete", "pod", "x"]):
         result = mesh(*words, code=3)
         assert "Couldn't connect" in result.err and result.err.endswith("  fix: ambit status\n"), result
+    result = mesh("apply", "-f", "-", text=DENY, code=3)
+    assert "Couldn't connect" in result.err and result.err.endswith("  fix: ambit status\n"), result
     # The output of a workload that does not start is not kept open for the time that its removal takes.
     refused = mesh("run", "-n", "shop", "--sa", "web", "--", "true", code=3)
     assert "Couldn't connect" in refused.err and "fix: ambit status" in refused.err
