@@ -181,6 +181,20 @@ static enum answer send_all(struct cli *c, const struct json *all)
     return answer;
 }
 
+/* What was meant by `-f *.yaml`. */
+static void say_files(struct cli *c, struct strbuf *out)
+{
+    const char *path;
+
+    strbuf_puts(out, "ambit apply");
+    for (unsigned i = 0; (path = args_item(&c->args, "filename", i)) != NULL; i++) {
+        strbuf_printf(out, " -f %s", path);
+    }
+    for (unsigned i = 0; i < c->args.operand_count; i++) {
+        strbuf_printf(out, " -f %s", c->args.operands[i]);
+    }
+}
+
 static enum answer run(struct cli *c)
 {
     AUTO(json) struct json *all = json_new_array();
@@ -188,15 +202,15 @@ static enum answer run(struct cli *c)
     struct diag why = {0};
 
     if (c->args.operand_count > 0) {
-        strbuf_printf(&fix, "ambit apply -f %s", c->args.operands[0]);
-        return cli_fail(c, ANSWER_USAGE, strbuf_text(&fix), "%s: a file is named with -f",
+        say_files(c, &fix);
+        return cli_fail(c, ANSWER_USAGE, strbuf_text(&fix), "%s: -f stands before every file",
                         c->args.operands[0]);
     }
     if (!args_has(&c->args, "filename")) {
         return cli_fail(c, ANSWER_USAGE, "ambit apply -f FILE", "needs -f");
     }
     if (manifest_load_all_blocking(&c->args, all, &why) < 0) {
-        return cli_fail(c, ANSWER_NO, NULL, "%s", why.text);
+        return cli_fail(c, ANSWER_NO, NULL, "nothing was sent: %s", why.text);
     }
     unsigned bad = check_all(c, all);
     if (bad > 0) {
@@ -231,7 +245,8 @@ const struct command cmd_apply = {
         "created, configured or unchanged. Exit status 1 when some failed; the others are made.",
     .examples = "ambit apply -f shop.yaml\tmake it so\n"
                 "ambit apply -f policies/ --dry-run\tare these manifests well-formed?\n"
-                "ambit apply -f - < policy.yaml\tfrom standard input",
+                "ambit apply -f - < policy.yaml\tfrom standard input\n"
+                "ambit apply -f shop.yaml -o json\tfor programs",
     .tables = tables,
     .operands_max = OPERANDS_ANY, /* to be told about -f */
     .run = run};

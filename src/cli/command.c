@@ -435,6 +435,12 @@ static enum answer check_operands(struct cli *c)
     if (c->args.operand_count < m->operands_min) {
         return cli_fail(c, ANSWER_USAGE, strbuf_text(&fix), "needs %s", m->operands);
     }
+    if (m->takes_command && c->args.operand_count > 0) {
+        strbuf_clear(&fix);
+        strbuf_printf(&fix, "ambit %s [OPTION...] -- %s ...", m->name, c->args.operands[0]);
+        return cli_fail(c, ANSWER_USAGE, strbuf_text(&fix), "%s: the command stands behind --",
+                        c->args.operands[0]);
+    }
     if (c->args.operand_count > m->operands_max) {
         return cli_fail(c, ANSWER_USAGE, strbuf_text(&fix), "%s is one word too many",
                         c->args.operands[m->operands_max]);

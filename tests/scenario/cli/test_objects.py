@@ -65,7 +65,9 @@ def test_what_get_shows_can_be_applied_again(ambit, api):
 
 
 def test_files_that_are_not_there_or_no_yaml(ambit, api):
-    assert "No such file" in ambit("apply", "-f", "/nonexistent.yaml", code=1).err
+    assert "nothing was sent: /nonexistent.yaml: No such file" in ambit("apply", "-f", "/nonexistent.yaml", code=1).err
+    assert "nothing was sent: stdin: " in ambit("apply", "-f", "-", text=NAMESPACE + "---\na: [", code=1).err
+    ambit("get", "ns", "shop", code=1)
     assert "stdin: " in ambit("apply", "-f", "-", text="a: [", code=1).err
     folder = ambit.home / "empty"
     (folder / "below").mkdir(parents=True)
