@@ -463,7 +463,7 @@ void h1_server_feed(struct h1_server *s, const void *from, size_t len)
         h1_cut(c, FAIL(h1_why(c), -ERR_LIMIT, "no memory for input"));
         return;
     }
-    h1_set_due(c, &c->head_due, c->limits.header_ms);
+    time_head(c);
 }
 
 int h1_server_next(struct h1_server *s, struct exchange **out)

@@ -132,6 +132,25 @@ TEST(a_head_that_was_begun_before_has_a_deadline)
     CHECK(rig_stop(&g));
 }
 
+TEST(a_head_that_was_begun_before_is_given_up_early_when_it_is_slow)
+{
+    struct h1_limits limits = {.header_ms = 60000, .head_rate = 10, .head_grace_ms = 5000};
+    struct rig g;
+
+    /* Three octets before and one later: 5 s and 0.4 s more, since the first. */
+    rig_start_with(&g, "", 4096, -1, &limits);
+    h1_server_feed(g.server, "GET", 3);
+    CHECK(settle(g.loop));
+    loop_advance(g.loop, 5000);
+    wire_send(&g.client, " ", 1);
+    CHECK(settle(g.loop));
+    CHECK(!g.app.over);
+    loop_advance(g.loop, 401);
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.client, "HTTP/1.1 408 "));
+    CHECK(rig_stop(&g));
+}
+
 TEST(any_pace_and_any_pipe_gives_the_same_answer)
 {
     static const char script[] =
