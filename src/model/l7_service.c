@@ -226,11 +226,14 @@ static struct gathered set_at(const struct gathered *g, size_t first)
     return set;
 }
 
-static void add_consumer(struct l7_port *p, const char *ns, struct l7_rules rules)
+static void add_consumer(struct l7_port *p, struct l7_rules rules)
 {
     struct l7_consumer *all = unconst(p->consumers);
 
     if (rules.table || rules.tcp) {
+        /* Of one that is held with the rules: others of the set may be hidden, and go. */
+        const char *ns =
+            rules.table ? l7_table_entry(rules.table, 0)->route->consumer : rules.tcp->consumer;
         all = mem_resize(all, (p->consumer_count + 1) * sizeof(*all));
         all[p->consumer_count++] = (struct l7_consumer){ns, rules};
         p->consumers = all;
@@ -244,11 +247,9 @@ static void compile_consumers(struct l7_port *ports, size_t count, const struct 
 
     for (; first < g->count; first += set.count) {
         struct selection last = {.routes = scratch + g->count};
-        const struct l7_route *one = g->at[first];
         set = set_at(g, first);
         for (size_t i = 0; i < count; i++) {
-            add_consumer(&ports[i], one->consumer,
-                         compile_rules(ports[i].port, &set, scratch, &last));
+            add_consumer(&ports[i], compile_rules(ports[i].port, &set, scratch, &last));
         }
     }
 }

@@ -211,6 +211,9 @@ TEST(a_consumer_follows_its_own_rules_only)
     CHECK_STR(follows(s, "two", text), "of-grpc -"); /* kinds are not mixed: of one's own neither */
     CHECK_INT(l7_table_count(l7_service_port(s, 80)->rules.table), 1);
     CHECK_INT(s->ports[0].consumer_count, 1);
+    const struct l7_rules *grpc =
+        &s->ports[0].consumers[0].rules; /* hides "aa-http", which may go */
+    CHECK(s->ports[0].consumers[0].ns == l7_table_entry(grpc->table, 0)->route->consumer);
     CHECK_INT(s->ports[1].consumer_count, 2); /* "aa-http" is for both ports */
     CHECK_STR(s->ports[1].consumers[0].ns, "three");
 }
