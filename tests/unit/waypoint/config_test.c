@@ -5,6 +5,9 @@
 
 #include "base/mem.h"
 #include "t.h"
+#include "waypoint/routes_sink.h"
+#include "xds/resource.h"
+#include "xds/waypoint.h"
 
 TEST(the_least_that_is_needed_and_what_the_rest_is_then)
 {
@@ -66,4 +69,29 @@ TEST(plain_listeners)
     CHECK(c.plain_count == 2 && c.plain[0].at.port == 80 && c.plain[0].to.port == 81 &&
           c.plain[1].at.ip.family == IP_V6 && c.plain[1].to.port == 83);
     config_fini(&c);
+}
+
+static unsigned place_of(const struct ads_interest *i, const char *type)
+{
+    unsigned at = 0;
+
+    while (at < i->type_count && strcmp(i->types[at], type) != 0) {
+        at++;
+    }
+    return at;
+}
+
+/* Answers come in the order of the questions, and each is in force at once. */
+TEST(policies_are_asked_for_before_routes_and_these_before_what_is_served)
+{
+    struct snap_slot slot = {0};
+    struct routes_sink *s = routes_sink_new(&slot, 1);
+    const struct ads_interest *i = routes_sink_interest(s);
+
+    CHECK(place_of(i, XDS_TYPE_L7_BINDING) < i->type_count);
+    CHECK(place_of(i, XDS_TYPE_L7_POLICY) < place_of(i, XDS_TYPE_L7_ROUTE));
+    CHECK(place_of(i, XDS_TYPE_L7_TRAFFIC) < place_of(i, XDS_TYPE_L7_BINDING));
+    CHECK(place_of(i, XDS_TYPE_L7_ROUTE) < place_of(i, XDS_TYPE_L7_BINDING));
+    snap_slot_fini(&slot);
+    routes_sink_free(s);
 }
