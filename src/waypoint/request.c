@@ -45,6 +45,12 @@ static void shrink(struct strbuf *b)
     }
 }
 
+static void shrink_head(struct message *m)
+{
+    message_shrink(m);
+    m->limit = 0; /* one that was taken over had its own */
+}
+
 static void request_recycle(struct request *q)
 {
     struct request_store *store = q->store;
@@ -53,8 +59,8 @@ static void request_recycle(struct request *q)
         request_destroy(q);
         return;
     }
-    message_clear(&q->out);
-    message_clear(&q->spare);
+    shrink_head(&q->out);
+    shrink_head(&q->spare);
     shrink(&q->path);
     shrink(&q->host);
     shrink(&q->text);

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "rig.h"
 #include "t.h"
-#include "waypoint/request.h"
+#include "waypoint/request_int.h"
 
 enum { TURNS = 300 };
 
@@ -218,5 +218,29 @@ TEST(new_requests_are_refused_while_memory_is_short_and_others_go_on)
         (void)close(begun);
         (void)close(kept);
     }
+    rig_end(&r);
+}
+
+/* A large head is an exception: its memory does not stay with requests that are not in use. */
+TEST(a_request_that_is_over_keeps_no_large_head)
+{
+    static char big[14000];
+    struct rig r = {.seen = NULL};
+    int n = snprintf(big, sizeof(big), "GET /x HTTP/1.1\r\nhost: a\r\n");
+
+    for (unsigned i = 0; n < 12000; i++) {
+        n += snprintf(big + n, sizeof(big) - (size_t)n, "a-%u: %01000u\r\n", i, i);
+    }
+    (void)snprintf(big + n, sizeof(big) - (size_t)n, "\r\n");
+    rig_start(&r);
+    CHECK_INT(ask(&r, big), 200);
+    size_t seen = 0;
+    list_for_each (at, &r.engine->requests->free) {
+        const struct request *q = container_of(at, struct request, in_session);
+        CHECK(q->out.room <= 4096 && q->spare.room <= 4096);
+        CHECK_INT(q->out.limit, 0);
+        seen++;
+    }
+    CHECK(seen > 0);
     rig_end(&r);
 }
