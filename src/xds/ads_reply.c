@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/num.h"
 #include "base/rand.h"
 #include "xds/ads_stream_int.h"
 #include "xds/pbwrite.h"
@@ -292,6 +293,35 @@ static void put_changed(struct reply *r, const struct catalog_entry *e)
     put_resource(r, e);
 }
 
+/* False: there is nothing in it. */
+static bool finish_push(struct reply *r, enum ads_type type)
+{
+    if (r->resources == 0 && r->removals == 0) {
+        strbuf_clear(r->out);
+        strbuf_fini(&r->removed);
+        return false;
+    }
+    finish(r, ads_type_urls[type], r->watch->nonce);
+    count(r, type, &r->stream->server->stats.pushes[type]);
+    return true;
+}
+
+bool ads_withdrawal_build(struct ads_stream *c, enum ads_type type)
+{
+    struct reply r;
+
+    begin(&r, c, type);
+    const struct catalog_entry *e =
+        catalog_after(r.catalog, MAX_OF(r.watch->heard, r.watch->withdrawn));
+    for (; e; e = catalog_next(r.catalog, e)) {
+        if (catalog_is_gone(e) && is_for(c, type, e->name)) {
+            put_removed(&r, slice_of(e->name));
+        }
+    }
+    r.watch->withdrawn = catalog_seq(r.catalog);
+    return finish_push(&r, type);
+}
+
 bool ads_push_build(struct ads_stream *c, enum ads_type type)
 {
     struct reply r;
@@ -304,12 +334,5 @@ bool ads_push_build(struct ads_stream *c, enum ads_type type)
         }
     }
     r.watch->heard = catalog_seq(r.catalog);
-    if (r.resources == 0 && r.removals == 0) {
-        strbuf_clear(r.out);
-        strbuf_fini(&r.removed);
-        return false;
-    }
-    finish(&r, ads_type_urls[type], r.watch->nonce);
-    count(&r, type, &c->server->stats.pushes[type]);
-    return true;
+    return finish_push(&r, type);
 }

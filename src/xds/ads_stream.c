@@ -324,6 +324,21 @@ static int step_answer(struct ads_stream *c)
     return 0;
 }
 
+static bool is_too_far(const struct ads_stream *c, enum ads_type t)
+{
+    const struct ads_watch *w = &c->watch[t];
+
+    return w->mode != WATCH_NONE && w->heard < catalog_floor(c->server->catalogs[t]);
+}
+
+/* What is served no more goes before its policies and routes do, which are pushed first: each push is in
+ * force at once. */
+static bool withdraw(struct ads_stream *c)
+{
+    return c->gateway && c->watch[ADS_L7_BINDING].mode != WATCH_NONE &&
+           ads_withdrawal_build(c, ADS_L7_BINDING);
+}
+
 /* 0: something is to be sent; 1: nothing is; -EAGAIN. Address first: a policy that is named and not
  * there yet is waited for by those who name it. */
 static int step_push(struct ads_stream *c)
@@ -334,14 +349,14 @@ static int step_push(struct ads_stream *c)
         if (w->mode == WATCH_NONE || w->heard >= due[t]) {
             continue;
         }
-        if (w->heard < catalog_floor(c->server->catalogs[t])) {
+        if (is_too_far(c, (enum ads_type)t) || is_too_far(c, ADS_L7_BINDING)) {
             cut(c, GRPC_UNAVAILABLE, "too far behind: come back with what you have");
             return 0;
         }
         if (!ads_server_may_build(c->server, c)) {
             return -EAGAIN;
         }
-        if (ads_push_build(c, (enum ads_type)t)) {
+        if (withdraw(c) || ads_push_build(c, (enum ads_type)t)) {
             return 0;
         }
     }

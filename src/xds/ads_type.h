@@ -2,8 +2,8 @@
 /* The types of resources that a discovery server has. */
 #pragma once
 
-/* What the server has, in the order in which it is pushed: policies before what they protect. Those of
- * layer 7 belong to one waypoint each. */
+/* What the server has, in the order in which it is pushed: policies before what they protect, and what
+ * is protected no more is taken away before them. Those of layer 7 belong to one waypoint each. */
 enum ads_type {
     ADS_ADDRESS,
     ADS_AUTHORIZATION,

@@ -527,6 +527,29 @@ def test_policies_go_to_the_waypoint_of_their_target(plane, api, town, standing)
     assert condition(api.get(policy("l4", town)), "WaypointAccepted") is None
 
 
+def test_a_waypoint_has_policy_for_as_long_as_it_serves(plane, api, town, standing):
+    """Every answer is in force at once, so not one may take away a policy before the binding."""
+    naked, name = [], f"{town}/{standing}/{host(town, 'web')}"
+
+    def look(answer):
+        if name in ads.state[BINDING] and not [p for p in ads.state[POLICY] if p.startswith(name + "/")]:
+            naked.append((answer.type, answer.removed))
+
+    api.create(policy("no-admin", town, "DENY", [{"to": [{"operation": {"paths": ["/admin"]}}]}],
+                      targetRefs=[target("web")]))
+    with stream_of(plane, api, town, standing) as ads:
+        ads.on_answer = look
+        use(api, town, "web", standing)
+        until("it serves", lambda: name in ads.state[BINDING])
+        use(api, town, "web", None)
+        until("it serves no more", lambda: name not in ads.state[BINDING] and not ads.state[POLICY])
+        use(api, town, "web", standing)
+        until("it serves again", lambda: name in ads.state[BINDING])
+        api.delete(gateway(standing, town))
+        until("it serves nothing", lambda: name not in ads.state[BINDING] and not ads.state[POLICY])
+    assert not naked
+
+
 def test_traffic_rules_follow_services_and_backends(plane, api, town, standing):
     use(api, town, "web", "wp")
     rule = {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
