@@ -63,6 +63,14 @@ bool entry_was_left(const struct entry *e)
     return !now || !gateway_equal(now->waypoint, e->service->waypoint) || !entry_bound(e);
 }
 
+bool entry_is_guarded(const struct entry *e)
+{
+    const struct world *w = engine_world(e->engine);
+    const struct workload *now = e->workload && w ? world_workload(w, e->workload->uid) : NULL;
+
+    return now && workload_is_guarded(now, e->destination.port);
+}
+
 void entry_sides(const struct entry *e, struct access_side *src)
 {
     if (e->baggage) {

@@ -51,5 +51,7 @@ const struct l7_service *entry_bound(const struct entry *e);
 /* Whether its service goes another way by now: it went, or names another waypoint than it did, or is
  * not served here. */
 bool entry_was_left(const struct entry *e);
+/* Whether policy of a service guards the port of the workload that was addressed, by now. */
+bool entry_is_guarded(const struct entry *e);
 /* Fills the client's side of a record; borrowed from e. */
 void entry_sides(const struct entry *e, struct access_side *src);

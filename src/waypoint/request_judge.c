@@ -196,6 +196,9 @@ static int judge_token(struct request *q, const struct l7 *l7)
 static int judge_policy(struct request *q, const struct l7 *l7)
 {
     const struct service *s = q->session->entry.service;
+    if (entry_is_guarded(&q->session->entry)) { /* it was not when the client came */
+        return request_answer(q, 403, HTTP_FLAG_NONE, "policy_guards_port", "RBAC: access denied");
+    }
     struct l7_authz v = l7_authorize(l7, q->held->bound, &q->view);
 
     policy_notes_take(&q->record.notes, &v, s ? s->hostname : NULL, q->store->engine->shard,

@@ -244,3 +244,30 @@ TEST(a_request_that_is_over_keeps_no_large_head)
     CHECK(seen > 0);
     rig_end(&r);
 }
+
+/* Its node proxy lets the waypoint in, so a client who came before would get around the policy. */
+TEST(a_connection_to_a_pod_that_is_guarded_by_now_ends)
+{
+    static const char get[] = "GET /x HTTP/1.1\r\nhost: a\r\n\r\n";
+    struct rig r = {.seen = NULL};
+
+    rig_start(&r);
+    r.door.to = r.at; /* the pod itself */
+    int silent = rig_dial(&r);
+    CHECK_STR(hear(&r, silent, NULL), ""); /* passes as TCP by now */
+    int kept = rig_dial(&r);
+    CHECK(strstr(ask_on(&r, kept, get, "bbbbb"), " 200 "));
+    CHECK_INT(r.engine->entry_count, 2);
+    rig_guard(&r);
+    (void)loop_turn(r.loop, 0);
+    const char *got = ask_on(&r, kept, get, "denied");
+    CHECK(strstr(got, "HTTP/1.1 403 ") && strstr(got, "RBAC: access denied"));
+    CHECK(has_recent(&r, "\"details\":\"policy_guards_port\""));
+    for (unsigned i = 0; i < 2 * TURNS && r.engine->entry_count > 0; i++) {
+        (void)loop_turn(r.loop, 1);
+    }
+    CHECK_INT(r.engine->entry_count, 0);
+    (void)close(silent);
+    (void)close(kept);
+    rig_end(&r);
+}

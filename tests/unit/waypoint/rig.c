@@ -73,8 +73,13 @@ void rig_answer(struct rig *r)
     app_answer(r, MOVE(r->held));
 }
 
-static void publish_world(struct rig *r)
+static void publish_world(struct rig *r, bool guarded)
 {
+    static const char *const guard[] = {"shop/ambit_only_shop_gate_0"};
+    struct gateway waypoint = {.kind = GATEWAY_HOSTNAME,
+                               .hbone_mtls_port = 15008,
+                               .ns = "shop",
+                               .hostname = r->config.hostname};
     const struct world *base = world_new(NULL);
     struct world_delta *d = world_delta_new(base);
     struct port_pair port = {.service_port = 80, .target_port = r->at.port};
@@ -85,6 +90,9 @@ static void publish_world(struct rig *r)
                          .ips = &r->at.ip,
                          .service_count = 1,
                          .services = &member,
+                         .waypoint = &waypoint,
+                         .policies = guard,
+                         .policy_count = guarded,
                          .identity = r->identity};
     struct service_vip vip = {.network = ""};
     struct service s = {.ns = "shop",
@@ -181,6 +189,12 @@ static void publish_routes(struct rig *r)
     l7_unref(base);
 }
 
+void rig_guard(struct rig *r)
+{
+    publish_world(r, true);
+    loop_poke(r->loop);
+}
+
 static char *const env[] = {(char *)(uintptr_t) "GATEWAY=gate",
                             (char *)(uintptr_t) "NAMESPACE=shop",
                             (char *)(uintptr_t) "ACCESS_LOG=false", NULL};
@@ -213,7 +227,7 @@ void rig_start(struct rig *r)
     if (http_server_listen(r->server, fd, &why) < 0) {
         exit(2);
     }
-    publish_world(r);
+    publish_world(r, false);
     publish_routes(r);
     struct engine_options options = {.loop = r->loop,
                                      .config = &r->config,

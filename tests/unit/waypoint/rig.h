@@ -38,5 +38,7 @@ struct rig {
 void rig_start(struct rig *r);
 void rig_end(struct rig *r);
 void rig_answer(struct rig *r);
+/* The application's port is guarded for its service's policy from now on. */
+void rig_guard(struct rig *r);
 /* The client's end of a new connection to the service; non-blocking. */
 int rig_dial(struct rig *r);
