@@ -129,6 +129,18 @@ static void set_order(struct making *m)
     }
 }
 
+/* Whoever may write EndpointSlices makes a service of another namespace out of any pod. Its guard would
+ * let us in, and policy of its own service would not be asked. */
+static bool is_guarded_elsewhere(const struct service *s, const struct workload *w, uint16_t target)
+{
+    return strcmp(w->identity->ns, s->ns) != 0 && workload_is_guarded(w, target);
+}
+
+static bool is_located(const struct workload *w, const struct ip *ip)
+{
+    return ip->family != IP_NONE || (w->hostname && *w->hostname);
+}
+
 static void gather_service(struct making *m, const struct world *w)
 {
     struct cluster *c = m->c;
@@ -142,8 +154,8 @@ static void gather_service(struct making *m, const struct world *w)
         bool out_of_reach =
             c->service->mode == BALANCE_STRICT &&
             (!m->self || balance_rank(&m->order, m->self, b.workload) < c->service->scope_count);
-        bool located = at.ip.family != IP_NONE || (b.workload->hostname && *b.workload->hostname);
-        if (target > 0 && located && b.workload->capacity > 0 && !out_of_reach &&
+        if (target > 0 && is_located(b.workload, &at.ip) && b.workload->capacity > 0 &&
+            !out_of_reach && !is_guarded_elsewhere(c->service, b.workload, target) &&
             balance_is_healthy(c->service, b.workload)) {
             add(m, b.workload, &at, b.workload->capacity);
         }

@@ -258,7 +258,7 @@ TEST(a_connection_to_a_pod_that_is_guarded_by_now_ends)
     int kept = rig_dial(&r);
     CHECK(strstr(ask_on(&r, kept, get, "bbbbb"), " 200 "));
     CHECK_INT(r.engine->entry_count, 2);
-    rig_guard(&r);
+    rig_guard(&r, "shop");
     (void)loop_turn(r.loop, 0);
     const char *got = ask_on(&r, kept, get, "denied");
     CHECK(strstr(got, "HTTP/1.1 403 ") && strstr(got, "RBAC: access denied"));
@@ -269,5 +269,19 @@ TEST(a_connection_to_a_pod_that_is_guarded_by_now_ends)
     CHECK_INT(r.engine->entry_count, 0);
     (void)close(silent);
     (void)close(kept);
+    rig_end(&r);
+}
+
+/* Its guard lets us in, and policy of its own service is not asked when another one names it. */
+TEST(a_guarded_pod_is_no_endpoint_of_another_namespaces_service)
+{
+    struct rig r = {.seen = NULL};
+
+    rig_start(&r);
+    rig_guard(&r, "shop");
+    CHECK_INT(ask(&r, "GET /x HTTP/1.1\r\nhost: a\r\n\r\n"), 200);
+    rig_guard(&r, "other");
+    CHECK_INT(ask(&r, "GET /x HTTP/1.1\r\nhost: a\r\n\r\n"), 503);
+    CHECK(has_recent(&r, "\"details\":\"no_healthy_upstream\""));
     rig_end(&r);
 }

@@ -73,14 +73,14 @@ void rig_answer(struct rig *r)
     app_answer(r, MOVE(r->held));
 }
 
-static void publish_world(struct rig *r, bool guarded)
+static void publish_world(struct rig *r, const struct identity *app, bool guarded)
 {
     static const char *const guard[] = {"shop/ambit_only_shop_gate_0"};
     struct gateway waypoint = {.kind = GATEWAY_HOSTNAME,
                                .hbone_mtls_port = 15008,
                                .ns = "shop",
                                .hostname = r->config.hostname};
-    const struct world *base = world_new(NULL);
+    const struct world *base = r->engine ? world_ref(engine_world(r->engine)) : world_new(NULL);
     struct world_delta *d = world_delta_new(base);
     struct port_pair port = {.service_port = 80, .target_port = r->at.port};
     struct workload_service member = {.key = KEY, .ports = &port, .port_count = 1};
@@ -93,7 +93,7 @@ static void publish_world(struct rig *r, bool guarded)
                          .waypoint = &waypoint,
                          .policies = guard,
                          .policy_count = guarded,
-                         .identity = r->identity};
+                         .identity = app};
     struct service_vip vip = {.network = ""};
     struct service s = {.ns = "shop",
                         .hostname = HOST,
@@ -189,9 +189,12 @@ static void publish_routes(struct rig *r)
     l7_unref(base);
 }
 
-void rig_guard(struct rig *r)
+void rig_guard(struct rig *r, const char *ns)
 {
-    publish_world(r, true);
+    const struct identity *app = identity_new("cluster.local", ns, "app");
+
+    publish_world(r, app, true);
+    identity_unref(app);
     loop_poke(r->loop);
 }
 
@@ -227,7 +230,7 @@ void rig_start(struct rig *r)
     if (http_server_listen(r->server, fd, &why) < 0) {
         exit(2);
     }
-    publish_world(r, false);
+    publish_world(r, r->identity, false);
     publish_routes(r);
     struct engine_options options = {.loop = r->loop,
                                      .config = &r->config,

@@ -38,7 +38,7 @@ struct rig {
 void rig_start(struct rig *r);
 void rig_end(struct rig *r);
 void rig_answer(struct rig *r);
-/* The application's port is guarded for its service's policy from now on. */
-void rig_guard(struct rig *r);
+/* The application, of that namespace, is guarded for policy of a service there from now on. */
+void rig_guard(struct rig *r, const char *ns);
 /* The client's end of a new connection to the service; non-blocking. */
 int rig_dial(struct rig *r);
