@@ -132,7 +132,7 @@ static void count(struct engine *e)
                                 .retries = r.retried,
                                 .mirrors = r.mirrored,
                                 .mirrors_dropped = r.mirrors_dropped,
-                                .overloaded = r.overloaded,
+                                .overloaded = e->overloaded,
                                 .retry_overflows = clusters_retry_overflows(e->clusters),
                                 .ejections = clusters_ejections(e->clusters),
                                 .token_hits = tokens.hits,

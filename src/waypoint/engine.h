@@ -62,7 +62,8 @@ struct engine {
     struct rand_seq random;
     uint64_t wall_offset_ns; /* from the monotonic clock to the wall's, brought up at each tick */
     struct engine_counts counted;
-    atomic_uint load; /* connections handed over and not yet closed */
+    uint64_t overloaded; /* requests and connections that were refused for want of memory */
+    atomic_uint load;    /* connections handed over and not yet closed */
     bool draining;
     struct task task;            /* drains */
     const struct workload *self; /* the waypoint in the world; for locality and labels */

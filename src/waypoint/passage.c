@@ -207,7 +207,9 @@ static int step_start(struct passage *p)
         refuse(p, 401, -ERR_DENIED, l7_authz_text(&v, text));
         return 1;
     }
-    const char *error = engine_is_overloaded(p->entry.engine) ? "memory is short" : draw_backend(p);
+    bool overloaded = engine_is_overloaded(p->entry.engine);
+    const char *error = overloaded ? "memory is short" : draw_backend(p);
+    p->entry.engine->overloaded += overloaded;
     if (error || !pick(p)) {
         refuse(p, 503, -ERR_NOT_FOUND, error ? error : "no healthy upstream");
         return 1;

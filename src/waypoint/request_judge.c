@@ -274,7 +274,7 @@ static int judge_memory(struct request *q)
     if (!engine_is_overloaded(q->store->engine)) {
         return 0;
     }
-    q->store->counts.overloaded++;
+    q->store->engine->overloaded++;
     return request_answer(q, 503, HTTP_OVERLOAD, "overload", "envoy overloaded");
 }
 

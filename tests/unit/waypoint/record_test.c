@@ -285,3 +285,21 @@ TEST(a_guarded_pod_is_no_endpoint_of_another_namespaces_service)
     CHECK(has_recent(&r, "\"details\":\"no_healthy_upstream\""));
     rig_end(&r);
 }
+
+TEST(a_connection_that_is_refused_while_memory_is_short_counts)
+{
+    struct rig r = {.seen = NULL};
+
+    rig_start(&r);
+    r.door.to = r.at; /* the pod itself: any protocol */
+    atomic_store(&r.guard.percent, 90);
+    int silent = rig_dial(&r);
+    CHECK_STR(hear(&r, silent, NULL), "");
+    CHECK_INT(r.engine->entry_count, 0);
+    for (unsigned i = 0; i < 4000 && METRIC(&r, "wp_overload_refusals_total", "") < 1; i++) {
+        (void)loop_turn(r.loop, 1);
+    }
+    CHECK_INT(METRIC(&r, "wp_overload_refusals_total", ""), 1);
+    (void)close(silent);
+    rig_end(&r);
+}
