@@ -95,11 +95,31 @@ struct handed {
     const struct plain_listener *plain;
 };
 
+/* Tunnels count, too: what they carry is counted once more, as entries. */
+static bool is_full(const struct engine *e)
+{
+    return atomic_load_explicit(&e->load, memory_order_relaxed) > ENTRIES_MAX;
+}
+
+static void refuse(struct handed *h)
+{
+    struct endpoint door = {.port = 0};
+
+    if (sock_local(h->fd, &door) < 0) { /* it is for the record alone */
+        door = (struct endpoint){.port = 0};
+    }
+    access_refused(h->engine->recorder, ACCESS_WAYPOINT, &h->peer, &door, "too many connections");
+    sock_close(&h->fd);
+    atomic_fetch_sub_explicit(&h->engine->load, 1, memory_order_relaxed);
+}
+
 static void delivered(struct mail *m)
 {
     struct handed *h = container_of(m, struct handed, mail);
 
-    if (h->plain) {
+    if (is_full(h->engine)) {
+        refuse(h);
+    } else if (h->plain) {
         arrival_open_plain(h->engine, h->fd, &h->peer, h->plain);
     } else {
         inlet_open(h->engine, h->fd, &h->peer);

@@ -303,3 +303,23 @@ TEST(a_connection_that_is_refused_while_memory_is_short_counts)
     (void)close(silent);
     rig_end(&r);
 }
+
+TEST(there_are_only_so_many_connections)
+{
+    static const char get[] = "GET /x HTTP/1.1\r\nhost: a\r\n\r\n";
+    struct rig r = {.seen = NULL};
+    char octet;
+
+    rig_start(&r);
+    atomic_store(&r.engine->load, ENTRIES_MAX - 1);
+    int last = rig_dial(&r);
+    CHECK(strstr(ask_on(&r, last, get, "bbbbb"), " 200 "));
+    int refused = rig_dial(&r);
+    CHECK_STR(hear(&r, refused, NULL), "");
+    CHECK_INT(recv(refused, &octet, 1, MSG_DONTWAIT), 0);
+    CHECK_INT(r.engine->entry_count, 1);
+    CHECK_INT(atomic_load(&r.engine->load), ENTRIES_MAX);
+    (void)close(refused);
+    (void)close(last);
+    rig_end(&r);
+}
