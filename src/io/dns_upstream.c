@@ -174,8 +174,6 @@ static int finish(struct dns_query *q, enum dns_step step, int failure)
     enter(q, step, 0);
     q->failure = failure;
     q->up->flying--;
-    q->up->stats.answered += step == DNS_ANSWERED;
-    q->up->stats.failed += step == DNS_FAILED;
     return failure;
 }
 
@@ -412,7 +410,6 @@ struct dns_query *dns_query_new(struct dns_upstream *u, struct netns *where, con
     q->client_id = be16_get(packet);
     q->where = where ? netns_ref(where) : NULL;
     q->server = u->best_server;
-    u->stats.queries++;
     u->flying++;
     begin_try(q);
     return q;

@@ -28,10 +28,7 @@ struct dns_upstream_options {
 };
 
 struct dns_upstream_stats {
-    uint64_t queries;
-    uint64_t tries;
-    uint64_t answered;
-    uint64_t failed;
+    uint64_t tries;     /* the first ones, too */
     uint64_t refused;   /* over flying_max, or no query at all */
     uint64_t streams;   /* tries over TCP */
     uint64_t strangers; /* datagrams that answered something else */

@@ -220,14 +220,13 @@ int host_names_find(struct host_names *h, const char *name, struct host_source *
 
     host_wait_stop(w);
     if (!is_current(k) && (source->asking >= HOST_NAMES_OF_SOURCE || (!k && !make_room(h)))) {
+        h->stats.refused++;
         return FAIL(why, -ERR_LIMIT, "%s: too many host names are being looked up", name);
     }
     if (!k) {
         k = known_new(h, name, source);
     } else if (!is_current(k)) {
         ask(k, source);
-    } else if (!k->lookup) {
-        h->stats.kept++;
     }
     list_remove(&k->in_age);
     list_append(&h->by_age, &k->in_age);

@@ -49,9 +49,9 @@ MUST_USE int host_names_find(struct host_names *h, const char *name, struct host
 void host_wait_stop(struct host_wait *w);
 
 struct host_names_stats {
-    uint64_t asked;  /* questions that went to the resolver */
-    uint64_t kept;   /* answers that were here already */
-    uint64_t failed; /* questions without an address */
-    unsigned names;  /* here now */
+    uint64_t asked;   /* questions that went to the resolver */
+    uint64_t failed;  /* questions without an address */
+    uint64_t refused; /* that were not asked: too many others were */
+    unsigned names;   /* here now */
 };
 struct host_names_stats host_names_stats(const struct host_names *h);

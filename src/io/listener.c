@@ -16,7 +16,6 @@ enum { LOST_A_CALL = 64 };
 struct listener {
     struct fd_watch watch;
     struct timer resume;
-    struct listener_stats stats;
     uint64_t pause_ms; /* of the next pause; doubles while pauses follow each other */
     enum listener_step step;
 };
@@ -54,7 +53,7 @@ static void enter(struct listener *l, enum listener_step next)
     l->step = next;
     timer_clear(&l->resume);
     if (next == LISTENER_PAUSED) {
-        l->stats.pauses++;
+        loop_counts(l->watch.loop)->accept_pauses++;
         timer_set(&l->resume, l->watch.task, l->pause_ms);
         l->pause_ms = MIN_OF(l->pause_ms * 2, (uint64_t)LISTENER_PAUSE_MAX_MS);
     }
@@ -92,7 +91,6 @@ static int try_accept(struct listener *l, struct endpoint *out_peer)
     int r = sock_accept(l->watch.fd, out_peer);
 
     if (r >= 0) {
-        l->stats.accepted++;
         l->pause_ms = LISTENER_PAUSE_MIN_MS;
         return r;
     }
@@ -102,7 +100,6 @@ static int try_accept(struct listener *l, struct endpoint *out_peer)
     }
     switch (judge(r)) {
     case VERDICT_LOST:
-        l->stats.lost++;
         return -EINTR;
     case VERDICT_SHORT:
         enter(l, LISTENER_PAUSED);
@@ -130,11 +127,6 @@ int listener_accept(struct listener *l, struct endpoint *out_peer)
     }
     task_wake(l->watch.task, WAKE_IO);
     return -EAGAIN;
-}
-
-struct listener_stats listener_stats(const struct listener *l)
-{
-    return l->stats;
 }
 
 int listener_fd(const struct listener *l)

@@ -4,7 +4,7 @@
  * one by one; how many it takes in one run is its own decision (wake yourself for the rest).
  *
  * When descriptors or memory run out, accepting pauses and a timer resumes it: an edge-triggered
- * listener would sleep for ever, a level-triggered one would spin.
+ * listener would sleep for ever, a level-triggered one would spin. The loop counts the pauses.
  */
 #pragma once
 
@@ -12,12 +12,6 @@
 #include "io/loop.h"
 
 enum { LISTENER_PAUSE_MIN_MS = 10, LISTENER_PAUSE_MAX_MS = 1000 };
-
-struct listener_stats {
-    uint64_t accepted;
-    uint64_t lost;   /* connections that ended or failed before they could be taken */
-    uint64_t pauses; /* for want of descriptors or memory */
-};
 
 struct listener;
 
@@ -32,5 +26,4 @@ AUTO_DEFINE(listener, struct listener *, listener_close);
  * itself is broken. *out_peer is zero for Unix peers. */
 MUST_USE int listener_accept(struct listener *l, struct endpoint *out_peer);
 
-struct listener_stats listener_stats(const struct listener *l);
 int listener_fd(const struct listener *l); /* borrowed */

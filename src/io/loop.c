@@ -167,6 +167,11 @@ uint64_t loop_last_turn_ns(const struct loop *l)
     return l->last_turn_ns;
 }
 
+struct loop_counts *loop_counts(struct loop *l)
+{
+    return &l->counts;
+}
+
 uint64_t loop_turns(const struct loop *l)
 {
     return atomic_load_explicit(&l->turns, memory_order_relaxed);

@@ -44,6 +44,13 @@ void loop_advance(struct loop *l, uint64_t ms);
 /* Memory any task may use within one run, never across runs. */
 void *loop_scratch(struct loop *l);
 
+/* What the sockets of a loop count together, however short one of them lives. */
+struct loop_counts {
+    uint64_t accept_pauses;  /* of listeners, for want of descriptors or memory */
+    uint64_t datagrams_lost; /* sends the kernel took no datagram of, and received ones too large */
+};
+struct loop_counts *loop_counts(struct loop *l);
+
 uint64_t loop_turns(const struct loop *l); /* any thread: how many so far */
 /* For hooks: how long the turn before this one took, from the end of its wait; 0 in the first. */
 uint64_t loop_last_turn_ns(const struct loop *l);

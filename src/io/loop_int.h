@@ -43,6 +43,7 @@ struct loop {
     unsigned idle_pipe_count;
     unsigned pipes;   /* idle and in use */
     uint64_t splices; /* pipes handed out so far */
+    struct loop_counts counts;
 };
 
 /* One writer: no locked instruction is needed. */

@@ -21,7 +21,6 @@ struct resolver {
     unsigned limit_ms;
     unsigned flying;
     unsigned flying_max;
-    struct resolver_stats stats;
 };
 
 struct resolver_socket { /* one that the library opened; the library closes it */
@@ -208,11 +207,6 @@ void resolver_free(struct resolver *r)
     mem_free(r);
 }
 
-struct resolver_stats resolver_stats(const struct resolver *r)
-{
-    return r->stats;
-}
-
 static void enter(struct lookup *q, enum lookup_step next)
 {
     q->step = next;
@@ -223,7 +217,6 @@ static void fail(struct lookup *q, int failure)
 {
     enter(q, LOOKUP_FAILED);
     q->failure = failure;
-    q->resolver->stats.failed++;
 }
 
 static int failure_of(int status)
@@ -300,7 +293,6 @@ static void start(struct lookup *q, enum ip_family family)
     struct resolver *r = q->resolver;
 
     hints.ai_family = family == IP_V4 ? AF_INET : family == IP_V6 ? AF_INET6 : AF_UNSPEC;
-    r->stats.lookups++;
     r->flying++;
     timer_set(&q->limit, q->owner, r->limit_ms);
     ares_getaddrinfo(r->channel, q->name, NULL, &hints, on_answer, q);
@@ -329,7 +321,6 @@ struct lookup *lookup_new(struct resolver *r, const char *name, enum ip_family f
     q->name = mem_strdup(name);
     q->called_back = true; /* nothing is under way yet */
     if (r->flying >= r->flying_max) {
-        r->stats.refused++;
         fail(q, -ERR_LIMIT);
         task_wake(owner, WAKE_CHILD);
         return q;

@@ -23,12 +23,6 @@ struct resolver_options {
     unsigned flying_max; /* lookups at once; 0: 1024 */
 };
 
-struct resolver_stats {
-    uint64_t lookups;
-    uint64_t failed;
-    uint64_t refused; /* over flying_max */
-};
-
 struct resolver;
 struct lookup;
 
@@ -38,7 +32,6 @@ void resolver_free(struct resolver *r);
 struct resolver *resolver_new(struct loop *l, const struct resolver_options *o, struct diag *why)
     FREED_BY(resolver_free);
 AUTO_DEFINE(resolver, struct resolver *, resolver_free);
-struct resolver_stats resolver_stats(const struct resolver *r);
 
 /* Any moment: a lookup under way is forgotten. */
 void lookup_free(struct lookup *q);

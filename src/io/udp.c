@@ -11,7 +11,6 @@ enum { CONTROL_BYTES = 256 };
 
 struct udp_sock {
     struct fd_watch watch;
-    struct udp_stats stats;
     int domain; /* AF_INET or AF_INET6 */
 };
 
@@ -129,11 +128,10 @@ static ssize_t receive_one(struct udp_sock *u, void *into, size_t room, struct u
         return neg_errno();
     }
     if (m.msg_flags & MSG_TRUNC) {
-        u->stats.refused++;
+        loop_counts(u->watch.loop)->datagrams_lost++;
         return -EINTR;
     }
     *out = read_meta(&m, &from);
-    u->stats.received++;
     return n;
 }
 
@@ -185,20 +183,14 @@ int udp_send(struct udp_sock *u, const void *from, size_t len, const struct udp_
         put_source(&m, u->domain, &to->local);
     }
     if (sendmsg(u->watch.fd, &m, MSG_NOSIGNAL) >= 0) {
-        u->stats.sent++;
         return 0;
     }
     int r = neg_errno();
     if (r == -EAGAIN) {
         fd_watch_blocked(&u->watch, FD_WRITABLE);
     }
-    u->stats.refused++;
+    loop_counts(u->watch.loop)->datagrams_lost++;
     return r;
-}
-
-struct udp_stats udp_stats(const struct udp_sock *u)
-{
-    return u->stats;
 }
 
 int udp_fd(const struct udp_sock *u)

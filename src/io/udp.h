@@ -17,12 +17,6 @@ struct udp_meta {
     struct endpoint original; /* before transparent redirection; family IP_NONE when not told */
 };
 
-struct udp_stats {
-    uint64_t received;
-    uint64_t sent;
-    uint64_t refused; /* sends the kernel had no room for, and received ones larger than the room */
-};
-
 struct udp_sock;
 
 void udp_close(struct udp_sock *u);
@@ -33,10 +27,9 @@ struct udp_sock *udp_new(struct loop *l, int take_fd, struct task *owner, struct
 AUTO_DEFINE(udp_sock, struct udp_sock *, udp_close);
 
 /* Length of one datagram (0 is one, too); -EAGAIN promises a wake. Larger ones than room are dropped
- * and counted. An error a peer caused (ICMP) is told once and is not final. */
+ * (the loop counts them). An error a peer caused (ICMP) is told once and is not final. */
 MUST_USE ssize_t udp_receive(struct udp_sock *u, void *into, size_t room, struct udp_meta *out);
 /* All or nothing: 0; -EAGAIN promises a wake, but for most datagrams dropping is the better answer. */
 MUST_USE int udp_send(struct udp_sock *u, const void *from, size_t len, const struct udp_meta *to);
 
-struct udp_stats udp_stats(const struct udp_sock *u);
 int udp_fd(const struct udp_sock *u); /* borrowed */

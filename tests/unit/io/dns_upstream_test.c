@@ -115,8 +115,6 @@ static void answered(struct test *t, enum fake_dns_way way, unsigned datagrams, 
     CHECK_INT(seen, datagrams);
     CHECK_INT(seen_streams, streams);
     CHECK(fresh);
-    CHECK_INT(stats.queries, 1);
-    CHECK_INT(stats.answered, 1);
     CHECK_INT(stats.strangers, way == FAKE_DNS_WRONG_ID || way == FAKE_DNS_WRONG_NAME);
 }
 

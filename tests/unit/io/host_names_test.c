@@ -180,6 +180,7 @@ TEST(a_source_that_asks_for_too_much_does_not_keep_others_from_asking)
         CHECK_INT(find(&g, &g.a, name, &at), -EAGAIN);
     }
     CHECK_INT(find(&g, &g.a, "one.more", &at), -ERR_LIMIT);
+    CHECK_INT(host_names_stats(g.names).refused, 1);
     CHECK_INT(find(&g, &g.a, "n0.example", &at), -EAGAIN); /* it is being asked for */
     g.source = 1;
     CHECK_INT(find(&g, &g.b, "one.more", &at), -EAGAIN);

@@ -75,8 +75,7 @@ static void ask_at(struct test *t, const char *server_at, const char *client_at,
     CHECK_INT(udp_send(server.u, "", 0, &seen), 0);
     CHECK_INT(receive(l, &client, buf, sizeof(buf), &seen), 0); /* empty, and still a datagram */
     CHECK(endpoint_equal(&seen.peer, &to));
-    CHECK_INT(udp_stats(server.u).sent, 1);
-    CHECK_INT(udp_stats(server.u).received, 1);
+    CHECK_INT(loop_counts(l)->datagrams_lost, 0);
     end_stop(&server);
     end_stop(&client);
 }
@@ -103,7 +102,7 @@ TEST(what_is_larger_than_the_room_is_dropped_whole)
     CHECK_INT(udp_send(a.u, "short", 5, &m), 0);
     CHECK_INT(receive(l, &b, buf, sizeof(buf), &m), 5);
     CHECK_MEM(buf, "short", 5);
-    CHECK_INT(udp_stats(b.u).refused, 1);
+    CHECK_INT(loop_counts(l)->datagrams_lost, 1);
     end_stop(&a);
     end_stop(&b);
 }
