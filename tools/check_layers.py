@@ -15,7 +15,7 @@ MAY = {
     "http": "tls io codec base",
     "hbone": "http tls model io codec base",
     "rpc": "http tls io codec base",
-    "obs": "http tls model io codec base",
+    "obs": "hbone http tls model io codec base",
     "xds": "rpc model codec io base",
     "kube": "codec io base",
     "apiserver": "http tls codec io base",

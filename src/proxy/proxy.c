@@ -47,7 +47,13 @@ int proxy_open_link(struct proxy *p, bool impersonate, struct diag *why)
                                          .cert_ttl_s = (int64_t)(s->secret_ttl_ms / 1000),
                                          .impersonate = impersonate};
 
-    return control_link_open(&p->link, p->loop, &config, why);
+    int r = control_link_open(&p->link, p->loop, &config, why);
+    if (r == 0) {
+        p->meter.loop = p->loop;
+        p->meter.tls = p->link.tls_loop;
+        part_meter_start(&p->meter, p->shard);
+    }
+    return r;
 }
 
 int proxy_make_workers(struct proxy *p, struct diag *why)
@@ -149,6 +155,7 @@ void proxy_stop(struct proxy *p)
     if (!p->loop) {
         return;
     }
+    part_meter_stop(&p->meter);
     spare_memory_fini(&p->spare);
     admin_free(p->admin);
     p->admin = NULL;

@@ -13,6 +13,7 @@
 #include "io/spare_memory.h"
 #include "io/worker.h"
 #include "obs/admin.h"
+#include "obs/part_meter.h"
 #include "proxy/settings.h"
 #include "xds/ads_client.h"
 
@@ -38,6 +39,7 @@ struct proxy {          /* zeroed is closed */
     struct admin *admin;
     struct gather_source *gathered; /* one a worker, for each page in turn */
     struct spare_memory spare;
+    struct part_meter meter; /* of the control loop */
 };
 
 /* What blocks readiness until discovery is synced (contract 1.8). */

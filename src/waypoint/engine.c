@@ -148,8 +148,7 @@ static void count(struct engine *e)
     struct upstreams_count u = upstreams_count(e->upstreams);
     struct request_counts r = request_store_counts(e->requests);
     struct token_cache_stats tokens = token_cache_stats(e->tokens);
-    struct engine_counts now = {.requests = r.served,
-                                .retries = r.retried,
+    struct engine_counts now = {.retries = r.retried,
                                 .mirrors = r.mirrored,
                                 .mirrors_dropped = r.mirrors_dropped,
                                 .overloaded = e->overloaded,
@@ -162,7 +161,6 @@ static void count(struct engine *e)
                                 .overflows = u.overflowed,
                                 .reuses = u.reused,
                                 .entries = e->entry_count,
-                                .tunnels = hbone_loop_stats(e->hbone)->tunnels,
                                 .upstream_connections = u.connections,
                                 .upstream_idle = u.idle,
                                 .upstream_waiting = u.waiting};
@@ -295,6 +293,9 @@ int engine_new(struct engine **out, const struct engine_options *o, struct diag 
     e->adopt.turn = adopt;
     loop_hook_start(e->loop, &e->adopt);
     loop_meter_start(&e->meter, e->loop, e->shard);
+    e->parts =
+        (struct part_meter){.loop = e->loop, .hosts = e->hosts, .tls = e->tls, .hbone = e->hbone};
+    part_meter_start(&e->parts, e->shard);
     *out = e;
     return 0;
 }
@@ -322,6 +323,7 @@ void engine_free(struct engine *e)
     cut_everything(e);
     loop_hook_stop(&e->adopt);
     loop_meter_stop(&e->meter);
+    part_meter_stop(&e->parts);
     timer_clear(&e->tick);
     timer_clear(&e->look);
     task_fini(&e->task);

@@ -20,6 +20,7 @@
 #include "model/world.h"
 #include "obs/access.h"
 #include "obs/loop_meter.h"
+#include "obs/part_meter.h"
 #include "tls/tls_stream.h"
 #include "waypoint/config.h"
 #include "waypoint/own.h"
@@ -48,6 +49,7 @@ struct engine {
     struct snap_slot *l7s;
     struct loop_hook adopt;
     struct loop_meter meter;
+    struct part_meter parts;
     struct metrics_shard *shard;
     struct recorder *recorder;
     struct upstreams *upstreams;

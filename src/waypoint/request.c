@@ -198,7 +198,6 @@ static void finish(struct request *q, int why)
     timer_clear(&q->timer);
     task_fini(&q->task);
     list_remove(&q->in_session);
-    q->store->counts.served++;
     request_recycle(q);
     session_request_gone(s);
 }

@@ -15,7 +15,7 @@ void request_store_free(struct request_store *r);
 void request_store_write_recent(const struct request_store *r, struct strbuf *out);
 
 struct request_counts {
-    uint64_t served, retried, mirrored, mirrors_dropped;
+    uint64_t retried, mirrored, mirrors_dropped;
 };
 struct request_counts request_store_counts(const struct request_store *r);
 

@@ -150,5 +150,4 @@ void request_refused(struct session *s, const struct refusal *r)
     put_head(&a, &r->in);
     put_entry(&a, &s->entry);
     http_access_end(store->recorder, &a, a.started_ns, NULL, NULL);
-    store->counts.served++;
 }

@@ -4,6 +4,7 @@
 #include "obs/access.h"
 #include "obs/http_access.h"
 #include "obs/loop_meter.h"
+#include "obs/part_meter.h"
 #include "proxy/metrics.h"
 
 /* ---- families */
@@ -73,13 +74,10 @@ static const struct metric_family refusal_families[] = {
 static const struct metric_set refusal_set = {.families = refusal_families,
                                               .family_count = ARRAY_LEN(refusal_families)};
 
-enum { ENTRIES, TUNNELS, UPSTREAMS, UPSTREAMS_IDLE, UPSTREAMS_WAITING };
+enum { ENTRIES, UPSTREAMS, UPSTREAMS_IDLE, UPSTREAMS_WAITING };
 static const struct metric_family gauge_families[] = {
     [ENTRIES] = {.name = "wp_connections",
                  .help = "Connections of clients, inside of tunnels or plain.",
-                 .type = METRIC_GAUGE},
-    [TUNNELS] = {.name = "wp_tunnels",
-                 .help = "Tunnels, of clients and to destinations.",
                  .type = METRIC_GAUGE},
     [UPSTREAMS] = {.name = "wp_upstream_connections",
                    .help = "HTTP connections to endpoints.",
@@ -106,7 +104,11 @@ const struct metric_set *const stats_sets[STATS_SETS] = {&http_access_metrics,
                                                          &counter_set,
                                                          &token_set,
                                                          &refusal_set,
-                                                         &gauge_set};
+                                                         &gauge_set,
+                                                         &socket_metrics,
+                                                         &host_name_metrics,
+                                                         &handshake_metrics,
+                                                         &tunnel_metrics};
 
 /* ---- counting */
 
@@ -137,7 +139,6 @@ void stats_engine(struct metrics_shard *shard, const struct engine_counts *now,
     series_add(c, OVERFLOWS, now->overflows - before->overflows);
     series_add(c, REUSES, now->reuses - before->reuses);
     series_set(g, ENTRIES, (int64_t)now->entries);
-    series_set(g, TUNNELS, (int64_t)now->tunnels);
     series_set(g, UPSTREAMS, (int64_t)now->upstream_connections);
     series_set(g, UPSTREAMS_IDLE, (int64_t)now->upstream_idle);
     series_set(g, UPSTREAMS_WAITING, (int64_t)now->upstream_waiting);

@@ -77,6 +77,9 @@ int plane_new(struct plane **out, const struct plane_options *o, struct diag *wh
     p->adopt.turn = adopt;
     loop_hook_start(p->loop, &p->adopt);
     loop_meter_start(&p->meter, p->loop, p->shard);
+    p->parts = (struct part_meter){
+        .loop = p->loop, .hosts = p->hosts, .upstream = p->names, .tls = p->tls, .hbone = p->hbone};
+    part_meter_start(&p->parts, p->shard);
     *out = MOVE(p);
     return 0;
 }
@@ -88,6 +91,7 @@ void plane_free(struct plane *p)
     }
     loop_hook_stop(&p->adopt);
     loop_meter_stop(&p->meter);
+    part_meter_stop(&p->parts);
     loop_end_orphans(p->loop);
     host_names_free(p->hosts);
     resolver_free(p->resolver);

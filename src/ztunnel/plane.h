@@ -20,6 +20,7 @@
 #include "model/world.h"
 #include "obs/access.h"
 #include "obs/loop_meter.h"
+#include "obs/part_meter.h"
 #include "tls/tls_stream.h"
 #include "ztunnel/config.h"
 #include "ztunnel/dns_cache.h"
@@ -41,6 +42,7 @@ struct plane {
     struct snap_slot *worlds;
     struct loop_hook adopt;
     struct loop_meter meter;
+    struct part_meter parts;
     struct budget budget; /* this loop's share of the memory for received bytes */
     struct list pods;
     unsigned pod_count; /* written by this loop, read by control for placement */

@@ -4,6 +4,7 @@
 #include "obs/access.h"
 #include "obs/labels.h"
 #include "obs/loop_meter.h"
+#include "obs/part_meter.h"
 #include "proxy/metrics.h"
 
 /* ---- families */
@@ -81,7 +82,12 @@ const struct metric_set *const stats_sets[STATS_SETS] = {&access_metrics,
                                                          &dns_set,
                                                          &socket_set,
                                                          &pod_set,
-                                                         &name_set};
+                                                         &name_set,
+                                                         &socket_metrics,
+                                                         &host_name_metrics,
+                                                         &dns_upstream_metrics,
+                                                         &handshake_metrics,
+                                                         &tunnel_metrics};
 
 /* ---- counting */
 

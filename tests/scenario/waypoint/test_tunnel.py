@@ -23,6 +23,14 @@ def test_it_says_when_it_is_ready_and_answers_its_pages(lab):
     assert any(m.name == "istio_build" and m.labels["component"] == "proxy" for m in lab.wp.metrics())
 
 
+def test_tunnels_and_handshakes_are_counted(lab):
+    with lab.tunnel() as tunnel:
+        tunnel.connect(f"{waypoint.WEB}:82")
+        until("the tunnel is counted", lambda: lab.wp.metric("ambit_tunnels") >= 1)
+    assert lab.wp.metric("ambit_tls_handshakes_total") >= 1
+    assert {"ambit_accept_pauses_total", "ambit_tunnel_abuses_total"} <= {m.name for m in lab.wp.metrics()}
+
+
 def test_server_first_is_not_delayed_on_a_port_that_says_tcp(lab):
     with lab.tunnel() as tunnel:
         watch = Stopwatch()
