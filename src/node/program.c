@@ -20,6 +20,7 @@
 #include "node/proxy_token.h"
 #include "node/runtime.h"
 #include "obs/admin.h"
+#include "obs/job_metrics.h"
 
 static struct log_scope scope = LOG_SCOPE("agent");
 
@@ -130,6 +131,8 @@ static int64_t read_on_the_way(void *arg)
 
 static void add_metrics(struct program *p)
 {
+    const struct job_pool pools[] = {{"pool=\"namespaces\"", p->netns_jobs},
+                                     {"pool=\"local\"", p->local_jobs}};
     const struct metric_probe probes[] = {
         {"ztunnel_connected", "Node proxies that are connected.", read_proxies, p->agent},
         {"ambit_agent_pods", "Pods of this node that may join the mesh.", read_pods, p->agent},
@@ -139,6 +142,7 @@ static void add_metrics(struct program *p)
 
     p->metrics = metrics_new(NULL, 0);
     metrics_probe_process(p->metrics);
+    metrics_probe_jobs(p->metrics, pools, ARRAY_LEN(pools));
     for (size_t i = 0; i < ARRAY_LEN(probes); i++) {
         metrics_probe(p->metrics, &probes[i]);
     }

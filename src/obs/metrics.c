@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -446,13 +447,43 @@ static void write_family(struct strbuf *out, const struct metric_family *f, unsi
     }
 }
 
+static void write_probe(struct strbuf *out, const struct metric_probe *p, bool headed)
+{
+    if (!headed) {
+        strbuf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", p->name, p->help, p->name,
+                      type_name(p->counts ? METRIC_COUNTER : METRIC_GAUGE));
+    }
+    strbuf_printf(out, "%s%s", p->name, p->counts ? "_total" : "");
+    if (p->labels) {
+        strbuf_printf(out, "{%s}", p->labels);
+    }
+    strbuf_printf(out, " %lld\n", (long long)p->read(p->arg));
+}
+
+static void write_overflows(struct strbuf *out, const struct metrics *m)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < m->shard_count; i++) {
+        for (unsigned k = 0; k < m->set_count; k++) {
+            n += get(&m->shards[i]->sets[k].overflowed);
+        }
+    }
+    if (n > 0) {
+        strbuf_printf(
+            out,
+            "# HELP ambit_metrics_overflows Times a label set found no room.\n"
+            "# TYPE ambit_metrics_overflows counter\nambit_metrics_overflows_total %llu\n",
+            (unsigned long long)n);
+    }
+}
+
 void metrics_write(struct metrics *m, struct strbuf *out)
 {
     (void)pthread_mutex_lock(&m->lock);
     for (unsigned i = 0; i < m->probe_count; i++) {
         const struct metric_probe *p = &m->probes[i];
-        strbuf_printf(out, "# HELP %s %s\n# TYPE %s gauge\n%s %lld\n", p->name, p->help, p->name,
-                      p->name, (long long)p->read(p->arg));
+        write_probe(out, p, i > 0 && strcmp(p[-1].name, p->name) == 0);
     }
     for (unsigned i = 0; i < m->set_count; i++) {
         struct gathered g = gather_set(m, i);
@@ -461,29 +492,9 @@ void metrics_write(struct metrics *m, struct strbuf *out)
         }
         mem_free(g.at);
     }
+    write_overflows(out, m);
     (void)pthread_mutex_unlock(&m->lock);
     strbuf_puts(out, "# EOF\n");
-}
-
-void metrics_count(struct metrics *m, unsigned *out_series, uint64_t *out_overflowed)
-{
-    unsigned series = 0;
-    uint64_t overflowed = 0;
-
-    (void)pthread_mutex_lock(&m->lock);
-    for (unsigned i = 0; i < m->shard_count; i++) {
-        for (unsigned k = 0; k < m->set_count; k++) {
-            const struct shard_set *set = &m->shards[i]->sets[k];
-            overflowed += get(&set->overflowed);
-            const struct series *s = __atomic_load_n(&set->first, __ATOMIC_ACQUIRE);
-            for (; s; s = s->next) {
-                series++;
-            }
-        }
-    }
-    (void)pthread_mutex_unlock(&m->lock);
-    *out_series = series;
-    *out_overflowed = overflowed;
 }
 
 /* ---- probes */
@@ -520,6 +531,12 @@ static int64_t most_descriptors(void *arg)
     return (int64_t)limit.rlim_cur;
 }
 
+static int64_t lines_dropped(void *arg)
+{
+    (void)arg;
+    return (int64_t)log_dropped();
+}
+
 void metrics_probe_process(struct metrics *m)
 {
     static const struct metric_probe probes[] = {{.name = "process_open_fds",
@@ -527,7 +544,11 @@ void metrics_probe_process(struct metrics *m)
                                                   .read = open_descriptors},
                                                  {.name = "process_max_fds",
                                                   .help = "Maximum number of file descriptors",
-                                                  .read = most_descriptors}};
+                                                  .read = most_descriptors},
+                                                 {.name = "ambit_log_lines_dropped",
+                                                  .help = "Lines of the log that found no room.",
+                                                  .read = lines_dropped,
+                                                  .counts = true}};
 
     for (size_t i = 0; i < ARRAY_LEN(probes); i++) {
         metrics_probe(m, &probes[i]);

@@ -65,20 +65,20 @@ void series_move(struct series *s, unsigned family, int64_t by);
 void series_set(struct series *s, unsigned family, int64_t value);
 void series_observe_us(struct series *s, unsigned family, uint64_t us);
 
-/* A gauge that is read when it is printed, without labels; printed before the sets. read runs on the
- * scraping thread. */
+/* A number that is read when it is printed; printed before the sets, in the order of adding: those of
+ * one name one after the other. read runs on the scraping thread. */
 struct metric_probe {
     const char *name;
     const char *help;
     int64_t (*read)(void *arg);
     void *arg;
+    const char *labels; /* as printed, `a="x"`; NULL: none */
+    bool counts;        /* a counter, else a gauge */
 };
-enum { METRICS_PROBES_MAX = 16 };
+enum { METRICS_PROBES_MAX = 32 };
 void metrics_probe(struct metrics *m, const struct metric_probe *probe);
-/* process_open_fds, process_max_fds. */
+/* process_open_fds, process_max_fds, lines of the log that were dropped. */
 void metrics_probe_process(struct metrics *m);
 
-/* OpenMetrics text, "# EOF" last. Any thread. */
+/* OpenMetrics text, "# EOF" last; before it how often a label set found no room, if any did. Any thread. */
 void metrics_write(struct metrics *m, struct strbuf *out);
-/* Series in use and label sets refused so far, over all shards. */
-void metrics_count(struct metrics *m, unsigned *out_series, uint64_t *out_overflowed);

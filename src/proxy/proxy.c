@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "obs/job_metrics.h"
 #include "proxy/metrics.h"
 
 static struct log_scope scope = LOG_SCOPE("app");
@@ -31,6 +32,14 @@ int proxy_open(struct proxy *p, const struct proxy_options *options, struct diag
     return quit_signals_open(&p->signals, p->loop, &p->task, why);
 }
 
+static void probe_jobs(struct proxy *p)
+{
+    const struct job_pool pools[] = {{"pool=\"handshakes\"", p->link.jobs},
+                                     {"pool=\"lookups\"", p->link.lookups}};
+
+    metrics_probe_jobs(p->metrics, pools, ARRAY_LEN(pools));
+}
+
 int proxy_open_link(struct proxy *p, bool impersonate, struct diag *why)
 {
     const struct proxy_settings *s = p->settings;
@@ -52,6 +61,7 @@ int proxy_open_link(struct proxy *p, bool impersonate, struct diag *why)
         p->meter.loop = p->loop;
         p->meter.tls = p->link.tls_loop;
         part_meter_start(&p->meter, p->shard);
+        probe_jobs(p);
     }
     return r;
 }

@@ -324,6 +324,7 @@ def test_handshakes_and_tunnels_are_counted(mesh, node):
     with client.open_echo(mesh.ns("p11"), meshes.WEB4, 81):
         wait.until("the tunnel is counted", lambda: mesh[node].metric("ambit_tunnels") >= 1 and mesh[node].metric("ambit_tunnel_streams") >= 1)
     assert mesh[node].metric("ambit_tls_handshakes_total") >= 1
+    assert mesh[node].metric("ambit_jobs_total", pool="handshakes") >= 1
     names = {m.name for m in mesh[node].metrics()}
     assert names >= {"ambit_accept_pauses_total", "ambit_datagrams_lost_total", "ambit_dns_upstream_tries_total",
                      "ambit_tls_handshake_failures_total", "ambit_tunnel_protocol_errors_total"}

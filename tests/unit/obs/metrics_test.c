@@ -30,6 +30,16 @@ static const struct metric_set bare = {
 static const struct metric_set labelled = {
     .families = plain, .family_count = 4, .labels = two_labels, .label_count = 2, .series_max = 10};
 
+static int lines_with(const char *text, const char *word)
+{
+    int n = 0;
+
+    for (const char *at = text; (at = strstr(at, word)) != NULL; at++) {
+        n++;
+    }
+    return n;
+}
+
 static char *print(struct metrics *m)
 {
     struct strbuf out = {0};
@@ -91,8 +101,6 @@ TEST(label_sets_beyond_the_limit_share_one_series)
     const struct metric_set *sets[] = {&labelled};
     AUTO(metrics) struct metrics *m = metrics_new(sets, 1);
     struct metrics_shard *s = metrics_shard_new(m);
-    unsigned series = 0;
-    uint64_t overflowed = 0;
 
     for (int i = 0; i < 1000; i++) {
         char who[16];
@@ -100,11 +108,10 @@ TEST(label_sets_beyond_the_limit_share_one_series)
         struct slice values[] = {slice_of(who), slice_of("x")};
         series_add(metrics_series(s, &labelled, values), 0, 1);
     }
-    metrics_count(m, &series, &overflowed);
-    CHECK_INT(series, 11);
-    CHECK_INT(overflowed, 990);
     AUTO(text) char *text = print(m);
     CHECK(strstr(text, "t_count_total{who=\"overflow\",what=\"overflow\"} 990\n"));
+    CHECK(strstr(text, "\nambit_metrics_overflows_total 990\n"));
+    CHECK_INT(lines_with(text, "t_count_total{"), 11);
     struct slice first[] = {slice_of("w0"), slice_of("x")};
     series_add(metrics_series(s, &labelled, first), 0, 1); /* known ones go on being told apart */
     AUTO(text) char *again = print(m);
@@ -179,6 +186,31 @@ TEST(process_probes_tell_the_truth)
                    test_fd_count() - 3); /* without ".", ".." and its own */
     CHECK(strstr(text, want));
     CHECK(strstr(text, "# HELP process_max_fds Maximum number of file descriptors\n"));
+}
+
+static int64_t read_number(void *arg)
+{
+    return *(int *)arg;
+}
+
+TEST(probes_of_one_name_share_a_head_and_the_log_tells_what_it_dropped)
+{
+    AUTO(metrics) struct metrics *m = metrics_new(NULL, 0);
+    int a = 3;
+    int b = -4;
+    struct metric_probe p = {.name = "t_n", .help = "N.", .read = read_number, .arg = &a};
+
+    p.labels = "of=\"a\"";
+    metrics_probe(m, &p);
+    p.labels = "of=\"b\"";
+    p.arg = &b;
+    metrics_probe(m, &p);
+    AUTO(text) char *text = print(m);
+    CHECK_STR(text, "# HELP t_n N.\n# TYPE t_n gauge\nt_n{of=\"a\"} 3\nt_n{of=\"b\"} -4\n# EOF\n");
+    metrics_probe_process(m);
+    AUTO(text) char *more = print(m);
+    CHECK(
+        strstr(more, "# TYPE ambit_log_lines_dropped counter\nambit_log_lines_dropped_total 0\n"));
 }
 
 enum { THREADS = 3, ROUNDS = 20000 };
