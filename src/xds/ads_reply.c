@@ -147,7 +147,7 @@ static void put_tracked(struct reply *r, const char *name)
 static void put_found(struct reply *r, enum lookup_kind kind, struct slice key)
 {
     struct lookup_cursor c = {.at = NULL};
-    const struct lookup *l = ads_server_lookup(r->stream->server);
+    const struct lookup_table *l = ads_server_lookup(r->stream->server);
 
     for (const char *name; (name = lookup_next(l, kind, key, &c));) {
         put_tracked(r, name);
@@ -157,7 +157,7 @@ static void put_found(struct reply *r, enum lookup_kind kind, struct slice key)
 /* By "network/ip": the workloads there, else the first service. False: nobody. */
 static bool put_aliased(struct reply *r, struct slice name)
 {
-    const struct lookup *l = ads_server_lookup(r->stream->server);
+    const struct lookup_table *l = ads_server_lookup(r->stream->server);
     struct lookup_cursor c = {.at = NULL};
 
     if (lookup_next(l, LOOKUP_WORKLOAD_IP, name, &c)) {

@@ -141,10 +141,10 @@ void ads_server_release(struct ads_server *s, size_t bytes)
     }
 }
 
-struct lookup *ads_server_lookup(struct ads_server *s)
+struct lookup_table *ads_server_lookup(struct ads_server *s)
 {
     if (!s->lookup) {
-        s->lookup = lookup_new(s->catalogs[ADS_ADDRESS]);
+        s->lookup = lookup_table_new(s->catalogs[ADS_ADDRESS]);
     }
     lookup_follow(s->lookup);
     return s->lookup;
@@ -212,7 +212,7 @@ void ads_server_free(struct ads_server *s)
     list_for_each_safe (n, &s->ended) {
         ads_stream_free(container_of(n, struct ads_stream, in_server));
     }
-    lookup_free(s->lookup);
+    lookup_table_free(s->lookup);
     timer_clear(&s->quiet);
     timer_clear(&s->hold);
     task_fini(&s->task);

@@ -58,7 +58,7 @@ struct ads_server {
     struct loop *loop;
     struct catalog *catalogs[ADS_TYPES];
     const struct catalog *readable[ADS_TYPES];
-    struct lookup *lookup; /* NULL until a client asks for names */
+    struct lookup_table *lookup; /* NULL until a client asks for names */
     struct ads_server_options o;
     struct list streams;
     struct list ended;
@@ -88,7 +88,7 @@ bool ads_withdrawal_build(struct ads_stream *c, enum ads_type type);
 void ads_answer_unknown(struct ads_stream *c);
 
 /* The server's secondary index, made at the first call. */
-struct lookup *ads_server_lookup(struct ads_server *s);
+struct lookup_table *ads_server_lookup(struct ads_server *s);
 /* A response has left: its bytes are free for others. */
 void ads_server_release(struct ads_server *s, size_t bytes);
 /* False: too much is being sent; c is woken when less is. */

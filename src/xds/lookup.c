@@ -20,7 +20,7 @@ struct lookup_item {
     char name[];
 };
 
-struct lookup {
+struct lookup_table {
     const struct catalog *catalog;
     uint64_t heard;
     struct map by_name;
@@ -145,7 +145,7 @@ static uint64_t key_hash(char kind, struct slice key)
 }
 
 struct filing {
-    struct lookup *lookup;
+    struct lookup_table *lookup;
     struct lookup_item *item;
 };
 
@@ -163,7 +163,7 @@ static void file_key(void *arg, enum lookup_kind kind, struct slice key)
     map_insert(&f->lookup->by_key, &k->by_key, key_hash(k->kind, key));
 }
 
-static void item_drop(struct lookup *l, struct lookup_item *i)
+static void item_drop(struct lookup_table *l, struct lookup_item *i)
 {
     while (i->keys) {
         struct lookup_key *next = i->keys->next;
@@ -175,7 +175,7 @@ static void item_drop(struct lookup *l, struct lookup_item *i)
     mem_free(i);
 }
 
-static struct lookup_item *item_find(const struct lookup *l, const char *name)
+static struct lookup_item *item_find(const struct lookup_table *l, const char *name)
 {
     for (struct map_node *n = map_find(&l->by_name, map_hash_str(name)); n; n = map_find_next(n)) {
         struct lookup_item *i = container_of(n, struct lookup_item, by_name);
@@ -186,7 +186,7 @@ static struct lookup_item *item_find(const struct lookup *l, const char *name)
     return NULL;
 }
 
-static void take_in(struct lookup *l, const struct catalog_entry *e)
+static void take_in(struct lookup_table *l, const struct catalog_entry *e)
 {
     struct lookup_item *i = item_find(l, e->name);
     size_t len = strlen(e->name) + 1;
@@ -204,7 +204,7 @@ static void take_in(struct lookup *l, const struct catalog_entry *e)
     lookup_keys(catalog_value(e), file_key, &f);
 }
 
-static void clear(struct lookup *l)
+static void clear(struct lookup_table *l)
 {
     map_for_each (n, &l->by_name) {
         item_drop(l, container_of(n, struct lookup_item, by_name));
@@ -212,7 +212,7 @@ static void clear(struct lookup *l)
     l->heard = 0;
 }
 
-void lookup_follow(struct lookup *l)
+void lookup_follow(struct lookup_table *l)
 {
     if (l->heard < catalog_floor(l->catalog)) {
         clear(l);
@@ -224,9 +224,9 @@ void lookup_follow(struct lookup *l)
     l->heard = catalog_seq(l->catalog);
 }
 
-struct lookup *lookup_new(const struct catalog *c)
+struct lookup_table *lookup_table_new(const struct catalog *c)
 {
-    struct lookup *l = mem_new(struct lookup);
+    struct lookup_table *l = mem_new(struct lookup_table);
 
     l->catalog = c;
     map_init(&l->by_name);
@@ -234,7 +234,7 @@ struct lookup *lookup_new(const struct catalog *c)
     return l;
 }
 
-void lookup_free(struct lookup *l)
+void lookup_table_free(struct lookup_table *l)
 {
     if (l) {
         clear(l);
@@ -244,7 +244,7 @@ void lookup_free(struct lookup *l)
     }
 }
 
-const char *lookup_next(const struct lookup *l, enum lookup_kind kind, struct slice key,
+const char *lookup_next(const struct lookup_table *l, enum lookup_kind kind, struct slice key,
                         struct lookup_cursor *c)
 {
     c->at = c->at ? map_find_next(c->at) : map_find(&l->by_key, key_hash((char)kind, key));

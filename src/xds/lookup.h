@@ -15,19 +15,19 @@ enum lookup_kind {
     LOOKUP_MEMBER = 'm'       /* "ns/hostname" of a service that a workload belongs to */
 };
 
-struct lookup;
+struct lookup_table;
 
-struct lookup *lookup_new(const struct catalog *c); /* borrowed; outlives it */
-void lookup_free(struct lookup *l);
-AUTO_DEFINE(lookup, struct lookup *, lookup_free);
+struct lookup_table *lookup_table_new(const struct catalog *c); /* borrowed; outlives it */
+void lookup_table_free(struct lookup_table *l);
+AUTO_DEFINE(lookup_table, struct lookup_table *, lookup_table_free);
 /* Takes in what changed; before every question, and before the catalog is pruned. */
-void lookup_follow(struct lookup *l);
+void lookup_follow(struct lookup_table *l);
 
 /* The names of the resources with that key: a zeroed cursor starts, NULL ends. */
 struct lookup_cursor {
     struct map_node *at;
 };
-const char *lookup_next(const struct lookup *l, enum lookup_kind kind, struct slice key,
+const char *lookup_next(const struct lookup_table *l, enum lookup_kind kind, struct slice key,
                         struct lookup_cursor *c);
 
 /* What a resource is found by, straight from its wire form; further calls of one kind or another. */

@@ -198,7 +198,7 @@ static void put_pod(struct catalog *c, const char *name, const char *ip, const c
     (void)catalog_put(c, name, (struct slice){wire.p, wire.len});
 }
 
-static unsigned found(struct lookup *l, enum lookup_kind kind, const char *key)
+static unsigned found(struct lookup_table *l, enum lookup_kind kind, const char *key)
 {
     struct lookup_cursor at = {.at = NULL};
     unsigned n = 0;
@@ -214,7 +214,7 @@ TEST(addresses_are_found_by_what_they_hold_as_it_changes)
 {
     AUTO(catalog) struct catalog *c = catalog_new("type", true);
     put_pod(c, "p", "10.0.0.1", "n1", "ns/s");
-    AUTO(lookup) struct lookup *l = lookup_new(c);
+    AUTO(lookup_table) struct lookup_table *l = lookup_table_new(c);
 
     CHECK_INT(found(l, LOOKUP_WORKLOAD_IP, "/10.0.0.1"), 1);
     CHECK_INT(found(l, LOOKUP_SERVICE_IP, "/10.0.0.1"), 0);
