@@ -29,6 +29,8 @@
 #include "kube/client.h"
 #include "kube/config.h"
 #include "obs/admin.h"
+#include "obs/job_metrics.h"
+#include "obs/part_meter.h"
 #include "xds/ads_server.h"
 
 static struct log_scope scope = LOG_SCOPE("ambitd");
@@ -67,6 +69,7 @@ struct ambitd {
     struct status_writer *status;
     struct waypoint_pods *waypoint_pods; /* NULL with a cluster, which has Deployments */
     struct report *report;
+    struct part_meter meter;
     struct readiness *readiness;
     struct admin *admin;
     struct endpoint at; /* where discovery really listens */
@@ -107,13 +110,14 @@ static void complain(struct ambitd *a)
 
 static void tick(struct ambitd *a)
 {
-    struct report_sources s = {.index = a->index,
-                               .ads = ads_server_stats(a->ads),
-                               .ca = ca_service_stats(a->ca),
-                               .front = front_stats(a->front),
-                               .status = status_writer_stats(a->status),
-                               .root_expires_s =
-                                   authority_facts(a->authority)->not_after_s - clock_wall_s()};
+    struct report_sources s = {
+        .index = a->index,
+        .ads = ads_server_stats(a->ads),
+        .ca = ca_service_stats(a->ca),
+        .front = front_stats(a->front),
+        .status = status_writer_stats(a->status),
+        .pods = a->waypoint_pods ? waypoint_pods_stats(a->waypoint_pods) : NULL,
+        .root_expires_s = authority_facts(a->authority)->not_after_s - clock_wall_s()};
 
     index_tick(a->index, loop_now_ms(a->loop));
     ads_server_changed(a->ads);
@@ -230,6 +234,16 @@ static int build_signals(struct ambitd *a, struct diag *why)
     return fd_watch_start(&a->signals, a->loop, &a->task, a->signal_fd);
 }
 
+static void start_meter(struct ambitd *a)
+{
+    const struct job_pool pool = {"pool=\"handshakes\"", a->jobs};
+
+    metrics_probe_jobs(report_metrics(a->report), &pool, 1);
+    a->meter.loop = a->loop;
+    a->meter.tls = a->tls_loop;
+    part_meter_start(&a->meter, report_shard(a->report));
+}
+
 static int build_security_blocking(struct ambitd *a, struct diag *why)
 {
     AUTO(strbuf) struct strbuf folder = {0};
@@ -254,6 +268,7 @@ static int build_security_blocking(struct ambitd *a, struct diag *why)
     }
     if (r == 0) {
         a->tls_loop = tls_loop_new(a->loop, a->jobs, a->tls, NULL);
+        start_meter(a);
     }
     return r;
 }
@@ -463,6 +478,7 @@ void ambitd_free(struct ambitd *a)
         return;
     }
     admin_free(a->admin);
+    part_meter_stop(&a->meter);
     front_free(a->front);
     ca_service_free(a->ca);
     feed_free(a->feed);

@@ -6,6 +6,7 @@
 #include "control/front.h"
 #include "control/index.h"
 #include "control/status_writer.h"
+#include "control/waypoint_pods.h"
 #include "obs/metrics.h"
 #include "xds/ads_server.h"
 
@@ -15,6 +16,7 @@ struct report *report_new(void);
 void report_free(struct report *r);
 AUTO_DEFINE(report, struct report *, report_free);
 struct metrics *report_metrics(struct report *r);
+struct metrics_shard *report_shard(struct report *r); /* the loop's */
 
 struct report_sources {
     const struct index *index;
@@ -22,7 +24,8 @@ struct report_sources {
     const struct ca_service_stats *ca;
     const struct front_stats *front;
     const struct status_writer_stats *status;
-    int64_t root_expires_s; /* from now */
+    const struct waypoint_pods_stats *pods; /* NULL: somebody else makes them */
+    int64_t root_expires_s;                 /* from now */
 };
 /* Takes over what the parts have counted since the last time. */
 void report_update(struct report *r, const struct report_sources *s);

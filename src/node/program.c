@@ -21,6 +21,7 @@
 #include "node/runtime.h"
 #include "obs/admin.h"
 #include "obs/job_metrics.h"
+#include "obs/part_meter.h"
 
 static struct log_scope scope = LOG_SCOPE("agent");
 
@@ -43,6 +44,7 @@ struct program {
     struct node_note *note;          /* likewise */
     struct proxy_token *proxy_token; /* NULL: the kubelet sees to it */
     struct metrics *metrics;
+    struct part_meter meter;
     struct readiness *readiness;
     struct admin *admin;
     struct task task; /* signals, readiness */
@@ -131,6 +133,7 @@ static int64_t read_on_the_way(void *arg)
 
 static void add_metrics(struct program *p)
 {
+    static const struct metric_set *const sets[] = {&socket_metrics};
     const struct job_pool pools[] = {{"pool=\"namespaces\"", p->netns_jobs},
                                      {"pool=\"local\"", p->local_jobs}};
     const struct metric_probe probes[] = {
@@ -140,7 +143,9 @@ static void add_metrics(struct program *p)
         {"ambit_agent_changing", "Pods that are joining or leaving.", read_on_the_way, p->agent},
     };
 
-    p->metrics = metrics_new(NULL, 0);
+    p->metrics = metrics_new(sets, ARRAY_LEN(sets));
+    p->meter.loop = p->loop;
+    part_meter_start(&p->meter, metrics_shard_new(p->metrics));
     metrics_probe_process(p->metrics);
     metrics_probe_jobs(p->metrics, pools, ARRAY_LEN(pools));
     for (size_t i = 0; i < ARRAY_LEN(probes); i++) {
@@ -366,6 +371,7 @@ void program_free(struct program *p)
     }
     admin_free(p->admin);
     readiness_free(p->readiness);
+    part_meter_stop(&p->meter);
     metrics_free(p->metrics);
     node_note_free(p->note);
     proxy_token_free(p->proxy_token);

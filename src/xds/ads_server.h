@@ -81,7 +81,6 @@ struct ads_server_stats {
     unsigned streams;
     uint64_t opened;
     uint64_t refused;              /* streams */
-    uint64_t requests;             /* of all types, ACKs too */
     uint64_t responses[ADS_TYPES]; /* and pushes among them */
     uint64_t pushes[ADS_TYPES];
     uint64_t resources[ADS_TYPES];

@@ -296,7 +296,6 @@ static int step_read(struct ads_stream *c)
         end_for(c, r, &why);
         return 0;
     }
-    c->server->stats.requests++;
     if (c->step == STREAM_FIRST && !greet(c)) {
         return 0;
     }

@@ -98,6 +98,10 @@ def test_a_refusal_is_counted_and_changes_nothing(ads, api, ns, plane):
     stream.silent()
     until("it is counted", lambda: plane.metrics()['pilot_total_xds_rejects_total{type="Address"}'] >
           before['pilot_total_xds_rejects_total{type="Address"}'])
+    until("what was sent and the handshake are counted", lambda: plane.metrics()["ambit_xds_sent_bytes_total"] > 0 and
+          plane.metrics()["ambit_tls_handshakes_total"] > 0)
+    assert plane.metrics()['ambit_jobs_total{pool="handshakes"}'] > 0
+    assert plane.metrics().keys() >= {"ambit_xds_streams_refused_total", "ambit_accept_pauses_total"}
     api.create(pod("p", ns, "10.1.0.1"))
     assert stream.next().names == [uid(ns, "p")]
     api.create(pod("q", ns, "10.1.0.2"))

@@ -15,9 +15,11 @@ from demo.control import BUILD, ControlPlane  # noqa: E402
 from demo.town import Agent, adopt_orphans, end_descendants, take_away  # noqa: E402
 from lib import netns, topo  # noqa: E402
 from lib.wait import until  # noqa: E402
+from lib.ztunnel import parse_metrics  # noqa: E402
 
 STANDIN = pathlib.Path(__file__).resolve().parent / "standin.py"
 NODES = (1, 2)
+STATS, MONITORING = 15020, 15014
 
 
 class Place:
@@ -40,7 +42,7 @@ class Place:
         self.ambit = Ambit(BUILD / "ambit", self.control.ns, self.control.admin, self.run_dir)
         for n in NODES:
             self.agents[n] = Agent(self, n)
-            self.agents[n].argv += ["--waypoint-program", str(self.program)]
+            self.agents[n].argv += ["--waypoint-program", str(self.program), "--stats", f"127.0.0.1:{STATS}"]
             self.start_agent(n)
         for n in NODES:
             until("the node says what runs there", lambda n=n: self.runs_waypoints(n), 10)
@@ -102,6 +104,20 @@ spec:
                 data += piece
         return data.partition(b"\r\n\r\n")[2].decode()
 
+    def metrics(self, ns, host, port):
+        with netns.connect(ns, host, port, 2) as sock:
+            sock.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            data = b""
+            while piece := sock.recv(65536):
+                data += piece
+        return parse_metrics(data.partition(b"\r\n\r\n")[2].decode())
+
+    def metric_of_agent(self, n, name, **labels):
+        return total(self.metrics(self.topology.ns(f"n{n}"), "127.0.0.1", STATS), name, labels)
+
+    def metric_of_control(self, name):
+        return total(self.metrics(self.control.ns, "127.0.0.1", MONITORING), name, {})
+
     def down(self):
         for program in [a.process for a in self.agents.values() if a.process] + [self.control.process]:
             if program:
@@ -109,6 +125,12 @@ spec:
         end_descendants()
         take_away(self.folder)
         self.topology.down()
+
+
+def total(metrics, name, labels):
+    found = [m.value for m in metrics if m.name == name and m.labels == labels]
+    assert found, f"no {name} with {labels}"
+    return sum(found)
 
 
 def is_ready(pod):

@@ -107,6 +107,21 @@ def relay(ns, address, port):
         listener.close()
 
 
+def test_replicas_and_jobs_are_counted(place):
+    made, ended = (place.metric_of_control(f"ambit_waypoint_pods_{what}_total") for what in ("made", "ended"))
+    place.apply_waypoint("counted")
+    count_ready(place, "counted", 1)
+    until("the replica is counted", lambda: place.metric_of_control("ambit_waypoint_pods_made_total") == made + 1
+          and place.metric_of_control("ambit_waypoint_pods") >= 1)
+    place.ambit.delete("gateway", "counted", "way")
+    gone(place, "counted")
+    until("its end is counted", lambda: place.metric_of_control("ambit_waypoint_pods_ended_total") == ended + 1)
+    for n in NODES:
+        assert place.metric_of_agent(n, "ambit_jobs_refused_total", pool="local") == 0
+        assert place.metric_of_agent(n, "ambit_accept_pauses_total") == 0
+    assert sum(place.metric_of_agent(n, "ambit_jobs_total", pool="local") for n in NODES) >= 1
+
+
 def test_replicas_are_spread_scaled_and_scaled_back(place):
     place.apply_waypoint("beta", **{"ambit.io/replicas": "3"})
     pods = count_ready(place, "beta", 3)
