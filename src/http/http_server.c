@@ -58,7 +58,6 @@ static void conn_free(struct conn *c, int why)
     h2_session_free(c->h2);
     mem_free(c);
     s->stats.connections--;
-    s->stats.failed += why < 0;
     if (s->draining && s->stats.connections == 0) {
         wake_owner(s);
     }

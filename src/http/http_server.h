@@ -46,7 +46,6 @@ struct http_server_stats {
     unsigned connections;
     uint64_t accepted, refused, requests;
     uint64_t displaced; /* idle ones that made room */
-    uint64_t failed;    /* connections that ended with an error */
 };
 struct http_server_stats http_server_stats(const struct http_server *s);
 /* Stops listening, drains every connection; the owner is woken when the last one is gone. */
