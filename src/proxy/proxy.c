@@ -165,6 +165,7 @@ void proxy_stop(struct proxy *p)
     if (!p->loop) {
         return;
     }
+    task_fini(&p->task); /* what it decides about may not be there yet, or no more */
     part_meter_stop(&p->meter);
     spare_memory_fini(&p->spare);
     admin_free(p->admin);
@@ -208,7 +209,6 @@ void proxy_close(struct proxy *p)
     readiness_free(p->readiness);
     timer_clear(&p->limit);
     quit_signals_close(&p->signals);
-    task_fini(&p->task);
     loop_free(p->loop);
     metrics_free(p->metrics);
     *p = (struct proxy){.loop = NULL};

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import uuid
 
 import pytest
@@ -50,6 +51,17 @@ def test_an_own_port_that_is_taken_stops_the_start(solo):
     with netns.listen(solo.ns("n3"), "::", 15021):
         code, text = run_to_end(solo, "proxy", "ztunnel")
     assert code not in (0, None) and "15021" in text
+
+
+def test_asked_to_end_while_it_cannot_start_it_still_says_why(solo):
+    def ask_to_end():  # what is pending and blocked outlives exec
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    done = subprocess.run(["ip", "netns", "exec", solo.ns("n3"), solo.zt.binary, "proxy", "ztunnel"], text=True, timeout=30,
+                          env={**solo.zt.env, "CA_ADDRESS": "http://plain.example:1"}, preexec_fn=ask_to_end,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 1 and "http://plain.example:1" in done.stdout.split("cannot start")[1]
 
 
 # ---- readiness
