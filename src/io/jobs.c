@@ -173,6 +173,15 @@ void jobs_free(struct jobs *p)
     mem_free(p);
 }
 
+/* l: NULL for a lane that has nothing yet. */
+static bool is_full(const struct jobs *p, const struct lane *l)
+{
+    unsigned count = l ? l->count : 0;
+    unsigned share = jobs_share(p->limit, p->lanes.count + !l);
+
+    return count >= p->lane_limit || (p->stats.queued >= p->limit && count >= share);
+}
+
 int jobs_submit(struct jobs *p, struct job *j, uint64_t lane, struct task *t)
 {
     uint64_t hash = map_hash(&lane, sizeof(lane));
@@ -184,7 +193,7 @@ int jobs_submit(struct jobs *p, struct job *j, uint64_t lane, struct task *t)
     j->pool = p;
     (void)pthread_mutex_lock(&p->lock);
     struct lane *l = lane_find(p, lane, hash);
-    if (p->stats.queued >= p->limit || (l && l->count >= p->lane_limit)) {
+    if (is_full(p, l)) {
         p->stats.refused++;
         r = -ERR_LIMIT;
     } else {

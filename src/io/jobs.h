@@ -33,13 +33,20 @@ struct jobs;
  * is freed: the loop hands the last finished jobs to abandoned(). A job still queued reads as done
  * although work() never ran. */
 void jobs_free(struct jobs *p);
-/* At most limit jobs queued, and at most lane_limit of one lane. */
+/* At most limit jobs queued, and shares beyond (jobs_share); at most lane_limit of one lane. */
 struct jobs *jobs_new(unsigned threads, unsigned limit, unsigned lane_limit, struct diag *why)
     FREED_BY(jobs_free);
 AUTO_DEFINE(jobs, struct jobs *, jobs_free);
 
-/* -ERR_LIMIT when the pool or the lane is full: shed load. j must stay where it is until it is done.
- * The caller has set work and abandoned; a finished job may be submitted again. */
+/* How many a lane may have although all lanes together are at the limit: who came first does not keep
+ * the others out. A quarter of the limit is shared out for that, the more lanes the less each. */
+static inline unsigned jobs_share(unsigned limit, size_t lanes)
+{
+    return (unsigned)(limit / 4 / lanes);
+}
+
+/* -ERR_LIMIT when the pool (the lane having its share) or the lane is full: shed load. j must stay
+ * where it is until it is done. The caller has set work and abandoned; a finished job may be submitted again. */
 MUST_USE int jobs_submit(struct jobs *p, struct job *j, uint64_t lane, struct task *t);
 bool job_is_done(const struct job *j);
 /* The submitter goes away. The object is not the caller's any more: abandoned() gets it, at once when

@@ -41,13 +41,22 @@ static struct tls_lane *lane_find(struct tls_loop *l, uint64_t key, uint64_t has
     return NULL;
 }
 
+/* lane: NULL for one that has nothing yet. */
+static bool is_full(const struct tls_loop *l, const struct tls_lane *lane)
+{
+    unsigned most = l->options.handshakes_max;
+    unsigned count = lane ? lane->count : 0;
+
+    return count >= l->options.lane_max ||
+           (l->stats.handshakes >= most && count >= jobs_share(most, l->lanes.count + !lane));
+}
+
 static int lane_enter(struct tls_loop *l, uint64_t key, struct tls_lane **out)
 {
     uint64_t hash = map_hash(&key, sizeof(key));
     struct tls_lane *lane = lane_find(l, key, hash);
 
-    if (l->stats.handshakes >= l->options.handshakes_max ||
-        (lane && lane->count >= l->options.lane_max)) {
+    if (is_full(l, lane)) {
         return -ERR_LIMIT;
     }
     if (!lane) {

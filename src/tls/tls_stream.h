@@ -29,7 +29,8 @@ enum {
 };
 
 struct tls_loop_options {
-    unsigned handshakes_max; /* unfinished at once on this loop; 0 = TLS_HANDSHAKES_MAX */
+    unsigned handshakes_max; /* unfinished at once on this loop, and jobs_share() beyond; 0 =
+                                TLS_HANDSHAKES_MAX */
     unsigned lane_max;       /* of these, of one lane; 0 = TLS_LANE_HANDSHAKES_MAX */
     uint64_t handshake_ms;   /* deadline of the whole handshake; 0 = TLS_HANDSHAKE_MS */
 };

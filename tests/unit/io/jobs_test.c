@@ -219,6 +219,35 @@ TEST(a_full_lane_and_a_full_pool_refuse)
     CHECK_INT(jobs_stats(p).refused, 3);
 }
 
+TEST(a_full_pool_keeps_a_share_for_every_lane)
+{
+    static const char lanes[] = "xaaaaaaaaaaaaaaaabbbc"; /* the first one runs; 16 fill the pool */
+    static const char taken[] = "yyyyyyyyyyyyyyyyyyyny"; /* a share of two lanes is 2, of three 1 */
+    AUTO(loop) struct loop *l = loop_new(NULL);
+    AUTO(jobs) struct jobs *p = jobs_new(1, 16, 16, NULL);
+    struct work *w[sizeof(lanes) - 1];
+    int result[sizeof(lanes) - 1];
+    struct owner o = {.wakes = 0};
+    struct gate g;
+
+    gate_init(&g);
+    gate_set(&g, false);
+    task_init(&o.task, l, "owner", run);
+    for (size_t i = 0; i < ARRAY_LEN(w); i++) {
+        w[i] = work_new(&g, lanes[i]);
+        result[i] = jobs_submit(p, &w[i]->job, (uint64_t)lanes[i], &o.task);
+        gate_await(&g, 1);
+    }
+    gate_set(&g, true);
+    for (size_t i = 0; i < ARRAY_LEN(w); i++) {
+        CHECK_INT(result[i], taken[i] == 'y' ? 0 : -ERR_LIMIT);
+        if (result[i] == 0) {
+            turn_until_done(l, &w[i], 1);
+        }
+        work_free(w[i]);
+    }
+}
+
 TEST(a_job_can_be_abandoned_queued_running_done_or_never_submitted)
 {
     AUTO(loop) struct loop *l = loop_new(NULL);

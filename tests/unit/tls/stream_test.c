@@ -1071,6 +1071,41 @@ TEST(handshakes_are_capped_per_loop_and_per_lane)
     CHECK_INT(mempipe_live(), 0);
 }
 
+TEST(a_full_loop_keeps_a_share_for_every_lane)
+{
+    enum { FULL = 12, ALL = FULL + 3 };
+    struct tls_loop_options limits = {.handshakes_max = FULL, .lane_max = FULL / 2};
+    struct stream *s[ALL];
+    struct stream *peer[ALL];
+    struct rig g;
+    uint8_t byte;
+
+    rig_base(&g, NULL, &limits);
+    for (int i = 0; i < ALL;
+         i++) { /* two lanes fill the loop; then the third comes, and the first */
+        struct stream *ends[2];
+        struct handshake_spec spec = spec_of(false);
+        mempipe_pair(ends, 1000, NULL);
+        s[i] = tls_stream_new(g.tls, ends[0], &spec,
+                              i < FULL      ? (uint64_t)i % 2
+                              : i < ALL - 1 ? 2
+                                            : 0);
+        peer[i] = ends[1];
+        CHECK_INT(stream_read(s[i], &byte, 1), i <= FULL ? -EAGAIN : -ERR_LIMIT);
+    }
+    for (int i = 0; i < ALL; i++) {
+        stream_close(s[i], 0);
+        stream_close(peer[i], 0);
+    }
+    CHECK_INT(tls_loop_stats(g.tls).handshakes, 0);
+    drain(&g);
+    tls_loop_free(g.tls);
+    jobs_free(g.pool);
+    tls_ctx_free(g.ctx);
+    loop_free(g.l);
+    CHECK_INT(mempipe_live(), 0);
+}
+
 /* Both ends change hands in mid-transfer, again and again. */
 static bool hand_over(struct rig *g, int which)
 {
