@@ -41,7 +41,8 @@ static void put_channel(struct bytes *out, int *r, const struct channel *ch)
     blob_put_u32(out, r, ch->dial ? ch->dial->status : 0);
 }
 
-/* A dial that waits for its answer, or has failed with it. Its head is not needed any more: another tunnel is not tried. */
+/* A dial that waits for its answer, or has failed with it. Its head is not needed any more:
+ * another tunnel is not tried. */
 static void get_dial(struct blob *b, struct channel *ch)
 {
     bool there = blob_get_bool(b);

@@ -46,7 +46,8 @@ static inline unsigned jobs_share(unsigned limit, size_t lanes)
 }
 
 /* -ERR_LIMIT when the pool (the lane having its share) or the lane is full: shed load. j must stay
- * where it is until it is done. The caller has set work and abandoned; a finished job may be submitted again. */
+ * where it is until it is done. The caller has set work and abandoned; a finished job may be submitted
+ * again. */
 MUST_USE int jobs_submit(struct jobs *p, struct job *j, uint64_t lane, struct task *t);
 bool job_is_done(const struct job *j);
 /* The submitter goes away. The object is not the caller's any more: abandoned() gets it, at once when

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The TLS 1.3 record layer after the handshake (RFC 8446 5, 4.6, 6), without I/O: it seals records
- * where they lie in the caller's buffers, and opens them there or into other memory of the caller's. It does key updates both ways, alerts, foreign
- * session tickets (ignored), padding and every limit; it never holds application bytes, so an idle
- * connection costs its keys only. State is plain data and can be exported and imported.
+ * where they lie in the caller's buffers, and opens them there or into other memory of the caller's.
+ * It does key updates both ways, alerts, foreign session tickets (ignored), padding and every limit;
+ * it never holds application bytes, so an idle connection costs its keys only. State is plain data and
+ * can be exported and imported.
  *
  * Sending: the caller lays payload out in slots, RECORD_HEAD bytes in front and RECORD_TAIL behind
  * each piece of at most RECORD_PLAIN_MAX; only the last piece of a run may be shorter. Before each
@@ -123,8 +124,8 @@ struct record_run {
 };
 
 /* Opens the whole records at the start of buf, up to iov_max pieces or what room allows. 0 with the run
- * filled, or negative: -ERR_TLS_RECORD (record_alert_due says what to send), -ERR_TLS_ALERT (the peer's fatal
- * alert). The pieces before a failed record are valid and counted. After RECORD_CLOSED everything
+ * filled, or negative: -ERR_TLS_RECORD (record_alert_due says what to send), -ERR_TLS_ALERT (the
+ * peer's fatal alert). The pieces before a failed record are valid and counted. After RECORD_CLOSED everything
  * that follows is ignored. */
 MUST_USE int record_open(struct record *r, uint8_t *buf, size_t len, struct record_run *run,
                          struct diag *why);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Receiving. One batch buffer serves all streams of a loop: its holder reads into it and opens
- * records there, or straight into the reader's memory where that has room for any record. Only when another stream wants it is what the holder has left copied out, so the
- * usual stream, which is read until it is empty, never copies and never owns memory.
+ * records there, or straight into the reader's memory where that has room for any record. Only when
+ * another stream wants it is what the holder has left copied out, so the usual stream, which is read
+ * until it is empty, never copies and never owns memory.
  */
 #include <assert.h>
 #include <string.h>

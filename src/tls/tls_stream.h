@@ -65,7 +65,8 @@ void tls_stream_stats(const struct stream *s, struct record_stats *out);
 
 /* Live hand-over of an open session. Appends a versioned blob (keys, peer, bytes in flight) to out
  * and gives the stream below back; s is gone then. On failure (-EAGAIN before the handshake is done)
- * s is as it was and what was appended is to be thrown away. import takes below in any case and refuses a newer version with -ERR_VERSION. */
+ * s is as it was and what was appended is to be thrown away. import takes below in any case and
+ * refuses a newer version with -ERR_VERSION. */
 MUST_USE int tls_stream_export(struct stream *s, struct bytes *out, struct stream **out_below);
 MUST_USE int tls_stream_import(struct tls_loop *l, struct stream *below, const void *blob,
                                size_t len, struct stream **out, struct diag *why);

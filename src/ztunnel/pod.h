@@ -38,8 +38,8 @@ struct pod_conn {
 };
 
 struct pod_conn_ops { /* all but abort may be NULL */
-    /* The world has changed; live connections may have to end (contract 4.7): only those that come in,
-     * for policy is the receiving side's business. Never frees. */
+    /* A policy or the pod's own workload has changed; live connections may have to end (contract 4.7):
+     * only those that come in, for policy is the receiving side's business. Never frees. */
     void (*reconsider)(struct pod_conn *c);
     /* End with this error, soon; frees itself from its own task. */
     void (*abort)(struct pod_conn *c, int why);
