@@ -119,6 +119,23 @@ def test_a_new_policy_cuts_a_living_connection_and_no_other(mesh, pod, v):
     assert level == "error" and fields["dst.workload"] == "web-1"
 
 
+def test_a_workload_that_becomes_strict_loses_who_came_in_the_clear(mesh):
+    mesh.cp.push(model.strict())  # known to all, named by nobody
+    with client.open_echo(mesh.ns("p22"), SERVER4) as cut, client.open_echo(mesh.ns("p11"), SERVER4) as other:
+        mesh.cp.push(model.pod(2, 1, "web-1", "web", policies=["istio-system/converted_static_strict"]))
+        client.wait_cut(cut)
+        client.still_echoes(other)
+
+
+def test_an_allow_that_goes_takes_with_it_whom_only_it_let_in(mesh):
+    ours = model.policy("ours", model.ALLOW, model.only(principals=[CLIENT]))
+    mesh.cp.push(ours, model.policy("prod", model.ALLOW, model.only(namespaces=["prod"])))
+    with client.open_echo(mesh.ns("p11"), SERVER4) as cut, client.open_echo(mesh.ns("p13"), SERVER4) as other:
+        mesh.cp.push(remove=[ours])
+        client.wait_cut(cut)
+        client.still_echoes(other)
+
+
 def test_a_policy_that_goes_lets_in_again(mesh):
     no = model.policy("p", model.DENY, [])
     mesh.cp.push(no)
