@@ -286,8 +286,7 @@ static struct stream *dial_inner(struct outbound *o, struct stream *outer, struc
                                   .expect_count = expect.count,
                                   .alpn = alpn,
                                   .alpn_count = 1};
-    struct stream *tls =
-        tls_stream_new(o->pod->plane->tls, outer, &spec, (uint64_t)(uintptr_t)o->pod);
+    struct stream *tls = tls_stream_new(o->pod->plane->tls, outer, &spec, pod_lane(o->pod, true));
     head->network = slice_of(o->pod->plane->config->network);
     return hbone_dial_once(o->pod->plane->hbone, tls, head, &o->pod->budget);
 }

@@ -131,6 +131,13 @@ void pod_conn_start(struct pod *p, struct pod_conn *c, const struct pod_conn_ops
 void pod_conn_stop(struct pod *p, struct pod_conn *c);
 bool pod_is_full(const struct pod *p);
 
+/* The fairness key of its handshakes, one for each way: who fills its door does not keep it from
+ * dialling. */
+static inline uint64_t pod_lane(const struct pod *p, bool dials)
+{
+    return (uint64_t)(uintptr_t)p | dials;
+}
+
 /* A socket in the pod's namespace; at may be NULL. Never NULL itself. */
 struct sock_ask *pod_ask_connect(struct pod *p, enum ip_family family, const struct ip *source,
                                  struct task *owner);

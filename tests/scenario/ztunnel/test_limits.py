@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must not grow, and what must not stand still. SCENARIO_STALL_SECONDS changes the stall (20)."""
+import contextlib
 import os
+import select
 import time
 
 import pytest
@@ -87,3 +89,14 @@ def test_an_upload_that_nobody_takes_is_held_back(mesh, tmp_path):
         for node in (1, 2):
             assert mesh[node].private_kib() - before[node] <= 2 * WINDOW_KIB + 2048
         client.echo(mesh.ns("p11"), SERVER4)
+
+
+def test_who_fills_a_pods_door_does_not_keep_it_from_dialling(solo):
+    solo.start()
+    with contextlib.ExitStack() as stack:
+        silent = []
+        with contextlib.suppress(ConnectionResetError):
+            while not select.select(silent, [], [], 0)[0]:  # until the door is full
+                silent.append(stack.enter_context(netns.connect(solo.ns("p41"), topo.pod4(3, 2), 15008)))
+        assert len(silent) >= 256
+        client.echo(solo.ns("p32"), solo.POD4)
