@@ -176,7 +176,9 @@ def test_a_waypoint_that_falls_ill_is_missed_and_is_used_again_when_it_is_well(s
     solo.cp.push(model.service("waypoint", [], ports), waypoint_pod(), beta(waypoint=model.gateway(HOST)), settle=False)
     solo.start()
     with peers.TunnelServer(solo.ns("p41"), solo.credential()) as waypoint:
+        served = solo.zt.mark()
         client.echo(solo.ns("p31"), BETA4)
+        solo.zt.wait_access(served, direction="outbound")
         solo.cp.push(waypoint_pod(status=1))
         since = solo.zt.mark()
         assert client.is_cut(client.outcome(solo.ns("p31"), BETA4))
