@@ -96,10 +96,10 @@ void blob_put_version(struct bytes *out, int *r)
     blob_put_u32(out, r, BLOB_VERSION);
 }
 
-/* 0, -ERR_VERSION or -ERR_SYNTAX. */
+/* 0, -ERR_VERSION or -ERR_SYNTAX. No older form was ever in use. */
 int blob_check_version(struct blob *b)
 {
     uint32_t version = blob_get_u32(b);
 
-    return b->bad || version == 0 ? -ERR_SYNTAX : version > BLOB_VERSION ? -ERR_VERSION : 0;
+    return b->bad || version == 0 ? -ERR_SYNTAX : version != BLOB_VERSION ? -ERR_VERSION : 0;
 }
