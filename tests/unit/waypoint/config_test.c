@@ -84,7 +84,7 @@ static unsigned place_of(const struct ads_interest *i, const char *type)
 /* Answers come in the order of the questions, and each is in force at once. */
 TEST(policies_are_asked_for_before_routes_and_these_before_what_is_served)
 {
-    struct snap_slot slot = {0};
+    struct snap_slot slot = {NULL};
     struct routes_sink *s = routes_sink_new(&slot, 1);
     const struct ads_interest *i = routes_sink_interest(s);
 
