@@ -1,67 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "http/h1_server.h"
-
 #include <string.h>
 
 #include "base/mem.h"
-#include "handler.h"
-#include "mempipe.h"
+#include "h1_rig.h"
 #include "t.h"
-#include "wire.h"
-
-struct rig {
-    struct loop *loop;
-    struct wire client;
-    struct handler app;
-    struct h1_server *server;
-    struct mempipe_fault fault;
-};
-
-static int next(void *server, struct exchange **out)
-{
-    return h1_server_next(server, out);
-}
-
-static void rig_start_with(struct rig *g, const char *script, size_t pipe, int fail_at,
-                           const struct h1_limits *limits)
-{
-    struct stream *ends[2];
-
-    *g = (struct rig){.fault = {.countdown = fail_at, .code = -EIO}};
-    g->loop = loop_new(NULL);
-    mempipe_pair(ends, pipe, &g->fault);
-    handler_start(&g->app, g->loop);
-    g->server = h1_server_new(g->loop, ends[1], limits, &g->app.task);
-    handler_serve(&g->app, next, g->server);
-    wire_start(&g->client, g->loop, ends[0], script, strlen(script));
-}
-
-static void rig_start(struct rig *g, const char *script)
-{
-    rig_start_with(g, script, 4096, -1, NULL);
-}
-
-static bool rig_stop(struct rig *g)
-{
-    handler_stop(&g->app);
-    h1_server_free(g->server);
-    bool settled = settle(g->loop);
-    wire_stop(&g->client, 0);
-    settled = settle(g->loop) && settled;
-    loop_advance(g->loop, 60000); /* whatever lingers gives up */
-    settled = settle(g->loop) && settled;
-    loop_free(g->loop);
-    return settled && mempipe_live() == 0;
-}
-
-/* Sends the script, lets everything happen; then the verdict is the caller's. */
-#define PLAY(g, script)                                                                            \
-    rig_start((g), (script));                                                                      \
-    CHECK(settle((g)->loop))
 
 TEST(a_get_is_answered_and_the_connection_stays)
 {
-    struct rig g;
+    struct h1_rig g;
 
     PLAY(&g, "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n");
     CHECK(wire_has(&g.client,
@@ -74,12 +20,12 @@ TEST(a_get_is_answered_and_the_connection_stays)
     CHECK(settle(g.loop));
     CHECK(wire_has(&g.client, "POST /echo abc"));
     CHECK_INT(g.app.requests, 2);
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
 }
 
 TEST(pipelined_requests_are_answered_in_order)
 {
-    struct rig g;
+    struct h1_rig g;
 
     PLAY(&g,
          "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n1"
@@ -97,7 +43,7 @@ TEST(pipelined_requests_are_answered_in_order)
     CHECK(g.client.ended);
     CHECK(g.app.over);
     CHECK_INT(g.app.result, 0);
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
 }
 
 /* However much of it was read before the server had the stream. */
@@ -105,50 +51,18 @@ TEST(what_was_read_before_comes_first)
 {
     static const char script[] = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
                                  "GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    struct rig g;
+    struct h1_rig g;
 
     for (size_t fed = 1; fed < sizeof(script); fed++) {
-        rig_start(&g, script + fed);
+        h1_rig_start(&g, script + fed);
         h1_server_feed(g.server, script, fed);
         CHECK(settle(g.loop));
         CHECK(wire_has(&g.client, "\r\n\r\nPOST /echo abc"));
         CHECK(wire_has(&g.client, "\r\n\r\nGET /echo "));
         CHECK_INT(g.app.requests, 2);
         CHECK(g.client.ended);
-        CHECK(rig_stop(&g));
+        CHECK(h1_rig_stop(&g));
     }
-}
-
-TEST(a_head_that_was_begun_before_has_a_deadline)
-{
-    struct rig g;
-
-    rig_start(&g, "");
-    h1_server_feed(g.server, "GET", 3);
-    CHECK(settle(g.loop));
-    loop_advance(g.loop, 10001);
-    CHECK(settle(g.loop));
-    CHECK(wire_has(&g.client, "HTTP/1.1 408 "));
-    CHECK(rig_stop(&g));
-}
-
-TEST(a_head_that_was_begun_before_is_given_up_early_when_it_is_slow)
-{
-    struct h1_limits limits = {.header_ms = 60000, .head_rate = 10, .head_grace_ms = 5000};
-    struct rig g;
-
-    /* Three octets before and one later: 5 s and 0.4 s more, since the first. */
-    rig_start_with(&g, "", 4096, -1, &limits);
-    h1_server_feed(g.server, "GET", 3);
-    CHECK(settle(g.loop));
-    loop_advance(g.loop, 5000);
-    wire_send(&g.client, " ", 1);
-    CHECK(settle(g.loop));
-    CHECK(!g.app.over);
-    loop_advance(g.loop, 401);
-    CHECK(settle(g.loop));
-    CHECK(wire_has(&g.client, "HTTP/1.1 408 "));
-    CHECK(rig_stop(&g));
 }
 
 TEST(any_pace_and_any_pipe_gives_the_same_answer)
@@ -157,11 +71,11 @@ TEST(any_pace_and_any_pipe_gives_the_same_answer)
         "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n\r\n"
         "3\r\nabc\r\n7;x=y\r\ndefghij\r\n0\r\nX-Sum: 7\r\nHost: evil\r\n\r\n"
         "GET /stream HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: close\r\n\r\n";
-    struct rig g;
+    struct h1_rig g;
 
     for (size_t pipe = 1; pipe < 3000; pipe = pipe * 3 + 1) {
         for (size_t piece = 1; piece < 200; piece = piece * 4 + 1) {
-            rig_start_with(&g, script, pipe, -1, NULL);
+            h1_rig_start_with(&g, script, pipe, -1, NULL);
             g.client.piece = piece;
             CHECK(settle(g.loop));
             CHECK(wire_has(&g.client, "\r\n\r\nPOST /echo abcdefghij sum=7"));
@@ -169,46 +83,46 @@ TEST(any_pace_and_any_pipe_gives_the_same_answer)
             CHECK(wire_has(&g.client,
                            "\r\n\r\n3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n0\r\nx-sum: 11\r\n\r\n"));
             CHECK(g.client.ended);
-            CHECK(rig_stop(&g));
+            CHECK(h1_rig_stop(&g));
         }
     }
 }
 
 TEST(trailers_are_kept_from_clients_that_do_not_ask)
 {
-    struct rig g;
+    struct h1_rig g;
 
     PLAY(&g, "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n");
     CHECK(wire_has(&g.client, "5\r\nthree\r\n0\r\n\r\n"));
     CHECK(!wire_has(&g.client, "x-sum"));
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
 }
 
 TEST(http_1_0_gets_a_body_that_ends_with_the_connection)
 {
-    struct rig g;
+    struct h1_rig g;
 
     PLAY(&g, "GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     CHECK(wire_has(&g.client, "connection: close\r\n\r\nonetwothree"));
     CHECK(!wire_has(&g.client, "chunked"));
     CHECK(g.client.ended);
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
 }
 
 TEST(head_gets_the_length_but_no_body)
 {
-    struct rig g;
+    struct h1_rig g;
 
     PLAY(&g, "HEAD /big HTTP/1.1\r\nHost: a\r\n\r\nGET /echo HTTP/1.1\r\nHost: a\r\n\r\n");
     CHECK(wire_has(&g.client, "content-length: 300000\r\n"));
     CHECK(wire_has(&g.client, "GMT\r\n\r\nHTTP/1.1 200 OK\r\n"));
     CHECK(wire_has(&g.client, "GET /echo "));
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
 }
 
 TEST(continue_is_said_when_the_body_is_read)
 {
-    struct rig g;
+    struct h1_rig g;
 
     PLAY(&g, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
     CHECK_STR(wire_text(&g.client), "HTTP/1.1 100 Continue\r\n\r\n");
@@ -216,12 +130,12 @@ TEST(continue_is_said_when_the_body_is_read)
     CHECK(settle(g.loop));
     CHECK(wire_has(&g.client, "POST /echo hi"));
     CHECK(!g.client.ended);
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
 }
 
 TEST(a_body_that_was_not_asked_for_ends_the_connection)
 {
-    struct rig g;
+    struct h1_rig g;
 
     PLAY(&g,
          "POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
@@ -229,27 +143,27 @@ TEST(a_body_that_was_not_asked_for_ends_the_connection)
     CHECK(!wire_has(&g.client, "100 Continue"));
     CHECK(wire_has(&g.client, "connection: close"));
     CHECK(g.client.ended);
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
 }
 
 TEST(a_body_nobody_read_is_skipped)
 {
-    struct rig g;
+    struct h1_rig g;
 
     PLAY(&g, "POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\n\r\n"
              "GET /echo HTTP/1.1\r\nHost: a\r\n"
              "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n");
     CHECK_INT(wire_count(&g.client, "HTTP/1.1 200 OK"), 2);
     CHECK_INT(g.app.requests, 2);
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
 }
 
 TEST(a_bulk_body_is_complete_for_slow_and_fast_readers)
 {
-    struct rig g;
+    struct h1_rig g;
 
     for (size_t pipe = 100; pipe < 100000; pipe *= 20) {
-        rig_start_with(&g, "GET /big HTTP/1.1\r\nHost: a\r\n\r\n", pipe, -1, NULL);
+        h1_rig_start_with(&g, "GET /big HTTP/1.1\r\nHost: a\r\n\r\n", pipe, -1, NULL);
         CHECK(settle(g.loop));
         const char *body = strstr(wire_text(&g.client), "\r\n\r\n");
         CHECK(body);
@@ -257,33 +171,15 @@ TEST(a_bulk_body_is_complete_for_slow_and_fast_readers)
         for (size_t i = 0; i < BIG_BYTES; i++) {
             CHECK(body[4 + i] == big_byte(i));
         }
-        CHECK(rig_stop(&g));
+        CHECK(h1_rig_stop(&g));
     }
-}
-
-TEST(a_reader_that_stops_is_cut_after_its_time)
-{
-    struct rig g;
-    size_t held;
-
-    rig_start_with(&g, "GET /big HTTP/1.1\r\nHost: a\r\n\r\n", 1000, -1, NULL);
-    g.client.read_at_most = 1;
-    CHECK(settle(g.loop));
-    held = g.client.got.len;
-    CHECK(held > 0 && held < 2000);
-    CHECK(!g.app.over);
-    loop_advance(g.loop, 30001);
-    CHECK(settle(g.loop));
-    CHECK(g.app.over);
-    CHECK_INT(g.app.result, -ERR_DEADLINE);
-    CHECK(rig_stop(&g));
 }
 
 TEST(a_handler_that_flushes_to_a_reader_that_stops_sleeps)
 {
-    struct rig g;
+    struct h1_rig g;
 
-    rig_start_with(&g, "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n", 20, -1, NULL);
+    h1_rig_start_with(&g, "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n", 20, -1, NULL);
     g.client.read_at_most = 1;
     CHECK(settle(g.loop));
     CHECK(!g.app.over);
@@ -291,7 +187,7 @@ TEST(a_handler_that_flushes_to_a_reader_that_stops_sleeps)
     task_wake(&g.client.task, WAKE_IO);
     CHECK(settle(g.loop));
     CHECK(wire_has(&g.client, "three"));
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
 }
 
 TEST(a_refused_head_gets_its_status_and_the_end)
@@ -328,7 +224,7 @@ TEST(a_refused_head_gets_its_status_and_the_end)
         {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n",
          "413 Payload Too Large"},
     };
-    struct rig g;
+    struct h1_rig g;
 
     for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
         char want[96];
@@ -341,7 +237,7 @@ TEST(a_refused_head_gets_its_status_and_the_end)
         CHECK(g.client.ended);
         CHECK_INT(g.app.requests, 0);
         CHECK(g.app.over && g.app.result < 0);
-        CHECK(rig_stop(&g));
+        CHECK(h1_rig_stop(&g));
     }
 }
 
@@ -360,11 +256,11 @@ TEST(a_refused_head_is_shown_once_to_who_asks_for_it)
         {"POST /y HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n", 413, "POST", "/y",
          "a", 58},
     };
-    struct rig g;
+    struct h1_rig g;
 
     for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
         struct h1_limits limits = {.shows_refusals = true};
-        rig_start_with(&g, table[i].script, 4096, -1, &limits);
+        h1_rig_start_with(&g, table[i].script, 4096, -1, &limits);
         CHECK(settle(g.loop));
         struct refusal *r = h1_server_refusal(g.server);
         CHECK(r != NULL);
@@ -376,128 +272,24 @@ TEST(a_refused_head_is_shown_once_to_who_asks_for_it)
         CHECK(r->why.text[0] != '\0');
         refusal_free(r);
         CHECK(h1_server_refusal(g.server) == NULL);
-        CHECK(rig_stop(&g));
+        CHECK(h1_rig_stop(&g));
         PLAY(&g, table[i].script);
         CHECK(h1_server_refusal(g.server) == NULL);
-        CHECK(rig_stop(&g));
-    }
-}
-
-TEST(a_head_that_is_too_large_is_refused)
-{
-    AUTO(strbuf) struct strbuf b = {0};
-    struct rig g;
-
-    strbuf_puts(&b, "GET / HTTP/1.1\r\nHost: a\r\nx: ");
-    for (int i = 0; i < 40000; i++) {
-        strbuf_putc(&b, 'y');
-    }
-    PLAY(&g, b.p);
-    CHECK(wire_has(&g.client, "HTTP/1.1 431 "));
-    CHECK(rig_stop(&g));
-}
-
-/* A request made of a start, much of the same and an end. */
-static void repeat(struct strbuf *b, const char *start, const char *what, int times,
-                   const char *end)
-{
-    strbuf_clear(b);
-    strbuf_puts(b, start);
-    for (int i = 0; i < times; i++) {
-        strbuf_puts(b, what);
-    }
-    strbuf_puts(b, end);
-}
-
-TEST(each_limit_of_a_head_has_its_status)
-{
-    static const struct {
-        const char *start, *what;
-        int times;
-        const char *end, *status;
-    } table[] = {
-        {"GET /", "x", 16300, " HTTP/1.1\r\nHost: a\r\n\r\n", "404"},
-        {"GET /", "x", 16400, " HTTP/1.1\r\nHost: a\r\n\r\n", "414"},
-        {"GET /", "x", 17000, "", "414"},
-        {"GET / HTTP/1.1\r\nHost: a\r\n", "a: b\r\n", 99, "\r\n", "404"},
-        {"GET / HTTP/1.1\r\nHost: a\r\n", "a: b\r\n", 100, "\r\n", "431"},
-        {"GET / HTTP/1.1\r\nHost: a\r\na: ", "x", 32768, "\r\n\r\n", "404"},
-        {"GET / HTTP/1.1\r\nHost: a\r\na: ", "x", 32769, "\r\n\r\n", "431"},
-        {"GET / HTTP/1.1\r\nHost: a\r\n", "aaaa: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n", 1500,
-         "\r\n", "431"},
-    };
-    struct h1_limits limits = {.head_bytes = 60 << 10};
-    AUTO(strbuf) struct strbuf b = {0};
-    struct rig g;
-
-    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
-        char want[20];
-        (void)snprintf(want, sizeof(want), "HTTP/1.1 %s ", table[i].status);
-        repeat(&b, table[i].start, table[i].what, table[i].times, table[i].end);
-        rig_start_with(&g, b.p, 4096, -1, &limits);
-        CHECK(settle(g.loop));
-        if (!wire_has(&g.client, want)) {
-            printf("# row %u: %s\n", i, wire_text(&g.client));
-        }
-        CHECK(wire_has(&g.client, want));
-        CHECK_INT(wire_count(&g.client, "HTTP/1.1 "), 1);
-        CHECK(rig_stop(&g));
-    }
-}
-
-TEST(a_chunked_body_that_cannot_go_on_is_not_waited_for)
-{
-    static const char *const bodies[] = {"5\n",          "5;x\n",       "x",
-                                         "5\r\nhello\n", "0\r\nx: y\n", "0\r\nx: y\r\n z",
-                                         "0\r\n\n",      "0\r\nx\rz",   "0\r\nx: \x02"};
-    struct rig g;
-
-    for (unsigned i = 0; i < ARRAY_LEN(bodies); i++) {
-        char script[128];
-        (void)snprintf(script, sizeof(script), "%s%s",
-                       "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
-                       bodies[i]);
-        PLAY(&g, script);
-        CHECK_INT(g.app.failure, -ERR_SYNTAX);
-        CHECK(rig_stop(&g));
-    }
-}
-
-TEST(trailers_have_limits)
-{
-    static const struct {
-        const char *what;
-        int times;
-        int failure;
-    } table[] = {{"a: b\r\n", 32, 0},
-                 {"a: b\r\n", 33, -ERR_TOO_LARGE},
-                 {"a: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n", 200,
-                  -ERR_TOO_LARGE}};
-    AUTO(strbuf) struct strbuf b = {0};
-    struct rig g;
-
-    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
-        repeat(
-            &b,
-            "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n",
-            table[i].what, table[i].times, "\r\n");
-        PLAY(&g, b.p);
-        CHECK_INT(g.app.failure, table[i].failure);
-        CHECK(rig_stop(&g));
+        CHECK(h1_rig_stop(&g));
     }
 }
 
 TEST(http_1_0_is_refused_where_that_is_asked_for)
 {
     struct h1_limits limits = {.refuse_http10 = true};
-    struct rig g;
+    struct h1_rig g;
 
-    rig_start_with(&g, "GET /echo HTTP/1.0\r\n\r\n", 4096, -1, &limits);
+    h1_rig_start_with(&g, "GET /echo HTTP/1.0\r\n\r\n", 4096, -1, &limits);
     CHECK(settle(g.loop));
     CHECK(wire_has(&g.client, "HTTP/1.1 426 Upgrade Required\r\n"));
     CHECK(wire_has(&g.client, "upgrade: HTTP/1.1\r\nconnection: close, upgrade\r\n"));
     CHECK(g.client.ended);
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
 }
 
 /* An owner that takes one exchange and does what the test says. */
@@ -684,9 +476,9 @@ TEST(a_websocket_that_is_refused_leaves_an_ordinary_connection)
 {
     /* What follows such a request is a request, whatever the client thinks it is. */
     struct h1_limits limits = {.websocket = true};
-    struct rig g;
+    struct h1_rig g;
 
-    rig_start_with(
+    h1_rig_start_with(
         &g,
         "GET /echo?1 HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
         "GET /echo?2 HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -694,14 +486,14 @@ TEST(a_websocket_that_is_refused_leaves_an_ordinary_connection)
     CHECK(settle(g.loop));
     CHECK(wire_has(&g.client, "GET /echo?1 "));
     CHECK(wire_has(&g.client, "GET /echo?2 "));
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
 }
 
 TEST(a_broken_body_is_told_to_the_handler_and_ends_the_connection)
 {
     static const char *const bodies[] = {"x\r\n", "3\r\nabcd\r\n0\r\n\r\n", "3\nabc\r\n0\r\n\r\n",
                                          "1\r\na\r\n0\r\nx : y\r\n\r\n"};
-    struct rig g;
+    struct h1_rig g;
 
     for (unsigned i = 0; i < ARRAY_LEN(bodies); i++) {
         AUTO(strbuf) struct strbuf b = {0};
@@ -713,147 +505,24 @@ TEST(a_broken_body_is_told_to_the_handler_and_ends_the_connection)
         CHECK(wire_has(&g.client, "HTTP/1.1 400 "));
         CHECK(g.client.ended);
         CHECK_INT(g.app.requests, 1);
-        CHECK(rig_stop(&g));
+        CHECK(h1_rig_stop(&g));
     }
 }
 
 TEST(a_body_cut_short_is_told_to_the_handler)
 {
-    struct rig g;
+    struct h1_rig g;
 
-    rig_start(&g, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab");
+    h1_rig_start(&g, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab");
     g.client.shut_after = true;
     CHECK(settle(g.loop));
     CHECK_INT(g.app.failure, -ERR_TRUNCATED);
-    CHECK(rig_stop(&g));
-}
-
-TEST(a_chunked_body_beyond_the_limit_is_refused)
-{
-    struct h1_limits limits = {.body_bytes = 10};
-    struct rig g;
-
-    rig_start_with(&g,
-                   "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-                   "8\r\n01234567\r\n3\r\n890\r\n0\r\n\r\n",
-                   4096, -1, &limits);
-    CHECK(settle(g.loop));
-    CHECK_INT(g.app.failure, -ERR_TOO_LARGE);
-    CHECK(wire_has(&g.client, "HTTP/1.1 413 "));
-    CHECK(g.client.ended);
-    CHECK(rig_stop(&g));
-}
-
-TEST(each_wait_has_its_deadline)
-{
-    static const struct {
-        const char *script;
-        uint64_t after_ms;
-        const char *answer;
-        int result;
-    } table[] = {
-        {"", 60000, "", 0},
-        {"GET / HT", 10000, "HTTP/1.1 408 ", -ERR_DEADLINE},
-        {"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n", 60000, "HTTP/1.1 200 OK", 0},
-        {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab", 30000, "ERR_DEADLINE",
-         -ERR_DEADLINE},
-        {"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab", 30000, "HTTP/1.1 200 OK",
-         -ERR_DEADLINE},
-    };
-    struct rig g;
-
-    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
-        PLAY(&g, table[i].script);
-        loop_advance(g.loop, table[i].after_ms - 200);
-        CHECK(settle(g.loop));
-        CHECK(!g.client.ended);
-        loop_advance(g.loop, 400);
-        CHECK(settle(g.loop));
-        CHECK(g.client.ended);
-        CHECK(wire_has(&g.client, table[i].answer));
-        CHECK_INT(g.app.result, table[i].result);
-        CHECK(rig_stop(&g));
-    }
-}
-
-TEST(a_trickled_head_does_not_extend_its_deadline)
-{
-    struct rig g;
-
-    PLAY(&g, "G");
-    for (int i = 0; i < 9; i++) {
-        loop_advance(g.loop, 1000);
-        wire_send(&g.client, "E", 1);
-        CHECK(settle(g.loop));
-    }
-    CHECK(!g.client.ended);
-    loop_advance(g.loop, 1100);
-    CHECK(settle(g.loop));
-    CHECK(wire_has(&g.client, "HTTP/1.1 408 "));
-    CHECK(g.client.ended);
-    CHECK(rig_stop(&g));
-}
-
-TEST(a_head_with_a_least_rate_is_given_up_early_only_when_it_is_slow)
-{
-    struct h1_limits limits = {.header_ms = 60000, .head_rate = 10, .head_grace_ms = 5000};
-    struct rig g;
-
-    /* 26 octets at once, then nothing: 5 s and 2.6 s more. */
-    rig_start_with(&g, "GET /echo HTTP/1.1\r\nHost: ", 4096, -1, &limits);
-    CHECK(settle(g.loop));
-    loop_advance(g.loop, 7500);
-    CHECK(settle(g.loop));
-    CHECK(!g.app.over);
-    loop_advance(g.loop, 101);
-    CHECK(settle(g.loop));
-    CHECK(wire_has(&g.client, "HTTP/1.1 408 "));
-    CHECK(rig_stop(&g));
-    /* Eleven octets a second are enough, within header_ms. */
-    rig_start_with(&g, "GET /echo HTTP/1.1\r\nHost: ", 4096, -1, &limits);
-    CHECK(settle(g.loop));
-    for (int i = 0; i < 59; i++) {
-        wire_send(&g.client, "aaaaaaaaaaa", 11);
-        CHECK(settle(g.loop));
-        loop_advance(g.loop, 1000);
-        CHECK(settle(g.loop));
-        CHECK(!g.app.over);
-    }
-    loop_advance(g.loop, 1001);
-    CHECK(settle(g.loop));
-    CHECK(wire_has(&g.client, "HTTP/1.1 408 "));
-    CHECK(rig_stop(&g));
-    /* Eight are not: what the first 26 have earned is used up after 38 s. */
-    rig_start_with(&g, "GET /echo HTTP/1.1\r\nHost: ", 4096, -1, &limits);
-    CHECK(settle(g.loop));
-    int s = 0;
-    for (; s < 59 && !g.app.over; s++) {
-        wire_send(&g.client, "aaaaaaaa", 8);
-        CHECK(settle(g.loop));
-        loop_advance(g.loop, 1000);
-        CHECK(settle(g.loop));
-    }
-    CHECK(s > 30 && s < 45);
-    CHECK(wire_has(&g.client, "HTTP/1.1 408 "));
-    CHECK(rig_stop(&g));
-}
-
-TEST(a_head_that_began_behind_another_request_has_its_deadline)
-{
-    struct rig g;
-
-    PLAY(&g, "GET /echo HTTP/1.1\r\nHost: a\r\n\r\nGET /sl");
-    CHECK(wire_has(&g.client, "GET /echo "));
-    loop_advance(g.loop, 10100);
-    CHECK(settle(g.loop));
-    CHECK(wire_has(&g.client, "HTTP/1.1 408 "));
-    CHECK(g.client.ended);
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
 }
 
 TEST(a_watch_stays_open_and_ends_when_told)
 {
-    struct rig g;
+    struct h1_rig g;
 
     PLAY(&g, "GET /watch HTTP/1.1\r\nHost: a\r\n\r\n");
     CHECK(wire_has(&g.client, "5\r\nline\n\r\n"));
@@ -864,12 +533,12 @@ TEST(a_watch_stays_open_and_ends_when_told)
     CHECK(settle(g.loop));
     CHECK(wire_has(&g.client, "line\n\r\n0\r\n\r\n"));
     CHECK(!g.client.ended);
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
 }
 
 TEST(a_watch_learns_that_its_client_has_gone)
 {
-    struct rig g;
+    struct h1_rig g;
 
     for (int half = 0; half < 2; half++) {
         PLAY(&g, "GET /watch HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -883,28 +552,29 @@ TEST(a_watch_learns_that_its_client_has_gone)
         CHECK(settle(g.loop));
         CHECK_INT(g.app.failure, -ECONNRESET);
         CHECK(g.app.over);
-        CHECK(rig_stop(&g));
+        CHECK(h1_rig_stop(&g));
     }
 }
 
 TEST(a_client_that_ended_its_half_still_gets_counted_answers)
 {
-    struct rig g;
+    struct h1_rig g;
 
-    rig_start(&g, "GET /echo?1 HTTP/1.1\r\nHost: a\r\n\r\nGET /echo?2 HTTP/1.1\r\nHost: a\r\n\r\n");
+    h1_rig_start(&g,
+                 "GET /echo?1 HTTP/1.1\r\nHost: a\r\n\r\nGET /echo?2 HTTP/1.1\r\nHost: a\r\n\r\n");
     g.client.shut_after = true;
     CHECK(settle(g.loop));
     CHECK(wire_has(&g.client, "GET /echo?1"));
     CHECK(wire_has(&g.client, "GET /echo?2"));
     CHECK(g.client.ended);
     CHECK_INT(g.app.result, 0);
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
 }
 
 TEST(an_incomplete_answer_cuts_the_connection)
 {
     static const char *const paths[] = {"/drop", "/short", "/split"};
-    struct rig g;
+    struct h1_rig g;
 
     for (unsigned i = 0; i < ARRAY_LEN(paths); i++) {
         AUTO(strbuf) struct strbuf b = {0};
@@ -913,20 +583,20 @@ TEST(an_incomplete_answer_cuts_the_connection)
         CHECK(g.client.failure < 0);
         CHECK(!wire_has(&g.client, "b: c"));
         CHECK(g.app.over && g.app.result < 0);
-        CHECK(rig_stop(&g));
+        CHECK(h1_rig_stop(&g));
     }
 }
 
 TEST(drain_ends_an_idle_connection_and_lets_a_request_finish)
 {
-    struct rig g;
+    struct h1_rig g;
 
     PLAY(&g, "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n");
     h1_server_drain(g.server);
     CHECK(settle(g.loop));
     CHECK(g.client.ended);
     CHECK_INT(g.app.result, 0);
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
     PLAY(&g, "GET /watch HTTP/1.1\r\nHost: a\r\n\r\n");
     h1_server_drain(g.server);
     CHECK(settle(g.loop));
@@ -935,12 +605,12 @@ TEST(drain_ends_an_idle_connection_and_lets_a_request_finish)
     CHECK(settle(g.loop));
     CHECK(g.client.ended);
     CHECK(wire_has(&g.client, "0\r\n\r\n"));
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
 }
 
 TEST(an_exchange_outlives_its_server_and_fails)
 {
-    struct rig g;
+    struct h1_rig g;
 
     PLAY(&g, "GET /watch HTTP/1.1\r\nHost: a\r\n\r\n");
     g.app.next = NULL;
@@ -949,7 +619,7 @@ TEST(an_exchange_outlives_its_server_and_fails)
     handler_finish(&g.app);
     CHECK(settle(g.loop));
     CHECK_INT(g.app.failure, -ERR_CANCELLED);
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
 }
 
 static const char fault_script[] =
@@ -960,19 +630,19 @@ static const char fault_script[] =
 
 TEST(a_fault_at_any_stream_call_ends_everything)
 {
-    struct rig g;
+    struct h1_rig g;
 
-    rig_start_with(&g, fault_script, 60, -1, NULL);
+    h1_rig_start_with(&g, fault_script, 60, -1, NULL);
     CHECK(settle(g.loop));
     int calls = g.fault.calls;
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
     for (int at = 0; at < calls; at++) {
-        rig_start_with(&g, fault_script, 60, at, NULL);
+        h1_rig_start_with(&g, fault_script, 60, at, NULL);
         bool settled = settle(g.loop);
         loop_advance(g.loop, 60000);
         settled = settle(g.loop) && settled;
         bool over = g.app.over;
-        CHECK(rig_stop(&g));
+        CHECK(h1_rig_stop(&g));
         CHECK(settled);
         CHECK(over);
     }
@@ -981,22 +651,22 @@ TEST(a_fault_at_any_stream_call_ends_everything)
 
 TEST(short_memory_at_any_point_ends_the_connection_not_the_process)
 {
-    struct rig g;
+    struct h1_rig g;
 
     (void)mem_fault_set(-1);
-    rig_start_with(&g, fault_script, 60, -1, NULL);
+    h1_rig_start_with(&g, fault_script, 60, -1, NULL);
     CHECK(settle(g.loop));
     unsigned tries = mem_fault_set(-1);
-    CHECK(rig_stop(&g));
+    CHECK(h1_rig_stop(&g));
     CHECK(tries > 10);
     for (unsigned at = 0; at < tries; at++) {
         (void)mem_fault_set((int)at);
-        rig_start_with(&g, fault_script, 60, -1, NULL);
+        h1_rig_start_with(&g, fault_script, 60, -1, NULL);
         bool settled = settle(g.loop);
         (void)mem_fault_set(-1);
         loop_advance(g.loop, 60000);
         settled = settle(g.loop) && settled;
-        CHECK(rig_stop(&g));
+        CHECK(h1_rig_stop(&g));
         CHECK(settled);
     }
     printf("# %u allocations failed\n", tries);
