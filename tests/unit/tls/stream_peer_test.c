@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sessions whose peer or whose loop is not as it should be. */
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "stream_rig.h"
+#include "t.h"
+#include "tls/key_schedule.h"
+
+/* Streams below TLS, to cut or fill by hand. */
+static void half_rig(struct tls_rig *g, bool client, struct stream **out_peer,
+                     const struct tls_loop_options *limits)
+{
+    struct stream *ends[2];
+    struct handshake_spec spec = tls_spec_of(client);
+
+    tls_rig_base(g, NULL, limits);
+    mempipe_pair(ends, 20000, NULL);
+    tls_rig_talk(g, &g->e[0], tls_stream_new(g->tls, ends[0], &spec, 1), 0);
+    *out_peer = ends[1];
+}
+
+static bool say(struct stream *s, const void *text, size_t len)
+{
+    return stream_write(s, text, len) == (ssize_t)len && stream_flush(s) == 0;
+}
+
+static bool half_settle(struct tls_rig *g)
+{
+    for (int i = 0; i < 200 && g->e[0].error == 0; i++) {
+        (void)loop_turn(g->l, WAIT_MS);
+    }
+    return g->e[0].error < 0;
+}
+
+TEST(a_silent_peer_runs_into_the_deadline)
+{
+    for (int client = 0; client < 2; client++) {
+        struct tls_loop_options limits = {.handshake_ms = 1000};
+        struct stream *peer;
+        struct tls_rig g;
+        half_rig(&g, client, &peer, &limits);
+        for (int i = 0; i < 5; i++) {
+            (void)loop_turn(g.l, WAIT_MS);
+        }
+        CHECK_INT(g.e[0].error, 0);
+        loop_advance(g.l, 1001);
+        CHECK(half_settle(&g));
+        CHECK_INT(g.e[0].error, -ERR_DEADLINE);
+        CHECK_STR(stream_diag(g.e[0].s)->text, "TLS handshake took too long");
+        stream_close(peer, 0);
+        tls_rig_stop(&g);
+    }
+}
+
+TEST(a_peer_that_leaves_in_the_handshake_is_a_truncation)
+{
+    struct stream *peer;
+    struct tls_rig g;
+
+    half_rig(&g, false, &peer, NULL);
+    CHECK(say(peer, "\26\3\1", 3));
+    (void)loop_turn(g.l, 0);
+    stream_close(peer, 0);
+    CHECK(half_settle(&g));
+    CHECK_INT(g.e[0].error, -ERR_TRUNCATED);
+    tls_rig_stop(&g);
+}
+
+TEST(another_protocol_is_answered_with_an_alert)
+{
+    static const uint8_t want[] = {21, 3, 3, 0, 2, 2, 50};
+    struct stream *peer;
+    uint8_t got[64];
+    struct tls_rig g;
+
+    half_rig(&g, false, &peer, NULL);
+    CHECK(say(peer, "GET / HTTP/1.1\r\n\r\n", 18));
+    CHECK(half_settle(&g));
+    CHECK_INT(g.e[0].error, -ERR_TLS);
+    CHECK_INT(stream_read(peer, got, sizeof(got)), sizeof(want));
+    CHECK_MEM(got, want, sizeof(want));
+    stream_close(peer, 0);
+    tls_rig_stop(&g);
+}
+
+/* --- a client made by hand, which puts on the wire what a test wants --- */
+
+struct hand {
+    struct handshake *h;
+    struct record *r;
+    struct stream *s;
+    struct tls_ctx *ctx;
+};
+
+static bool hand_step(struct tls_rig *g, struct hand *p)
+{
+    uint8_t buf[4096];
+    struct diag why;
+
+    for (int i = 0; i < 200; i++) {
+        ssize_t n = stream_read(p->s, buf, sizeof(buf));
+        if (n > 0 && handshake_step_blocking(p->h, buf, (size_t)n, &why) != HANDSHAKE_WANTS_INPUT) {
+            return true;
+        }
+        (void)loop_turn(g->l, WAIT_MS);
+    }
+    return false;
+}
+
+/* Everything but the client's last flight, which stays in the handshake's output. */
+static bool hand_start(struct tls_rig *g, struct hand *p)
+{
+    struct handshake_spec spec = tls_spec_of(true);
+
+    *p = (struct hand){0};
+    half_rig(g, false, &p->s, NULL);
+    if (handshake_new(&p->h, g->ctx, &spec, NULL) < 0 ||
+        handshake_step_blocking(p->h, NULL, 0, NULL) != HANDSHAKE_WANTS_INPUT) {
+        return false;
+    }
+    struct slice hello = handshake_output(p->h);
+    return say(p->s, hello.p, hello.len) && hand_step(g, p) &&
+           handshake_take_record(p->h, &p->r, NULL) == 0;
+}
+
+static void hand_stop(struct tls_rig *g, struct hand *p)
+{
+    stream_close(p->s, 0);
+    record_free(p->r);
+    handshake_free(p->h);
+    tls_rig_stop(g);
+}
+
+/* A data record of len bytes of the client's pattern, from the first on. */
+static size_t hand_data(struct hand *p, uint8_t *out, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        out[RECORD_HEAD + i] = talk_pattern(1, i);
+    }
+    return record_seal(p->r, out, len, NULL) == 0 ? record_run_bytes(len) : 0;
+}
+
+TEST(data_that_comes_with_the_last_flight_is_not_lost)
+{
+    for (int cut = 0; cut < 40; cut += 13) {
+        uint8_t wire[4096];
+        struct hand p;
+        struct tls_rig g;
+
+        CHECK(hand_start(&g, &p));
+        struct slice last = handshake_output(p.h);
+        memcpy(wire, last.p, last.len);
+        size_t len = last.len + hand_data(&p, wire + last.len, 100);
+        CHECK(say(p.s, wire, len - (size_t)cut)); /* the data record may be incomplete */
+        for (int i = 0; i < 50 && !tls_stream_peer(g.e[0].s); i++) {
+            (void)loop_turn(g.l, WAIT_MS);
+        }
+        CHECK(cut == 0 || say(p.s, wire + len - (size_t)cut, (size_t)cut));
+        for (int i = 0; i < 20; i++) {
+            (void)loop_turn(g.l, 0);
+        }
+        CHECK_INT(g.e[0].error, 0);
+        CHECK_INT(g.e[0].received, 100);
+        CHECK(!g.e[0].wrong);
+        hand_stop(&g, &p);
+    }
+}
+
+/* A key update that asks for one, forged from the keys in the exported state; p goes on under the
+ * next key. */
+static size_t hand_ask(struct hand *p, uint8_t out[64])
+{
+    enum { SEQ_AT = 5, SECRET_AT = 5 + 16 };
+    static const struct record_limits limits = {0};
+    uint8_t state[RECORD_BLOB_BYTES];
+    uint8_t key[32];
+    uint8_t nonce[12];
+    struct aead *a = NULL;
+    struct bytes blob;
+
+    bytes_init(&blob, 4096);
+    if (record_export(p->r, &blob, NULL) < 0) {
+        abort();
+    }
+    memcpy(state, bytes_peek(&blob), sizeof(state));
+    bytes_fini(&blob);
+    uint8_t *secret = state + SECRET_AT;
+    if (key_expand_label(AEAD_AES_256_GCM, secret, "key", key, 32) < 0 ||
+        key_expand_label(AEAD_AES_256_GCM, secret, "iv", nonce, 12) < 0 ||
+        aead_new(&a, AEAD_AES_256_GCM, AEAD_EVP, key, NULL) < 0) {
+        abort();
+    }
+    for (int i = 0; i < 8; i++) {
+        nonce[4 + i] ^= state[SEQ_AT + i];
+    }
+    memcpy(out, "\x17\3\3\0\x16\x18\0\0\1\1\x16", 11);
+    struct aead_text text = {nonce, out, 5, out + 5, 6};
+    if (aead_seal(a, &text, out + 11) < 0 ||
+        key_expand_label(AEAD_AES_256_GCM, secret, "traffic upd", secret, 48) < 0) {
+        abort();
+    }
+    aead_free(a);
+    memset(state + SEQ_AT, 0, 16);
+    record_free(p->r);
+    if (record_import(&p->r, state, sizeof(state), &limits, AEAD_AUTO, NULL) < 0) {
+        abort();
+    }
+    return 27;
+}
+
+/* Reads all that the stream under test sent; how much data it was. */
+static size_t hand_read(struct hand *p)
+{
+    static uint8_t buf[20000];
+    struct iovec iov[16];
+    struct record_run run = {.iov = iov, .iov_max = 16};
+    ssize_t n = stream_read(p->s, buf, sizeof(buf));
+
+    if (n <= 0 || record_open(p->r, buf, (size_t)n, &run, NULL) < 0) {
+        return 0;
+    }
+    return run.bytes;
+}
+
+TEST(a_stream_answers_a_key_request_whether_it_writes_or_only_reads)
+{
+    for (int writes = 0; writes < 2; writes++) {
+        struct record_stats stats;
+        uint8_t wire[64];
+        struct hand p;
+        struct tls_rig g;
+
+        CHECK(hand_start(&g, &p));
+        g.e[0].to_send = 0;
+        g.e[0].shut_done = true;
+        struct slice last = handshake_output(p.h);
+        CHECK(say(p.s, last.p, last.len));
+        for (int i = 0; i < 50 && !tls_stream_peer(g.e[0].s); i++) {
+            (void)loop_turn(g.l, WAIT_MS);
+        }
+        (void)loop_turn(g.l, 0);
+        CHECK(say(p.s, wire, hand_ask(&p, wire)));
+        if (writes) { /* not yet sealed when the request is read */
+            CHECK_INT(stream_write(g.e[0].s, "hello", 5), 5);
+            uint8_t byte;
+            CHECK_INT(stream_read(g.e[0].s, &byte, 1), -EAGAIN);
+        }
+        (void)loop_turn(g.l, 0);
+        CHECK_INT(hand_read(&p), writes ? 5 : 0);
+        record_stats(p.r, &stats);
+        CHECK_INT(stats.key_updates_received, 1);
+        tls_stream_stats(g.e[0].s, &stats);
+        CHECK_INT(stats.key_updates_sent, 1);
+        (void)loop_turn(g.l, 0);
+        (void)loop_turn(g.l, 0); /* the pipe's last wakes */
+        /* Both go on under their new keys. */
+        CHECK_INT(stream_write(g.e[0].s, "again", 5), 5);
+        (void)loop_turn(g.l, 0); /* nobody flushes: the end of the turn does */
+        CHECK_INT(hand_read(&p), 5);
+        CHECK(say(p.s, wire, hand_data(&p, wire, 20)));
+        (void)loop_turn(g.l, 0);
+        CHECK_INT(g.e[0].received, 20);
+        CHECK(!g.e[0].wrong);
+        hand_stop(&g, &p);
+    }
+}
+
+TEST(the_end_of_our_half_reaches_the_layer_below)
+{
+    struct hand p;
+    struct tls_rig g;
+    uint8_t byte;
+
+    CHECK(hand_start(&g, &p));
+    g.e[0].to_send = 0;
+    struct slice last = handshake_output(p.h);
+    CHECK(say(p.s, last.p, last.len));
+    for (int i = 0; i < 50 && !g.e[0].shut_done; i++) {
+        (void)loop_turn(g.l, WAIT_MS);
+    }
+    CHECK(g.e[0].shut_done);
+    CHECK_INT(hand_read(&p), 0);
+    CHECK(record_is_closed(p.r));
+    CHECK_INT(stream_read(p.s, &byte, 1), 0);
+    hand_stop(&g, &p);
+}
+
+/* A job that lasts until it is released. */
+struct plug {
+    struct job job;
+    atomic_bool released;
+};
+
+static void plug_work(struct job *j)
+{
+    struct plug *p = container_of(j, struct plug, job);
+
+    while (!atomic_load(&p->released)) {
+        (void)sched_yield();
+    }
+}
+
+static void plug_gone(struct job *j)
+{
+    (void)j;
+}
+
+TEST(a_full_job_pool_refuses_new_handshakes_and_delays_those_under_way)
+{
+    static struct plug plugs[2];
+    struct stream *ends[2];
+    struct handshake_spec spec = tls_spec_of(true);
+    struct hand p;
+    struct tls_rig g;
+    uint8_t byte;
+
+    tls_rig_pool_limit = 1;
+    CHECK(hand_start(&g, &p));
+    tls_rig_pool_limit = 100;
+    for (int i = 0; i < 2; i++) { /* one runs, one fills the queue */
+        plugs[i].job.work = plug_work;
+        plugs[i].job.abandoned = plug_gone;
+        atomic_store(&plugs[i].released, false);
+        while (jobs_submit(g.pool, &plugs[i].job, 9, &g.e[0].task) < 0) {
+            (void)sched_yield(); /* the first one has not been taken from the queue yet */
+        }
+    }
+    mempipe_pair(ends, 1000, NULL);
+    struct stream *late = tls_stream_new(g.tls, ends[0], &spec, 2);
+    CHECK_INT(stream_read(late, &byte, 1), -ERR_LIMIT);
+    stream_close(late, 0);
+    stream_close(ends[1], 0);
+    struct slice last = handshake_output(p.h);
+    CHECK(say(p.s, last.p, last.len));
+    for (int i = 0; i < 5; i++) {
+        (void)loop_turn(g.l, 0);
+        loop_advance(g.l, LONGER_THAN_A_RETRY_MS);
+    }
+    CHECK_INT(g.e[0].error, 0);
+    CHECK(!tls_stream_peer(g.e[0].s));
+    atomic_store(&plugs[0].released, true);
+    atomic_store(&plugs[1].released, true);
+    for (int i = 0; i < 100 && !tls_stream_peer(g.e[0].s); i++) {
+        (void)loop_turn(g.l, WAIT_MS);
+    }
+    CHECK(tls_stream_peer(g.e[0].s) != NULL);
+    tls_rig_drain(&g);
+    hand_stop(&g, &p);
+}
+
+/* The inner session of a tunnel in a tunnel: both use the same two batches. */
+TEST(a_session_runs_inside_another)
+{
+    static const size_t widths[] = {100, 30000};
+
+    for (unsigned n = 0; n < ARRAY_LEN(widths); n++) {
+        struct stream *ends[2];
+        struct tls_rig g;
+
+        tls_rig_base(&g, NULL, NULL);
+        mempipe_pair(ends, widths[n], NULL);
+        for (int i = 0; i < 2; i++) {
+            struct handshake_spec spec = tls_spec_of(i == 1);
+            struct stream *outer = tls_stream_new(g.tls, ends[i], &spec, 1);
+            tls_rig_talk(&g, &g.e[i], tls_stream_new(g.tls, outer, &spec, 1), i);
+        }
+        CHECK(tls_rig_settle(&g));
+        CHECK(tls_rig_arrived(&g));
+        tls_rig_stop(&g);
+        CHECK_INT(mempipe_live(), 0);
+    }
+}
+
+/* What the bytes below look like decides; a cut there is never a clean end. */
+TEST(the_end_of_tcp_without_close_notify_is_a_truncation)
+{
+    struct tls_rig g;
+
+    tls_rig_start(&g, 5000, NULL, NULL);
+    g.e[0].to_send = g.e[1].to_send = 0;
+    g.e[0].shut_done = g.e[1].shut_done = true; /* neither says close_notify */
+    CHECK(tls_rig_open(&g));
+    CHECK_INT(stream_shut(tls_stream_below(g.e[1].s)), 0);
+    for (int i = 0; i < 20; i++) {
+        (void)loop_turn(g.l, 0);
+    }
+    CHECK_INT(g.e[0].error, -ERR_TRUNCATED);
+    tls_rig_stop(&g);
+}
+
+TEST(a_forged_record_ends_the_session_and_the_peer_is_told)
+{
+    struct tls_rig g;
+    static const uint8_t forged[] = {23, 3,  3,  0,  20, 1,  2,  3,  4,  5,  6,  7, 8,
+                                     9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20};
+
+    tls_rig_start(&g, 5000, NULL, NULL);
+    g.e[0].to_send = g.e[1].to_send = 0;
+    g.e[0].shut_done = g.e[1].shut_done = true;
+    CHECK(tls_rig_open(&g));
+    CHECK(say(tls_stream_below(g.e[1].s), forged, sizeof(forged)));
+    for (int i = 0; i < 20; i++) {
+        (void)loop_turn(g.l, 0);
+    }
+    CHECK_INT(g.e[0].error, -ERR_TLS_RECORD);
+    CHECK_INT(g.e[1].error, -ERR_TLS_ALERT);
+    CHECK_STR(stream_diag(g.e[1].s)->text, "peer sent TLS alert 20 (bad record mac)");
+    tls_rig_stop(&g);
+}
+
+TEST(handshakes_are_capped_per_loop_and_per_lane)
+{
+    struct tls_loop_options limits = {.handshakes_max = 3, .lane_max = 2};
+    struct stream *s[5];
+    struct stream *peer[5];
+    static const uint64_t lanes[] = {1, 1, 1, 2, 3};
+    struct tls_rig g;
+    uint8_t byte;
+
+    tls_rig_base(&g, NULL, &limits);
+    for (int i = 0; i < 5; i++) {
+        struct stream *ends[2];
+        struct handshake_spec spec = tls_spec_of(false);
+        mempipe_pair(ends, 1000, NULL);
+        s[i] = tls_stream_new(g.tls, ends[0], &spec, lanes[i]);
+        peer[i] = ends[1];
+    }
+    CHECK_INT(stream_read(s[0], &byte, 1), -EAGAIN);
+    CHECK_INT(stream_read(s[1], &byte, 1), -EAGAIN);
+    CHECK_INT(stream_read(s[2], &byte, 1), -ERR_LIMIT); /* its lane is full */
+    CHECK_INT(stream_read(s[3], &byte, 1), -EAGAIN);
+    CHECK_INT(stream_read(s[4], &byte, 1), -ERR_LIMIT); /* the loop is full */
+    CHECK_INT(tls_loop_stats(g.tls).handshakes, 3);
+    CHECK_INT(tls_loop_stats(g.tls).refused, 2);
+    stream_close(s[0], 0);
+    CHECK_INT(tls_loop_stats(g.tls).handshakes, 2);
+    s[0] = NULL;
+    for (int i = 0; i < 5; i++) {
+        stream_close(s[i], 0);
+        stream_close(peer[i], 0);
+    }
+    CHECK_INT(tls_loop_stats(g.tls).handshakes, 0);
+    tls_rig_drain(&g);
+    tls_loop_free(g.tls);
+    jobs_free(g.pool);
+    tls_ctx_free(g.ctx);
+    loop_free(g.l);
+    CHECK_INT(mempipe_live(), 0);
+}
+
+TEST(a_full_loop_keeps_a_share_for_every_lane)
+{
+    enum { FULL = 12, ALL = FULL + 3 };
+    struct tls_loop_options limits = {.handshakes_max = FULL, .lane_max = FULL / 2};
+    struct stream *s[ALL];
+    struct stream *peer[ALL];
+    struct tls_rig g;
+    uint8_t byte;
+
+    tls_rig_base(&g, NULL, &limits);
+    for (int i = 0; i < ALL;
+         i++) { /* two lanes fill the loop; then the third comes, and the first */
+        struct stream *ends[2];
+        struct handshake_spec spec = tls_spec_of(false);
+        mempipe_pair(ends, 1000, NULL);
+        s[i] = tls_stream_new(g.tls, ends[0], &spec,
+                              i < FULL      ? (uint64_t)i % 2
+                              : i < ALL - 1 ? 2
+                                            : 0);
+        peer[i] = ends[1];
+        CHECK_INT(stream_read(s[i], &byte, 1), i <= FULL ? -EAGAIN : -ERR_LIMIT);
+    }
+    for (int i = 0; i < ALL; i++) {
+        stream_close(s[i], 0);
+        stream_close(peer[i], 0);
+    }
+    CHECK_INT(tls_loop_stats(g.tls).handshakes, 0);
+    tls_rig_drain(&g);
+    tls_loop_free(g.tls);
+    jobs_free(g.pool);
+    tls_ctx_free(g.ctx);
+    loop_free(g.l);
+    CHECK_INT(mempipe_live(), 0);
+}
