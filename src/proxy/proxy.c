@@ -198,6 +198,8 @@ void proxy_close(struct proxy *p)
     if (!p->loop) {
         return;
     }
+    control_link_close(&p->link,
+                       p->loop); /* its jobs are the workers' too, and post to their loops */
     for (unsigned i = 0; i < p->worker_count; i++) {
         worker_free(p->workers[i]);
     }
@@ -205,7 +207,6 @@ void proxy_close(struct proxy *p)
     mem_free(p->worlds);
     mem_free(p->loops);
     mem_free(p->workers);
-    control_link_close(&p->link, p->loop);
     readiness_free(p->readiness);
     timer_clear(&p->limit);
     quit_signals_close(&p->signals);
