@@ -3,6 +3,7 @@
  * the records to be. And a tunnel in a tunnel, each with its own TLS (contract 2.11). */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "mempipe.h"
 #include "pki.h"
 #include "stream_battery.h"
@@ -10,18 +11,18 @@
 #include "tls/tls_stream.h"
 #include "tunnel_pair.h"
 
+enum { PATIENCE_MS = 30000 };
+
 static const char *const expected[] = {"spiffe://cluster.local/ns/shop/sa/server"};
 
 static struct {
     struct tls_ctx *ctx;
-    struct jobs *pool;
     struct credential *server;
     struct credential *client;
 } mesh;
 
 static void free_mesh(void)
 {
-    jobs_free(mesh.pool);
     tls_ctx_free(mesh.ctx);
     mesh.server = credential_unref(mesh.server);
     mesh.client = credential_unref(mesh.client);
@@ -36,8 +37,7 @@ static void need_mesh(void)
     mesh.server = pki_credential(&root, "server");
     mesh.client = pki_credential(&root, "client");
     pki_free(&root);
-    mesh.pool = jobs_new(1, 100, 100, NULL);
-    if (!mesh.pool || tls_ctx_new(&mesh.ctx, NULL, NULL) < 0) {
+    if (tls_ctx_new(&mesh.ctx, NULL, NULL) < 0) {
         abort();
     }
     (void)atexit(free_mesh);
@@ -45,6 +45,7 @@ static void need_mesh(void)
 
 struct kit_state {
     bool nested;
+    struct jobs *pool; /* it posts to the loop, and must not outlive it */
     struct tls_loop *tls;
     struct tunnel_pair pair;
     struct tunnel_pair inner;
@@ -64,7 +65,7 @@ static int settle(struct loop *l, struct stream *dialled)
 {
     int r = -EAGAIN;
 
-    for (int i = 0; i < 1000 && r == -EAGAIN; i++) {
+    for (uint64_t end = clock_mono_ms() + PATIENCE_MS; r == -EAGAIN && clock_mono_ms() < end;) {
         r = hbone_dial_ready(dialled);
         loop_turn(l, r == -EAGAIN ? 1 : 0);
     }
@@ -91,7 +92,8 @@ static int make_pair(void *arg, struct loop *l, struct stream *out[2])
     struct kit_state *k = arg;
 
     need_mesh();
-    k->tls = tls_loop_new(l, mesh.pool, mesh.ctx, NULL);
+    k->pool = jobs_new(1, 100, 100, NULL);
+    k->tls = tls_loop_new(l, k->pool, mesh.ctx, NULL);
     unix_pair(l, out);
     int r = through(k, &k->pair, l, out);
     return r == 0 && k->nested ? through(k, &k->inner, l, out) : r;
@@ -107,6 +109,7 @@ static void end_pair(void *arg, struct loop *l)
     }
     tunnel_pair_fini(&k->pair);
     tls_loop_free(k->tls);
+    jobs_free(k->pool);
 }
 
 static struct kit_state plain;

@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+#include "base/clock.h"
+
+enum { PATIENCE_MS = 30000 }; /* a handshake takes its time on a busy machine */
+
 const struct hbone_head tunnel_pair_head = {
     .authority = {"10.0.0.2:8080", 13},
     .baggage = {"k8s.namespace.name=shop", 23},
@@ -41,7 +45,9 @@ void tunnel_pair_serve(struct tunnel_pair *p, struct stream *below, struct budge
 
 bool tunnel_pair_wait(struct tunnel_pair *p, unsigned count)
 {
-    for (int i = 0; i < 2000 && p->accepted_count < count; i++) {
+    uint64_t end = clock_mono_ms() + PATIENCE_MS;
+
+    while (p->accepted_count < count && clock_mono_ms() < end) {
         loop_turn(p->loop, 1);
     }
     return p->accepted_count >= count;

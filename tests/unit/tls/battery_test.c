@@ -14,17 +14,15 @@ static const char *const expected[] = {"spiffe://cluster.local/ns/shop/sa/server
 
 struct mesh {
     struct tls_ctx *ctx;
-    struct jobs *pool;
     struct credential *server;
     struct credential *client;
-    struct tls_loop *tls; /* of the loop in use */
+    struct jobs *pool; /* of the loop in use, which it must not outlive: it posts there */
+    struct tls_loop *tls;
 };
 static struct mesh mesh;
 
-/* Before the library's own end, which is too early for threads that still have state of it. */
 static void free_mesh(void)
 {
-    jobs_free(mesh.pool);
     tls_ctx_free(mesh.ctx);
     mesh.server = credential_unref(mesh.server);
     mesh.client = credential_unref(mesh.client);
@@ -41,8 +39,7 @@ static void need_mesh(void)
     mesh.server = pki_credential(&root, "server");
     mesh.client = pki_credential(&root, "client");
     pki_free(&root);
-    mesh.pool = jobs_new(1, 100, 100, NULL);
-    if (!mesh.pool || tls_ctx_new(&mesh.ctx, &options, NULL) < 0) {
+    if (tls_ctx_new(&mesh.ctx, &options, NULL) < 0) {
         abort();
     }
     (void)atexit(free_mesh);
@@ -54,6 +51,7 @@ static void secure(struct loop *l, struct stream *ends[2])
         .role = TLS_MESH_CLIENT, .credential = mesh.client, .expect = expected, .expect_count = 1};
     struct handshake_spec server = {.role = TLS_MESH_SERVER, .credential = mesh.server};
 
+    mesh.pool = jobs_new(1, 100, 100, NULL);
     mesh.tls = tls_loop_new(l, mesh.pool, mesh.ctx, NULL);
     ends[0] = tls_stream_new(mesh.tls, ends[0], &client, 1);
     ends[1] = tls_stream_new(mesh.tls, ends[1], &server, 2);
@@ -88,6 +86,7 @@ static void release(void *arg, struct loop *l)
     (void)l;
     tls_loop_free(mesh.tls);
     mesh.tls = NULL;
+    jobs_free(MOVE(mesh.pool));
 }
 
 static size_t narrow = 25000; /* neither whole records nor whole batches fit */
