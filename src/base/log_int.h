@@ -7,6 +7,9 @@
 
 #include "base/err.h"
 
+/* How long the writer gathers behind a write. */
+enum { LOG_GATHER_MS = 10 };
+
 MUST_USE int log_queue_start(int fd, struct diag *why);
 void log_queue_stop(void);
 /* One line without its newline. Never waits: drops and counts when the queue is full. */

@@ -12,7 +12,7 @@
 
 /* A line that comes alone is written at once. Behind a write the writer gathers for a while, so that a
  * busy program pays for a system call and a wake now and then, not for every line. */
-enum { QUEUE_BYTES = 1 << 20, GATHER_MS = 10, GATHER_BYTES = 64 << 10 };
+enum { QUEUE_BYTES = 1 << 20, GATHER_BYTES = 64 << 10 };
 
 /* Two buffers: producers append to one while the writer empties the other. */
 static struct {
@@ -98,7 +98,7 @@ static void *writer_main(void *arg)
         (void)pthread_mutex_unlock(&q.lock);
         write_all(q.fd, full, len);
         (void)pthread_mutex_lock(&q.lock);
-        sleep_until(GATHER_BYTES, clock_mono_ns() + GATHER_MS * 1000000u);
+        sleep_until(GATHER_BYTES, clock_mono_ns() + LOG_GATHER_MS * 1000000u);
     }
     (void)pthread_mutex_unlock(&q.lock);
     return NULL;
