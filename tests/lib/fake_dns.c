@@ -179,15 +179,19 @@ static void server_run(struct task *t, unsigned why)
 
 void fake_dns_start(struct fake_dns *d, struct loop *l, enum fake_dns_way way)
 {
+    int tcp = -1;
+    int udp = -1;
+
     *d = (struct fake_dns){.loop = l, .way = way, .ttl_s = 77};
     task_init(&d->task, l, "dns server", server_run);
-    d->tcp = listener_new(l, tcp_test_listener(IP_V4, &d->at), &d->task, NULL);
-    int fd = sock_open(IP_V4, SOCK_TYPE_DATAGRAM, NULL);
-    if (sock_bind(fd, &d->at, NULL) < 0) {
-        printf("Bail out! the port is free for TCP and not for UDP\n");
-        exit(EXIT_FAILURE);
-    }
-    d->udp = udp_new(l, fd, &d->task, NULL);
+    do { /* a port that is free for TCP may be somebody's for UDP */
+        sock_close(&tcp);
+        sock_close(&udp);
+        tcp = tcp_test_listener(IP_V4, &d->at);
+        udp = sock_open(IP_V4, SOCK_TYPE_DATAGRAM, NULL);
+    } while (sock_bind(udp, &d->at, NULL) == -EADDRINUSE);
+    d->tcp = listener_new(l, tcp, &d->task, NULL);
+    d->udp = udp_new(l, udp, &d->task, NULL);
 }
 
 void fake_dns_stop(struct fake_dns *d)

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 
 enum {
-    MOST_MS = 30000,   /* one settling; beyond it the stream is stuck or hopelessly slow */
+    STUCK_MS = 30000,  /* busy for so long, and not one byte got further */
     PIECES = 8,        /* of a vector or of lent memory */
     CLOSE_POINTS = 48, /* moments tried by the close test */
     CHUNK_MAX = 300000,
@@ -272,18 +272,24 @@ static bool rig_start(struct test *t, struct rig *g, const struct battery_kit *k
 
 typedef bool until_fn(const struct rig *g);
 
+static size_t progress(const struct rig *g)
+{
+    return g->a[0].sent + g->a[0].got + g->a[1].sent + g->a[1].got;
+}
+
 /* Turns until the condition holds. False: idle for longer than the kit's patience, so a wake was
- * lost, or no end in sight. */
+ * lost, or busy with nothing. */
 static bool settle(struct rig *g, until_fn *until)
 {
-    uint64_t start = clock_mono_ms();
-    uint64_t busy = start;
+    uint64_t busy = clock_mono_ms();
+    uint64_t moved = busy;
 
-    while (!until(g)) {
+    for (size_t before = progress(g); !until(g); before = progress(g)) {
         unsigned ran = loop_turn(g->loop, g->kit->patience_ms > 0 ? 5 : 0);
         uint64_t now = clock_mono_ms();
         busy = ran > 0 ? now : busy;
-        if ((ran == 0 && now - busy >= (uint64_t)g->kit->patience_ms) || now - start > MOST_MS) {
+        moved = progress(g) != before ? now : moved;
+        if ((ran == 0 && now - busy >= (uint64_t)g->kit->patience_ms) || now - moved > STUCK_MS) {
             return until(g);
         }
     }

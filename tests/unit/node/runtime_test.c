@@ -44,6 +44,8 @@ __attribute__((constructor)) static void early(int argc, char **argv)
     }
 }
 
+enum { PATIENCE_MS = 60000 }; /* programs start slowly on a busy machine */
+
 struct rig {
     struct loop *loop;
     struct jobs *jobs;
@@ -220,10 +222,10 @@ static void client_send_attached(struct client *c, const char *line)
     c->out = pipe_fd[0];
 }
 
-/* Until something with this text was said, the agent has closed, or ten seconds have passed. */
+/* Until something with this text was said, the agent has closed, or our patience is at its end. */
 static bool await(struct rig *g, struct client *c, const char *text)
 {
-    uint64_t deadline = clock_mono_ms() + 10000;
+    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
 
     while (!strstr(c->said, text)) {
         turn(g);
@@ -240,7 +242,7 @@ static bool await(struct rig *g, struct client *c, const char *text)
 
 static bool await_closed(struct rig *g, struct client *c)
 {
-    uint64_t deadline = clock_mono_ms() + 10000;
+    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
     char byte[256];
     ssize_t n;
 
@@ -355,7 +357,7 @@ static void install(const struct rig *g, const char *text)
 
 static bool await_ready(struct rig *g, const char *name, bool ready)
 {
-    uint64_t deadline = clock_mono_ms() + 15000;
+    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
 
     while (fake_api_is_ready(&g->api, name) != ready) {
         turn(g);
@@ -373,7 +375,7 @@ static bool await_ready(struct rig *g, const char *name, bool ready)
 
 static bool await_gone(struct rig *g, const char *name)
 {
-    uint64_t deadline = clock_mono_ms() + 15000;
+    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
 
     while (runtime_find(g->runtime, "shop", name) && clock_mono_ms() < deadline) {
         turn(g);
@@ -477,11 +479,11 @@ TEST(a_detached_command_runs_until_it_is_stopped_with_all_its_children)
     struct client c = client_open(&g);
     client_send(&c, RUN("false", "[\"sh\",\"-c\",\"setsid sleep 1000 & exec sleep 1000\"]"));
     bool started = await(&g, &c, "\"started\"");
-    int running = -1;
-    for (int i = 0; i < 100 && running != POD_RUNNING; i++) {
+    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
+    while (fake_api_phase(&g.api, "cart") != POD_RUNNING && clock_mono_ms() < deadline) {
         turn(&g);
-        running = fake_api_phase(&g.api, "cart");
     }
+    int running = fake_api_phase(&g.api, "cart");
     bool closed = await_closed(&g, &c);
     client_close(&c);
     c = client_open(&g);
@@ -512,7 +514,7 @@ TEST(a_client_that_goes_away_takes_its_command_along)
     client_send_attached(&c, RUN("true", "[\"sleep\",\"1000\"]"));
     bool started = await(&g, &c, "\"started\"");
     client_close(&c);
-    uint64_t deadline = clock_mono_ms() + 10000;
+    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
     while (runtime_find(g.runtime, "shop", "cart") && clock_mono_ms() < deadline) {
         turn(&g);
     }
@@ -532,7 +534,7 @@ TEST(an_attached_client_passes_signals_on)
                         " done\"]"));
     bool started = await(&g, &c, "\"started\"");
     struct pollfd up = {.fd = c.out, .events = POLLIN};
-    bool said = poll(&up, 1, 5000) == 1;
+    bool said = poll(&up, 1, PATIENCE_MS) == 1;
     client_send(&c, "{\"op\":\"signal\",\"signal\":10}\n");
     bool exited = await(&g, &c, "\"exited\"");
     bool code = strstr(c.said, "\"code\":42") != NULL;
@@ -565,7 +567,8 @@ TEST(a_command_survives_the_agent)
     client_send(&c, "{\"op\":\"ps\"}\n");
     bool listed = await(&g, &c, "\"state\":\"running\"");
     client_close(&c);
-    for (int i = 0; i < 200 && !agent_is_ready(g.agent); i++) {
+    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
+    while (!agent_is_ready(g.agent) && clock_mono_ms() < deadline) {
         turn(&g);
     }
     bool kept = fake_proxy_pods(&g.proxy) == 1;
@@ -597,7 +600,7 @@ TEST(a_command_that_fails_is_started_again_where_that_was_asked)
     bool started = await(&g, &c, "\"started\"");
     client_close(&c);
     struct local_pod *p = runtime_find(g.runtime, "shop", "cart");
-    uint64_t deadline = clock_mono_ms() + 10000;
+    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
     while (local_pod_record(p)->restarts < 2 && clock_mono_ms() < deadline) {
         turn(&g);
     }
@@ -700,7 +703,7 @@ static int short_life(int fail_at, bool *out_clean)
     struct client c = client_open(&g);
     client_send(&c, RUN("false", "[\"true\"]"));
     bool told = await(&g, &c, "\"event\"");
-    uint64_t deadline = clock_mono_ms() + 10000;
+    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
     while (runtime_find(g.runtime, "shop", "cart") && clock_mono_ms() < deadline) {
         turn(&g);
     }
@@ -768,7 +771,7 @@ TEST(clients_are_told_at_once_while_the_api_is_away)
 
 TEST(what_is_left_is_removed_as_soon_as_the_api_is_back)
 {
-    enum { TRIES = 3 };
+    enum { TRIES = 8, STEP_MS = 200, PAUSE_MS = 20000 };
     struct rig g;
 
     rig_start(&g, "");
@@ -777,11 +780,15 @@ TEST(what_is_left_is_removed_as_soon_as_the_api_is_back)
     bool started = await(&g, &c, "\"started\"");
     g.api.is_away = true;
     client_close(&c);
-    for (int end = g.api.requests + TRIES; g.api.requests < end;) {
+    int tries = g.api.requests;
+    while (g.api.requests < tries + TRIES) {
         turn(&g);
+        if (g.api.requests > tries) { /* the command has ended: only the pauses take time */
+            loop_advance(g.loop, STEP_MS);
+        }
     }
     for (int i = 0; i < 20; i++) {
-        turn(&g); /* the last one is refused, and the pause has grown to seconds */
+        turn(&g); /* the last one is refused, and the pause has grown beyond PAUSE_MS */
     }
     g.api.is_away = false;
     struct task *reader = g.api.reader;
@@ -797,8 +804,7 @@ TEST(what_is_left_is_removed_as_soon_as_the_api_is_back)
     rig_stop(&g);
     CHECK(started);
     CHECK(clean);
-    printf("# %llu ms\n", (unsigned long long)took_ms);
-    CHECK(took_ms < 2500);
+    CHECK(took_ms < PAUSE_MS);
 }
 
 TEST(a_request_without_an_end_is_cut_off)
@@ -882,7 +888,8 @@ TEST(a_waypoint_survives_the_agent_and_goes_if_its_pod_went_meanwhile)
     pid_t shim = local_pod_record(runtime_find(g.runtime, "shop", "cart"))->shim;
     agent_stop(&g);
     agent_start(&g);
-    for (int i = 0; i < 200; i++) {
+    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
+    while (g.api.tokens < 2 && clock_mono_ms() < deadline) {
         turn(&g);
     }
     bool kept = fake_api_is_ready(&g.api, "cart") && kill(shim, 0) == 0 &&
@@ -952,12 +959,12 @@ TEST(a_token_is_renewed_at_half_of_its_life)
     install(&g, stand_in);
     fake_api_ask_waypoint(&g.api, "cart");
     bool ready = await_ready(&g, "cart", true);
-    uint64_t deadline = clock_mono_ms() + 10000;
+    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
     while (g.api.tokens < 3 && clock_mono_ms() < deadline) {
         turn(&g);
     }
     unsigned tokens = g.api.tokens;
-    bool still = fake_api_is_ready(&g.api, "cart");
+    bool still = await_ready(&g, "cart", true);
     fake_api_unask(&g.api, "cart");
     bool gone = await_gone(&g, "cart");
     rig_stop(&g);
@@ -973,7 +980,7 @@ TEST(what_cannot_start_is_tried_again_and_its_pod_stays)
     rig_start(&g, "");
     chmod(g.dir, 0711);
     fake_api_ask_waypoint(&g.api, "cart"); /* there is no program yet */
-    uint64_t deadline = clock_mono_ms() + 10000;
+    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
     while (!runtime_find(g.runtime, "shop", "cart") && clock_mono_ms() < deadline) {
         turn(&g);
     }
