@@ -17,7 +17,9 @@ static uint64_t clock_update(struct loop *l)
 {
     uint64_t ns = clock_mono_ns();
 
-    l->now_ms = ns / 1000000u + l->skew_ms;
+    if (!l->clock_stands) {
+        l->now_ms = ns / 1000000u + l->skew_ms;
+    }
     return ns;
 }
 
@@ -111,7 +113,13 @@ uint64_t loop_now_ms(const struct loop *l)
 void loop_advance(struct loop *l, uint64_t ms)
 {
     l->skew_ms += ms;
-    (void)clock_update(l); /* sets now_ms */
+    l->now_ms += ms;
+    (void)clock_update(l); /* sets now_ms, if it runs */
+}
+
+void loop_stop_clock(struct loop *l)
+{
+    l->clock_stands = true;
 }
 
 void *loop_scratch(struct loop *l)

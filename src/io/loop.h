@@ -41,6 +41,9 @@ void loop_poke(struct loop *l); /* any thread: makes the loop take a turn soon *
 uint64_t loop_now_ms(const struct loop *l);
 /* Tests: moves the loop's clock forward without waiting. */
 void loop_advance(struct loop *l, uint64_t ms);
+/* Tests: from now on loop_advance alone moves the clock, so that what becomes due does not depend on
+ * how long the test takes. */
+void loop_stop_clock(struct loop *l);
 /* Memory any task may use within one run, never across runs. */
 void *loop_scratch(struct loop *l);
 

@@ -31,8 +31,9 @@ struct loop {
     int epoll;
     int wakeup; /* eventfd */
     uint64_t now_ms;
-    uint64_t skew_ms; /* loop_advance */
-    uint64_t woke_ns; /* when the wait of this turn ended; 0: no turn yet */
+    uint64_t skew_ms;  /* loop_advance */
+    bool clock_stands; /* loop_stop_clock */
+    uint64_t woke_ns;  /* when the wait of this turn ended; 0: no turn yet */
     uint64_t last_turn_ns;
     _Atomic(uint64_t) turns; /* written by the loop, read by whoever counts */
     void *scratch;           /* made at first use */

@@ -72,6 +72,7 @@ static int server_start(struct server *s, const char *path, struct diag *why)
         return r;
     }
     s->loop = loop_new(why);
+    loop_stop_clock(s->loop);
     s->jobs = jobs_new(1, 16, 16, why);
     writer_start(s->writer, s->loop, s->jobs);
     return 0;

@@ -22,6 +22,7 @@ static void rig_start(struct rig *g)
 {
     memset(g, 0, sizeof(*g));
     g->loop = loop_new(NULL);
+    loop_stop_clock(g->loop);
     chunk_pool_init(&g->pool, g->loop);
     budget_init(&g->budget, BUDGET, NULL);
     rx_queue_init(&g->q[0], &g->pool, &g->budget);

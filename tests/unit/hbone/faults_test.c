@@ -103,6 +103,7 @@ static bool run(struct rig *g, int fail_call, int code)
     memset(g, 0, sizeof(*g));
     g->fault = (struct mempipe_fault){.countdown = fail_call, .code = code};
     g->loop = loop_new(NULL);
+    loop_stop_clock(g->loop);
     tunnel_pair_init(&g->pair, g->loop, NULL);
     mempipe_pair(below, PIPE, &g->fault);
     tunnel_pair_serve(&g->pair, below[1], NULL);

@@ -188,6 +188,7 @@ static void rig_start(struct rig *g)
     memset(g, 0, sizeof(*g));
     the_rig = g;
     g->loop = loop_new(NULL);
+    loop_stop_clock(g->loop);
     g->client = hbone_loop_new(g->loop, NULL, NULL);
     g->server = hbone_loop_new(g->loop, NULL, NULL);
     task_init(&g->acceptor, g->loop, "acceptor", accept_all);

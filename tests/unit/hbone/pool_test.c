@@ -93,6 +93,7 @@ static void rig_start(struct rig *g, const struct hbone_limits *limits, struct b
 
     memset(g, 0, sizeof(*g));
     g->loop = loop_new(NULL);
+    loop_stop_clock(g->loop);
     g->home = hbone_loop_new(g->loop, limits, NULL);
     g->pool = hbone_pool_new(g->home, &dialer, budget);
     task_init(&g->owner, g->loop, "owner", count_wake);

@@ -120,6 +120,7 @@ static void rig_start(void)
                                   .head = {.authority = {"10.0.0.2:80", 11}}};
 
     g.loop = loop_new(NULL);
+    loop_stop_clock(g.loop);
     g.client = hbone_loop_new(g.loop, NULL, NULL);
     g.server = hbone_loop_new(g.loop, NULL, NULL);
     task_init(&g.acceptor, g.loop, "acceptor", accept_all);

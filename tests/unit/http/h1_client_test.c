@@ -26,6 +26,7 @@ static void rig_start_with(struct rig *g, const char *script, size_t pipe, int f
 
     *g = (struct rig){.fault = {.countdown = fail_at, .code = -EIO}};
     g->loop = loop_new(NULL);
+    loop_stop_clock(g->loop);
     mempipe_pair(ends, pipe, &g->fault);
     g->client = h1_client_new(g->loop, ends[1], limits, NULL);
     wire_start(&g->server, g->loop, ends[0], "", 0);
@@ -37,6 +38,7 @@ static void rig_start_over(struct rig *g, const char *script, size_t pipe, bool 
     struct stream *ends[2];
 
     *g = (struct rig){.loop = loop_new(NULL)};
+    loop_stop_clock(g->loop);
     (lending ? mempipe_pair_lending : mempipe_pair)(ends, pipe, NULL);
     g->client = h1_client_new(g->loop, ends[1], NULL, NULL);
     wire_start(&g->server, g->loop, ends[0], "", 0);

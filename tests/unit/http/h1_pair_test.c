@@ -32,6 +32,7 @@ static void pair_start(struct pair *g, size_t pipe, int fail_at, bool lending)
 
     *g = (struct pair){.fault = {.countdown = fail_at, .code = -EIO}};
     g->loop = loop_new(NULL);
+    loop_stop_clock(g->loop);
     (lending ? mempipe_pair_lending : mempipe_pair)(ends, pipe, &g->fault);
     handler_start(&g->app, g->loop);
     g->client = h1_client_new(g->loop, ends[1], NULL, NULL);

@@ -15,6 +15,7 @@ void h1_rig_start_with(struct h1_rig *g, const char *script, size_t pipe, int fa
 
     *g = (struct h1_rig){.fault = {.countdown = fail_at, .code = -EIO}};
     g->loop = loop_new(NULL);
+    loop_stop_clock(g->loop);
     mempipe_pair(ends, pipe, &g->fault);
     handler_start(&g->app, g->loop);
     g->server = h1_server_new(g->loop, ends[1], limits, &g->app.task);

@@ -312,6 +312,7 @@ static bool solo_start(struct solo *g, const char *script, const struct h1_limit
     struct stream *ends[2];
 
     *g = (struct solo){.loop = loop_new(NULL)};
+    loop_stop_clock(g->loop);
     mempipe_pair(ends, 4096, NULL);
     task_init(&g->task, g->loop, "solo", nothing);
     g->server = h1_server_new(g->loop, ends[1], limits, &g->task);

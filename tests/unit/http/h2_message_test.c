@@ -30,6 +30,7 @@ static void rig_start(struct rig *g, const struct h2_options *server)
     struct stream *ends[2];
 
     *g = (struct rig){.loop = loop_new(NULL)};
+    loop_stop_clock(g->loop);
     mempipe_pair(ends, 40000, NULL);
     task_init(&g->task, g->loop, "rig", nothing);
     g->client = h2_client_new(g->loop, ends[0], NULL, &g->task);
@@ -436,6 +437,7 @@ static bool raw_start(struct raw *g, bool offered, const char *script, size_t le
     struct stream *ends[2];
 
     *g = (struct raw){.loop = loop_new(NULL)};
+    loop_stop_clock(g->loop);
     mempipe_pair(ends, 40000, NULL);
     task_init(&g->task, g->loop, "raw", nothing);
     g->server = h2_server_new(g->loop, ends[1], &o, &g->task);

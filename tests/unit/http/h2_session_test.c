@@ -36,6 +36,7 @@ static void rig_start_with(struct rig *g, size_t pipe, int fail_at,
 
     *g = (struct rig){.fault = {.countdown = fail_at, .code = -EIO}};
     g->loop = loop_new(NULL);
+    loop_stop_clock(g->loop);
     mempipe_pair(ends, pipe, &g->fault);
     handler_start(&g->app, g->loop);
     g->client = h2_client_new(g->loop, ends[0], options, NULL);
@@ -466,6 +467,7 @@ static void raw_start_with(struct raw *w, size_t pipe, const struct h2_options *
     struct stream *ends[2];
 
     *w = (struct raw){.loop = loop_new(NULL)};
+    loop_stop_clock(w->loop);
     mempipe_pair(ends, pipe, NULL);
     handler_start(&w->app, w->loop);
     w->server = h2_server_new(w->loop, ends[1], options, &w->app.task);

@@ -60,6 +60,7 @@ static void make_tls(struct rig *g)
 static bool rig_start(struct rig *g, struct http_server_options o, bool secure)
 {
     *g = (struct rig){.loop = loop_new(NULL)};
+    loop_stop_clock(g->loop);
     if (secure) {
         make_tls(g);
         o.tls = g->tls;

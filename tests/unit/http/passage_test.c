@@ -83,6 +83,7 @@ static void rig_start(struct rig *g, bool h2, bool lending, size_t pipe)
     struct stream *ends[2];
 
     *g = (struct rig){.loop = loop_new(NULL), .h2 = h2, .lending = lending, .pipe = pipe};
+    loop_stop_clock(g->loop);
     g->near_fault = (struct mempipe_fault){.countdown = -1, .code = -EIO};
     g->far_fault = g->near_fault;
     g->up_fault = g->near_fault;

@@ -51,6 +51,7 @@ static void rig_start(struct rig *g, enum fake_dns_way way)
 {
     *g = (struct rig){.fds = test_fd_count()};
     g->loop = loop_new(NULL);
+    loop_stop_clock(g->loop);
     g->factory = sock_factory_local_new(NULL);
     fake_dns_start(&g->dns, g->loop, way);
     struct dns_upstream_options o = {.servers = &g->dns.at, .server_count = 1, .mark = 1337};

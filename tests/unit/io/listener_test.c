@@ -44,6 +44,7 @@ static void run(struct task *t, unsigned why)
 static void host_start(struct host *h, int at_once)
 {
     *h = (struct host){.at_once = at_once, .loop = loop_new(NULL)};
+    loop_stop_clock(h->loop);
     task_init(&h->task, h->loop, "host", run);
     int fd = tcp_test_listener(IP_V4, &h->at);
     h->listener = listener_new(h->loop, fd, &h->task, NULL);

@@ -235,6 +235,7 @@ TEST(a_dial_that_waits_too_long_or_is_closed_takes_its_ask_back)
     struct owner o = {.why = 0};
     int before = test_fd_count();
 
+    loop_stop_clock(l);
     task_init(&o.task, l, "owner", note);
     struct stream *s = tcp_stream_dial(l, sock_ask_new(&late.f, NULL, &dial, NULL), &at, 50);
     stream_own(s, &o.task);

@@ -21,6 +21,7 @@ static void rig_start(struct rig *r)
     struct diag why;
 
     *r = (struct rig){.loop = loop_new(&why)};
+    loop_stop_clock(r->loop);
     spare_memory_init(&r->spare, r->loop);
 }
 

@@ -62,6 +62,7 @@ void rig_start(struct rig *g)
 
     *g = (struct rig){
         .loop = loop_new(&why), .jobs = jobs_new(1, 16, 16, &why), .store = store_new()};
+    loop_stop_clock(g->loop);
     must(api_new(g->store, &config, &why, &g->api), "api", &why);
     store_loaded(g->store, 1);
     if (rig_call(g, "POST", "/api/v1/namespaces", "{\"metadata\":{\"name\":\"n\"}}") != 201) {

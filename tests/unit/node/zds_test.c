@@ -36,6 +36,7 @@ static void rig_start(struct rig *g)
     if (!g->loop || !mkdtemp(g->dir)) {
         exit(1);
     }
+    loop_stop_clock(g->loop);
     (void)snprintf(g->path, sizeof(g->path), "%s/ztunnel.sock", g->dir);
     task_init(&g->owner, g->loop, "owner", on_wake);
     if (zds_server_new(g->loop, g->path, &g->owner, &g->server, NULL) < 0) {

@@ -21,6 +21,7 @@ struct rig {
 static void rig_start(struct rig *g)
 {
     *g = (struct rig){.loop = loop_new(NULL), .metrics = metrics_new(sets, ARRAY_LEN(sets))};
+    loop_stop_clock(g->loop);
     g->meter.loop = g->loop;
 }
 

@@ -121,6 +121,7 @@ static void rig_start_with(struct rig *g, size_t pipe, int fail_at, uint32_t cli
 
     *g = (struct rig){.fault = {.countdown = fail_at, .code = -EIO}};
     g->loop = loop_new(NULL);
+    loop_stop_clock(g->loop);
     mempipe_pair(ends, pipe, &g->fault);
     service_start(&g->service, g->loop, &so);
     grpc_server_add(g->service.server, ends[0]);

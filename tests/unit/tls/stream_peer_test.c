@@ -30,7 +30,7 @@ static bool say(struct stream *s, const void *text, size_t len)
 
 static bool half_settle(struct tls_rig *g)
 {
-    for (int i = 0; i < 200 && g->e[0].error == 0; i++) {
+    for (int i = 0; i < TURNS_MAX && g->e[0].error == 0; i++) {
         (void)loop_turn(g->l, WAIT_MS);
     }
     return g->e[0].error < 0;
@@ -101,7 +101,7 @@ static bool hand_step(struct tls_rig *g, struct hand *p)
     uint8_t buf[4096];
     struct diag why;
 
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < TURNS_MAX; i++) {
         ssize_t n = stream_read(p->s, buf, sizeof(buf));
         if (n > 0 && handshake_step_blocking(p->h, buf, (size_t)n, &why) != HANDSHAKE_WANTS_INPUT) {
             return true;
@@ -156,7 +156,7 @@ TEST(data_that_comes_with_the_last_flight_is_not_lost)
         memcpy(wire, last.p, last.len);
         size_t len = last.len + hand_data(&p, wire + last.len, 100);
         CHECK(say(p.s, wire, len - (size_t)cut)); /* the data record may be incomplete */
-        for (int i = 0; i < 50 && !tls_stream_peer(g.e[0].s); i++) {
+        for (int i = 0; i < TURNS_MAX && !tls_stream_peer(g.e[0].s); i++) {
             (void)loop_turn(g.l, WAIT_MS);
         }
         CHECK(cut == 0 || say(p.s, wire + len - (size_t)cut, (size_t)cut));
@@ -239,7 +239,7 @@ TEST(a_stream_answers_a_key_request_whether_it_writes_or_only_reads)
         g.e[0].shut_done = true;
         struct slice last = handshake_output(p.h);
         CHECK(say(p.s, last.p, last.len));
-        for (int i = 0; i < 50 && !tls_stream_peer(g.e[0].s); i++) {
+        for (int i = 0; i < TURNS_MAX && !tls_stream_peer(g.e[0].s); i++) {
             (void)loop_turn(g.l, WAIT_MS);
         }
         (void)loop_turn(g.l, 0);
@@ -279,7 +279,7 @@ TEST(the_end_of_our_half_reaches_the_layer_below)
     g.e[0].to_send = 0;
     struct slice last = handshake_output(p.h);
     CHECK(say(p.s, last.p, last.len));
-    for (int i = 0; i < 50 && !g.e[0].shut_done; i++) {
+    for (int i = 0; i < TURNS_MAX && !g.e[0].shut_done; i++) {
         (void)loop_turn(g.l, WAIT_MS);
     }
     CHECK(g.e[0].shut_done);
@@ -344,7 +344,11 @@ TEST(a_full_job_pool_refuses_new_handshakes_and_delays_those_under_way)
     CHECK(!tls_stream_peer(g.e[0].s));
     atomic_store(&plugs[0].released, true);
     atomic_store(&plugs[1].released, true);
-    for (int i = 0; i < 100 && !tls_stream_peer(g.e[0].s); i++) {
+    for (struct jobs_stats s = {.running = 1}; s.queued + s.running > 0; s = jobs_stats(g.pool)) {
+        (void)loop_turn(g.l, WAIT_MS);
+    }
+    loop_advance(g.l, LONGER_THAN_A_RETRY_MS);
+    for (int i = 0; i < TURNS_MAX && !tls_stream_peer(g.e[0].s); i++) {
         (void)loop_turn(g.l, WAIT_MS);
     }
     CHECK(tls_stream_peer(g.e[0].s) != NULL);

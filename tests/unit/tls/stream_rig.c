@@ -197,6 +197,7 @@ void tls_rig_base(struct tls_rig *g, const struct tls_options *options,
     if (!g->l || !g->pool || tls_ctx_new(&g->ctx, options, NULL) < 0) {
         abort();
     }
+    loop_stop_clock(g->l);
     g->tls = tls_loop_new(g->l, g->pool, g->ctx, limits);
 }
 

@@ -28,7 +28,7 @@ static const char *hear(struct rig *r, int fd, const char *until)
 
     got[0] = '\0';
     for (unsigned i = 0; i < TURNS; i++) {
-        (void)loop_turn(r->loop, 1);
+        rig_turn(r);
         ssize_t n = recv(fd, got + len, sizeof(got) - 1 - len, MSG_DONTWAIT);
         if (n == 0 || (n < 0 && errno != EAGAIN)) {
             break;
@@ -264,7 +264,7 @@ TEST(a_connection_to_a_pod_that_is_guarded_by_now_ends)
     CHECK(strstr(got, "HTTP/1.1 403 ") && strstr(got, "RBAC: access denied"));
     CHECK(has_recent(&r, "\"details\":\"policy_guards_port\""));
     for (unsigned i = 0; i < 2 * TURNS && r.engine->entry_count > 0; i++) {
-        (void)loop_turn(r.loop, 1);
+        rig_turn(&r);
     }
     CHECK_INT(r.engine->entry_count, 0);
     (void)close(silent);
@@ -297,7 +297,7 @@ TEST(a_connection_that_is_refused_while_memory_is_short_counts)
     CHECK_STR(hear(&r, silent, NULL), "");
     CHECK_INT(r.engine->entry_count, 0);
     for (unsigned i = 0; i < 4000 && METRIC(&r, "wp_overload_refusals_total", "") < 1; i++) {
-        (void)loop_turn(r.loop, 1);
+        rig_turn(&r);
     }
     CHECK_INT(METRIC(&r, "wp_overload_refusals_total", ""), 1);
     (void)close(silent);

@@ -212,6 +212,7 @@ void rig_start(struct rig *r)
     memset(r, 0, sizeof(*r));
     r->seen = seen;
     r->loop = loop_new(&why);
+    loop_stop_clock(r->loop);
     r->jobs = jobs_new(1, 16, 16, &why);
     r->nowhere =
         (struct grpc_dialer){.start = nothing_start, .poll = nothing_poll, .stop = nothing_stop};
@@ -268,6 +269,13 @@ void rig_end(struct rig *r)
     identity_unref(r->identity);
     config_fini(&r->config);
     loop_free(r->loop);
+}
+
+void rig_turn(struct rig *r)
+{
+    if (loop_turn(r->loop, 1) == 0) {
+        loop_advance(r->loop, 1);
+    }
 }
 
 int rig_dial(struct rig *r)

@@ -42,3 +42,5 @@ void rig_answer(struct rig *r);
 void rig_guard(struct rig *r, const char *ns);
 /* The client's end of a new connection to the service; non-blocking. */
 int rig_dial(struct rig *r);
+/* Where nothing happens a millisecond passes; else none does, however slow the machine is. */
+void rig_turn(struct rig *r);
