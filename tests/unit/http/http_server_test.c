@@ -16,7 +16,7 @@
 #include "tcp_pair.h"
 #include "wire.h"
 
-enum { PATIENCE_MS = 5000 };
+enum { PATIENCE_MS = 30000 };
 
 /* A server on TCP, with or without TLS. */
 struct rig {

@@ -86,7 +86,7 @@ static uint64_t settle(struct rig *g)
 
     for (int i = 0; i < 20000 && g->asker.result == -EAGAIN; i++) {
         idle = loop_turn(g->loop, 1) > 0 ? 0 : idle + 1;
-        if (idle > 5) {
+        if (idle > 50) { /* the kernel delivers when it gets to it */
             loop_advance(g->loop, 100);
         }
     }

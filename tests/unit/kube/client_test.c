@@ -31,7 +31,7 @@ static int ask(struct rig *g, const struct kube_ask *a, struct kube_answer *out,
 
     task_init(&w.task, g->loop, "test", on_wake);
     struct kube_call *call = kube_call_new(g->client, a, &w.task);
-    for (int i = 0; i < 500 && r == -EAGAIN; i++) {
+    for (int i = 0; i < 3000 && r == -EAGAIN; i++) {
         store_set_durable(g->store, store_rv(g->store));
         loop_turn(g->loop, 10);
         r = kube_call_take(call, out, why);

@@ -102,10 +102,10 @@ static void rig_stop(struct rig *g)
     script_server_stop(&g->server);
 }
 
-/* The next event within five seconds; false if there is none. */
+/* The next event within thirty seconds; false if there is none. */
 static bool await_event(struct rig *g, struct pod_event *out)
 {
-    uint64_t deadline = clock_mono_ms() + 5000;
+    uint64_t deadline = clock_mono_ms() + 30000;
     int r;
 
     while ((r = g->source->ops->next(g->source, out)) == -EAGAIN) {
@@ -119,7 +119,7 @@ static bool await_event(struct rig *g, struct pod_event *out)
 
 static int await_result(struct rig *g, struct pod_write *w)
 {
-    uint64_t deadline = clock_mono_ms() + 5000;
+    uint64_t deadline = clock_mono_ms() + 30000;
     struct diag why;
     int r;
 

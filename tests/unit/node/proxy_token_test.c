@@ -93,10 +93,10 @@ static unsigned requests(struct rig *g)
     return n;
 }
 
-/* False: fewer requests than that within ten seconds. */
+/* False: fewer requests than that within thirty seconds. */
 static bool await_requests(struct rig *g, unsigned count)
 {
-    uint64_t deadline = clock_mono_ms() + 10000;
+    uint64_t deadline = clock_mono_ms() + 30000;
 
     while (requests(g) < count) {
         if (clock_mono_ms() > deadline) {

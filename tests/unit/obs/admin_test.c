@@ -14,7 +14,7 @@
 #include "tcp_pair.h"
 #include "wire.h"
 
-enum { DOORS = 3, WORKERS = 3, PATIENCE_MS = 5000 };
+enum { DOORS = 3, WORKERS = 3, PATIENCE_MS = 30000 };
 enum { ADMIN, STATS, READINESS };
 
 struct rig {
