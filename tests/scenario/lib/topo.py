@@ -94,8 +94,10 @@ class Topology:
     def _router(self):
         fab = self._new("fab")
         netns.sysctl(fab, net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
-        netns.batch(fab, ["link add br0 type bridge", "link set br0 up", f"addr add {ROUTER4}/24 dev br0",
-                          f"addr add {ROUTER6}/64 dev br0 nodad"])
+        # An address of its own: without one a bridge takes the lowest of its ports', so that a host that is added later
+        # changes the router's under its neighbours, who lose what they send to the old one until they probe again.
+        netns.batch(fab, ["link add br0 address 02:00:00:00:00:fe type bridge", "link set br0 up",
+                          f"addr add {ROUTER4}/24 dev br0", f"addr add {ROUTER6}/64 dev br0 nodad"])
         ext = self._new("ext")
         self._attach(ext, "ext", EXT4, EXT6)
 

@@ -41,6 +41,19 @@ def test_pods_reach_each_other_across_nodes(world, host):
             assert conn.recv(1) == b"x"
 
 
+def test_a_host_that_is_added_later_leaves_the_router_its_address(world):
+    def link(name):
+        return json.loads(netns.run(["ip", "-n", world.ns("fab"), "-j", "link", "show", name]))[0]["address"]
+
+    before = link("br0")
+    late = world.topology.add_host("late", 220)
+    try:
+        netns.run(["ip", "-n", world.ns("fab"), "link", "set", "late", "address", "02:00:00:00:00:01"])
+        assert link("late") < before == link("br0")
+    finally:
+        netns.delete(late)
+
+
 def test_namespaces_use_a_loss_based_congestion_control(world):
     with netns.inside(world.ns("p11")), open("/proc/sys/net/ipv4/tcp_congestion_control", encoding="ascii") as f:
         assert f.read().strip() in ("cubic", "reno")
