@@ -7,6 +7,8 @@ import time
 
 import hpack
 
+from lib.wait import SCALE
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 TYPES = ["DATA", "HEADERS", "PRIORITY", "RST_STREAM", "SETTINGS", "PUSH_PROMISE", "PING", "GOAWAY",
          "WINDOW_UPDATE", "CONTINUATION"]
@@ -138,7 +140,7 @@ class Peer:
 
     def wait(self, condition, seconds=10):
         """Reads until condition(self) holds, or the connection ends."""
-        stop = time.monotonic() + seconds
+        stop = time.monotonic() + seconds * SCALE
         while not condition(self):
             left = stop - time.monotonic()
             if self.ended:
@@ -188,7 +190,7 @@ class Listener:
         self.port = self.sock.getsockname()[1]
 
     def accept(self, seconds=5):
-        self.sock.settimeout(seconds)
+        self.sock.settimeout(seconds * SCALE)
         peer = Peer(self.sock.accept()[0])
         peer.expect_preface = True
         return peer

@@ -4,8 +4,11 @@ import os
 import pathlib
 import ssl
 import subprocess
+import sys
 
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = pathlib.Path(os.environ.get("AMBIT_BUILD_ASAN") or ROOT / "build")

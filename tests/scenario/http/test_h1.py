@@ -7,11 +7,13 @@ import time
 
 import pytest
 
+from lib.wait import SCALE
+
 
 def raw(port, data, patience=5.0, shut=False):
     """Everything the server says to these bytes until it closes or is silent."""
     with socket.create_connection(("127.0.0.1", port)) as s:
-        s.settimeout(patience)
+        s.settimeout(patience * SCALE)
         s.sendall(data)
         if shut:
             s.shutdown(socket.SHUT_WR)
@@ -80,7 +82,7 @@ def test_a_date_is_sent_that_the_world_can_read(served):
 
 def test_a_watch_delivers_at_once(served):
     with socket.create_connection(("127.0.0.1", served.h1)) as s:
-        s.settimeout(5)
+        s.settimeout(5 * SCALE)
         s.sendall(b"GET /watch HTTP/1.1\r\nHost: a\r\n\r\n")
         got = b""
         while b"line\n" not in got:
@@ -91,7 +93,7 @@ def test_a_slow_head_is_answered_with_408(served):
     start = time.monotonic()
     got, how = raw(served.h1, b"GET / HTTP/1.1\r\nHos")
     assert got.startswith(b"HTTP/1.1 408 ") and how == "end"
-    assert 0.8 < time.monotonic() - start < 3
+    assert 0.8 < time.monotonic() - start < 3 * SCALE
 
 
 def test_a_reader_that_does_not_read_is_cut(served):
@@ -101,7 +103,7 @@ def test_a_reader_that_does_not_read_is_cut(served):
         # enough responses to fill every buffer between us
         s.sendall(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n" * 100)
         time.sleep(4)
-        s.settimeout(5)
+        s.settimeout(5 * SCALE)
         total = 0
         with pytest.raises(ConnectionResetError):
             while True:

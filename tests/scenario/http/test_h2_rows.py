@@ -7,6 +7,8 @@ import pytest
 from hyperframe.frame import (ContinuationFrame, DataFrame, Frame, GoAwayFrame, HeadersFrame, PingFrame, PriorityFrame,
                               PushPromiseFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame)
 
+from lib.wait import SCALE
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 PROTOCOL, FLOW, STREAM_CLOSED, FRAME_SIZE, COMPRESSION, CALM = 1, 3, 5, 6, 9, 11
 GET = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/echo")]
@@ -18,7 +20,7 @@ class Raw:
 
     def __init__(self, port):
         self.sock = socket.create_connection(("127.0.0.1", port))
-        self.sock.settimeout(3)
+        self.sock.settimeout(3 * SCALE)
         self.enc, self.dec = hpack.Encoder(), hpack.Decoder()
         self.buf = b""
         self.status, self.body, self.reset, self.ended = {}, {}, {}, set()

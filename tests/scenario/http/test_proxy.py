@@ -12,6 +12,7 @@ import threading
 import pytest
 
 from conftest import Served, program
+from lib.wait import SCALE
 from recorder import Recorder
 
 
@@ -33,7 +34,7 @@ def proxy(backend):
 
 def connect(port):
     s = socket.create_connection(("127.0.0.1", port))
-    s.settimeout(5)
+    s.settimeout(5 * SCALE)
     return s
 
 

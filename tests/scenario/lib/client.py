@@ -12,6 +12,7 @@ import uuid
 
 from lib import app, netns, pattern
 from lib.proc import Process
+from lib.wait import SCALE
 
 LOAD = pathlib.Path(__file__).parent / "load.py"
 
@@ -70,7 +71,7 @@ def still_echoes(sock, payload=b"still here"):
     assert read_exactly(sock, len(payload)) == payload
 
 
-def outcome(ns, host, port=app.ECHO, seconds=5.0, say=b"?"):
+def outcome(ns, host, port=app.ECHO, seconds=5.0 * SCALE, say=b"?"):
     """How a connection attempt ends: "served" (it is echoed), "reset", "closed", "refused" or "silent"."""
     try:
         with netns.connect(ns, host, port, seconds) as sock:
@@ -91,7 +92,7 @@ def is_cut(result):
 
 def wait_cut(sock, seconds=2.0):
     """How a live connection that must be cut ends: "reset" or "closed"."""
-    sock.settimeout(seconds)
+    sock.settimeout(seconds * SCALE)
     try:
         while sock.recv(65536):
             pass
@@ -108,7 +109,7 @@ def abort(sock):
 
 def upload(ns, host, total, port=app.DIGEST):
     """Sends the pattern; True when the other end got exactly that."""
-    with netns.connect(ns, host, port, 30) as sock:
+    with netns.connect(ns, host, port, 30 * SCALE) as sock:
         for block in pattern.blocks(total):
             sock.sendall(block)
         sock.shutdown(socket.SHUT_WR)
@@ -117,7 +118,7 @@ def upload(ns, host, total, port=app.DIGEST):
 
 def download(ns, host, total, port=app.SOURCE):
     """Fetches the pattern; True when exactly that came."""
-    with netns.connect(ns, host, port, 30) as sock:
+    with netns.connect(ns, host, port, 30 * SCALE) as sock:
         sock.sendall(f"{total} 0 0\n".encode())
         h, count = hashlib.sha256(), 0
         while octets := sock.recv(262144):
@@ -132,7 +133,7 @@ def new_token():
 
 def remembered(ns, token):
     """What the application in namespace `ns` remembers of a watched connection."""
-    with netns.connect(ns, "127.0.0.1", app.REPORT, 12) as sock:
+    with netns.connect(ns, "127.0.0.1", app.REPORT, 12 * SCALE) as sock:
         sock.sendall(token.encode() + b"\n")
         return json.loads(read_all(sock))
 

@@ -10,6 +10,8 @@ import os
 import socket
 import subprocess
 
+from lib.wait import SCALE
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 _home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -84,7 +86,7 @@ def make_socket(name, family, kind=socket.SOCK_STREAM):
         return socket.socket(family, kind | socket.SOCK_CLOEXEC)
 
 
-def connect(name, host, port, seconds=5.0):
+def connect(name, host, port, seconds=5.0 * SCALE):
     """A TCP connection of namespace `name`; its timeout stays set."""
     sock = make_socket(name, family_of(host))
     sock.settimeout(seconds)

@@ -383,7 +383,7 @@ class TunnelServer:
         if not self.greet:  # takes the connection and says nothing
             self._held.append(raw)
             return
-        raw.settimeout(10)
+        raw.settimeout(10 * wait.SCALE)
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             tls = self.context.wrap_socket(raw, server_side=True)
@@ -421,7 +421,7 @@ class _Quiet:
         return getattr(self._conn, name)
 
     def until(self, what, probe, seconds=5.0):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * wait.SCALE
         while not (value := probe()):
             if self._conn.closed:
                 raise Refused(self._conn.closed)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from lib import l7, model, peers, topo, waypoint
-from lib.wait import Stopwatch, until
+from lib.wait import SCALE, Stopwatch, until
 
 
 @pytest.mark.parametrize("env, words", [
@@ -146,7 +146,7 @@ def test_term_drains_and_ends_in_order(lab):
         assert http.response(stream).status == 200 and other.response().status == 200
         assert http.goaway in (0, None)
         http.sock.tunnel.pump()
-    assert lab.wp.process.wait_exit(20) == 0 and watch.seconds < 15
+    assert lab.wp.process.wait_exit(20) == 0 and watch.seconds < 15 * SCALE
     lab.wp.check_log()
 
 
@@ -160,7 +160,7 @@ def test_what_does_not_end_is_cut_at_the_deadline(lab):
         http.finish()
         watch = Stopwatch()
         lab.wp.process.signal(signal.SIGTERM)
-        assert lab.wp.process.wait_exit(20) == 0 and 1.5 < watch.seconds < 8
+        assert lab.wp.process.wait_exit(20) == 0 and 1.5 < watch.seconds < 8 * SCALE
         with pytest.raises((peers.Refused, AssertionError)):
             tunnel.wait_end(stream, 2)
             assert tunnel.streams[stream].end == "end"

@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from lib import l7, model, waypoint
-from lib.wait import Stopwatch, until
+from lib.wait import SCALE, Stopwatch, until
 
 
 def pods(http, count, *headers):
@@ -66,8 +66,9 @@ def test_an_endpoint_that_fails_again_and_again_is_taken_out(lab):
 
 
 def test_an_ejection_is_seen_on_every_port_and_ends(lab):
-    lab.use(l7.traffic("web", balance=l7.w.Traffic.ROUND_ROBIN, outlier=l7.w.Outlier(
-        consecutive_5xx=3, consecutive_gateway=3, interval_ms=1000, base_ejection_ms=5000, max_ejection_percent=100)))
+    lab.use(l7.binding("web", {**waypoint.PROTOCOLS, 83: "HTTP"}),  # undeclared, one that is quiet at first passes as TCP
+            l7.traffic("web", balance=l7.w.Traffic.ROUND_ROBIN, outlier=l7.w.Outlier(
+                consecutive_5xx=3, consecutive_gateway=3, interval_ms=1000, base_ejection_ms=10000, max_ejection_percent=100)))
     lab.wp.discard()
     lab.wp.start(WAYPOINT_WORKER_THREADS="1")  # each has its own view
     lab.wp.wait_ready(20)
@@ -77,7 +78,7 @@ def test_an_ejection_is_seen_on_every_port_and_ends(lab):
         until("it is out", lambda: http.get("/echo") and lab.wp.metric("wp_ejections_total") >= 1)
         lab.pods[waypoint.APP1].refuse = None
         assert set(pods(other, 10)) == set(pods(http, 10)) == {"web-2"}
-        until("it is back", lambda: "web-1" in pods(other, 2) and "web-1" in pods(http, 2))
+        until("it is back", lambda: "web-1" in pods(other, 2) and "web-1" in pods(http, 2), 30)
         assert set(pods(http, 6)) == {"web-1", "web-2"}
     lab.wp.discard()
 
@@ -126,7 +127,7 @@ def test_only_so_many_are_tried_again_at_once(lab):
             time.sleep(2.2)  # it has timed out once, and its second try is under way
             watch = Stopwatch()
             assert http.response(http.begin("GET", f"/status/503?second={turn}")).status == 503
-            assert watch.seconds < 0.7
+            assert watch.seconds < 0.7 * SCALE
             assert http.response(first).status == 504
             assert " 503 UO via_upstream " in lab.wp.wait_request(f"second={turn}")
             assert " 504 UT " in lab.wp.wait_request(f"first={turn}")
@@ -152,7 +153,7 @@ def test_each_try_has_its_time(lab):
     with lab.h1() as http:
         watch = Stopwatch()
         r = http.get("/delay/5000")
-        assert r.status == 504 and 0.3 < watch.seconds < 3
+        assert r.status == 504 and 0.3 < watch.seconds < 3 * SCALE
         assert http.get("/delay/1").status == 200
 
 
@@ -164,7 +165,7 @@ def test_connecting_to_nowhere_has_its_time(lab):
     with lab.h1() as http:
         watch = Stopwatch()
         r = http.get("/nowhere")
-        assert r.status == 503 and b"upstream connect error" in r.body and watch.seconds < 8
+        assert r.status == 503 and b"upstream connect error" in r.body and watch.seconds < 8 * SCALE
     assert " UF " in lab.wp.wait_request("/nowhere")
 
 
@@ -176,7 +177,7 @@ def test_a_slow_reader_holds_up_nobody_else(lab):
         # python-h2 gives credit as data comes; from here on nothing is read at all
         with lab.h1() as http:
             watch = Stopwatch()
-            assert len(pods(http, 20)) == 20 and watch.seconds < 10
+            assert len(pods(http, 20)) == 20 and watch.seconds < 10 * SCALE
         time.sleep(0.5)
         if not lab.wp.sanitized:
             assert lab.wp.private_kib() < 64 << 10
