@@ -17,7 +17,7 @@ class Driver:
     """One running hbone_driver: its port, and the lines it says."""
 
     def __init__(self, *args):
-        build = pathlib.Path(os.environ.get("BUILD", ROOT / "build"))
+        build = pathlib.Path(os.environ.get("AMBIT_BUILD_ASAN") or ROOT / "build")
         program = build / "tests/unit/hbone/hbone_driver"
         self.process = subprocess.Popen([program, *map(str, args)], stdout=subprocess.PIPE, text=True)
         self.port = int(self.line().split()[1])

@@ -226,7 +226,7 @@ def say(port, raw):
     """Until the other side ends, or is silent for as long as no answer takes."""
     got = b""
     with socket.create_connection(("127.0.0.1", port)) as s:
-        s.settimeout(0.4)
+        s.settimeout(5)  # few are silent that long
         try:
             s.sendall(raw)
             while more := s.recv(65536):
