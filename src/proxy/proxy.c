@@ -177,9 +177,6 @@ void proxy_stop(struct proxy *p)
 
 void proxy_settle(struct proxy *p)
 {
-    for (unsigned i = 0; i < p->worker_count; i++) {
-        snap_slot_fini(&p->worlds[i]);
-    }
     /* The workers have ended, so two turns hear all that they said. */
     for (int i = 0; i < 2 && p->loop; i++) {
         (void)loop_turn(p->loop, 0);
@@ -188,6 +185,9 @@ void proxy_settle(struct proxy *p)
 
 void proxy_end_discovery(struct proxy *p)
 {
+    for (unsigned i = 0; i < p->worker_count; i++) { /* the turns above may have published */
+        snap_slot_fini(&p->worlds[i]);
+    }
     ads_client_free(p->ads);
     p->ads = NULL;
     control_link_end_certs(&p->link);

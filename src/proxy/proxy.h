@@ -83,8 +83,9 @@ void proxy_count(struct proxy *p);
 
 /* Admin and workers end; what ran on the workers is the caller's to free. */
 void proxy_stop(struct proxy *p);
-/* What the workers held and said last; only then what they spoke to may go. */
+/* Hears what the workers said last; only then what they spoke to may go. Discovery still publishes. */
 void proxy_settle(struct proxy *p);
+/* And what the workers held of it. */
 void proxy_end_discovery(struct proxy *p);
 /* The rest, the loop too. */
 void proxy_close(struct proxy *p);

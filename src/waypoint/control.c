@@ -466,6 +466,10 @@ static void free_engines(struct control *c)
     for (unsigned i = 0; c->engines && i < c->config->common.workers; i++) {
         engine_free(c->engines[i]);
     }
+}
+
+static void free_l7s(struct control *c)
+{
     for (unsigned i = 0; c->l7s && i < c->config->common.workers; i++) {
         snap_slot_fini(&c->l7s[i]);
     }
@@ -490,6 +494,7 @@ void control_free(struct control *c)
     free_engines(c);
     free_identity(c);
     proxy_settle(&c->proxy);
+    free_l7s(c); /* discovery published until now */
     proxy_end_discovery(&c->proxy);
     routes_sink_free(c->routes);
     identity_unref(c->identity);

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The test's handle on the control plane process (cp_server.py). What it holds survives the process."""
 import base64
+import contextlib
+import itertools
 import json
 import os
 import pathlib
 import socket
 import sys
+import threading
 
 from lib import pki
 from lib.proc import Process
@@ -77,6 +80,24 @@ class ControlPlane:
             self._do("update", put=[self._wire(r) for r in resources], remove=[[r.type, r.name] for r in remove])
             if settle:
                 self.settle()
+
+    @contextlib.contextmanager
+    def changing(self, *states):
+        """For the body, changes go out one after the other: these lists of resources, round and round."""
+        done = threading.Event()
+
+        def change():
+            for state in itertools.cycle(states):
+                if done.is_set():
+                    return
+                self.push(*state, settle=False)
+        thread = threading.Thread(target=change)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def replace(self, resources, settle=True):
         """Makes `resources` all there is."""

@@ -132,6 +132,14 @@ def test_without_a_certificate_it_is_not_ready(lab):
         assert http.get("/echo").status == 200
 
 
+def test_what_comes_while_it_ends_is_let_go(lab):
+    """The sanitizer looks for what is left."""
+    before = lab.wp.metric("istio_xds_message_total")
+    with lab.cp.changing(*([l7.traffic("web", balance=b)] for b in (0, 1))):
+        until("changes arrive", lambda: lab.wp.metric("istio_xds_message_total") > before + 20)
+        lab.wp.stop()
+
+
 def test_term_drains_and_ends_in_order(lab):
     lab.wp.discard()
     lab.wp.start(TERMINATION_DRAIN_DURATION="20s")

@@ -36,6 +36,14 @@ def test_the_first_requests_are_as_the_contract_says(solo):
     assert all(e["node"] is None and not e["error"] and not e["subscribe"] for e in answers)
 
 
+def test_what_comes_while_the_proxy_ends_is_let_go(solo):
+    """The sanitizer looks for what is left."""
+    solo.start()
+    with solo.cp.changing([PEER], [model.pod(4, 1, "peer-1", "other")]):
+        wait.until("changes arrive", lambda: solo.zt.metric("istio_xds_message_total") > 20)
+        solo.zt.stop()
+
+
 @pytest.mark.parametrize("status", [None, "UNAVAILABLE", "CANCELLED", "INTERNAL"])
 def test_a_new_stream_tells_what_is_held(solo, status):
     policy = model.policy("held", model.DENY, model.only(namespaces=["nowhere"]))
