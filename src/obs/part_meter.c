@@ -46,7 +46,7 @@ static const struct metric_family dns_upstream_families[] = {
 const struct metric_set dns_upstream_metrics = {.families = dns_upstream_families,
                                                 .family_count = ARRAY_LEN(dns_upstream_families)};
 
-enum { SHAKING, SHAKEN, SHAKES_FAILED, SHAKES_REFUSED };
+enum { SHAKING, SHAKEN, SHAKES_FAILED, SHAKES_REFUSED, SHAKES_DISPLACED };
 static const struct metric_family handshake_families[] = {
     [SHAKING] = {.name = "ambit_tls_handshakes_pending",
                  .help = "TLS handshakes under way.",
@@ -59,7 +59,12 @@ static const struct metric_family handshake_families[] = {
                        .type = METRIC_COUNTER},
     [SHAKES_REFUSED] = {.name = "ambit_tls_handshakes_refused",
                         .help = "TLS handshakes not begun because too many were under way.",
-                        .type = METRIC_COUNTER}};
+                        .type = METRIC_COUNTER},
+    [SHAKES_DISPLACED] = {.name = "ambit_tls_handshakes_displaced",
+                          .help =
+                              "TLS handshakes ended for one of an address that had less than its "
+                              "share of them.",
+                          .type = METRIC_COUNTER}};
 const struct metric_set handshake_metrics = {.families = handshake_families,
                                              .family_count = ARRAY_LEN(handshake_families)};
 
@@ -136,6 +141,7 @@ static void tell_handshakes(struct part_meter *m)
     series_add(x, SHAKEN, now.done - m->handshakes.done);
     series_add(x, SHAKES_FAILED, now.failed - m->handshakes.failed);
     series_add(x, SHAKES_REFUSED, now.refused - m->handshakes.refused);
+    series_add(x, SHAKES_DISPLACED, now.displaced - m->handshakes.displaced);
     m->handshakes = now;
 }
 

@@ -19,65 +19,14 @@ struct tls_shake {
     size_t whole;     /* of in: what the next step takes */
     struct bytes out; /* what the last step wants to send */
     struct timer retry;
-    struct tls_lane *lane;
-    uint64_t lane_key;
+    struct tls_place place;
+    uint64_t lane;
     struct record *record; /* after the last step */
     struct tls_peer peer;
     struct diag why;
     enum handshake_state state;
     bool begun; /* at least one step was computed */
 };
-
-/* --- limits --- */
-
-static struct tls_lane *lane_find(struct tls_loop *l, uint64_t key, uint64_t hash)
-{
-    for (struct map_node *n = map_find(&l->lanes, hash); n; n = map_find_next(n)) {
-        struct tls_lane *lane = container_of(n, struct tls_lane, by_key);
-        if (lane->key == key) {
-            return lane;
-        }
-    }
-    return NULL;
-}
-
-/* lane: NULL for one that has nothing yet. */
-static bool is_full(const struct tls_loop *l, const struct tls_lane *lane)
-{
-    unsigned most = l->options.handshakes_max;
-    unsigned count = lane ? lane->count : 0;
-
-    return count >= l->options.lane_max ||
-           (l->stats.handshakes >= most && count >= jobs_share(most, l->lanes.count + !lane));
-}
-
-static int lane_enter(struct tls_loop *l, uint64_t key, struct tls_lane **out)
-{
-    uint64_t hash = map_hash(&key, sizeof(key));
-    struct tls_lane *lane = lane_find(l, key, hash);
-
-    if (is_full(l, lane)) {
-        return -ERR_LIMIT;
-    }
-    if (!lane) {
-        lane = mem_new(struct tls_lane);
-        lane->key = key;
-        map_insert(&l->lanes, &lane->by_key, hash);
-    }
-    lane->count++;
-    l->stats.handshakes++;
-    *out = lane;
-    return 0;
-}
-
-static void lane_leave(struct tls_loop *l, struct tls_lane *lane)
-{
-    l->stats.handshakes--;
-    if (--lane->count == 0) {
-        map_remove(&l->lanes, &lane->by_key);
-        mem_free(lane);
-    }
-}
 
 /* --- the job --- */
 
@@ -141,9 +90,7 @@ void tls_shake_drop(struct tls_stream *t)
     }
     t->shake = NULL;
     timer_clear(&k->retry);
-    if (k->lane) {
-        lane_leave(t->l, k->lane);
-    }
+    tls_room_leave(t->l, &k->place);
     if (t->step == TLS_WORK) {
         job_abandon(&k->job); /* takes k */
     } else {
@@ -162,7 +109,7 @@ static int give_up(struct tls_stream *t, int r, const struct diag *why)
 static int submit(struct tls_stream *t)
 {
     struct tls_shake *k = t->shake;
-    int r = jobs_submit(t->l->pool, &k->job, k->lane_key, &t->task);
+    int r = jobs_submit(t->l->pool, &k->job, k->lane, &t->task);
 
     if (r == -ERR_LIMIT && k->begun) {
         timer_set(&k->retry, &t->task,
@@ -330,7 +277,23 @@ void tls_shake_run(struct tls_stream *t)
     }
 }
 
-void tls_shake_start(struct tls_stream *t, const struct handshake_spec *spec, uint64_t lane)
+bool tls_shake_is_silent(const struct tls_stream *t)
+{
+    return t->step == TLS_READ && !timer_is_armed(&t->shake->retry);
+}
+
+void tls_shake_displace(struct tls_stream *t)
+{
+    t->l->stats.displaced++;
+    (void)give_up(t,
+                  FAIL(stream_why(&t->s), -ERR_LIMIT,
+                       "too many TLS handshakes, and its address had more than its share"),
+                  NULL);
+    task_wake(&t->task, WAKE_CHILD);
+}
+
+void tls_shake_start(struct tls_stream *t, const struct handshake_spec *spec, uint64_t lane,
+                     const struct ip *from)
 {
     struct tls_shake *k = mem_new(struct tls_shake);
     bool client = spec->role == TLS_MESH_CLIENT || spec->role == TLS_HOST_CLIENT;
@@ -338,10 +301,10 @@ void tls_shake_start(struct tls_stream *t, const struct handshake_spec *spec, ui
     t->shake = k;
     k->job.work = work;
     k->job.abandoned = abandoned;
-    k->lane_key = lane;
+    k->lane = lane;
     bytes_init(&k->in, HANDSHAKE_INPUT_MAX);
     bytes_init(&k->out, HANDSHAKE_INPUT_MAX);
-    int r = lane_enter(t->l, lane, &k->lane);
+    int r = tls_room_enter(t, &k->place, lane, from);
     if (r < 0) {
         t->l->stats.refused++;
         (void)give_up(t, FAIL(stream_why(&t->s), r, "too many TLS handshakes"), NULL);

@@ -347,9 +347,16 @@ struct tls_stream *tls_stream_make(struct tls_loop *l, struct stream *below)
 struct stream *tls_stream_new(struct tls_loop *l, struct stream *below,
                               const struct handshake_spec *spec, uint64_t lane)
 {
+    return tls_stream_accept(l, below, spec, lane, &(struct ip){.family = IP_NONE});
+}
+
+struct stream *tls_stream_accept(struct tls_loop *l, struct stream *below,
+                                 const struct handshake_spec *spec, uint64_t lane,
+                                 const struct ip *from)
+{
     struct tls_stream *t = tls_stream_make(l, below);
 
-    tls_shake_start(t, spec, lane);
+    tls_shake_start(t, spec, lane, from);
     return &t->s;
 }
 

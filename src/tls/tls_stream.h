@@ -15,6 +15,7 @@
 #pragma once
 
 #include "base/bytes.h"
+#include "base/ip.h"
 #include "io/jobs.h"
 #include "io/loop.h"
 #include "io/stream.h"
@@ -47,6 +48,7 @@ AUTO_DEFINE(tls_loop, struct tls_loop *, tls_loop_free);
 struct tls_loop_stats {
     unsigned handshakes; /* unfinished now */
     uint64_t done, failed, refused;
+    uint64_t displaced; /* ended for one of another address (tls_stream_accept) */
 };
 struct tls_loop_stats tls_loop_stats(const struct tls_loop *l);
 
@@ -54,6 +56,11 @@ struct tls_loop_stats tls_loop_stats(const struct tls_loop *l);
  * Never fails at once: the first call says why, -ERR_LIMIT when there are too many handshakes. */
 struct stream *tls_stream_new(struct tls_loop *l, struct stream *below,
                               const struct handshake_spec *spec, uint64_t lane);
+/* The same for who comes from somewhere: where the lane is full of unfinished handshakes, an address
+ * that has less than its fair share of them takes the place of one that has more. */
+struct stream *tls_stream_accept(struct tls_loop *l, struct stream *below,
+                                 const struct handshake_spec *spec, uint64_t lane,
+                                 const struct ip *from);
 
 bool stream_is_tls(const struct stream *s);
 /* NULL until the handshake is done; borrowed for the life of the stream. */

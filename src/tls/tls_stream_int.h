@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the TLS stream share: tls_stream.c (the calls and the end), tls_shake.c (the
- * handshake), tls_in.c and tls_out.c (the two batches), tls_loop.c, tls_handover.c.
+ * handshake), tls_room.c (how many of these there may be), tls_in.c and tls_out.c (the two batches), tls_loop.c, tls_handover.c.
  */
 #pragma once
 
+#include "base/ip.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "tls/tls_stream.h"
@@ -58,6 +59,21 @@ struct tls_lane { /* unfinished handshakes of one fairness key */
     struct map_node by_key;
     uint64_t key;
     unsigned count;
+    struct list places; /* the oldest first */
+    struct map sources;
+};
+
+struct tls_source { /* those of a lane that come from one address */
+    struct map_node by_ip;
+    struct ip ip;
+    unsigned count;
+};
+
+struct tls_place { /* an unfinished handshake in the room that there is for these */
+    struct list in_lane;
+    struct tls_stream *stream;
+    struct tls_lane *lane; /* NULL: it has no place */
+    struct tls_source *source;
 };
 
 struct tls_loop {
@@ -123,9 +139,21 @@ struct tls_stream *tls_stream_make(struct tls_loop *l, struct stream *below);
 void tls_stream_free(struct tls_stream *t);
 
 /* tls_shake.c */
-void tls_shake_start(struct tls_stream *t, const struct handshake_spec *spec, uint64_t lane);
+void tls_shake_start(struct tls_stream *t, const struct handshake_spec *spec, uint64_t lane,
+                     const struct ip *from);
 void tls_shake_run(struct tls_stream *t);
 void tls_shake_drop(struct tls_stream *t);
+/* It is the peer's turn. */
+bool tls_shake_is_silent(const struct tls_stream *t);
+/* Ends it for another one's sake. */
+void tls_shake_displace(struct tls_stream *t);
+
+/* tls_room.c: -ERR_LIMIT when there is no place. Where the lane is full, a source that has less than
+ * its fair share of it gets the place of one that has more: of a handshake that waits for its peer, the
+ * one that does so for longest, if there is any. */
+MUST_USE int tls_room_enter(struct tls_stream *t, struct tls_place *p, uint64_t lane,
+                            const struct ip *from);
+void tls_room_leave(struct tls_loop *l, struct tls_place *p);
 
 /* Failures below are kept in t, for the half that they concern, and told by its next call. */
 

@@ -87,7 +87,8 @@ static void serve(struct tunnel *t, struct credential *credential)
     static const char *const alpn[] = {"h2"};
     struct handshake_spec spec = {
         .role = TLS_MESH_SERVER, .credential = credential, .alpn = alpn, .alpn_count = 1};
-    struct stream *tls = tls_stream_new(t->pod->plane->tls, t->tcp, &spec, pod_lane(t->pod, false));
+    struct stream *tls = tls_stream_accept(t->pod->plane->tls, t->tcp, &spec,
+                                           pod_lane(t->pod, false), &t->origin->client.ip);
 
     t->tcp = NULL;
     t->server = hbone_server_new(t->pod->plane->hbone, tls, &t->task, &t->pod->budget);

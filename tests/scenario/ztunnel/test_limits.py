@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lib import app, client, netns, topo, wait, ztunnel
+from lib import app, client, netns, peers, topo, wait, ztunnel
 
 STALL = int(os.environ.get("SCENARIO_STALL_SECONDS", "20"))
 SERVER4 = topo.pod4(2, 1)
@@ -91,12 +91,31 @@ def test_an_upload_that_nobody_takes_is_held_back(mesh, tmp_path):
         client.echo(mesh.ns("p11"), SERVER4)
 
 
+def fill_door(stack, solo):
+    """Connections of p41 to p32's port for tunnels that say nothing, until one more is refused; how many there are."""
+    silent = []
+    with contextlib.suppress(ConnectionResetError):
+        while not select.select(silent, [], [], 0)[0]:
+            silent.append(stack.enter_context(netns.connect(solo.ns("p41"), topo.pod4(3, 2), 15008)))
+    return len(silent)
+
+
 def test_who_fills_a_pods_door_does_not_keep_it_from_dialling(solo):
     solo.start()
     with contextlib.ExitStack() as stack:
-        silent = []
-        with contextlib.suppress(ConnectionResetError):
-            while not select.select(silent, [], [], 0)[0]:  # until the door is full
-                silent.append(stack.enter_context(netns.connect(solo.ns("p41"), topo.pod4(3, 2), 15008)))
-        assert len(silent) >= 256
+        assert fill_door(stack, solo) >= 256
         client.echo(solo.ns("p32"), solo.POD4)
+
+
+def test_who_fills_a_pods_door_does_not_keep_others_out(solo):
+    solo.start()
+    with contextlib.ExitStack() as stack:
+        made_way = []
+        for _ in range(20):  # more than once only where filling takes as long as the deadline of the first ones
+            assert made_way or fill_door(stack, solo) > 0
+            with peers.Tunnel(solo.ns("p42"), topo.pod4(3, 2), solo.credential()) as tunnel:
+                assert tunnel.connect(f"{topo.pod4(3, 2)}:{app.ECHO}")[1] == 200
+            made_way = solo.zt.access(direction="inbound", error=lambda e: e and "had more than its share" in e)
+        assert made_way and all(fields["src.addr"].startswith(topo.pod4(4, 1)) for _, _, fields in made_way)
+        client.echo(solo.ns("p31"), topo.pod4(3, 2))
+    wait.until("the metrics count them", lambda: solo.zt.metric("ambit_tls_handshakes_displaced_total") > 0)

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sessions whose peer or whose loop is not as it should be. */
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -289,26 +287,6 @@ TEST(the_end_of_our_half_reaches_the_layer_below)
     hand_stop(&g, &p);
 }
 
-/* A job that lasts until it is released. */
-struct plug {
-    struct job job;
-    atomic_bool released;
-};
-
-static void plug_work(struct job *j)
-{
-    struct plug *p = container_of(j, struct plug, job);
-
-    while (!atomic_load(&p->released)) {
-        (void)sched_yield();
-    }
-}
-
-static void plug_gone(struct job *j)
-{
-    (void)j;
-}
-
 TEST(a_full_job_pool_refuses_new_handshakes_and_delays_those_under_way)
 {
     static struct plug plugs[2];
@@ -322,12 +300,7 @@ TEST(a_full_job_pool_refuses_new_handshakes_and_delays_those_under_way)
     CHECK(hand_start(&g, &p));
     tls_rig_pool_limit = 100;
     for (int i = 0; i < 2; i++) { /* one runs, one fills the queue */
-        plugs[i].job.work = plug_work;
-        plugs[i].job.abandoned = plug_gone;
-        atomic_store(&plugs[i].released, false);
-        while (jobs_submit(g.pool, &plugs[i].job, 9, &g.e[0].task) < 0) {
-            (void)sched_yield(); /* the first one has not been taken from the queue yet */
-        }
+        plug_submit(&plugs[i], &g, &g.e[0].task);
     }
     mempipe_pair(ends, 1000, NULL);
     struct stream *late = tls_stream_new(g.tls, ends[0], &spec, 2);
@@ -342,8 +315,8 @@ TEST(a_full_job_pool_refuses_new_handshakes_and_delays_those_under_way)
     }
     CHECK_INT(g.e[0].error, 0);
     CHECK(!tls_stream_peer(g.e[0].s));
-    atomic_store(&plugs[0].released, true);
-    atomic_store(&plugs[1].released, true);
+    plug_release(&plugs[0]);
+    plug_release(&plugs[1]);
     for (struct jobs_stats s = {.running = 1}; s.queued + s.running > 0; s = jobs_stats(g.pool)) {
         (void)loop_turn(g.l, WAIT_MS);
     }
@@ -414,79 +387,4 @@ TEST(a_forged_record_ends_the_session_and_the_peer_is_told)
     CHECK_INT(g.e[1].error, -ERR_TLS_ALERT);
     CHECK_STR(stream_diag(g.e[1].s)->text, "peer sent TLS alert 20 (bad record mac)");
     tls_rig_stop(&g);
-}
-
-TEST(handshakes_are_capped_per_loop_and_per_lane)
-{
-    struct tls_loop_options limits = {.handshakes_max = 3, .lane_max = 2};
-    struct stream *s[5];
-    struct stream *peer[5];
-    static const uint64_t lanes[] = {1, 1, 1, 2, 3};
-    struct tls_rig g;
-    uint8_t byte;
-
-    tls_rig_base(&g, NULL, &limits);
-    for (int i = 0; i < 5; i++) {
-        struct stream *ends[2];
-        struct handshake_spec spec = tls_spec_of(false);
-        mempipe_pair(ends, 1000, NULL);
-        s[i] = tls_stream_new(g.tls, ends[0], &spec, lanes[i]);
-        peer[i] = ends[1];
-    }
-    CHECK_INT(stream_read(s[0], &byte, 1), -EAGAIN);
-    CHECK_INT(stream_read(s[1], &byte, 1), -EAGAIN);
-    CHECK_INT(stream_read(s[2], &byte, 1), -ERR_LIMIT); /* its lane is full */
-    CHECK_INT(stream_read(s[3], &byte, 1), -EAGAIN);
-    CHECK_INT(stream_read(s[4], &byte, 1), -ERR_LIMIT); /* the loop is full */
-    CHECK_INT(tls_loop_stats(g.tls).handshakes, 3);
-    CHECK_INT(tls_loop_stats(g.tls).refused, 2);
-    stream_close(s[0], 0);
-    CHECK_INT(tls_loop_stats(g.tls).handshakes, 2);
-    s[0] = NULL;
-    for (int i = 0; i < 5; i++) {
-        stream_close(s[i], 0);
-        stream_close(peer[i], 0);
-    }
-    CHECK_INT(tls_loop_stats(g.tls).handshakes, 0);
-    tls_rig_drain(&g);
-    tls_loop_free(g.tls);
-    jobs_free(g.pool);
-    tls_ctx_free(g.ctx);
-    loop_free(g.l);
-    CHECK_INT(mempipe_live(), 0);
-}
-
-TEST(a_full_loop_keeps_a_share_for_every_lane)
-{
-    enum { FULL = 12, ALL = FULL + 3 };
-    struct tls_loop_options limits = {.handshakes_max = FULL, .lane_max = FULL / 2};
-    struct stream *s[ALL];
-    struct stream *peer[ALL];
-    struct tls_rig g;
-    uint8_t byte;
-
-    tls_rig_base(&g, NULL, &limits);
-    for (int i = 0; i < ALL;
-         i++) { /* two lanes fill the loop; then the third comes, and the first */
-        struct stream *ends[2];
-        struct handshake_spec spec = tls_spec_of(false);
-        mempipe_pair(ends, 1000, NULL);
-        s[i] = tls_stream_new(g.tls, ends[0], &spec,
-                              i < FULL      ? (uint64_t)i % 2
-                              : i < ALL - 1 ? 2
-                                            : 0);
-        peer[i] = ends[1];
-        CHECK_INT(stream_read(s[i], &byte, 1), i <= FULL ? -EAGAIN : -ERR_LIMIT);
-    }
-    for (int i = 0; i < ALL; i++) {
-        stream_close(s[i], 0);
-        stream_close(peer[i], 0);
-    }
-    CHECK_INT(tls_loop_stats(g.tls).handshakes, 0);
-    tls_rig_drain(&g);
-    tls_loop_free(g.tls);
-    jobs_free(g.pool);
-    tls_ctx_free(g.ctx);
-    loop_free(g.l);
-    CHECK_INT(mempipe_live(), 0);
 }

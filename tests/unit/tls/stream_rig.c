@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "stream_rig.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -298,4 +299,35 @@ bool tls_rig_arrived(const struct tls_rig *g)
         }
     }
     return true;
+}
+
+/* --- a busy pool --- */
+
+static void plug_work(struct job *j)
+{
+    struct plug *p = container_of(j, struct plug, job);
+
+    while (!atomic_load(&p->released)) {
+        (void)sched_yield();
+    }
+}
+
+static void plug_gone(struct job *j)
+{
+    (void)j;
+}
+
+void plug_submit(struct plug *p, struct tls_rig *g, struct task *t)
+{
+    p->job.work = plug_work;
+    p->job.abandoned = plug_gone;
+    atomic_store(&p->released, false);
+    while (jobs_submit(g->pool, &p->job, 9, t) < 0) {
+        (void)sched_yield(); /* the one before has not been taken from the queue yet */
+    }
+}
+
+void plug_release(struct plug *p)
+{
+    atomic_store(&p->released, true);
 }

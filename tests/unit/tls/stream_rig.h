@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "mempipe.h"
 #include "pki.h"
 #include "tls/tls_stream.h"
@@ -71,3 +73,12 @@ void tls_rig_stop(struct tls_rig *g);
 bool tls_rig_open(struct tls_rig *g);
 /* Each end has all of its peer, and it is right. */
 bool tls_rig_arrived(const struct tls_rig *g);
+
+/* A job that keeps the pool's only thread until it is released. */
+struct plug {
+    struct job job;
+    atomic_bool released;
+};
+
+void plug_submit(struct plug *p, struct tls_rig *g, struct task *t);
+void plug_release(struct plug *p);

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How many unfinished handshakes a loop has room for, and for whom: lanes (pods) share the loop's,
+ * source addresses share their lane's. A peer that says nothing costs a place until its deadline, so
+ * without the second rule one address could keep all others from a pod.
+ */
+#include "base/mem.h"
+#include "tls/tls_stream_int.h"
+
+static struct tls_lane *lane_find(const struct tls_loop *l, uint64_t key, uint64_t hash)
+{
+    for (struct map_node *n = map_find(&l->lanes, hash); n; n = map_find_next(n)) {
+        struct tls_lane *lane = container_of(n, struct tls_lane, by_key);
+        if (lane->key == key) {
+            return lane;
+        }
+    }
+    return NULL;
+}
+
+static struct tls_lane *lane_new(struct tls_loop *l, uint64_t key, uint64_t hash)
+{
+    struct tls_lane *lane = mem_new(struct tls_lane);
+
+    lane->key = key;
+    list_init(&lane->places);
+    map_init(&lane->sources);
+    map_insert(&l->lanes, &lane->by_key, hash);
+    return lane;
+}
+
+static struct tls_source *source_find(const struct tls_lane *lane, const struct ip *ip,
+                                      uint64_t hash)
+{
+    for (struct map_node *n = map_find(&lane->sources, hash); n; n = map_find_next(n)) {
+        struct tls_source *source = container_of(n, struct tls_source, by_ip);
+        if (ip_equal(&source->ip, ip)) {
+            return source;
+        }
+    }
+    return NULL;
+}
+
+static struct tls_source *source_new(struct tls_lane *lane, const struct ip *ip, uint64_t hash)
+{
+    struct tls_source *source = mem_new(struct tls_source);
+
+    source->ip = *ip;
+    map_insert(&lane->sources, &source->by_ip, hash);
+    return source;
+}
+
+/* lane: NULL for one that has nothing yet. */
+static bool is_full(const struct tls_loop *l, const struct tls_lane *lane)
+{
+    unsigned most = l->options.handshakes_max;
+    unsigned count = lane ? lane->count : 0;
+
+    return count >= l->options.lane_max ||
+           (l->stats.handshakes >= most && count >= jobs_share(most, l->lanes.count + !lane));
+}
+
+/* Whose place a newcomer of the source may have; NULL: nobody's. source: NULL for one that has nothing
+ * yet. */
+static struct tls_stream *find_surplus(const struct tls_lane *lane, const struct tls_source *source)
+{
+    size_t share = lane->count / (lane->sources.count + !source);
+    struct tls_stream *busy = NULL;
+
+    if ((source ? source->count : 0) >= share) {
+        return NULL;
+    }
+    list_for_each (n, &lane->places) {
+        const struct tls_place *p = container_of(n, struct tls_place, in_lane);
+        if (p->source->count > share) {
+            if (tls_shake_is_silent(p->stream)) {
+                return p->stream;
+            }
+            busy = p->stream; /* of these the youngest: least is lost */
+        }
+    }
+    return busy;
+}
+
+static void place_join(struct tls_place *p, struct tls_lane *lane, struct tls_source *source)
+{
+    p->lane = lane;
+    p->source = source;
+    lane->count++;
+    source->count++;
+    list_append(&lane->places, &p->in_lane);
+}
+
+int tls_room_enter(struct tls_stream *t, struct tls_place *p, uint64_t lane_key,
+                   const struct ip *from)
+{
+    uint64_t lane_hash = map_hash(&lane_key, sizeof(lane_key));
+    uint64_t ip_hash = map_hash(from, sizeof(*from));
+    struct tls_lane *lane = lane_find(t->l, lane_key, lane_hash);
+    struct tls_source *source = lane ? source_find(lane, from, ip_hash) : NULL;
+    struct tls_stream *surplus = NULL;
+
+    if (is_full(t->l, lane)) {
+        surplus = lane ? find_surplus(lane, source) : NULL;
+        if (!surplus) {
+            return -ERR_LIMIT;
+        }
+    }
+    lane = lane ? lane : lane_new(t->l, lane_key, lane_hash);
+    source = source ? source : source_new(lane, from, ip_hash);
+    p->stream = t;
+    place_join(p, lane, source);
+    t->l->stats.handshakes++;
+    if (surplus) {
+        tls_shake_displace(surplus);
+    }
+    return 0;
+}
+
+void tls_room_leave(struct tls_loop *l, struct tls_place *p)
+{
+    struct tls_lane *lane = p->lane;
+
+    if (!lane) {
+        return;
+    }
+    p->lane = NULL;
+    list_remove(&p->in_lane);
+    l->stats.handshakes--;
+    if (--p->source->count == 0) {
+        map_remove(&lane->sources, &p->source->by_ip);
+        mem_free(MOVE(p->source));
+    }
+    if (--lane->count == 0) {
+        map_remove(&l->lanes, &lane->by_key);
+        map_fini(&lane->sources);
+        mem_free(lane);
+    }
+}
