@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/sock.h"
+#include "ztunnel/stats.h"
 
 enum { ACCEPTS_A_RUN = 64 }; /* then the other tasks have their turn */
 
@@ -14,12 +15,13 @@ struct acceptor {
     struct pod *pod;
     struct listener *listener;
     acceptor_open *open;
+    enum pod_way way;
 };
 
 static void accepted(struct acceptor *a, int fd, const struct endpoint *peer)
 {
-    if (pod_is_full(a->pod)) {
-        a->pod->refused++;
+    if (pod_is_full(a->pod, a->way)) {
+        stats_refused(a->pod->plane->shard, a->way == POD_OUT);
         sock_close(&fd);
         return;
     }
@@ -47,13 +49,15 @@ static void run(struct task *t, unsigned why)
     task_wake(t, WAKE_IO);
 }
 
-struct acceptor *acceptor_new(struct pod *p, int take_fd, acceptor_open *open, struct diag *why)
+struct acceptor *acceptor_new(struct pod *p, int take_fd, acceptor_open *open, enum pod_way way,
+                              struct diag *why)
 {
     struct acceptor *a = mem_new(struct acceptor);
 
     task_init(&a->task, p->plane->loop, "accept", run);
     a->pod = p;
     a->open = open;
+    a->way = way;
     a->listener = listener_new(p->plane->loop, take_fd, &a->task, why);
     if (!a->listener) {
         acceptor_free(a);

@@ -12,6 +12,7 @@ struct acceptor;
 typedef void acceptor_open(struct pod *p, int take_fd, const struct endpoint *peer);
 
 /* Takes fd, a listening socket. NULL with why on failure. */
-struct acceptor *acceptor_new(struct pod *p, int take_fd, acceptor_open *open, struct diag *why);
+struct acceptor *acceptor_new(struct pod *p, int take_fd, acceptor_open *open, enum pod_way way,
+                              struct diag *why);
 /* Closes the listener. */
 void acceptor_free(struct acceptor *a);

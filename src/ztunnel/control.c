@@ -224,7 +224,8 @@ static void render_connections(void *arg, struct strbuf *out)
             }
             strbuf_printf(out, "%s{\"workload\":", first ? "" : ",");
             log_json_string(out, slice_of(pod->info.uid));
-            strbuf_printf(out, ",\"direction\":\"%s\",\"connection\":", x->ops->direction);
+            strbuf_printf(out, ",\"direction\":\"%s\",\"connection\":",
+                          x->ops->way == POD_IN ? "inbound" : "outbound");
             x->ops->describe(x, out);
             strbuf_putc(out, '}');
             first = false;

@@ -28,5 +28,5 @@ struct stream *pod_dial_secure(void *arg, const struct hbone_target *target)
                                   .expect_count = target->expect_count,
                                   .alpn = alpn,
                                   .alpn_count = 1};
-    return tls_stream_new(p->plane->tls, tcp, &spec, pod_lane(p, true));
+    return tls_stream_new(p->plane->tls, tcp, &spec, pod_lane(p, POD_OUT));
 }

@@ -421,10 +421,10 @@ static void conn_describe(struct pod_conn *c, struct strbuf *out)
 }
 
 static const struct pod_conn_ops inbound_ops = {
+    .way = POD_IN,
     .reconsider = conn_reconsider,
     .abort = conn_abort,
     .account = conn_account,
-    .direction = "inbound",
     .describe = conn_describe,
 };
 

@@ -286,7 +286,8 @@ static struct stream *dial_inner(struct outbound *o, struct stream *outer, struc
                                   .expect_count = expect.count,
                                   .alpn = alpn,
                                   .alpn_count = 1};
-    struct stream *tls = tls_stream_new(o->pod->plane->tls, outer, &spec, pod_lane(o->pod, true));
+    struct stream *tls =
+        tls_stream_new(o->pod->plane->tls, outer, &spec, pod_lane(o->pod, POD_OUT));
     head->network = slice_of(o->pod->plane->config->network);
     return hbone_dial_once(o->pod->plane->hbone, tls, head, &o->pod->budget);
 }
@@ -542,9 +543,9 @@ static void conn_describe(struct pod_conn *c, struct strbuf *out)
 }
 
 static const struct pod_conn_ops outbound_ops = {
+    .way = POD_OUT,
     .abort = conn_abort,
     .account = conn_account,
-    .direction = "outbound",
     .describe = conn_describe,
 };
 

@@ -26,10 +26,11 @@ static const struct {
     const char *name;
     uint16_t port;
     acceptor_open *open;
+    enum pod_way way;
 } ports[POD_PORTS] = {
-    [POD_OUTBOUND] = {"outbound", PORT_OUTBOUND, outbound_open},
-    [POD_PLAINTEXT] = {"inbound plaintext", PORT_PLAINTEXT, plaintext_open},
-    [POD_HBONE] = {"inbound", PORT_HBONE, tunnel_open},
+    [POD_OUTBOUND] = {"outbound", PORT_OUTBOUND, outbound_open, POD_OUT},
+    [POD_PLAINTEXT] = {"inbound plaintext", PORT_PLAINTEXT, plaintext_open, POD_IN},
+    [POD_HBONE] = {"inbound", PORT_HBONE, tunnel_open, POD_IN},
 };
 
 void pod_info_copy(struct pod_info *out, const struct pod_info *from)
@@ -81,6 +82,7 @@ void pod_conn_start(struct pod *p, struct pod_conn *c, const struct pod_conn_ops
     c->ops = ops;
     list_append(&p->conns, &c->in_pod);
     p->conn_count++;
+    p->way_count[ops->way]++;
     if (!timer_is_armed(&p->tick)) {
         timer_set(&p->tick, &p->task, TICK_MS);
     }
@@ -90,14 +92,16 @@ void pod_conn_stop(struct pod *p, struct pod_conn *c)
 {
     list_remove(&c->in_pod);
     p->conn_count--;
+    p->way_count[c->ops->way]--;
     if (p->conn_count == 0 && p->step != POD_UP) {
         task_wake(&p->task, WAKE_CHILD);
     }
 }
 
-bool pod_is_full(const struct pod *p)
+bool pod_is_full(const struct pod *p, enum pod_way way)
 {
-    return p->conn_count >= POD_CONNECTIONS_MAX;
+    return p->conn_count >= POD_CONNECTIONS_MAX ||
+           p->way_count[way] >= POD_CONNECTIONS_MAX - POD_CONNECTIONS_KEPT;
 }
 
 static void each_account(struct pod *p)
@@ -324,7 +328,7 @@ static int bind_all(struct pod *p, struct diag *why)
         if (fd < 0) {
             return fd;
         }
-        p->acceptors[i] = acceptor_new(p, fd, ports[i].open, why);
+        p->acceptors[i] = acceptor_new(p, fd, ports[i].open, ports[i].way, why);
         if (!p->acceptors[i]) {
             return surely_negative(why->code);
         }

@@ -19,6 +19,7 @@ enum {
     CONNECT_MS = 10000,         /* contract 3.1 */
     POLICY_HOLD_MS = 2000,      /* a policy that is named and unknown: hold, then deny */
     POD_CONNECTIONS_MAX = 16384,
+    POD_CONNECTIONS_KEPT = 2048, /* of these, for each way: the other one cannot use them up */
     POD_BUDGET_BYTES = 64 << 20
 };
 
@@ -31,13 +32,16 @@ struct pod_info { /* what the agent says of it */
 void pod_info_copy(struct pod_info *out, const struct pod_info *from);
 void pod_info_fini(struct pod_info *i);
 
+enum pod_way { POD_IN, POD_OUT, POD_WAYS };
+
 /* A connection, as the pod sees it: embedded first thing in every kind of them. */
 struct pod_conn {
     struct list in_pod;
     const struct pod_conn_ops *ops;
 };
 
-struct pod_conn_ops { /* all but abort may be NULL */
+struct pod_conn_ops { /* all but way and abort may be NULL */
+    enum pod_way way;
     /* A policy or the pod's own workload has changed; live connections may have to end (contract 4.7):
      * only those that come in, for policy is the receiving side's business. Never frees. */
     void (*reconsider)(struct pod_conn *c);
@@ -47,8 +51,7 @@ struct pod_conn_ops { /* all but abort may be NULL */
     void (*drain)(struct pod_conn *c);
     /* Bytes moved since the last call go to the metrics. */
     void (*account)(struct pod_conn *c);
-    /* One element of /config_dump's connections; direction "inbound" or "outbound". */
-    const char *direction;
+    /* One element of /config_dump's connections. */
     void (*describe)(struct pod_conn *c, struct strbuf *out);
 };
 
@@ -79,11 +82,12 @@ struct pod {
     struct host_source hosts; /* the names its connections ask for */
     struct list conns;
     unsigned conn_count;
-    struct list waiting;         /* struct pod_wait: for the workload or the credential */
-    uint64_t generation;         /* of the world last looked at */
-    uint64_t policy_generation;  /* likewise */
-    const struct workload *self; /* counted; NULL until the control plane knows the pod */
-    const struct identity *used; /* whose certificate is kept fresh for us; counted */
+    unsigned way_count[POD_WAYS]; /* of these */
+    struct list waiting;          /* struct pod_wait: for the workload or the credential */
+    uint64_t generation;          /* of the world last looked at */
+    uint64_t policy_generation;   /* likewise */
+    const struct workload *self;  /* counted; NULL until the control plane knows the pod */
+    const struct identity *used;  /* whose certificate is kept fresh for us; counted */
     struct credential *credential;
     struct cert_wait *cert_wait;
     struct diag credential_error; /* of the last attempt; code 0: none */
@@ -92,7 +96,6 @@ struct pod {
     struct sock_ask *asks[POD_PORTS];
     struct acceptor *acceptors[POD_PORTS];
     struct dns_proxy *dns;
-    uint64_t refused; /* connections beyond POD_CONNECTIONS_MAX */
     void (*started)(struct pod *p, int result, const struct diag *why);
     void (*stopped)(struct pod *p);
     void *arg;
@@ -129,13 +132,13 @@ MUST_USE int pod_credential(struct pod *p, struct credential **out, struct diag 
 
 void pod_conn_start(struct pod *p, struct pod_conn *c, const struct pod_conn_ops *ops);
 void pod_conn_stop(struct pod *p, struct pod_conn *c);
-bool pod_is_full(const struct pod *p);
+bool pod_is_full(const struct pod *p, enum pod_way way);
 
 /* The fairness key of its handshakes, one for each way: who fills its door does not keep it from
  * dialling. */
-static inline uint64_t pod_lane(const struct pod *p, bool dials)
+static inline uint64_t pod_lane(const struct pod *p, enum pod_way way)
 {
-    return (uint64_t)(uintptr_t)p | dials;
+    return (uint64_t)(uintptr_t)p | way;
 }
 
 /* A socket in the pod's namespace; at may be NULL. Never NULL itself. */

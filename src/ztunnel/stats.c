@@ -63,6 +63,13 @@ static const char *const socket_labels[] = {"reporter"};
 static const struct metric_set socket_set = {
     .families = socket_families, .family_count = 1, .labels = socket_labels, .label_count = 1};
 
+static const struct metric_family refused_families[] = {
+    {.name = "ambit_connections_refused",
+     .help = "Connections refused because their pod had as many as it may have.",
+     .type = METRIC_COUNTER}};
+static const struct metric_set refused_set = {
+    .families = refused_families, .family_count = 1, .labels = socket_labels, .label_count = 1};
+
 static const struct metric_family name_families[] = {
     {.name = "istio_on_demand_dns",
      .help = "The total number of requests that used on-demand DNS (unstable).",
@@ -81,6 +88,7 @@ const struct metric_set *const stats_sets[STATS_SETS] = {&access_metrics,
                                                          &discovery_message_metrics,
                                                          &dns_set,
                                                          &socket_set,
+                                                         &refused_set,
                                                          &pod_set,
                                                          &name_set,
                                                          &socket_metrics,
@@ -147,9 +155,21 @@ void stats_on_demand_dns(struct metrics_shard *shard, const struct workload *cli
     series_add(metrics_series(shard, &name_set, labels), 0, 1);
 }
 
+static struct slice reporter(bool outbound)
+{
+    return slice_of(outbound ? "source" : "destination");
+}
+
+void stats_refused(struct metrics_shard *shard, bool outbound)
+{
+    struct slice label = reporter(outbound);
+
+    series_add(metrics_series(shard, &refused_set, &label), 0, 1);
+}
+
 void stats_sockets(struct metrics_shard *shard, bool outbound, int by)
 {
-    struct slice label = slice_of(outbound ? "source" : "destination");
+    struct slice label = reporter(outbound);
 
     series_move(metrics_series(shard, &socket_set, &label), 0, by);
 }

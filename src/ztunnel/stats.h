@@ -6,7 +6,7 @@
 #include "ztunnel/pods.h"
 
 /* All families that there are. */
-enum { STATS_SETS = 14 };
+enum { STATS_SETS = 15 };
 extern const struct metric_set *const stats_sets[STATS_SETS];
 
 enum dns_count {
@@ -34,6 +34,9 @@ void stats_on_demand_dns(struct metrics_shard *shard, const struct workload *cli
 
 /* Sockets accepted and not closed yet: by is 1 or -1. */
 void stats_sockets(struct metrics_shard *shard, bool outbound, int by);
+
+/* A connection that found no room in its pod (POD_CONNECTIONS_MAX). */
+void stats_refused(struct metrics_shard *shard, bool outbound);
 
 /* On the control loop: brings the series up to now. */
 void stats_pods(struct metrics_shard *shard, const struct pods_counts *now,

@@ -88,7 +88,7 @@ static void serve(struct tunnel *t, struct credential *credential)
     struct handshake_spec spec = {
         .role = TLS_MESH_SERVER, .credential = credential, .alpn = alpn, .alpn_count = 1};
     struct stream *tls = tls_stream_accept(t->pod->plane->tls, t->tcp, &spec,
-                                           pod_lane(t->pod, false), &t->origin->client.ip);
+                                           pod_lane(t->pod, POD_IN), &t->origin->client.ip);
 
     t->tcp = NULL;
     t->server = hbone_server_new(t->pod->plane->hbone, tls, &t->task, &t->pod->budget);
@@ -136,7 +136,12 @@ static void take_request(struct tunnel *t, struct hbone_request *request)
 {
     struct diag why = {0};
 
-    if (learn_peer(t, &why) < 0 || pod_is_full(t->pod)) {
+    if (learn_peer(t, &why) < 0) {
+        hbone_request_refuse(request, 503);
+        return;
+    }
+    if (pod_is_full(t->pod, POD_IN)) {
+        stats_refused(t->pod->plane->shard, false);
         hbone_request_refuse(request, 503);
         return;
     }
@@ -231,7 +236,8 @@ static void conn_drain(struct pod_conn *c)
 }
 
 /* Not judged, counted or shown: its streams are, as connections of their own. */
-static const struct pod_conn_ops tunnel_ops = {.abort = conn_abort, .drain = conn_drain};
+static const struct pod_conn_ops tunnel_ops = {
+    .way = POD_IN, .abort = conn_abort, .drain = conn_drain};
 
 void tunnel_open(struct pod *p, int take_fd, const struct endpoint *peer)
 {
