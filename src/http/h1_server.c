@@ -503,6 +503,18 @@ bool h1_server_is_idle(const struct h1_server *s)
     return s->c.step == H1_HEAD;
 }
 
+bool h1_server_shed(struct h1_server *s)
+{
+    struct h1_conn *c = &s->c;
+
+    if (c->step != H1_HEAD || c->in.len == 0 || h1_find_head_end(c) != 0) {
+        return false;
+    }
+    (void)FAIL(h1_why(c), -ENOMEM, "memory is short");
+    refuse(c, 503);
+    return true;
+}
+
 void h1_server_cut(struct h1_server *s, int why)
 {
     if (s->c.step != H1_OVER) {

@@ -37,6 +37,9 @@ const struct diag *h1_server_diag(const struct h1_server *s);
 void h1_server_drain(struct h1_server *s);
 /* Between requests, or before the first is complete. */
 bool h1_server_is_idle(const struct h1_server *s);
+/* Memory is short: a request whose head has begun and is not whole is answered with 503, and the
+ * connection ends. Whether there was one. */
+bool h1_server_shed(struct h1_server *s);
 /* Ends the connection at once, without waiting for the peer. */
 void h1_server_cut(struct h1_server *s, int why);
 /* Cuts what still runs; an exchange given out stays its owner's and fails. */

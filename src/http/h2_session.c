@@ -199,17 +199,36 @@ static void time_head(struct h2_session *s)
     rearm(s);
 }
 
-/* The head that is arriving came too slowly: nothing else can come before it. */
-static int head_is_late(struct h2_session *s)
+/* The head that is arriving is not waited for: nothing else can come before it. */
+static void note_late_head(struct h2_session *s)
 {
-    (void)FAIL(&s->diag, -ERR_DEADLINE, "a request head took too long");
     list_for_each (n, &s->streams) {
         struct h2_exchange *x = container_of(n, struct h2_exchange, in_streams);
         if (x->holder == H2_HELD_NEW && x->recv == H2_RECV_HEAD) {
             h2_note_refusal(x, 0, &s->diag);
         }
     }
-    return -ERR_DEADLINE;
+}
+
+static int head_is_late(struct h2_session *s)
+{
+    int r = FAIL(&s->diag, -ERR_DEADLINE, "a request head took too long");
+
+    note_late_head(s);
+    return r;
+}
+
+bool h2_session_shed(struct h2_session *s, uint64_t longer_than_ms)
+{
+    if (s->head_due == 0 || s->failing < 0 || s->step == H2_OVER ||
+        loop_now_ms(s->task.loop) <= s->head_since_ms + longer_than_ms) {
+        return false;
+    }
+    int r = FAIL(&s->diag, -ENOMEM, "memory is short");
+
+    note_late_head(s);
+    h2_fail(s, r);
+    return true;
 }
 
 static int feed(struct h2_session *s, const uint8_t *p, size_t len)

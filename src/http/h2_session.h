@@ -93,6 +93,9 @@ struct h2_stats h2_session_stats(const struct h2_session *s);
 /* Server: GOAWAY in two steps, streams under way are served, then the connection ends.
  * Client: no new requests; GOAWAY and the end after the last exchange. */
 void h2_session_drain(struct h2_session *s);
+/* Server. Memory is short: where a head has been arriving for longer, the session ends, since nothing else
+ * can come before the rest of it. Whether it does. */
+bool h2_session_shed(struct h2_session *s, uint64_t longer_than_ms);
 /* Says GOAWAY if it can, cuts what still runs; exchanges given out stay their owners' and fail. */
 void h2_session_free(struct h2_session *s);
 AUTO_DEFINE(h2_session, struct h2_session *, h2_session_free);

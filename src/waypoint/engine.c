@@ -186,6 +186,19 @@ static void tick(struct engine *e)
     timer_set(&e->tick, &e->task, TICK_MS);
 }
 
+/* Of heads that are on their way nothing is judged before they are whole, and they may take their time. */
+static void shed(struct engine *e)
+{
+    timer_set(&e->shed, &e->task, MEMORY_LOOK_MS);
+    if (!engine_is_overloaded(e)) {
+        return;
+    }
+    list_for_each (n, &e->entries) {
+        struct entry *x = container_of(n, struct entry, in_engine);
+        e->overloaded += x->ops->shed && x->ops->shed(x);
+    }
+}
+
 static void start_drain(struct engine *e)
 {
     e->draining = true;
@@ -205,6 +218,9 @@ static void run(struct task *t, unsigned why)
 
     if (timer_is_due(&e->tick)) {
         tick(e);
+    }
+    if (timer_is_due(&e->shed)) {
+        shed(e);
     }
     if (timer_is_due(&e->look)) {
         timer_clear(&e->look);
@@ -288,6 +304,7 @@ int engine_new(struct engine **out, const struct engine_options *o, struct diag 
     e->tokens = token_cache_new();
     task_init(&e->task, o->loop, "engine", run);
     timer_set(&e->tick, &e->task, TICK_MS);
+    timer_set(&e->shed, &e->task, MEMORY_LOOK_MS);
     look_at_clock(e);
     own_init(&e->own, o->loop, o->certs, o->identity);
     e->adopt.turn = adopt;
@@ -325,6 +342,7 @@ void engine_free(struct engine *e)
     loop_meter_stop(&e->meter);
     part_meter_stop(&e->parts);
     timer_clear(&e->tick);
+    timer_clear(&e->shed);
     timer_clear(&e->look);
     task_fini(&e->task);
     request_store_free(e->requests);

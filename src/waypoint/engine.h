@@ -57,6 +57,7 @@ struct engine {
     struct request_store *requests;
     struct token_cache *tokens;
     struct timer tick; /* of what is looked at now and then */
+    struct timer shed; /* looks whether memory is short */
     struct timer look; /* for connections whose service has left */
     unsigned entry_count;
     struct list entries; /* struct entry: connections of clients, inside of tunnels or plain */

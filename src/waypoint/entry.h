@@ -19,6 +19,9 @@ struct entry_ops {
     void (*abort)(struct entry *e, int why); /* ends soon */
     void (*reconsider)(struct entry *e);     /* policies have changed */
     void (*account)(struct entry *e);        /* byte counts, now and then */
+    /* Memory is short: what has begun and is no request yet ends. Whether there was such a thing;
+     * NULL: never. */
+    bool (*shed)(struct entry *e);
 };
 
 struct entry {

@@ -136,6 +136,17 @@ static void entry_end(struct entry *e)
     entry_abort(e, -ERR_DRAINED);
 }
 
+static bool entry_shed(struct entry *e)
+{
+    struct opening *o = container_of(e, struct opening, entry);
+
+    if (o->seen.len == 0 || o->abort < 0) {
+        return false;
+    }
+    entry_abort(e, -ENOMEM);
+    return true;
+}
+
 static void entry_nothing(struct entry *e)
 {
     (void)e; /* judged once it is known what it carries */
@@ -144,7 +155,8 @@ static void entry_nothing(struct entry *e)
 static const struct entry_ops opening_ops = {.drain = entry_end,
                                              .abort = entry_abort,
                                              .reconsider = entry_nothing,
-                                             .account = entry_nothing};
+                                             .account = entry_nothing,
+                                             .shed = entry_shed};
 
 void opening_start(const struct entry *take_facts, struct stream *take_near)
 {

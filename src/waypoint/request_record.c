@@ -109,6 +109,7 @@ static const struct refused {
     {414, HTTP_FLAG_NONE, "request_line_too_long"},
     {426, HTTP_FLAG_NONE, "low_version"},
     {431, HTTP_FLAG_NONE, "request_headers_too_large"},
+    {503, HTTP_OVERLOAD, "overload"},
     {0, HTTP_CLIENT_ERROR, NULL}, /* all others: the client broke the protocol */
 };
 
@@ -136,7 +137,7 @@ static void put_word(char *to, size_t room, const char *text)
 void request_refused(struct session *s, const struct refusal *r)
 {
     struct request_store *store = s->entry.engine->requests;
-    const struct refused *kind = refused_by(r->status);
+    const struct refused *kind = refused_by(r->why.code == -ENOMEM ? 503 : r->status);
     struct http_access a = {.status = r->status, .flag = kind->flag};
     char why[sizeof(r->why.text)];
 

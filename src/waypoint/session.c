@@ -13,7 +13,8 @@ enum {
     IDLE_MS = 3600 * 1000,
     STALL_MS = 300000,
     WRITE_STALL_MS = 60000,
-    STREAMS = 100
+    STREAMS = 100,
+    H2_SHED_MS = 1000 /* the streams of a session go with a head that does not get on */
 };
 
 static struct log_scope scope = LOG_SCOPE("http");
@@ -181,11 +182,19 @@ static void entry_account(struct entry *e)
     requests_look_at_clock(of(e));
 }
 
+static bool entry_shed(struct entry *e)
+{
+    struct session *s = of(e);
+
+    return s->h1 ? h1_server_shed(s->h1) : s->h2 && h2_session_shed(s->h2, H2_SHED_MS);
+}
+
 static const struct entry_ops session_ops = {.drain = entry_drain,
                                              .leave = entry_drain,
                                              .abort = entry_abort,
                                              .reconsider = entry_reconsider,
-                                             .account = entry_account};
+                                             .account = entry_account,
+                                             .shed = entry_shed};
 
 static void start_h1(struct session *s, struct loop *l, struct stream *take_near,
                      struct bytes *take_seen)

@@ -226,6 +226,33 @@ TEST(a_trickled_head_does_not_extend_its_deadline)
     CHECK(h1_rig_stop(&g));
 }
 
+TEST(a_head_that_has_begun_is_shed_and_nothing_else_is)
+{
+    static const struct {
+        const char *script;
+        bool is_shed;
+    } table[] = {
+        {"", false},
+        {"G", true},
+        {"GET /echo HTTP/1.1\r\nHost: a\r\n", true},
+        {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab", false},
+        {"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n", false}, /* answered, and nothing came since */
+        {"GET /echo HTTP/1.1\r\nHost: a\r\n\r\nGET /", true},
+        {"nonsense\r\n", false}, /* has had its answer */
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+        struct h1_rig g;
+        PLAY(&g, table[i].script);
+        CHECK_INT(h1_server_shed(g.server), table[i].is_shed);
+        CHECK(settle(g.loop));
+        CHECK_INT(wire_has(&g.client, "HTTP/1.1 503 Service Unavailable\r\n"), table[i].is_shed);
+        CHECK(g.client.ended || !table[i].is_shed);
+        CHECK(!h1_server_shed(g.server));
+        CHECK(h1_rig_stop(&g));
+    }
+}
+
 TEST(a_head_with_a_least_rate_is_given_up_early_only_when_it_is_slow)
 {
     struct h1_limits limits = {.header_ms = 60000, .head_rate = 10, .head_grace_ms = 5000};

@@ -221,6 +221,45 @@ TEST(new_requests_are_refused_while_memory_is_short_and_others_go_on)
     rig_end(&r);
 }
 
+/* A head on HTTP/2 of which the end does not come. */
+static const char half_h2[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+                              "\0\0\0\4\0\0\0\0\0"
+                              "\0\0\7\1\5\0\0\0\1\x82";
+
+TEST(heads_that_are_not_whole_are_not_waited_for_while_memory_is_short)
+{
+    static const char half[] = "GET /half HTTP/1.1\r\nhost: a\r\n";
+    static const char get[] = "GET /x HTTP/1.1\r\nhost: a\r\n\r\n";
+    struct rig r = {.seen = NULL};
+
+    rig_start(&r);
+    int line = rig_dial(&r); /* not yet known what it speaks */
+    int head = rig_dial(&r);
+    int h2 = rig_dial(&r);
+    int idle = rig_dial(&r);
+    CHECK_STR(ask_on(&r, line, "GE", NULL), "");
+    CHECK_STR(ask_on(&r, head, half, NULL), "");
+    say(h2, half_h2, sizeof(half_h2) - 1);
+    CHECK(strstr(ask_on(&r, idle, get, "bbbbb"), " 200 "));
+    loop_advance(r.loop, 2000); /* time is what they have */
+    (void)hear(&r, idle, NULL);
+    CHECK_INT(r.engine->entry_count, 4);
+    atomic_store(&r.guard.percent, 90);
+    loop_advance(r.loop, MEMORY_LOOK_MS);
+    CHECK(strncmp(hear(&r, head, NULL), "HTTP/1.1 503 ", 13) == 0);
+    CHECK(has_recent(&r, "\"flags\":\"OM\",\"method\":\"GET\",\"path\":\"/half\""));
+    CHECK(has_recent(&r, "\"flags\":\"OM\",\"method\":\"GET\",\"path\":\"\""));
+    CHECK_INT(r.engine->entry_count, 1);
+    CHECK_INT(r.engine->overloaded, 3);
+    atomic_store(&r.guard.percent, 0);
+    CHECK(strstr(ask_on(&r, idle, get, "bbbbb"), " 200 "));
+    (void)close(line);
+    (void)close(head);
+    (void)close(h2);
+    (void)close(idle);
+    rig_end(&r);
+}
+
 /* A large head is an exception: its memory does not stay with requests that are not in use. */
 TEST(a_request_that_is_over_keeps_no_large_head)
 {
