@@ -98,7 +98,7 @@ TEST(a_token_is_renewed_at_half_of_its_life)
         runtime_rig_turn(&g);
     }
     unsigned tokens = g.api.tokens;
-    bool still = await_ready(&g, "cart", true);
+    bool still = waypoint_await_ready(&g, "cart", true);
     fake_api_unask(&g.api, "cart");
     bool gone = waypoint_await_gone(&g, "cart");
     runtime_rig_stop(&g);
