@@ -3,6 +3,7 @@
  * What a request is made of:
  *
  *   request.c        its steps, tries, deadlines and end
+ *   request_store.c  the memory of those that are not in use
  *   request_judge.c  what is decided before it is sent anywhere
  *   request_head.c   the heads that go on, either way
  *   request_reply.c  what is answered here
@@ -23,18 +24,7 @@
 #include "tls/request_auth.h"
 #include "waypoint/cluster.h"
 #include "waypoint/request.h"
-
-enum request_step {
-    REQUEST_START,    /* nothing is decided */
-    REQUEST_ENDPOINT, /* needs an endpoint and a connection to it */
-    REQUEST_LEASE,    /* a connection is on its way */
-    REQUEST_HEAD,     /* sent, or being so; the response's head is awaited */
-    REQUEST_BODY,     /* the response moves */
-    REQUEST_BACKOFF,  /* before another try */
-    REQUEST_REPLY,    /* answered here; the text leaves */
-    REQUEST_UPGRADED, /* another protocol runs; a relay has both ends */
-    REQUEST_OVER
-};
+#include "waypoint/request_plan.h"
 
 enum {
     REPLAY_BYTES_MAX = 64 << 10,
@@ -42,27 +32,6 @@ enum {
     IDLE_LIMIT_MS = 300000,
     PREVIOUS_MAX = CLUSTER_TRIED_MAX,
     DEFAULT_RETRIES = 2,
-};
-
-/* Where it is to go. */
-struct request_plan {
-    const struct l7_route *route; /* NULL: straight to the service; held by request.held */
-    const struct l7_match *match;
-    const struct l7_backend *backend; /* NULL: straight to the service */
-    const char *key;                  /* of the service; NULL: the workload */
-    uint16_t port;
-    enum upstream_protocol protocol;
-    unsigned retries;     /* left */
-    bool default_retries; /* only where no server can have acted */
-    bool fell_back;       /* to HTTP/1.1: over HTTP/2 the server offers no change of protocol */
-};
-
-struct request_reply {
-    unsigned status;
-    enum http_flag flag;
-    const char *details;
-    const char *body; /* "" or text; borrowed, or in request.text */
-    bool overloaded;  /* says so in a header */
 };
 
 struct request {
@@ -151,6 +120,10 @@ static inline uint64_t request_now(const struct request *q)
 {
     return loop_now_ms(q->task.loop);
 }
+
+/* request_store.c */
+struct request *request_make(struct request_store *store);
+void request_recycle(struct request *q);
 
 /* request_judge.c: 0: q->plan says where to; 1: q->reply is what is answered. */
 MUST_USE int request_judge(struct request *q);
