@@ -635,7 +635,8 @@ static void leave(struct h2_exchange *x)
 
 static uint32_t code_for(const struct h2_exchange *x, int why)
 {
-    if (x->session->role == H2_CLIENT || why == -ERR_CANCELLED || why == -ERR_H2_RESET) {
+    if (x->session->role == H2_CLIENT || why == -ERR_CANCELLED || why == -ERR_H2_RESET ||
+        why == -ERR_POLICY_CHANGED) {
         return NGHTTP2_CANCEL;
     }
     return NGHTTP2_INTERNAL_ERROR;

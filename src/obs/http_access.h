@@ -27,7 +27,8 @@
     X(HTTP_RETRIES_EXHAUSTED, "URX")                                                               \
     X(HTTP_CLIENT_GONE, "DC")                                                                      \
     X(HTTP_CLIENT_ERROR, "DPE")                                                                    \
-    X(HTTP_OVERLOAD, "OM")
+    X(HTTP_OVERLOAD, "OM")                                                                         \
+    X(HTTP_DENIED, "DENY") /* after the response had begun: policy changed */
 /* clang-format off */
 enum http_flag {
 #define HTTP_FLAG_ENUM(name, text) name,

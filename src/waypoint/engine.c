@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "io/sock.h"
 #include "tls/token_cache.h"
 #include "waypoint/arrival.h"
@@ -17,14 +18,29 @@
 
 /* LOOK_MS is for the clients' proxies to hear, too: who comes back goes the other way then. */
 enum { TICK_MS = 2000, LOOK_MS = 200 };
+/* A turn, but a connection is not left half way: it has a hundred requests at most. A policy takes a
+ * microsecond or few, a signature that nobody remembers up to a hundred. */
+enum { JUDGED_MAX = 32, LOOKED_AT_MAX = 2048 };
 
 /* ---- configuration */
 
-static void reconsider(struct engine *e)
+/* Who was looked at goes to the end, where those are, too, who came meanwhile: when policies change once
+ * more before all had their turn, the ones that waited longest are still the first. */
+static void reconsider_some(struct engine *e)
 {
-    list_for_each (n, &e->entries) {
+    unsigned judged = 0;
+
+    e->unjudged = MIN_OF(e->unjudged, e->entry_count);
+    for (unsigned i = 0; e->unjudged > 0 && i < LOOKED_AT_MAX && judged < JUDGED_MAX; i++) {
+        struct list *n = e->entries.next;
+        list_remove(n);
+        list_append(&e->entries, n);
+        e->unjudged--;
         struct entry *x = container_of(n, struct entry, in_engine);
-        x->ops->reconsider(x);
+        judged += x->ops->reconsider(x);
+    }
+    if (e->unjudged > 0) {
+        task_wake_late(&e->task, WAKE_CONFIG); /* the next turn's */
     }
 }
 
@@ -50,7 +66,8 @@ static void adopt(struct loop_hook *h)
     bool l7 = snap_adopt(e->l7s);
 
     if (l7 && l7_policy_generation(engine_l7(e)) != before) {
-        reconsider(e);
+        e->unjudged = e->entry_count;
+        task_wake(&e->task, WAKE_CONFIG);
     }
     if (l7) {
         drain_left(e);
@@ -152,6 +169,7 @@ static void count(struct engine *e)
                                 .mirrors = r.mirrored,
                                 .mirrors_dropped = r.mirrors_dropped,
                                 .overloaded = e->overloaded,
+                                .policy_cuts = e->policy_cuts,
                                 .retry_overflows = clusters_retry_overflows(e->clusters),
                                 .ejections = clusters_ejections(e->clusters),
                                 .token_hits = tokens.hits,
@@ -216,6 +234,7 @@ static void run(struct task *t, unsigned why)
 {
     struct engine *e = container_of(t, struct engine, task);
 
+    reconsider_some(e);
     if (timer_is_due(&e->tick)) {
         tick(e);
     }

@@ -61,12 +61,14 @@ struct engine {
     struct timer look; /* for connections whose service has left */
     unsigned entry_count;
     struct list entries; /* struct entry: connections of clients, inside of tunnels or plain */
+    unsigned unjudged;   /* of these, from the first one on: to be judged again */
     struct list inlets;  /* struct inlet: tunnels of clients */
     struct rand_seq random;
     uint64_t wall_offset_ns; /* from the monotonic clock to the wall's, brought up at each tick */
     struct engine_counts counted;
-    uint64_t overloaded; /* requests and connections that were refused for want of memory */
-    atomic_uint load;    /* connections handed over and not yet closed */
+    uint64_t overloaded;  /* requests and connections that were refused for want of memory */
+    uint64_t policy_cuts; /* that policy had let in and does not any more */
+    atomic_uint load;     /* connections handed over and not yet closed */
     bool draining;
     struct task task;            /* drains */
     const struct workload *self; /* the waypoint in the world; for locality and labels */

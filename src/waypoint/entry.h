@@ -17,7 +17,7 @@ struct entry_ops {
     void (*drain)(struct entry *e);          /* may finish */
     void (*leave)(struct entry *e);          /* its service goes another way; NULL: goes on */
     void (*abort)(struct entry *e, int why); /* ends soon */
-    void (*reconsider)(struct entry *e);     /* policies have changed */
+    unsigned (*reconsider)(struct entry *e); /* policies have changed: how much was judged again */
     void (*account)(struct entry *e);        /* byte counts, now and then */
     /* Memory is short: what has begun and is no request yet ends. Whether there was such a thing;
      * NULL: never. */

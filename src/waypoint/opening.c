@@ -147,15 +147,21 @@ static bool entry_shed(struct entry *e)
     return true;
 }
 
-static void entry_nothing(struct entry *e)
+static unsigned entry_reconsider(struct entry *e)
 {
-    (void)e; /* judged once it is known what it carries */
+    (void)e;
+    return 0; /* judged once it is known what it carries */
+}
+
+static void entry_account(struct entry *e)
+{
+    (void)e; /* nothing has passed */
 }
 
 static const struct entry_ops opening_ops = {.drain = entry_end,
                                              .abort = entry_abort,
-                                             .reconsider = entry_nothing,
-                                             .account = entry_nothing,
+                                             .reconsider = entry_reconsider,
+                                             .account = entry_account,
                                              .shed = entry_shed};
 
 void opening_start(const struct entry *take_facts, struct stream *take_near)

@@ -332,13 +332,19 @@ static void entry_drain(struct entry *e)
 }
 
 /* A connection that was let in stays in only while policy lets it. */
-static void entry_reconsider(struct entry *e)
+static unsigned entry_reconsider(struct entry *e)
 {
     struct passage *p = of(e);
 
-    if (p->step != PASSAGE_START && !judge(p).allowed) {
+    if (p->step == PASSAGE_START || p->abort < 0 ||
+        p->policy_generation == l7_policy_generation(engine_l7(e->engine))) {
+        return 0;
+    }
+    if (!judge(p).allowed) {
+        e->engine->policy_cuts++;
         entry_abort(e, -ERR_POLICY_CHANGED);
     }
+    return 1;
 }
 
 static void entry_account(struct entry *e)

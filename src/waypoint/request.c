@@ -469,18 +469,23 @@ static void start_upgrade(struct request *q)
     q->up = NULL;
 }
 
-static void step_upgraded(struct request *q)
+static void end_upgraded(struct request *q, int r)
 {
-    int r = relay_run(&q->relay, &q->task);
     struct relay_stats moved = relay_stats(&q->relay);
 
-    if (r == -EAGAIN) {
-        return;
-    }
     q->record.received_bytes += moved.sent;
     q->record.sent_bytes += moved.received;
     relay_close(&q->relay, r);
     finish(q, 0);
+}
+
+static void step_upgraded(struct request *q)
+{
+    int r = relay_run(&q->relay, &q->task);
+
+    if (r != -EAGAIN) {
+        end_upgraded(q, r);
+    }
 }
 
 /* The response's head is here and goes on. */
@@ -664,15 +669,50 @@ static bool client_is_gone(struct request *q)
     return r < 0 && r != -EAGAIN;
 }
 
+static void answer_instead(struct request *q)
+{
+    q->abort = 0;
+    q->denied = false;
+    if (answer(q) == 0) {
+        while (step(q) == 0) {
+        }
+    }
+}
+
+/* A client of gRPC hears why, unless that would stand in the middle of a message. */
+static bool end_grpc(struct request *q)
+{
+    if (!q->grpc || q->step != REQUEST_BODY || q->down->version != EXCHANGE_HTTP2 ||
+        q->messages_down.front > 0) {
+        return false;
+    }
+    request_head_trailers(q);
+    return exchange_finish(q->down, &q->out) == 0;
+}
+
+/* Policy let it in and does not any more: q->reply is what it would be answered now. */
+static void denied(struct request *q)
+{
+    q->store->engine->policy_cuts++;
+    if (!q->head_sent) {
+        answer_instead(q);
+        return;
+    }
+    q->record.flag = HTTP_DENIED;
+    q->record.details = q->reply.details;
+    q->record.termination = "connection_closed_due_to_policy_change"; /* as of TCP, in one word */
+    if (q->step == REQUEST_UPGRADED) {
+        end_upgraded(q, -ERR_POLICY_CHANGED);
+    } else {
+        finish(q, end_grpc(q) ? 0 : -ERR_POLICY_CHANGED);
+    }
+}
+
 static void aborted(struct request *q)
 {
     if (q->abort == -ERR_DEADLINE && !q->head_sent && q->step != REQUEST_REPLY) {
-        q->abort = 0;
         (void)request_answer(q, 408, HTTP_IDLE_TIMEOUT, "stream_idle_timeout", "stream timeout");
-        if (answer(q) == 0) {
-            while (step(q) == 0) {
-            }
-        }
+        answer_instead(q);
         return;
     }
     give_up(q, q->abort == -ERR_DEADLINE ? HTTP_IDLE_TIMEOUT : HTTP_CLIENT_GONE,
@@ -682,6 +722,10 @@ static void aborted(struct request *q)
 
 static void advance(struct request *q)
 {
+    if (q->denied) {
+        denied(q);
+        return;
+    }
     if (q->step == REQUEST_UPGRADED) {
         step_upgraded(q); /* an abort reaches it through its legs */
         return;
@@ -726,6 +770,45 @@ void requests_abort(struct session *s, int why)
         q->abort = surely_negative(why);
         task_wake(&q->task, WAKE_DRAIN);
     }
+}
+
+/* It was let in, and there is something left of it to end. */
+static bool is_under_way(const struct request *q)
+{
+    switch (q->step) {
+    case REQUEST_ENDPOINT:
+    case REQUEST_LEASE:
+    case REQUEST_HEAD:
+    case REQUEST_BODY:
+    case REQUEST_BACKOFF:
+    case REQUEST_UPGRADED:
+        return !q->denied && q->abort == 0;
+    case REQUEST_START:
+    case REQUEST_REPLY:
+    case REQUEST_OVER:
+        break;
+    }
+    return false;
+}
+
+unsigned requests_reconsider(struct session *s)
+{
+    const struct l7_service *bound = entry_bound(&s->entry);
+    uint64_t generation = l7_policy_generation(engine_l7(s->entry.engine));
+    unsigned judged = 0;
+
+    list_for_each (n, &s->requests) {
+        struct request *q = container_of(n, struct request, in_session);
+        if (q->policy_generation == generation || !is_under_way(q)) {
+            continue;
+        }
+        judged++;
+        if (request_judge_again(q, bound) != 0) {
+            q->denied = true;
+            task_wake(&q->task, WAKE_CONFIG);
+        }
+    }
+    return judged;
 }
 
 void requests_look_at_clock(struct session *s)

@@ -25,5 +25,8 @@ void request_open(struct session *s, struct exchange *take_x);
 void request_refused(struct session *s, const struct refusal *r);
 /* The client is gone, or has to go. */
 void requests_abort(struct session *s, int why);
+/* Policies have changed: those that are under way are judged again, and end where they would not be let
+ * in now. How many were judged. */
+unsigned requests_reconsider(struct session *s);
 /* Now and then: those that have not moved for too long end. */
 void requests_look_at_clock(struct session *s);

@@ -399,6 +399,19 @@ static void put_grpc_message(struct request *q, const char *text)
     }
 }
 
+static void put_grpc_status(struct request *q)
+{
+    q->record.grpc_status = request_grpc_status(q->reply.status);
+    message_put_u64(&q->out, "grpc-status", (uint64_t)q->record.grpc_status);
+    put_grpc_message(q, q->reply.body);
+}
+
+void request_head_trailers(struct request *q)
+{
+    message_clear(&q->out);
+    put_grpc_status(q);
+}
+
 void request_head_reply(struct request *q)
 {
     const struct request_reply *r = &q->reply;
@@ -406,10 +419,8 @@ void request_head_reply(struct request *q)
     q->out.status = r->status;
     if (q->grpc) {
         q->out.status = 200;
-        q->record.grpc_status = request_grpc_status(r->status);
         message_puts(&q->out, "content-type", "application/grpc");
-        message_put_u64(&q->out, "grpc-status", (uint64_t)q->record.grpc_status);
-        put_grpc_message(q, r->body);
+        put_grpc_status(q);
     } else {
         size_t len = strlen(r->body);
         if (len > 0) {

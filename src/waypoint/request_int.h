@@ -51,6 +51,8 @@ struct request {
     struct held *held;
     enum request_step step;
     int abort;
+    bool denied;                /* by policy that changed: q->reply says how */
+    uint64_t policy_generation; /* it was judged by */
 
     struct exchange *down; /* NULL once it is closed */
     struct exchange *up;   /* NULL between tries */
@@ -125,8 +127,16 @@ static inline uint64_t request_now(const struct request *q)
 struct request *request_make(struct request_store *store);
 void request_recycle(struct request *q);
 
+/* The head it came with, for as long as it runs. */
+static inline const struct message *request_came(const struct request *q)
+{
+    return q->down ? &q->down->in : &q->spare; /* see start_upgrade */
+}
+
 /* request_judge.c: 0: q->plan says where to; 1: q->reply is what is answered. */
 MUST_USE int request_judge(struct request *q);
+/* By what is in force now: 0: goes on; 1: q->reply is what would be answered. */
+MUST_USE int request_judge_again(struct request *q, const struct l7_service *bound);
 /* The key for consistent hashing. False: none. */
 bool request_hash(struct request *q, const struct l7_traffic *t, uint64_t *out);
 
@@ -134,6 +144,8 @@ bool request_hash(struct request *q, const struct l7_traffic *t, uint64_t *out);
 void request_head_up(struct request *q);
 void request_head_down(struct request *q, const struct message *in);
 void request_head_reply(struct request *q);
+/* Trailers that end a gRPC response with q->reply. */
+void request_head_trailers(struct request *q);
 /* Applies a change to m by way of q->spare. */
 void request_head_change(struct request *q, struct message *m, const struct l7_header_change *c);
 

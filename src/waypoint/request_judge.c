@@ -15,9 +15,9 @@
 /* ---- the view */
 
 /* Several lines of one name are one value: nobody may hide one from a policy. */
-static struct slice join_lines(struct request *q, const char *name, int first)
+static struct slice join_lines(const struct message *in, struct arena *a, const char *name,
+                               int first)
 {
-    const struct message *in = &q->down->in;
     AUTO(strbuf) struct strbuf all = {0};
 
     for (int i = first; i >= 0; i = message_find_next(in, name, (unsigned)i + 1)) {
@@ -25,23 +25,28 @@ static struct slice join_lines(struct request *q, const char *name, int first)
         strbuf_puts(&all, all.len > 0 ? "," : "");
         strbuf_add(&all, v.p, v.len);
     }
-    return (struct slice){arena_text(&q->arena, strbuf_text(&all), all.len), all.len};
+    return (struct slice){arena_text(a, strbuf_text(&all), all.len), all.len};
 }
 
-static struct slice find_header(void *arg, const char *name)
+static struct slice look_up(const struct message *in, struct arena *a, const char *name)
 {
-    struct request *q = arg;
-    const struct message *in = &q->down->in;
     int first = message_find_next(in, name, 0);
 
     if (first < 0) {
         return (struct slice){NULL, 0};
     }
     if (message_find_next(in, name, (unsigned)first + 1) >= 0) {
-        return join_lines(q, name, first);
+        return join_lines(in, a, name, first);
     }
     struct slice v = message_field(in, (unsigned)first).value;
     return v.p ? v : (struct slice){"", 0};
+}
+
+static struct slice find_header(void *arg, const char *name)
+{
+    struct request *q = arg;
+
+    return look_up(&q->down->in, &q->arena, name);
 }
 
 static enum http_slashes slashes_of(const struct config *c)
@@ -165,6 +170,24 @@ static int judge_cors(struct request *q)
                                      : 0;
 }
 
+static int refuse_token(struct request *q, const struct request_auth *a)
+{
+    const char *message = a->message ? a->message : "Jwt verification fails";
+
+    (void)snprintf(q->details, sizeof(q->details), "jwt_authn_access_denied{%s}", message);
+    (void)request_answer(q, 401, HTTP_FLAG_NONE, q->details, message);
+    strbuf_clear(&q->text);
+    request_auth_challenge(a, &q->view, "http", &q->text);
+    message_puts(&q->out, "www-authenticate", strbuf_text(&q->text));
+    return 1;
+}
+
+static int refuse_policy(struct request *q, const struct l7_authz *v)
+{
+    (void)l7_authz_text(v, q->details);
+    return request_answer(q, 403, HTTP_FLAG_NONE, q->details, "RBAC: access denied");
+}
+
 static int judge_token(struct request *q, const struct l7 *l7)
 {
     if (!l7_asks_for_tokens(l7, q->held->bound)) {
@@ -178,13 +201,7 @@ static int judge_token(struct request *q, const struct l7 *l7)
     request_auth_judge(&q->auth, &ask);
     q->has_auth = true;
     if (q->auth.outcome == REQUEST_AUTH_REFUSED) {
-        const char *message = q->auth.message ? q->auth.message : "Jwt verification fails";
-        (void)snprintf(q->details, sizeof(q->details), "jwt_authn_access_denied{%s}", message);
-        (void)request_answer(q, 401, HTTP_FLAG_NONE, q->details, message);
-        strbuf_clear(&q->text);
-        request_auth_challenge(&q->auth, &q->view, "http", &q->text);
-        message_puts(&q->out, "www-authenticate", strbuf_text(&q->text));
-        return 1;
+        return refuse_token(q, &q->auth);
     }
     request_auth_show(&q->auth, &q->view);
     if (q->auth.query) {
@@ -201,13 +218,10 @@ static int judge_policy(struct request *q, const struct l7 *l7)
     }
     struct l7_authz v = l7_authorize(l7, q->held->bound, &q->view);
 
+    q->policy_generation = l7_policy_generation(l7);
     policy_notes_take(&q->record.notes, &v, s ? s->hostname : NULL, q->store->engine->shard,
                       &q->arena);
-    if (v.allowed) {
-        return 0;
-    }
-    (void)l7_authz_text(&v, q->details);
-    return request_answer(q, 403, HTTP_FLAG_NONE, q->details, "RBAC: access denied");
+    return v.allowed ? 0 : refuse_policy(q, &v);
 }
 
 static int redirect(struct request *q, const struct l7_redirect *r)
@@ -317,6 +331,70 @@ int request_judge(struct request *q)
         q->plan.protocol = protocol_of(q);
     }
     return r;
+}
+
+/* ---- once more */
+
+/* The view of a request that runs. What it borrows lasts as long as the request does: the head, the
+ * forms of path and host, the claims. Lines that are joined do not outlive the judgement, so that a
+ * stream does not grow with every change. */
+struct review {
+    const struct message *in;
+    struct arena arena;
+    struct request_auth auth;
+    struct l7_request view;
+};
+
+static struct slice review_header(void *arg, const char *name)
+{
+    struct review *v = arg;
+
+    return look_up(v->in, &v->arena, name);
+}
+
+static bool is_verified(const struct request *q)
+{
+    return q->has_auth && q->auth.outcome == REQUEST_AUTH_VALID;
+}
+
+/* A token that was verified stays so, whatever becomes of its rule, its key and its time. One that
+ * nobody asked for then counts as of then: had the rule been there, it would have been looked at. */
+static void review_token(struct request *q, const struct l7_service *bound, struct review *v)
+{
+    const struct l7 *l7 = engine_l7(q->store->engine);
+    struct request_auth_ask ask = {.world = l7,
+                                   .service = bound,
+                                   .request = &v->view,
+                                   .now_s = (int64_t)(q->record.started_wall_ns / 1000000000),
+                                   .cache = q->store->engine->tokens};
+
+    v->auth = (struct request_auth){.outcome = REQUEST_AUTH_NOBODY};
+    if (is_verified(q) || !l7_asks_for_tokens(l7, bound)) {
+        return;
+    }
+    request_auth_judge(&v->auth, &ask);
+    request_auth_show(&v->auth, &v->view);
+}
+
+int request_judge_again(struct request *q, const struct l7_service *bound)
+{
+    const struct l7 *l7 = engine_l7(q->store->engine);
+    struct review v = {.in = request_came(q), .view = q->view};
+    int denied = 0;
+
+    q->policy_generation = l7_policy_generation(l7);
+    v.view.header = review_header;
+    v.view.header_arg = &v;
+    review_token(q, bound, &v);
+    if (v.auth.outcome == REQUEST_AUTH_REFUSED) {
+        denied = refuse_token(q, &v.auth);
+    } else {
+        struct l7_authz said = l7_authorize(l7, bound, &v.view);
+        denied = said.allowed ? 0 : refuse_policy(q, &said);
+    }
+    request_auth_fini(&v.auth);
+    arena_fini(&v.arena);
+    return denied;
 }
 
 /* ---- consistent hashing */

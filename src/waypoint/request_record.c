@@ -75,7 +75,7 @@ void request_record_messages(struct request *q)
 void request_record_end(struct request *q)
 {
     struct session *s = q->session;
-    const struct message *in = q->down ? &q->down->in : &q->spare; /* see start_upgrade */
+    const struct message *in = request_came(q);
     struct http_series key = {.src = s,
                               .dst = q->dst,
                               .service = s->entry.service,

@@ -172,9 +172,9 @@ static void entry_abort(struct entry *e, int why)
     task_wake(&of(e)->task, WAKE_DRAIN);
 }
 
-static void entry_reconsider(struct entry *e)
+static unsigned entry_reconsider(struct entry *e)
 {
-    (void)e; /* every request is judged by what is in force when it comes */
+    return requests_reconsider(of(e));
 }
 
 static void entry_account(struct entry *e)

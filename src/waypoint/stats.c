@@ -63,14 +63,18 @@ static const struct metric_family token_families[] = {
 static const struct metric_set token_set = {.families = token_families,
                                             .family_count = ARRAY_LEN(token_families)};
 
-enum { OVERLOADED, RETRY_OVERFLOWS };
+enum { OVERLOADED, RETRY_OVERFLOWS, POLICY_CUTS };
 static const struct metric_family refusal_families[] = {
     [OVERLOADED] = {.name = "wp_overload_refusals",
                     .help = "Requests and connections refused because memory was short.",
                     .type = METRIC_COUNTER},
     [RETRY_OVERFLOWS] = {.name = "wp_request_retry_overflows",
                          .help = "Tries that were not made because too many others were under way.",
-                         .type = METRIC_COUNTER}};
+                         .type = METRIC_COUNTER},
+    [POLICY_CUTS] = {.name = "wp_policy_cuts",
+                     .help =
+                         "Requests and connections under way that ended because policy changed.",
+                     .type = METRIC_COUNTER}};
 static const struct metric_set refusal_set = {.families = refusal_families,
                                               .family_count = ARRAY_LEN(refusal_families)};
 
@@ -131,6 +135,7 @@ void stats_engine(struct metrics_shard *shard, const struct engine_counts *now,
     series_add(c, MIRRORS_DROPPED, now->mirrors_dropped - before->mirrors_dropped);
     series_add(r, OVERLOADED, now->overloaded - before->overloaded);
     series_add(r, RETRY_OVERFLOWS, now->retry_overflows - before->retry_overflows);
+    series_add(r, POLICY_CUTS, now->policy_cuts - before->policy_cuts);
     series_add(c, EJECTIONS, now->ejections - before->ejections);
     series_add(t, TOKEN_HITS, now->token_hits - before->token_hits);
     series_add(t, TOKEN_MISSES, now->token_misses - before->token_misses);

@@ -13,7 +13,7 @@ void stats_rejected(struct metrics_shard *shard, uint64_t now, uint64_t *before)
 
 /* What one engine counts; brought up on its own loop. */
 struct engine_counts {
-    uint64_t retries, retry_overflows, mirrors, mirrors_dropped, overloaded, ejections;
+    uint64_t retries, retry_overflows, mirrors, mirrors_dropped, overloaded, ejections, policy_cuts;
     uint64_t token_hits, token_misses;
     uint64_t connects, connect_failures, overflows, reuses;
     uint64_t entries, upstream_connections, upstream_idle, upstream_waiting;

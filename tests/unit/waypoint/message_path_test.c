@@ -16,15 +16,6 @@
 
 enum { TURNS_MAX = 4000, SETTLE_TURNS = 50 };
 
-static void say(int fd, const char *text)
-{
-    size_t len = strlen(text);
-
-    if (write(fd, text, len) != (ssize_t)len) {
-        exit(2);
-    }
-}
-
 /* The status of a whole response; 0: the connection was cut; -1: neither within the turns. */
 static int hear(struct rig *r, int fd, unsigned turns)
 {
@@ -78,7 +69,7 @@ static bool works(struct rig *r, const char *request)
 {
     int fd = rig_dial(r);
 
-    say(fd, request);
+    rig_say(fd, request);
     int status = hear(r, fd, TURNS_MAX);
     (void)close(fd);
     settle(r);
@@ -106,7 +97,7 @@ static int with_fault(struct rig *r, const char *request, int nth)
     int fd = rig_dial(r);
 
     (void)mem_fault_set(-1);
-    say(fd, request);
+    rig_say(fd, request);
     (void)mem_fault_set(nth);
     int status = hear(r, fd, TURNS_MAX);
     unsigned calls = mem_fault_set(-1);
@@ -153,7 +144,7 @@ TEST(a_client_may_leave_after_any_turn)
     for (size_t i = 0; good && i < ARRAY_LEN(requests); i++) {
         for (int turns = 0; good && turns < 24; turns++) {
             int fd = rig_dial(&r);
-            say(fd, requests[i]);
+            rig_say(fd, requests[i]);
             for (int k = 0; k < turns; k++) {
                 (void)loop_turn(r.loop, 0);
             }
@@ -179,7 +170,7 @@ TEST(the_application_may_go_after_any_turn)
         struct rig r;
         rig_start(&r);
         int fd = rig_dial(&r);
-        say(fd, requests[1]);
+        rig_say(fd, requests[1]);
         for (int k = 0; k < turns; k++) {
             (void)loop_turn(r.loop, 0);
         }

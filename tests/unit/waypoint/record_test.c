@@ -11,76 +11,6 @@
 #include "t.h"
 #include "waypoint/request_int.h"
 
-enum { TURNS = 300 };
-
-static void say(int fd, const char *text, size_t len)
-{
-    if (write(fd, text, len) != (ssize_t)len) {
-        exit(2);
-    }
-}
-
-/* All that comes until the connection ends, or until `until` was seen. */
-static const char *hear(struct rig *r, int fd, const char *until)
-{
-    static char got[RIG_BODY + 4096];
-    size_t len = 0;
-
-    got[0] = '\0';
-    for (unsigned i = 0; i < TURNS; i++) {
-        rig_turn(r);
-        ssize_t n = recv(fd, got + len, sizeof(got) - 1 - len, MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno != EAGAIN)) {
-            break;
-        }
-        len += n > 0 ? (size_t)n : 0;
-        got[len] = '\0';
-        if (until && strstr(got, until)) {
-            break;
-        }
-    }
-    return got;
-}
-
-static bool has_recent(struct rig *r, const char *text)
-{
-    AUTO(strbuf) struct strbuf b = {0};
-
-    request_store_write_recent(r->engine->requests, &b);
-    if (!strstr(strbuf_text(&b), text)) {
-        printf("# %s is not in %s\n", text, strbuf_text(&b));
-        return false;
-    }
-    return true;
-}
-
-/* The value of the first row of that name with all the labels (each `name="value"`); -1: none. */
-static long long metric(struct rig *r, const char *name, const char *const *labels, size_t count)
-{
-    AUTO(strbuf) struct strbuf b = {0};
-    char *next = NULL;
-
-    metrics_write(r->metrics, &b);
-    char *text = strbuf_take(&b);
-    long long found = -1;
-    for (char *line = strtok_r(text, "\n", &next); line; line = strtok_r(NULL, "\n", &next)) {
-        bool all = strncmp(line, name, strlen(name)) == 0 &&
-                   (line[strlen(name)] == '{' || line[strlen(name)] == ' ');
-        for (size_t i = 0; all && i < count; i++) {
-            all = strstr(line, labels[i]) != NULL;
-        }
-        if (all && found < 0) {
-            found = strtoll(strrchr(line, ' '), NULL, 10);
-        }
-    }
-    mem_free(text);
-    return found;
-}
-
-#define METRIC(r, name, ...)                                                                       \
-    metric((r), (name), (const char *const[]){__VA_ARGS__},                                        \
-           ARRAY_LEN(((const char *const[]){__VA_ARGS__})))
-
 TEST(a_request_that_its_connection_refuses_is_recorded)
 {
     static const struct {
@@ -107,20 +37,20 @@ TEST(a_request_that_its_connection_refuses_is_recorded)
         char code[64];
         char flags[64];
         int fd = rig_dial(&r);
-        say(fd, table[i].request, strlen(table[i].request));
+        rig_say(fd, table[i].request);
         (void)snprintf(want, sizeof(want), "HTTP/1.1 %u ", table[i].status);
-        CHECK(strncmp(hear(&r, fd, NULL), want, strlen(want)) == 0);
+        CHECK(strncmp(rig_hear(&r, fd, NULL), want, strlen(want)) == 0);
         (void)close(fd);
         (void)snprintf(want, sizeof(want),
                        "\"flags\":\"%s\",\"method\":\"%s\",\"path\":\"%s\",\"authority\":\"%s\"",
                        table[i].flags, table[i].method, table[i].path, table[i].authority);
-        CHECK(has_recent(&r, want));
+        CHECK(rig_has_recent(&r, want));
         (void)snprintf(want, sizeof(want), "\"details\":\"%s\"", table[i].details);
-        CHECK(has_recent(&r, want));
+        CHECK(rig_has_recent(&r, want));
         (void)snprintf(code, sizeof(code), "response_code=\"%s\"", table[i].code);
         (void)snprintf(flags, sizeof(flags), "response_flags=\"%s\"", table[i].flags);
-        CHECK(METRIC(&r, "istio_requests_total", code, flags, "reporter=\"waypoint\"",
-                     "destination_service=\"web.shop.svc\"", "request_protocol=\"http\"") > 0);
+        CHECK(RIG_METRIC(&r, "istio_requests_total", code, flags, "reporter=\"waypoint\"",
+                         "destination_service=\"web.shop.svc\"", "request_protocol=\"http\"") > 0);
     }
     rig_end(&r);
 }
@@ -135,11 +65,11 @@ TEST(a_head_that_is_too_large_is_recorded)
     rig_start(&r);
     int fd = rig_dial(&r);
     (void)send(fd, big, sizeof(big), MSG_DONTWAIT);
-    CHECK(strncmp(hear(&r, fd, NULL), "HTTP/1.1 431 ", 13) == 0);
+    CHECK(strncmp(rig_hear(&r, fd, NULL), "HTTP/1.1 431 ", 13) == 0);
     (void)close(fd);
-    CHECK(has_recent(&r, "\"path\":\"/big\""));
-    CHECK_INT(METRIC(&r, "istio_requests_total", "response_code=\"431\"", "response_flags=\"-\""),
-              1);
+    CHECK(rig_has_recent(&r, "\"path\":\"/big\""));
+    CHECK_INT(
+        RIG_METRIC(&r, "istio_requests_total", "response_code=\"431\"", "response_flags=\"-\""), 1);
     rig_end(&r);
 }
 
@@ -148,8 +78,8 @@ static long ask(struct rig *r, const char *request)
 {
     int fd = rig_dial(r);
 
-    say(fd, request, strlen(request));
-    long status = strtol(hear(r, fd, "\r\n\r\n") + 9, NULL, 10);
+    rig_say(fd, request);
+    long status = strtol(rig_hear(r, fd, "\r\n\r\n") + 9, NULL, 10);
     (void)close(fd);
     return status;
 }
@@ -160,16 +90,16 @@ TEST(policies_that_do_not_act_are_counted)
 
     rig_start(&r);
     CHECK_INT(ask(&r, "GET /plain HTTP/1.1\r\nhost: a\r\n\r\n"), 200);
-    CHECK_INT(METRIC(&r, "wp_authz_audit_total", "policy_name=\"a\""), -1);
-    CHECK_INT(METRIC(&r, "wp_authz_dry_run_total", "result=\"allowed\"", "policy_name=\"none\""),
-              1);
+    CHECK_INT(RIG_METRIC(&r, "wp_authz_audit_total", "policy_name=\"a\""), -1);
+    CHECK_INT(
+        RIG_METRIC(&r, "wp_authz_dry_run_total", "result=\"allowed\"", "policy_name=\"none\""), 1);
     CHECK_INT(ask(&r, "GET /audit HTTP/1.1\r\nhost: a\r\n\r\n"), 200);
-    CHECK_INT(METRIC(&r, "wp_authz_audit_total", "policy_name=\"a\"", "policy_namespace=\"shop\"",
-                     "destination_service=\"web.shop.svc\""),
+    CHECK_INT(RIG_METRIC(&r, "wp_authz_audit_total", "policy_name=\"a\"",
+                         "policy_namespace=\"shop\"", "destination_service=\"web.shop.svc\""),
               1);
     CHECK_INT(ask(&r, "GET /dry HTTP/1.1\r\nhost: a\r\n\r\n"), 200);
-    CHECK_INT(METRIC(&r, "wp_authz_dry_run_total", "result=\"denied\"", "policy_name=\"d\"",
-                     "policy_namespace=\"shop\"", "destination_service=\"web.shop.svc\""),
+    CHECK_INT(RIG_METRIC(&r, "wp_authz_dry_run_total", "result=\"denied\"", "policy_name=\"d\"",
+                         "policy_namespace=\"shop\"", "destination_service=\"web.shop.svc\""),
               1);
     CHECK_INT(ask(&r, "GET /secret HTTP/1.1\r\nhost: a\r\n\r\n"), 403);
     rig_end(&r);
@@ -178,8 +108,8 @@ TEST(policies_that_do_not_act_are_counted)
 /* One request on a connection that is there. */
 static const char *ask_on(struct rig *r, int fd, const char *request, const char *until)
 {
-    say(fd, request, strlen(request));
-    return hear(r, fd, until);
+    rig_say(fd, request);
+    return rig_hear(r, fd, until);
 }
 
 TEST(new_requests_are_refused_while_memory_is_short_and_others_go_on)
@@ -206,12 +136,12 @@ TEST(new_requests_are_refused_while_memory_is_short_and_others_go_on)
         }
         const char *got = ask_on(&r, kept, get, "overloaded");
         CHECK(strstr(got, "HTTP/1.1 503 ") && strstr(got, "\r\n\r\nenvoy overloaded"));
-        CHECK(has_recent(&r, "\"flags\":\"OM\""));
-        CHECK_INT(
-            METRIC(&r, "istio_requests_total", "response_code=\"503\"", "response_flags=\"OM\""),
-            kind + 1);
+        CHECK(rig_has_recent(&r, "\"flags\":\"OM\""));
+        CHECK_INT(RIG_METRIC(&r, "istio_requests_total", "response_code=\"503\"",
+                             "response_flags=\"OM\""),
+                  kind + 1);
         rig_answer(&r);
-        CHECK(strstr(hear(&r, begun, "bbbbb"), " 200 "));
+        CHECK(strstr(rig_hear(&r, begun, "bbbbb"), " 200 "));
         atomic_store(&r.guard.percent, 0);
         budget_release(&r.engine->budget, kind == 0 ? 0 : most);
         CHECK(strstr(ask_on(&r, kept, get, "bbbbb"), " 200 "));
@@ -239,16 +169,16 @@ TEST(heads_that_are_not_whole_are_not_waited_for_while_memory_is_short)
     int idle = rig_dial(&r);
     CHECK_STR(ask_on(&r, line, "GE", NULL), "");
     CHECK_STR(ask_on(&r, head, half, NULL), "");
-    say(h2, half_h2, sizeof(half_h2) - 1);
+    CHECK_INT(write(h2, half_h2, sizeof(half_h2) - 1), sizeof(half_h2) - 1);
     CHECK(strstr(ask_on(&r, idle, get, "bbbbb"), " 200 "));
     loop_advance(r.loop, 2000); /* time is what they have */
-    (void)hear(&r, idle, NULL);
+    (void)rig_hear(&r, idle, NULL);
     CHECK_INT(r.engine->entry_count, 4);
     atomic_store(&r.guard.percent, 90);
     loop_advance(r.loop, MEMORY_LOOK_MS);
-    CHECK(strncmp(hear(&r, head, NULL), "HTTP/1.1 503 ", 13) == 0);
-    CHECK(has_recent(&r, "\"flags\":\"OM\",\"method\":\"GET\",\"path\":\"/half\""));
-    CHECK(has_recent(&r, "\"flags\":\"OM\",\"method\":\"GET\",\"path\":\"\""));
+    CHECK(strncmp(rig_hear(&r, head, NULL), "HTTP/1.1 503 ", 13) == 0);
+    CHECK(rig_has_recent(&r, "\"flags\":\"OM\",\"method\":\"GET\",\"path\":\"/half\""));
+    CHECK(rig_has_recent(&r, "\"flags\":\"OM\",\"method\":\"GET\",\"path\":\"\""));
     CHECK_INT(r.engine->entry_count, 1);
     CHECK_INT(r.engine->overloaded, 3);
     atomic_store(&r.guard.percent, 0);
@@ -293,7 +223,7 @@ TEST(a_connection_to_a_pod_that_is_guarded_by_now_ends)
     rig_start(&r);
     r.door.to = r.at; /* the pod itself */
     int silent = rig_dial(&r);
-    CHECK_STR(hear(&r, silent, NULL), ""); /* passes as TCP by now */
+    CHECK_STR(rig_hear(&r, silent, NULL), ""); /* passes as TCP by now */
     int kept = rig_dial(&r);
     CHECK(strstr(ask_on(&r, kept, get, "bbbbb"), " 200 "));
     CHECK_INT(r.engine->entry_count, 2);
@@ -301,8 +231,8 @@ TEST(a_connection_to_a_pod_that_is_guarded_by_now_ends)
     (void)loop_turn(r.loop, 0);
     const char *got = ask_on(&r, kept, get, "denied");
     CHECK(strstr(got, "HTTP/1.1 403 ") && strstr(got, "RBAC: access denied"));
-    CHECK(has_recent(&r, "\"details\":\"policy_guards_port\""));
-    for (unsigned i = 0; i < 2 * TURNS && r.engine->entry_count > 0; i++) {
+    CHECK(rig_has_recent(&r, "\"details\":\"policy_guards_port\""));
+    for (unsigned i = 0; i < 2 * RIG_TURNS && r.engine->entry_count > 0; i++) {
         rig_turn(&r);
     }
     CHECK_INT(r.engine->entry_count, 0);
@@ -321,7 +251,7 @@ TEST(a_guarded_pod_is_no_endpoint_of_another_namespaces_service)
     CHECK_INT(ask(&r, "GET /x HTTP/1.1\r\nhost: a\r\n\r\n"), 200);
     rig_guard(&r, "other");
     CHECK_INT(ask(&r, "GET /x HTTP/1.1\r\nhost: a\r\n\r\n"), 503);
-    CHECK(has_recent(&r, "\"details\":\"no_healthy_upstream\""));
+    CHECK(rig_has_recent(&r, "\"details\":\"no_healthy_upstream\""));
     rig_end(&r);
 }
 
@@ -333,12 +263,12 @@ TEST(a_connection_that_is_refused_while_memory_is_short_counts)
     r.door.to = r.at; /* the pod itself: any protocol */
     atomic_store(&r.guard.percent, 90);
     int silent = rig_dial(&r);
-    CHECK_STR(hear(&r, silent, NULL), "");
+    CHECK_STR(rig_hear(&r, silent, NULL), "");
     CHECK_INT(r.engine->entry_count, 0);
-    for (unsigned i = 0; i < 4000 && METRIC(&r, "wp_overload_refusals_total", "") < 1; i++) {
+    for (unsigned i = 0; i < 4000 && RIG_METRIC(&r, "wp_overload_refusals_total", "") < 1; i++) {
         rig_turn(&r);
     }
-    CHECK_INT(METRIC(&r, "wp_overload_refusals_total", ""), 1);
+    CHECK_INT(RIG_METRIC(&r, "wp_overload_refusals_total", ""), 1);
     (void)close(silent);
     rig_end(&r);
 }
@@ -354,7 +284,7 @@ TEST(there_are_only_so_many_connections)
     int last = rig_dial(&r);
     CHECK(strstr(ask_on(&r, last, get, "bbbbb"), " 200 "));
     int refused = rig_dial(&r);
-    CHECK_STR(hear(&r, refused, NULL), "");
+    CHECK_STR(rig_hear(&r, refused, NULL), "");
     CHECK_INT(recv(refused, &octet, 1, MSG_DONTWAIT), 0);
     CHECK_INT(r.engine->entry_count, 1);
     CHECK_INT(atomic_load(&r.engine->load), ENTRIES_MAX);

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rig.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "model/intern.h"
 #include "tcp_pair.h"
+#include "waypoint/request.h"
 
 #define KEY  "shop/web.shop.svc"
 #define HOST "web.shop.svc"
@@ -49,6 +53,33 @@ static void app_answer(struct rig *r, struct exchange *x)
     message_fini(&head);
 }
 
+static void app_stream(struct rig *r, struct exchange *x)
+{
+    AUTO(message) struct message head = {.status = 200};
+    struct slice path = message_get(&x->in, MESSAGE_PATH);
+    const char *piece = "piece";
+    size_t len = 5;
+    struct slice type;
+
+    if (message_get(&x->in, MESSAGE_PROTOCOL).len > 0) {
+        head.status = 101;
+        message_puts(&head, "sec-websocket-accept", "x");
+    } else if (message_find(&x->in, "content-type", &type)) {
+        message_add(&head, slice_of("content-type"), type);
+        piece = RIG_MESSAGE;
+        len = memmem(path.p, path.len, "half", 4) ? 7 : sizeof(RIG_MESSAGE) - 1;
+    }
+    if (r->stream_count == RIG_STREAMS || exchange_send(x, &head) < 0 ||
+        stream_write(&x->s, piece, len) != (ssize_t)len) {
+        exit(2);
+    }
+    int flushed = stream_flush(&x->s);
+    if (flushed < 0 && flushed != -EAGAIN) {
+        exit(2);
+    }
+    r->streams[r->stream_count++] = x;
+}
+
 static void app_run(struct task *t, unsigned why)
 {
     struct rig *r = container_of(t, struct rig, app);
@@ -60,8 +91,11 @@ static void app_run(struct task *t, unsigned why)
         if (r->seen) {
             r->seen(&x->in);
         }
-        if (path.len > 1 && path.p[path.len - 1] == 'H' && !r->held) {
+        char last = path.len > 1 ? path.p[path.len - 1] : '/';
+        if (last == 'H' && !r->held) {
             r->held = x;
+        } else if (last == 'S' || message_get(&x->in, MESSAGE_PROTOCOL).len > 0) {
+            app_stream(r, x);
         } else {
             app_answer(r, x);
         }
@@ -118,13 +152,16 @@ static void publish_world(struct rig *r, const struct identity *app, bool guarde
     intern_free(pool);
 }
 
-/* For the service: what begins with a path. */
-static void put_policy(struct l7_delta *d, const char *name, enum l7_action action, bool dry_run,
-                       const char *path)
+static const char *policy_resource(struct strbuf *out, const char *name)
+{
+    strbuf_printf(out, "shop/gate/%s/AuthorizationPolicy/shop/%s", KEY, name);
+    return strbuf_text(out);
+}
+
+static void put_rule(struct l7_delta *d, const char *name, enum l7_action action, bool dry_run,
+                     const struct l7_rule *rule)
 {
     AUTO(strbuf) struct strbuf resource = {0};
-    struct l7_operation to = {.paths = {.at = &path, .count = 1}};
-    struct l7_rule rule = {.to = &to, .to_count = 1};
     struct l7_policy policy = {.kind = L7_AUTHORIZATION,
                                .ns = "shop",
                                .name = name,
@@ -132,22 +169,89 @@ static void put_policy(struct l7_delta *d, const char *name, enum l7_action acti
                                .service_hostname = HOST,
                                .action = action,
                                .dry_run = dry_run,
-                               .rules = &rule,
+                               .rules = rule,
                                .rule_count = 1};
     const struct l7_policy *made = NULL;
     struct diag why = {0};
 
-    strbuf_printf(&resource, "shop/gate/%s/AuthorizationPolicy/shop/%s", KEY, name);
-    policy.resource = strbuf_text(&resource);
+    policy.resource = policy_resource(&resource, name);
     if (l7_policy_new(&made, &policy, &why) < 0) {
         exit(2);
     }
     (void)l7_put_policy(d, made);
 }
 
+/* For the service: what begins with a path. */
+static void put_policy(struct l7_delta *d, const char *name, enum l7_action action, bool dry_run,
+                       const char *path)
+{
+    struct l7_operation to = {.paths = {.at = &path, .count = 1}};
+    struct l7_rule rule = {.to = &to, .to_count = 1};
+
+    put_rule(d, name, action, dry_run, &rule);
+}
+
+static void publish_delta(struct rig *r, struct l7_delta *take_d)
+{
+    snap_publish(&r->l7s, 1, l7_snap(l7_next(take_d)));
+    loop_poke(r->loop);
+}
+
+void rig_put_policy(struct rig *r, const char *name, enum l7_action action, bool dry_run,
+                    const char *path)
+{
+    struct l7_delta *d = l7_delta_new(engine_l7(r->engine));
+
+    put_policy(d, name, action, dry_run, path);
+    publish_delta(r, d);
+}
+
+void rig_put_header_policy(struct rig *r, const char *name, const char *header, const char *value)
+{
+    AUTO(strbuf) struct strbuf key = {0};
+    struct l7_condition when = {.values = {.at = &value, .count = 1}};
+    struct l7_rule rule = {.when = &when, .when_count = 1};
+    struct l7_delta *d = l7_delta_new(engine_l7(r->engine));
+
+    strbuf_printf(&key, "request.headers[%s]", header);
+    when.key = strbuf_text(&key);
+    put_rule(d, name, L7_DENY, false, &rule);
+    publish_delta(r, d);
+}
+
+void rig_remove_policy(struct rig *r, const char *name)
+{
+    AUTO(strbuf) struct strbuf resource = {0};
+    struct l7_delta *d = l7_delta_new(engine_l7(r->engine));
+
+    if (!l7_remove(d, L7_TYPE_POLICY, policy_resource(&resource, name))) {
+        exit(2);
+    }
+    publish_delta(r, d);
+}
+
+void rig_change_route(struct rig *r)
+{
+    struct l7_route route = {.resource = "shop/gate/" KEY "/80/HTTPRoute/shop/r/0",
+                             .ns = "shop",
+                             .hostname = HOST,
+                             .port = 80,
+                             .route_ns = "shop",
+                             .route_name = "r"};
+    struct l7_delta *d = l7_delta_new(engine_l7(r->engine));
+    const struct l7_route *made = NULL;
+    struct diag why = {0};
+
+    if (l7_route_new(&made, &route, &why) < 0) {
+        exit(2);
+    }
+    (void)l7_put_route(d, made);
+    publish_delta(r, d);
+}
+
 static void publish_routes(struct rig *r)
 {
-    struct l7_bound_port port = {.port = 80, .protocol = L7_HTTP};
+    struct l7_bound_port port = {.port = 80, .protocol = r->h2 ? L7_HTTP2 : L7_HTTP};
     struct l7_binding b = {.ns = "shop",
                            .hostname = HOST,
                            .resource = "shop/gate/" KEY,
@@ -205,12 +309,16 @@ static char *const env[] = {(char *)(uintptr_t) "GATEWAY=gate",
 void rig_start(struct rig *r)
 {
     struct diag why = {0};
-    struct http_server_options o = {.protocol = HTTP_ONLY_H1};
+    struct http_server_options o = {.protocol = r->h2 ? HTTP_ONLY_H2 : HTTP_ONLY_H1,
+                                    .h1.websocket = true,
+                                    .h2 = {.websocket = true, .streams_max = RIG_STREAMS}};
 
     void (*seen)(const struct message *) = r->seen;
+    bool h2 = r->h2;
 
     memset(r, 0, sizeof(*r));
     r->seen = seen;
+    r->h2 = h2;
     r->loop = loop_new(&why);
     loop_stop_clock(r->loop);
     r->jobs = jobs_new(1, 16, 16, &why);
@@ -253,6 +361,9 @@ void rig_start(struct rig *r)
 void rig_end(struct rig *r)
 {
     exchange_close(r->held, -ERR_CANCELLED);
+    for (unsigned i = 0; i < r->stream_count; i++) {
+        exchange_close(r->streams[i], -ERR_CANCELLED);
+    }
     engine_free(r->engine);
     http_server_free(r->server);
     task_fini(&r->app);
@@ -286,4 +397,68 @@ int rig_dial(struct rig *r)
     tcp_pair_fds(fds);
     engine_take(r->engine, fds[1], &peer, &r->door);
     return fds[0];
+}
+
+void rig_say(int fd, const char *text)
+{
+    size_t len = strlen(text);
+
+    if (write(fd, text, len) != (ssize_t)len) {
+        exit(2);
+    }
+}
+
+const char *rig_hear(struct rig *r, int fd, const char *until)
+{
+    static char got[RIG_BODY + 4096];
+    size_t len = 0;
+
+    got[0] = '\0';
+    for (unsigned i = 0; i < RIG_TURNS; i++) {
+        rig_turn(r);
+        ssize_t n = recv(fd, got + len, sizeof(got) - 1 - len, MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EAGAIN)) {
+            break;
+        }
+        len += n > 0 ? (size_t)n : 0;
+        got[len] = '\0';
+        if (until && strstr(got, until)) {
+            break;
+        }
+    }
+    return got;
+}
+
+bool rig_has_recent(struct rig *r, const char *text)
+{
+    AUTO(strbuf) struct strbuf b = {0};
+
+    request_store_write_recent(r->engine->requests, &b);
+    if (!strstr(strbuf_text(&b), text)) {
+        printf("# %s is not in %s\n", text, strbuf_text(&b));
+        return false;
+    }
+    return true;
+}
+
+long long rig_metric(struct rig *r, const char *name, const char *const *labels, size_t count)
+{
+    AUTO(strbuf) struct strbuf b = {0};
+    char *next = NULL;
+
+    metrics_write(r->metrics, &b);
+    char *text = strbuf_take(&b);
+    long long found = -1;
+    for (char *line = strtok_r(text, "\n", &next); line; line = strtok_r(NULL, "\n", &next)) {
+        bool all = strncmp(line, name, strlen(name)) == 0 &&
+                   (line[strlen(name)] == '{' || line[strlen(name)] == ' ');
+        for (size_t i = 0; all && i < count; i++) {
+            all = strstr(line, labels[i]) != NULL;
+        }
+        if (all && found < 0) {
+            found = strtoll(strrchr(line, ' '), NULL, 10);
+        }
+    }
+    mem_free(text);
+    return found;
 }

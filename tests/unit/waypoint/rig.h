@@ -2,6 +2,7 @@
 /* One engine with a client in the clear and an application, all on one loop. */
 #pragma once
 
+#include "base/num.h"
 #include "ca/cert_manager.h"
 #include "http/http_server.h"
 #include "io/jobs.h"
@@ -10,7 +11,11 @@
 #include "waypoint/stats.h"
 #include "waypoint/upstream.h"
 
-enum { RIG_BODY = 100000 }; /* of answers to paths that end in 'L' */
+enum {
+    RIG_BODY = 100000 /* of answers to paths that end in 'L' */,
+    RIG_STREAMS = 300,
+    RIG_TURNS = 300
+};
 
 struct rig {
     struct loop *loop;
@@ -30,17 +35,44 @@ struct rig {
     struct http_server *server; /* may be freed by a test: set it to NULL then */
     struct endpoint at;
     struct exchange *held; /* asked for with a path that ends in 'H': waits for rig_answer */
+    /* Upgrades, and what is asked for with a path that ends in 'S': a head and "piece" are sent, or
+     * to who says a content-type that, and RIG_MESSAGE; not all of it to paths with "half" in them. */
+    struct exchange *streams[RIG_STREAMS];
+    unsigned stream_count;
+    /* Set before rig_start. */
     void (*seen)(const struct message *head); /* what the application is asked; may be NULL */
+    bool h2;                                  /* what the application speaks */
 };
+
+#define RIG_MESSAGE "\0\0\0\0\5piece" /* of gRPC */
 
 /* A service with one endpoint, the application; a rule with a header change and retries; a policy that
  * denies what begins with /secret, one that audits /audit, a dry run that would deny /dry. */
 void rig_start(struct rig *r);
 void rig_end(struct rig *r);
 void rig_answer(struct rig *r);
+/* For the service from now on, beside what else there is: what begins with a path. Replaces one of that
+ * name. */
+void rig_put_policy(struct rig *r, const char *name, enum l7_action action, bool dry_run,
+                    const char *path);
+/* Denies by the value of a header. */
+void rig_put_header_policy(struct rig *r, const char *name, const char *header, const char *value);
+void rig_remove_policy(struct rig *r, const char *name);
+/* Another rule for the service, that leads nowhere; no policy changes. */
+void rig_change_route(struct rig *r);
 /* The application, of that namespace, is guarded for policy of a service there from now on. */
 void rig_guard(struct rig *r, const char *ns);
 /* The client's end of a new connection to the service; non-blocking. */
 int rig_dial(struct rig *r);
 /* Where nothing happens a millisecond passes; else none does, however slow the machine is. */
 void rig_turn(struct rig *r);
+void rig_say(int fd, const char *text);
+/* All that comes until the connection ends, or until `until` was seen, or nothing more for RIG_TURNS. */
+const char *rig_hear(struct rig *r, int fd, const char *until);
+/* Whether the page of recent requests has that text. */
+bool rig_has_recent(struct rig *r, const char *text);
+/* The value of the first row of that name with all the labels (each `name="value"`); -1: none. */
+long long rig_metric(struct rig *r, const char *name, const char *const *labels, size_t count);
+#define RIG_METRIC(r, name, ...)                                                                   \
+    rig_metric((r), (name), (const char *const[]){__VA_ARGS__},                                    \
+               ARRAY_LEN(((const char *const[]){__VA_ARGS__})))
