@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a client speaks inside of a tunnel, or over any socket: HTTP/1.1 by h11, HTTP/2 by python-h2. And the other end
 of the waypoint's own tunnels: an HBONE server that hands each stream to a port of its pod."""
+import base64
+import hashlib
+import os
 import socket
 import threading
 
@@ -230,6 +233,41 @@ class H2:
 
     def get(self, path, *headers, **more):
         return self.request("GET", path, headers, **more)
+
+
+def open_websocket(http, target="/ws"):
+    """(the answer's status and headers, a function that sends octets and takes as many)"""
+    more = [("sec-websocket-version", "13"), ("sec-websocket-protocol", "echo")]
+    if isinstance(http, H2):
+        while not http.conn.remote_settings.enable_connect_protocol:
+            http.pump()
+        stream = http.begin("CONNECT", target, more, end=False, extra=[(":protocol", "websocket")])
+        r = http.head(stream)
+
+        def echo(octets):
+            before = len(r.body)
+            http.data(stream, octets)
+            while len(r.body) < before + len(octets):
+                http.pump()
+            return r.body[before:]
+        return r.status, dict(r.headers), echo
+    key = base64.b64encode(os.urandom(16)).decode()
+    http.begin("GET", target, [("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-key", key), *more])
+    http.finish()
+    r = http.response()
+    status, headers = r.interim[0] if r.interim else (r.status, r.headers)
+    headers = dict(headers)
+    if status == 101:
+        proof = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
+        assert headers["sec-websocket-accept"] == base64.b64encode(proof).decode()
+
+    def echo_h1(octets):
+        http.sock.sendall(octets)
+        got = b""
+        while len(got) < len(octets):
+            got += http.sock.recv(65536)
+        return got
+    return status, headers, echo_h1
 
 
 class PodServer(peers.TunnelServer):

@@ -8,6 +8,7 @@ WebSocket, on port 8084 that or HTTP/1.1 by the first bytes. What it does is sai
     /flaky/N/KEY        503 for the first N requests with KEY, then 200
     /delay/MS           200 after so long
     /bytes/N            a body of N bytes
+    /events...          an event, and ten a second until the client has gone (HTTP/1.1)
     /stream/N           a body of N bytes that is never in memory (HTTP/1.1)
     /digest             reads a body of any size, answers its hash and size
     /trailers           a chunked body and trailers
@@ -159,6 +160,18 @@ class H1Connection:
             left -= min(left, len(piece))
         self.send(h11.EndOfMessage())
         return True
+
+    def do_events(self, _):
+        self.send(h11.Response(status_code=200, headers=[("content-type", "text/event-stream"), ("transfer-encoding", "chunked")]))
+        self.sock.settimeout(0.1)
+        for n in range(3600):
+            self.send(h11.Data(data=f"data: {n}\n\n".encode()))
+            try:
+                if self.sock.recv(1) == b"":
+                    break
+            except TimeoutError:
+                pass
+        return False
 
     def do_cut(self, _):
         self.send(h11.Response(status_code=200, headers=[("content-length", "1000")]))

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests through a waypoint, in every combination of HTTP/1.1 and HTTP/2 at both ends."""
-import base64
 import hashlib
 import os
 import threading
@@ -12,7 +11,7 @@ import wsproto
 import wsproto.events
 
 from lib import l7, model, topo, waypoint
-from lib.tunnelled import H1, H2
+from lib.tunnelled import H1, H2, open_websocket
 from lib.wait import until
 
 # How the client speaks, and which port the server has: 80 speaks HTTP/1.1, 81 HTTP/2.
@@ -125,40 +124,6 @@ def test_grpc_ends_with_its_status(lab):
         assert dict(r.trailers)["grpc-status"] == "0"
     until("the request is counted as gRPC", lambda: lab.wp.metric(
         "istio_requests_total", request_protocol="grpc", grpc_response_status="0", destination_service=l7.host("web")) > 0)
-
-
-def open_websocket(http, target="/ws"):
-    """(the answer's status and headers, a function that sends octets and takes as many)"""
-    more = [("sec-websocket-version", "13"), ("sec-websocket-protocol", "echo")]
-    if isinstance(http, H2):
-        http.pump()  # SETTINGS
-        stream = http.begin("CONNECT", target, more, end=False, extra=[(":protocol", "websocket")])
-        r = http.head(stream)
-
-        def echo(octets):
-            before = len(r.body)
-            http.data(stream, octets)
-            while len(r.body) < before + len(octets):
-                http.pump()
-            return r.body[before:]
-        return r.status, dict(r.headers), echo
-    key = base64.b64encode(os.urandom(16)).decode()
-    http.begin("GET", target, [("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-key", key), *more])
-    http.finish()
-    r = http.response()
-    status, headers = r.interim[0] if r.interim else (r.status, r.headers)
-    headers = dict(headers)
-    if status == 101:
-        proof = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
-        assert headers["sec-websocket-accept"] == base64.b64encode(proof).decode()
-
-    def echo_h1(octets):
-        http.sock.sendall(octets)
-        got = b""
-        while len(got) < len(octets):
-            got += http.sock.recv(65536)
-        return got
-    return status, headers, echo_h1
 
 
 # 85: the server's HTTP/2 does not offer it, its HTTP/1.1 does.
