@@ -3,6 +3,7 @@
 #include <openssl/pem.h>
 
 #include "base/mem.h"
+#include "tls/library.h"
 #include "tls/ossl_int.h"
 #include "tls/x509.h"
 
@@ -49,11 +50,23 @@ static bool ended_well(void)
     return ok;
 }
 
+/* NULL at the end or for a bad block. */
+static X509 *read_cert(BIO *b)
+{
+    X509 *x = X509_new_ex(tls_library(), NULL);
+
+    if (x && !PEM_read_bio_X509(b, &x, no_passphrase, NULL)) {
+        X509_free(x);
+        x = NULL;
+    }
+    return x;
+}
+
 static int read_certs(STACK_OF(X509) * list, BIO *b, int max, const char *what, struct diag *why)
 {
     X509 *x = NULL;
 
-    while ((x = PEM_read_bio_X509(b, NULL, no_passphrase, NULL))) {
+    while ((x = read_cert(b))) {
         if (sk_X509_push(list, x) == 0) {
             X509_free(x);
             return FAIL(why, -ENOMEM, "read %s", what);

@@ -2,6 +2,7 @@
 #include "tls/tls_ctx.h"
 
 #include "base/mem.h"
+#include "tls/library.h"
 #include "tls/ossl_int.h"
 #include "tls/tls_ctx_int.h"
 
@@ -29,7 +30,7 @@ static void set_modes(SSL_CTX *c)
 
 static SSL_CTX *make(const SSL_METHOD *method, const struct tls_options *o)
 {
-    SSL_CTX *c = SSL_CTX_new(method);
+    SSL_CTX *c = SSL_CTX_new_ex(tls_library(), NULL, method);
     bool ok = c && SSL_CTX_set_min_proto_version(c, TLS1_3_VERSION) == 1 &&
               SSL_CTX_set_max_proto_version(c, TLS1_3_VERSION) == 1 &&
               SSL_CTX_set_ciphersuites(c, o->suites ? o->suites : suites) == 1 &&
