@@ -46,7 +46,7 @@ static const struct metric_family dns_upstream_families[] = {
 const struct metric_set dns_upstream_metrics = {.families = dns_upstream_families,
                                                 .family_count = ARRAY_LEN(dns_upstream_families)};
 
-enum { SHAKING, SHAKEN, SHAKES_FAILED, SHAKES_REFUSED, SHAKES_DISPLACED };
+enum { SHAKING, SHAKEN, SHAKES_FAILED, SHAKES_REFUSED, SHAKES_DISPLACED, CHAINS_KNOWN };
 static const struct metric_family handshake_families[] = {
     [SHAKING] = {.name = "ambit_tls_handshakes_pending",
                  .help = "TLS handshakes under way.",
@@ -64,7 +64,11 @@ static const struct metric_family handshake_families[] = {
                           .help =
                               "TLS handshakes ended for one of an address that had less than its "
                               "share of them.",
-                          .type = METRIC_COUNTER}};
+                          .type = METRIC_COUNTER},
+    [CHAINS_KNOWN] = {.name = "ambit_tls_chains_known",
+                      .help = "Of the TLS handshakes that succeeded, those whose peer's "
+                              "certificates had been verified before.",
+                      .type = METRIC_COUNTER}};
 const struct metric_set handshake_metrics = {.families = handshake_families,
                                              .family_count = ARRAY_LEN(handshake_families)};
 
@@ -142,6 +146,7 @@ static void tell_handshakes(struct part_meter *m)
     series_add(x, SHAKES_FAILED, now.failed - m->handshakes.failed);
     series_add(x, SHAKES_REFUSED, now.refused - m->handshakes.refused);
     series_add(x, SHAKES_DISPLACED, now.displaced - m->handshakes.displaced);
+    series_add(x, CHAINS_KNOWN, now.chains_known - m->handshakes.chains_known);
     m->handshakes = now;
 }
 

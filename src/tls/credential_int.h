@@ -15,6 +15,9 @@ EVP_PKEY *credential_key(const struct credential *c);
 const char *credential_trust_domain(const struct credential *c);
 
 X509_STORE *trust_store(const struct trust *t);
+/* A SHA-256 that stands for all roots in their order. */
+enum { DIGEST_BYTES = 32 };
+const uint8_t *trust_digest(const struct trust *t);
 /* The roots' subjects, for CertificateRequest. */
 STACK_OF(X509_NAME) * trust_subjects(const struct trust *t);
 

@@ -49,6 +49,7 @@ struct tls_peer {
     int64_t not_after_s;
     const char *suite; /* static text */
     char alpn[16];     /* "" when none was negotiated */
+    bool chain_was_known; /* its certificates had been verified in an earlier handshake */
 };
 
 void tls_peer_fini(struct tls_peer *p);

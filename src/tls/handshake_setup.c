@@ -76,6 +76,8 @@ static int on_certificate(X509_STORE_CTX *store_ctx, void *arg UNUSED)
     struct handshake *h = SSL_get_app_data(ssl);
     struct verify_rules rules = {
         .role = h->role,
+        .chains = h->ctx->chains,
+        .trust = h->trust,
         .trust_domain = h->credential ? credential_trust_domain(h->credential) : NULL,
         .expect = h->expect,
         .expect_count = h->expect_count,

@@ -47,6 +47,8 @@ MUST_USE int cert_spiffe_names(struct spiffe_names *out, X509 *x);
 struct cert_facts;
 MUST_USE int cert_facts_of(struct cert_facts *out, X509 *x, struct diag *why);
 char *cert_serial_hex(X509 *x);
+/* Seconds since 1970; valid is what is not before the first and before the second. */
+MUST_USE int cert_times(X509 *x, int64_t *not_before_s, int64_t *not_after_s);
 
 /* Builders of certificates and requests. The list is the caller's; -ERR_RANGE for a name that is
  * empty or not ASCII. */

@@ -2,6 +2,7 @@
 #include "tls/tls_ctx.h"
 
 #include "base/mem.h"
+#include "tls/chain_cache.h"
 #include "tls/library.h"
 #include "tls/ossl_int.h"
 #include "tls/tls_ctx_int.h"
@@ -54,6 +55,7 @@ int tls_ctx_new(struct tls_ctx **out, const struct tls_options *options, struct 
 
     c->backend = o->backend;
     c->limits = o->limits;
+    c->chains = chain_cache_new();
     c->client = make(TLS_client_method(), o);
     c->server = make(TLS_server_method(), o);
     if (!c->client || !c->server) {
@@ -68,6 +70,7 @@ void tls_ctx_free(struct tls_ctx *c)
     if (c) {
         SSL_CTX_free(c->client);
         SSL_CTX_free(c->server);
+        chain_cache_free(c->chains);
         mem_free(c);
     }
 }

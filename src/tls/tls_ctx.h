@@ -2,7 +2,8 @@
 /*
  * The settings that all TLS connections of a process share (contract 2.1): TLS 1.3 only,
  * AES-256-GCM then AES-128-GCM, X25519, P-256, P-384, no tickets, no SNI on the mesh. Made once at
- * start and handed to whoever needs it; immutable, any thread, must outlive its users.
+ * start and handed to whoever needs it; any thread, must outlive its users. All that changes in it is
+ * which chains of peers were found good (tls/chain_cache.h).
  */
 #pragma once
 

@@ -8,6 +8,7 @@
 struct tls_ctx {
     SSL_CTX *client;
     SSL_CTX *server;
+    struct chain_cache *chains;
     enum aead_backend backend;
     struct record_limits limits;
 };

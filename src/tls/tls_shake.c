@@ -201,6 +201,7 @@ static int become_open(struct tls_stream *t)
     t->peer = k->peer;
     k->peer = (struct tls_peer){0};
     t->l->stats.done++;
+    t->l->stats.chains_known += t->peer.chain_was_known;
     tls_shake_drop(t);
     tls_enter(t, TLS_OPEN);
     return 0;

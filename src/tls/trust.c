@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
 #include "base/mem.h"
 #include "base/ref.h"
 #include "tls/credential_int.h"
@@ -8,6 +10,7 @@ struct trust {
     struct aref refs;
     X509_STORE *store;
     STACK_OF(X509_NAME) * subjects;
+    uint8_t digest[DIGEST_BYTES];
     unsigned count;
     struct cert_facts *facts;
 };
@@ -50,6 +53,11 @@ X509_STORE *trust_store(const struct trust *t)
     return t->store;
 }
 
+const uint8_t *trust_digest(const struct trust *t)
+{
+    return t->digest;
+}
+
 STACK_OF(X509_NAME) * trust_subjects(const struct trust *t)
 {
     return t->subjects;
@@ -60,6 +68,17 @@ static bool set_rules(X509_STORE *store)
 {
     return X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN) == 1 &&
            X509_STORE_set_depth(store, CHAIN_DEPTH_MAX) == 1;
+}
+
+/* Of what came before it and the next root. */
+static int add_to_digest(struct trust *t, X509 *x, struct diag *why)
+{
+    uint8_t both[2 * DIGEST_BYTES];
+
+    memcpy(both, t->digest, DIGEST_BYTES);
+    bool ok = X509_digest(x, EVP_sha256(), both + DIGEST_BYTES, NULL) == 1 &&
+              EVP_Digest(both, sizeof(both), t->digest, NULL, EVP_sha256(), NULL) == 1;
+    return ok ? 0 : ossl_fail(why, -ERR_CERTIFICATE, "read a root certificate");
 }
 
 static int add_root(struct trust *t, X509 *x, struct diag *why)
@@ -75,7 +94,7 @@ static int add_root(struct trust *t, X509 *x, struct diag *why)
     }
     int r = cert_facts_of(&t->facts[t->count], x, why);
     t->count += r == 0;
-    return r;
+    return r == 0 ? add_to_digest(t, x, why) : r;
 }
 
 int trust_new(struct trust **out, struct slice roots_pem, struct diag *why)

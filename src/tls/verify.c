@@ -4,8 +4,10 @@
 #include <openssl/x509v3.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "model/identity.h"
+#include "tls/chain_cache.h"
 #include "tls/ossl_int.h"
 
 static char *subject_text(X509 *x)
@@ -74,9 +76,30 @@ static int check_names(X509_STORE_CTX *ctx, const struct verify_rules *rules,
                                           : check_trust_domain(ctx, rules, names->first, why);
 }
 
-static int check_chain(X509_STORE_CTX *ctx, const struct tls_peer *peer, struct diag *why)
+static bool is_mesh(const struct verify_rules *rules)
 {
-    if (X509_verify_cert(ctx) == 1) {
+    return rules->role == TLS_MESH_CLIENT || rules->role == TLS_MESH_SERVER;
+}
+
+/* Names of hosts are part of what OpenSSL verifies, so only chains of the mesh are remembered. */
+static bool is_good(X509_STORE_CTX *ctx, const struct verify_rules *rules, struct tls_peer *peer)
+{
+    struct chain_check check = {.trust = rules->trust,
+                                .of_client = rules->role == TLS_MESH_SERVER,
+                                .now_s = clock_wall_s()};
+
+    if (!is_mesh(rules)) {
+        return X509_verify_cert(ctx) == 1;
+    }
+    bool ok = chain_cache_verify(rules->chains, ctx, &check);
+    peer->chain_was_known = check.was_known;
+    return ok;
+}
+
+static int check_chain(X509_STORE_CTX *ctx, const struct verify_rules *rules,
+                       struct tls_peer *peer, struct diag *why)
+{
+    if (is_good(ctx, rules, peer)) {
         return 0;
     }
     int e = X509_STORE_CTX_get_error(ctx);
@@ -110,13 +133,12 @@ int verify_peer(X509_STORE_CTX *ctx, const struct verify_rules *rules, struct tl
                 struct diag *why)
 {
     struct spiffe_names names = {0};
-    bool mesh = rules->role == TLS_MESH_CLIENT || rules->role == TLS_MESH_SERVER;
 
     int r = describe(peer, X509_STORE_CTX_get0_cert(ctx), &names, why);
     if (r < 0) {
         X509_STORE_CTX_set_error(ctx, X509_V_ERR_CERT_REJECTED);
         return r;
     }
-    r = check_chain(ctx, peer, why);
-    return r == 0 && mesh ? check_names(ctx, rules, &names, why) : r;
+    r = check_chain(ctx, rules, peer, why);
+    return r == 0 && is_mesh(rules) ? check_names(ctx, rules, &names, why) : r;
 }

@@ -7,8 +7,12 @@
 
 #include "tls/handshake.h"
 
+struct chain_cache;
+
 struct verify_rules {
     enum tls_role role;
+    struct chain_cache *chains; /* mesh roles: what was found good before */
+    const struct trust *trust;
     const char *trust_domain; /* TLS_MESH_SERVER: our own */
     char *const *expect;      /* TLS_MESH_CLIENT */
     unsigned expect_count;

@@ -98,6 +98,13 @@ static int time_of(const ASN1_TIME *t, int64_t *out)
     return 0;
 }
 
+int cert_times(X509 *x, int64_t *not_before_s, int64_t *not_after_s)
+{
+    int r = time_of(X509_get0_notBefore(x), not_before_s);
+
+    return r < 0 ? r : time_of(X509_get0_notAfter(x), not_after_s);
+}
+
 int cert_facts_of(struct cert_facts *out, X509 *x, struct diag *why)
 {
     struct cert_facts f = {0};
@@ -105,10 +112,7 @@ int cert_facts_of(struct cert_facts *out, X509 *x, struct diag *why)
 
     int r = cert_spiffe_names(&names, x);
     if (r == 0) {
-        r = time_of(X509_get0_notBefore(x), &f.not_before_s);
-    }
-    if (r == 0) {
-        r = time_of(X509_get0_notAfter(x), &f.not_after_s);
+        r = cert_times(x, &f.not_before_s, &f.not_after_s);
     }
     f.identity = names.first;
     f.spiffe_count = names.count;
