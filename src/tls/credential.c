@@ -128,8 +128,8 @@ static int check_match(const struct credential *c, struct diag *why)
 
     rand_bytes(digest, sizeof(digest));
     ssize_t n = signer_sign_blocking(c->signer, digest, sizeof(digest), signature);
-    AUTO(ossl_key_ctx) EVP_PKEY_CTX *ctx =
-        EVP_PKEY_CTX_new_from_pkey(tls_library(), X509_get0_pubkey(c->leaf), NULL);
+    AUTO(ossl_key_ctx)
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(tls_library(), X509_get0_pubkey(c->leaf), NULL);
     bool ok = n > 0 && ctx && EVP_PKEY_verify_init(ctx) == 1 &&
               EVP_PKEY_verify(ctx, signature, (size_t)n, digest, sizeof(digest)) == 1;
     return ok ? 0 : ossl_fail(why, -ERR_CERTIFICATE, "key and certificate do not match");

@@ -47,8 +47,8 @@ struct tls_peer {
     char *subject; /* for logs: the certificate's subject, NULL without certificate */
     char *serial_hex;
     int64_t not_after_s;
-    const char *suite; /* static text */
-    char alpn[16];     /* "" when none was negotiated */
+    const char *suite;    /* static text */
+    char alpn[16];        /* "" when none was negotiated */
     bool chain_was_known; /* its certificates had been verified in an earlier handshake */
 };
 

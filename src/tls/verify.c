@@ -96,8 +96,8 @@ static bool is_good(X509_STORE_CTX *ctx, const struct verify_rules *rules, struc
     return ok;
 }
 
-static int check_chain(X509_STORE_CTX *ctx, const struct verify_rules *rules,
-                       struct tls_peer *peer, struct diag *why)
+static int check_chain(X509_STORE_CTX *ctx, const struct verify_rules *rules, struct tls_peer *peer,
+                       struct diag *why)
 {
     if (is_good(ctx, rules, peer)) {
         return 0;

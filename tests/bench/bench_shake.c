@@ -114,33 +114,32 @@ int main(int argc, char **argv)
 {
     long count = argc == 2 ? strtol(argv[1], NULL, 10) : 0;
     struct pki_cert root = pki_root(PKI_P256);
-    struct pki_cert middle = pki_make(&(struct pki_spec){.subject = "middle", .is_ca = true}, &root);
+    struct pki_cert middle =
+        pki_make(&(struct pki_spec){.subject = "middle", .is_ca = true}, &root);
     struct credential *client =
         credential_of("URI:spiffe://cluster.local/ns/shop/sa/client", &root, &middle);
     struct credential *server =
         credential_of("URI:spiffe://cluster.local/ns/shop/sa/server", &root, &middle);
     AUTO(tls_ctx) struct tls_ctx *ctx = NULL;
-    const struct handshake_spec spec[2] = {{.role = TLS_MESH_CLIENT,
-                                            .credential = client,
-                                            .expect = expect,
-                                            .expect_count = 1,
-                                            .alpn = alpn,
-                                            .alpn_count = 1},
-                                           {.role = TLS_MESH_SERVER,
-                                            .credential = server,
-                                            .alpn = alpn,
-                                            .alpn_count = 1}};
+    const struct handshake_spec spec[2] = {
+        {.role = TLS_MESH_CLIENT,
+         .credential = client,
+         .expect = expect,
+         .expect_count = 1,
+         .alpn = alpn,
+         .alpn_count = 1},
+        {.role = TLS_MESH_SERVER, .credential = server, .alpn = alpn, .alpn_count = 1}};
     struct side side[2] = {0};
 
-    if (count < 1 || tls_ctx_new(&ctx, NULL, &(struct diag){.code=0}) < 0) {
+    if (count < 1 || tls_ctx_new(&ctx, NULL, &(struct diag){.code = 0}) < 0) {
         (void)fprintf(stderr, "usage: bench_shake COUNT\n");
         return 2;
     }
     for (long i = 0; i < count; i++) {
         run_one(ctx, spec, side);
     }
-    (void)printf("us of CPU per handshake: client %.1f, server %.1f\n",
-                 side[0].us / (double)count, side[1].us / (double)count);
+    (void)printf("us of CPU per handshake: client %.1f, server %.1f\n", side[0].us / (double)count,
+                 side[1].us / (double)count);
     credential_unref(client);
     credential_unref(server);
     pki_free(&root);

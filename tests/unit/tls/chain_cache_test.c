@@ -411,11 +411,9 @@ struct pair {
 
 static struct meeting meet(struct tls_ctx *ctx, const struct pair *p)
 {
-    const struct handshake_spec specs[2] = {{.role = TLS_MESH_CLIENT,
-                                             .credential = p->client,
-                                             .expect = &p->expect,
-                                             .expect_count = 1},
-                                            {.role = TLS_MESH_SERVER, .credential = p->server}};
+    const struct handshake_spec specs[2] = {
+        {.role = TLS_MESH_CLIENT, .credential = p->client, .expect = &p->expect, .expect_count = 1},
+        {.role = TLS_MESH_SERVER, .credential = p->server}};
     struct handshake *client = NULL;
     struct handshake *server = NULL;
     struct meeting m = {0};
@@ -542,8 +540,8 @@ TEST(roots_that_were_taken_away_end_it_at_once)
     struct pki_cert fresh = pki_root(PKI_P256);
 
     mesh_start(&m);
-    struct pki_cert leaf =
-        pki_make(&(struct pki_spec){.san = "URI:spiffe://cluster.local/ns/shop/sa/server"}, &m.root);
+    struct pki_cert leaf = pki_make(
+        &(struct pki_spec){.san = "URI:spiffe://cluster.local/ns/shop/sa/server"}, &m.root);
     struct pair p = m.pair;
     p.server = pki_credential_of(&leaf, &fresh); /* the client still believes it */
     struct meeting v = meet(m.ctx, &p);
