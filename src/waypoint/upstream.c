@@ -230,12 +230,10 @@ static void grant(struct lease *l, struct up_conn *c)
     set_idle(c, false);
 }
 
-static void fail_waiting(struct upstream *u, struct lease *l, int r, unsigned status,
-                         const struct diag *why)
+static void fail_waiting(struct lease *l, int r, unsigned status, const struct diag *why)
 {
     struct task *t = l->task;
 
-    (void)u;
     waiting_leave(l);
     l->status = status;
     l->error = *why;
@@ -253,7 +251,7 @@ static void dial_failed(struct upstream *u, int r, unsigned status, const struct
         if (list_is_empty(&u->waiting)) {
             return;
         }
-        fail_waiting(u, container_of(u->waiting.next, struct lease, in_row), r, status, why);
+        fail_waiting(container_of(u->waiting.next, struct lease, in_row), r, status, why);
     } while (all);
 }
 
@@ -425,7 +423,7 @@ static void conn_new(struct upstream *u)
 
 static struct up_conn *free_conn(struct upstream *u)
 {
-    list_for_each_safe (n, &u->idle) {
+    list_for_each (n, &u->idle) {
         struct up_conn *c = container_of(n, struct up_conn, in_list);
         if (has_room(c)) {
             return c;
@@ -469,31 +467,42 @@ static void serve_waiting(struct upstream *u)
     dial_more(u);
 }
 
+static bool is_full(const struct upstream *u)
+{
+    uint32_t most = u->limits.requests;
+
+    return most > 0 && u->in_flight >= most;
+}
+
 /* Who has a connection of its own on the way does not count as waiting behind others. */
-static bool is_overflow(const struct upstream *u)
+static bool is_row_full(const struct upstream *u)
 {
     unsigned pending =
         u->limits.pending_requests > 0 ? u->limits.pending_requests : UPSTREAM_PENDING_MAX;
     unsigned most = u->limits.connections;
     unsigned on_the_way = u->connecting + (most == 0 || u->conn_count < most);
-    uint32_t requests = u->limits.requests;
 
-    return u->waiting_count >= pending + on_the_way || (requests > 0 && u->in_flight >= requests);
+    return u->waiting_count >= pending + on_the_way;
+}
+
+static int overflow(struct lease *l, struct upstream *u)
+{
+    u->home->count.overflowed++;
+    *l = (struct lease){.error = {.code = -ERR_LIMIT}};
+    return -ERR_LIMIT;
 }
 
 int lease_start(struct lease *l, struct upstream *u, struct task *task, bool fresh)
 {
-    *l = (struct lease){.upstream = u, .counted = true};
-    u->users++;
-    struct up_conn *c = fresh && u->protocol == UPSTREAM_H1 ? NULL : free_conn(u);
-    if (!c && is_overflow(u)) {
-        u->home->count.overflowed++;
-        l->error = (struct diag){.code = -ERR_LIMIT};
-        l->counted = false;
-        u->users--;
-        l->upstream = NULL;
-        return -ERR_LIMIT;
+    if (is_full(u)) {
+        return overflow(l, u);
     }
+    struct up_conn *c = fresh && u->protocol == UPSTREAM_H1 ? NULL : free_conn(u);
+    if (!c && is_row_full(u)) {
+        return overflow(l, u);
+    }
+    *l = (struct lease){.upstream = u};
+    u->users++;
     u->in_flight++;
     if (c) {
         u->home->count.reused += c->served > 0;
@@ -559,7 +568,7 @@ void lease_end(struct lease *l)
     }
     waiting_leave(l);
     stop_asking(l);
-    u->in_flight -= l->counted;
+    u->in_flight--;
     if (c) { /* granted, never used */
         c->leased = false;
         c->granted -= c->h2 != NULL;

@@ -14,7 +14,7 @@
 #include "model/workload.h"
 #include "waypoint/engine.h"
 
-enum upstream_protocol { UPSTREAM_H1, UPSTREAM_H2, UPSTREAM_PROTOCOLS };
+enum upstream_protocol { UPSTREAM_H1, UPSTREAM_H2 };
 
 enum {
     UPSTREAM_CONNECT_MS = 10000,
@@ -75,11 +75,10 @@ struct lease {                 /* embedded; zeroed is none */
     struct task *asks; /* granted: waits in the connection's row to hear what it can do */
     unsigned status;   /* that the destination's tunnel refused with, or 0 */
     struct diag error;
-    bool counted;
 };
 
-/* (*) 0: granted; -EAGAIN: task is woken with WAKE_CHILD; -ERR_LIMIT: too many wait. fresh: not a
- * connection that had a request before. */
+/* (*) 0: granted; -EAGAIN: task is woken with WAKE_CHILD; -ERR_LIMIT: too many wait, or
+ * as many requests as the limits allow are under way. fresh: not a connection that had a request before. */
 MUST_USE int lease_start(struct lease *l, struct upstream *u, struct task *task, bool fresh);
 /* (*) The same for one that waits; other errors are why there is no connection: l->error. */
 MUST_USE int lease_result(struct lease *l);
