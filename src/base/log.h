@@ -55,7 +55,7 @@ struct log_field {
 #define F_U64(k, n)   ((struct log_field){.key = (k), .kind = LOG_KIND_U64, .v.u64 = (uint64_t)(n)})
 #define F_I64(k, n)   ((struct log_field){.key = (k), .kind = LOG_KIND_I64, .v.i64 = (int64_t)(n)})
 #define F_BOOL(k, b)  ((struct log_field){.key = (k), .kind = LOG_KIND_BOOL, .v.truth = (b)})
-/* F_ERR("error", r, &diag): "what was being done: sentence (NAME)". Two fields: error and code. */
+/* Two fields: error, the text, and code, the name of its number. */
 #define F_DIAG(d) F_STR("error", (d)->text), F_STR("code", err_name((d)->code))
 
 /* fd is borrowed. Starts the writer thread; call once, early, before other threads. */

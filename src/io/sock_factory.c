@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/sock_factory.h"
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
+
+enum { WARN_MS = 10000 };
+
+static struct log_scope scope = LOG_SCOPE("socket");
 
 struct sock_ask {
     struct sock_factory *factory;
@@ -62,9 +68,26 @@ const struct diag *sock_ask_lapse(const struct sock_ask *a)
     return &a->lapse;
 }
 
+/* Contract 3.1: a warning. What is amiss with one socket mostly is with the next ones, too. */
+static void tell_lapse(struct sock_factory *f, const struct diag *lapse)
+{
+    uint64_t now = clock_mono_ms();
+
+    f->lapses++;
+    if (now >= f->warn_from_ms) {
+        log_warn(&scope, "a socket is used without its source address, transparency or shared port",
+                 F_DIAG(lapse), F_U64("times", f->lapses - f->lapses_told));
+        f->lapses_told = f->lapses;
+        f->warn_from_ms = now + WARN_MS;
+    }
+}
+
 void sock_ask_answer(struct sock_ask *a, int fd_or_failure, const struct diag *why,
                      const struct diag *lapse)
 {
+    if (fd_or_failure >= 0 && lapse->code < 0) {
+        tell_lapse(a->factory, lapse);
+    }
     a->answer = fd_or_failure == -EAGAIN ? -EIO : fd_or_failure; /* "later" is no answer */
     a->why = *why;
     a->lapse = *lapse;
@@ -83,7 +106,7 @@ struct netns *sock_ask_where(const struct sock_ask *a)
     return a->where;
 }
 
-/* Contract 3.1: a source that cannot be kept is a warning; the connection goes on without it. */
+/* Contract 3.1: where a source cannot be kept, the connection goes on without it. */
 static void keep_source(int fd, const struct sock_spec *spec, struct diag *lapse)
 {
     int r = sock_set_transparent(fd, lapse);

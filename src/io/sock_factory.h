@@ -47,6 +47,10 @@ struct sock_factory_ops {
 
 struct sock_factory {
     const struct sock_factory_ops *ops;
+    /* private to sock_factory.c */
+    uint64_t lapses;       /* so far */
+    uint64_t warn_from_ms; /* the next line about them is due then */
+    uint64_t lapses_told;  /* by the last one */
 };
 
 static inline void sock_factory_free(struct sock_factory *f)
@@ -70,7 +74,8 @@ void sock_ask_own(struct sock_ask *a, struct task *owner);
  * is the final failure. Try it right after sock_ask_new: an answer that is there already wakes nobody. */
 MUST_USE int sock_ask_take(struct sock_ask *a, struct diag *why);
 /* What of the best effort did not work (a source address that could not be kept, transparency, a
- * shared port): code 0 if all did. Valid once the socket is there. */
+ * shared port): code 0 if all did. Valid once the socket is there. Said in the log, at most every ten
+ * seconds. */
 const struct diag *sock_ask_lapse(const struct sock_ask *a);
 
 /* For factories. fd_or_failure becomes the ask's. */

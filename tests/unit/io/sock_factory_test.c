@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/sock_factory.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "io/sock_factory_local.h"
 #include "io/tcp_stream.h"
@@ -167,6 +169,33 @@ TEST(a_source_that_cannot_be_kept_is_told_and_not_fatal)
     sock_close(&fd);
     CHECK(lapse.code < 0);
     CHECK(strstr(lapse.text, "bind to [2001:db8::1]:"));
+}
+
+TEST(what_sockets_lack_is_warned_of_but_not_for_each)
+{
+    AUTO(sock_factory) struct sock_factory *f = sock_factory_local_new(NULL);
+    struct sock_spec dial = {.role = SOCK_ROLE_CONNECT, .family = IP_V4};
+    struct diag lapse;
+    struct diag why = {.code = 0};
+    char said[4096];
+    int fds[2];
+
+    CHECK_INT(endpoint_parse(&dial.at, "[2001:db8::1]:0", 15), 0);
+    CHECK_INT(pipe2(fds, O_CLOEXEC), 0);
+    CHECK_INT(log_start(fds[1], LOG_PLAIN, &why), 0);
+    for (int i = 0; i < 5; i++) {
+        int fd = take(f, NULL, &dial, &lapse, NULL);
+        CHECK(fd >= 0);
+        sock_close(&fd);
+    }
+    log_stop();
+    ssize_t n = read(fds[0], said, sizeof(said) - 1);
+    CHECK(n > 0);
+    said[n] = '\0';
+    char *line = strstr(said, "bind to [2001:db8::1]:");
+    CHECK(line && strstr(said, "\twarn\tsocket\t") && strstr(line, "times=1"));
+    CHECK(!strstr(line + 1, "bind to"));
+    (void)close(fds[0]);
 }
 
 TEST(failures_carry_their_reason_and_leave_nothing)
