@@ -411,6 +411,9 @@ static int step_launch(struct local_pod *p)
         p->record.command = p->work->command;
         p->record.start_time = p->work->start_time;
         r = watch_shim(p);
+        if (r < 0) {
+            (void)FAIL(&why, r, "watch the shim"); /* said by give_up */
+        }
     }
     drop_work(p);
     if (r < 0) {
