@@ -79,6 +79,21 @@ static bool gateway_of(const char *resource_name, struct strbuf *out)
     return second != NULL;
 }
 
+/* An answer without them may not be the proxies'. */
+static void put_flaws(unsigned flaws, struct strbuf *out)
+{
+    if (flaws > 0) {
+        strbuf_printf(out, "; without %u resource%s that this version of ambit cannot read", flaws,
+                      span_plural(flaws));
+    }
+}
+
+void published_layer4(const struct published *p, struct strbuf *out)
+{
+    strbuf_puts(out, "as the control plane publishes it");
+    put_flaws(p->flaws, out);
+}
+
 void published_replicas(const struct published_gateway *g, struct strbuf *out)
 {
     strbuf_puts(out, "as the control plane publishes it; ");
@@ -88,6 +103,7 @@ void published_replicas(const struct published_gateway *g, struct strbuf *out)
         strbuf_printf(out, "%u of %u replica%s run%s this version", g->current, g->replicas,
                       span_plural(g->replicas), g->replicas == 1 ? "s" : "");
     }
+    put_flaws(g->flaws, out);
 }
 
 /* ---- resources */
@@ -133,17 +149,29 @@ static int put(struct reading *r, const char *type, const char *name, struct sli
     return xds_l7_put(need_gateway(r->out, strbuf_text(&gateway))->making, l7, name, bytes, NULL);
 }
 
+/* The count that a resource belongs to; one of a type that is not known is a waypoint's. */
+static unsigned *flaws_of(struct reading *r, const char *type, const char *name)
+{
+    AUTO(strbuf) struct strbuf gateway = {0};
+    bool layer4 = strcmp(type, XDS_TYPE_ADDRESS) == 0 || strcmp(type, XDS_TYPE_AUTHORIZATION) == 0;
+
+    return !layer4 && gateway_of(name, &gateway)
+               ? &need_gateway(r->out, strbuf_text(&gateway))->flaws
+               : &r->out->flaws;
+}
+
 static void take_item(struct reading *r, const struct json *item)
 {
+    const char *type = json_str_at(item, "type", "");
+    const char *name = json_str_at(item, "name", "");
     const char *text = json_str_at(item, "value", "");
     size_t len = strlen(text);
     size_t room = len / 4 * 3 + 2;
     char *bytes = mem_alloc(room);
     int n = base64_decode(bytes, room, text, len);
 
-    if (n < 0 || put(r, json_str_at(item, "type", ""), json_str_at(item, "name", ""),
-                     (struct slice){bytes, (size_t)n}) < 0) {
-        r->out->flaws++;
+    if (n < 0 || put(r, type, name, (struct slice){bytes, (size_t)n}) < 0) {
+        (*flaws_of(r, type, name))++;
     }
     mem_free(bytes);
 }
@@ -185,12 +213,27 @@ static void finish(struct reading *r)
     }
 }
 
+struct published *published_of(const struct json *answers)
+{
+    struct published *p = mem_new(struct published);
+    AUTO(intern) struct intern *pool = intern_new();
+    const struct world *empty = world_new(NULL);
+    struct reading r = {.out = p, .delta = world_delta_new(empty), .pool = pool};
+
+    (void)world_unref(empty); /* NULL */
+    for (size_t i = 0; i < json_count(answers); i++) {
+        take(&r, json_item(answers, i));
+    }
+    finish(&r);
+    return p;
+}
+
 /* ---- asking */
 
-static int ask_blocking(struct api *api, const char *ns, struct reading *r, struct diag *why)
+static int ask_blocking(struct api *api, const char *ns, struct json *answers, struct diag *why)
 {
     struct kube_ask ask = {.verb = KUBE_LIST, .resource = &resource, .ns = ns};
-    AUTO(json) struct json *answer = NULL;
+    struct json *answer = NULL;
     int e = api_call_blocking(api, &ask, &answer, why);
 
     if (e == -ERR_NOT_FOUND) {
@@ -198,8 +241,8 @@ static int ask_blocking(struct api *api, const char *ns, struct reading *r, stru
                     "this API server is not that of a stand-alone control plane, which alone "
                     "publishes what it tells proxies");
     }
-    if (e == 0) {
-        take(r, answer);
+    if (e == 0 && answer) {
+        json_append(answers, answer);
     }
     return e;
 }
@@ -208,21 +251,14 @@ int published_read_blocking(struct cli *c, const char *const *namespaces, size_t
                             struct published **out, struct diag *why)
 {
     AUTO(api) struct api *api = NULL;
-    AUTO(published) struct published *p = mem_new(struct published);
-    AUTO(intern) struct intern *pool = intern_new();
-    const struct world *empty = world_new(NULL);
-    struct reading r = {.out = p, .delta = world_delta_new(empty), .pool = pool};
+    AUTO(json) struct json *answers = json_new_array();
     int e = api_open_blocking(c, &api, why);
 
-    (void)world_unref(empty); /* NULL */
     for (size_t i = 0; e == 0 && i < (count > 0 ? count : 1); i++) {
-        e = ask_blocking(api, count > 0 ? namespaces[i] : "", &r, why);
+        e = ask_blocking(api, count > 0 ? namespaces[i] : "", answers, why);
     }
-    if (e < 0) {
-        world_delta_free(r.delta);
-        return e;
+    if (e == 0) {
+        *out = published_of(answers);
     }
-    finish(&r);
-    *out = MOVE(p);
-    return 0;
+    return e;
 }

@@ -293,7 +293,7 @@ static int judge_l4_blocking(struct asking *a, struct diag *why)
         return judge_l4_blocking(a, why);
     }
     a->out->l4 = a->out->l4 ? a->out->l4 : error_json(why);
-    strbuf_puts(&a->out->l4_source, "as the control plane publishes it");
+    published_layer4(a->published, &a->out->l4_source);
     return 0;
 }
 
