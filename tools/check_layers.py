@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Fails when a file under src/ includes a folder that its own folder may not know, or a library that
-belongs to another folder. The table is the one in docs/architecture.md."""
+belongs to another folder."""
 import pathlib
 import re
 import sys

@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "codec/json.h"
 
-enum { TOKEN_TEXT_BYTES = 4096, AUDIENCES_MAX = 16 };
+enum { AUDIENCES_MAX = 16 };
 
 static const char *default_audience(const struct call *c)
 {

@@ -97,4 +97,3 @@ void log_field_json(struct strbuf *out, const struct log_field *f);
 #define log_warn(scope, msg, ...)  log_at((scope), LOG_WARN, (msg), __VA_ARGS__)
 #define log_info(scope, msg, ...)  log_at((scope), LOG_INFO, (msg), __VA_ARGS__)
 #define log_debug(scope, msg, ...) log_at((scope), LOG_DEBUG, (msg), __VA_ARGS__)
-#define log_trace(scope, msg, ...) log_at((scope), LOG_TRACE, (msg), __VA_ARGS__)

@@ -11,10 +11,7 @@
 #include "rpc/grpc_client.h"
 #include "tls/credential.h"
 
-enum {
-    CERT_CALL_MS = 15000, /* the real one waits for ever, and then nobody gets a certificate */
-    CERT_TTL_S = 86400    /* SECRET_TTL */
-};
+enum { CERT_CALL_MS = 15000 }; /* the real one waits for ever, and then nobody gets a certificate */
 
 struct cert_fetch;
 

@@ -464,7 +464,6 @@ static enum answer run(struct cli *c, int argc, char **argv)
     c->json = args_knows(&c->args, "output") && strcmp(args_text(&c->args, "output"), "json") == 0;
     if (args_has(&c->args, "no-color")) {
         c->term.out_colour = false;
-        c->term.err_colour = false;
     }
     if (args_has(&c->args, "help")) {
         AUTO(strbuf) struct strbuf b = {0};

@@ -21,7 +21,6 @@ void term_init(struct term *t, bool plain)
     *t = (struct term){.out_fd = STDOUT_FILENO,
                        .err_fd = STDERR_FILENO,
                        .out_colour = colour && isatty(STDOUT_FILENO),
-                       .err_colour = colour && isatty(STDERR_FILENO),
                        .err_live = isatty(STDERR_FILENO) == 1};
 }
 

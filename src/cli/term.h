@@ -16,7 +16,6 @@ struct term {
     int out_fd;
     int err_fd;
     bool out_colour;
-    bool err_colour;
     bool err_live; /* standard error is a terminal: a line may be written again */
     int failure;   /* 0, or why standard output did not take all: what was said is not complete */
 };

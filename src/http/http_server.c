@@ -36,7 +36,6 @@ struct http_server {
     struct list conns;
     struct list news; /* of these, the ones worth asking for a request */
     struct http_server_stats stats;
-    bool draining;
 };
 
 static void wake_owner(struct http_server *s)
@@ -58,9 +57,6 @@ static void conn_free(struct conn *c, int why)
     h2_session_free(c->h2);
     mem_free(c);
     s->stats.connections--;
-    if (s->draining && s->stats.connections == 0) {
-        wake_owner(s);
-    }
 }
 
 static void has_news(struct conn *c)
@@ -78,18 +74,12 @@ static void start_h1(struct conn *c, struct stream *take_s)
     limits.secure = c->server->o.tls != NULL;
     c->step = CONN_H1;
     c->h1 = h1_server_new(c->task.loop, take_s, &limits, &c->task);
-    if (c->server->draining) {
-        h1_server_drain(c->h1);
-    }
 }
 
 static void start_h2(struct conn *c, struct stream *take_s)
 {
     c->step = CONN_H2;
     c->h2 = h2_server_new(c->task.loop, take_s, &c->server->o.h2, &c->task);
-    if (c->server->draining) {
-        h2_session_drain(c->h2);
-    }
 }
 
 static void start_http(struct conn *c, struct stream *take_s, bool chose_h2)
@@ -179,7 +169,7 @@ static bool has_room(struct http_server *s)
 
 void http_server_add(struct http_server *s, struct stream *take_stream)
 {
-    if (s->draining || !has_room(s)) {
+    if (!has_room(s)) {
         s->stats.refused++;
         stream_close(take_stream, -ERR_LIMIT);
         return;
@@ -240,7 +230,7 @@ struct http_server *http_server_new(struct loop *l, const struct http_server_opt
 
 int http_server_listen(struct http_server *s, int take_fd, struct diag *why)
 {
-    if (s->listener_count == LISTENERS_MAX || s->draining) {
+    if (s->listener_count == LISTENERS_MAX) {
         sock_close(&take_fd);
         return FAIL(why, -ERR_LIMIT, "one listener too many");
     }
@@ -287,25 +277,6 @@ static void stop_listening(struct http_server *s)
         listener_close(s->listeners[i]);
     }
     s->listener_count = 0;
-}
-
-void http_server_drain(struct http_server *s)
-{
-    s->draining = true;
-    stop_listening(s);
-    list_for_each_safe (n, &s->conns) {
-        struct conn *c = container_of(n, struct conn, in_conns);
-        if (c->h1) {
-            h1_server_drain(c->h1);
-        } else if (c->h2) {
-            h2_session_drain(c->h2);
-        } else {
-            conn_free(c, -ERR_DRAINED);
-        }
-    }
-    if (s->stats.connections == 0) {
-        wake_owner(s);
-    }
 }
 
 void http_server_free(struct http_server *s)

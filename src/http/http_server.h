@@ -48,7 +48,5 @@ struct http_server_stats {
     uint64_t displaced; /* idle ones that made room */
 };
 struct http_server_stats http_server_stats(const struct http_server *s);
-/* Stops listening, drains every connection; the owner is woken when the last one is gone. */
-void http_server_drain(struct http_server *s);
 void http_server_free(struct http_server *s);
 AUTO_DEFINE(http_server, struct http_server *, http_server_free);

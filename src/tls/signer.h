@@ -14,7 +14,7 @@
 #include "base/ref.h"
 #include "base/str.h"
 
-enum { SIGNER_SIGNATURE_MAX = 160, SIGNER_PUBLIC_MAX = 256 };
+enum { SIGNER_SIGNATURE_MAX = 160 };
 
 struct signer;
 

@@ -176,7 +176,6 @@ static int take_initial(struct ads_request *r, const struct pb_field *entry, str
         pbwalk_find(entry->bytes, entry->len, ENTRY_VALUE, &value) < 0) {
         return FAIL(why, -ERR_SYNTAX, "initial_resource_versions does not decode");
     }
-    r->has_held = true;
     if (r->type == ADS_UNKNOWN) {
         return 0;
     }

@@ -46,7 +46,6 @@ struct ads_request {
     uint8_t *same;        /* a bit a slot: the client's version is ours */
     uint32_t same_bits;
     uint64_t same_at; /* the sequence at which that was so */
-    bool has_held;
 };
 
 void ads_request_init(struct ads_request *r, const struct catalog *const *catalogs);

@@ -234,36 +234,6 @@ TEST(whoever_holds_connections_without_asking_keeps_nobody_out)
     }
 }
 
-TEST(drain_lets_requests_finish_and_takes_no_connections)
-{
-    struct wire busy;
-    struct wire idle;
-    struct wire late;
-    struct rig g;
-
-    CHECK(rig_start(&g, (struct http_server_options){0}, false));
-    const char *watch = "GET /watch HTTP/1.1\r\nHost: a\r\n\r\n";
-    wire_start(&busy, g.loop, dial(&g, NULL), watch, strlen(watch));
-    wire_start(&idle, g.loop, dial(&g, NULL), get_echo, strlen(get_echo));
-    CHECK(wait_for_text(&g, &busy, "line"));
-    CHECK(wait_for_text(&g, &idle, "GET /echo "));
-    http_server_drain(g.server);
-    CHECK(wait_for_end(&g, &idle));
-    CHECK_INT(idle.failure, 0);
-    wire_start(&late, g.loop, dial(&g, NULL), get_echo, strlen(get_echo));
-    CHECK(wait_for_end(&g, &late));
-    CHECK_INT(late.failure, -ECONNREFUSED);
-    CHECK_INT(http_server_stats(g.server).connections, 1);
-    handler_finish(&g.app);
-    CHECK(wait_for_end(&g, &busy));
-    CHECK(wire_has(&busy, "line\n\r\n0\r\n\r\n"));
-    CHECK_INT(http_server_stats(g.server).connections, 0);
-    wire_stop(&busy, 0);
-    wire_stop(&idle, 0);
-    wire_stop(&late, 0);
-    rig_stop(&g);
-}
-
 TEST(no_descriptor_is_left_behind)
 {
     int before = test_fd_count();
