@@ -92,7 +92,6 @@ static void add(struct making *m, const struct workload *w, const struct endpoin
         m->upstreams = mem_resize((void *)m->upstreams, m->room * sizeof(*m->upstreams));
     }
     struct upstream *u = upstream_use(m->c->home->engine->upstreams, &key);
-    u->limits = m->c->traffic ? m->c->traffic->limits : (struct l7_limits){0};
     m->upstreams[m->count] = u;
     m->points[m->count++] =
         (struct l7_endpoint){.id = l7_hash(slice_of(w->uid)),
@@ -324,8 +323,10 @@ struct upstream *cluster_pick(struct cluster *c, const struct cluster_ask *ask)
     if (at < 0) {
         return NULL;
     }
-    c->upstreams[at]->users++;
-    return c->upstreams[at];
+    struct upstream *u = c->upstreams[at];
+    u->users++;
+    u->limits = t ? t->limits : (struct l7_limits){0}; /* it may be another service's, too */
+    return u;
 }
 
 const struct l7_traffic *cluster_traffic(const struct cluster *c)

@@ -36,7 +36,8 @@ struct cluster_ask {
     struct upstream *const *tried; /* borrowed: endpoints this request has had already */
     unsigned tried_count;
 };
-/* NULL: nobody is left. The caller is a user of the endpoint until upstream_unuse. */
+/* NULL: nobody is left. The caller is a user of the endpoint until upstream_unuse; the limits of this
+ * service hold for the lease that it takes now. */
 struct upstream *cluster_pick(struct cluster *c, const struct cluster_ask *ask);
 const struct l7_traffic *cluster_traffic(const struct cluster *c); /* NULL: defaults */
 /* What came of a request: may eject the endpoint. status 0: no answer. */

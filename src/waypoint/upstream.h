@@ -42,10 +42,10 @@ struct upstream {
     unsigned conn_count;
     unsigned connecting;
     unsigned waiting_count;
-    struct list idle;    /* struct up_conn; the one used last first */
-    struct list busy;    /* all others */
-    struct list waiting; /* struct lease; the oldest first */
-    struct l7_limits limits;
+    struct list idle;        /* struct up_conn; the one used last first */
+    struct list busy;        /* all others */
+    struct list waiting;     /* struct lease; the oldest first */
+    struct l7_limits limits; /* of the service that it was picked for last */
     struct l7_health health;
 };
 

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "waypoint/upstream.h"
 
+#include <stdio.h>
+
 #include "rig.h"
 #include "t.h"
+#include "waypoint/cluster.h"
+
+#define HOST "web.shop.svc"
+#define KEY  "shop/" HOST
 
 enum { TURNS = 4000 };
 
@@ -66,5 +72,53 @@ TEST(so_many_requests_are_under_way_and_no_more_however_many_connections_are_fre
     lease_end(&b);
     upstream_unuse(u);
     task_fini(&asker);
+    rig_end(&r);
+}
+
+/* The service lets one request be under way at each endpoint. */
+static bool limit_the_service(struct rig *r)
+{
+    struct l7_traffic traffic = {.resource = "shop/gate/" KEY "/80/traffic",
+                                 .ns = "shop",
+                                 .hostname = HOST,
+                                 .limits = {.requests = 1}};
+    struct l7_delta *d = l7_delta_new(engine_l7(r->engine));
+    const struct l7_traffic *made = NULL;
+    struct diag why = {0};
+
+    if (l7_traffic_new(&made, &traffic, &why) < 0) {
+        printf("# %s\n", why.text);
+        l7_delta_free(d);
+        return false;
+    }
+    (void)l7_put_traffic(d, made);
+    snap_publish(&r->l7s, 1, l7_snap(l7_next(d)));
+    for (int i = 0; i < 3; i++) { /* it is adopted between two turns */
+        loop_poke(r->loop);
+        (void)loop_turn(r->loop, 0);
+    }
+    return true;
+}
+
+TEST(the_limits_of_a_service_hold_where_another_way_leads_to_the_same_endpoint)
+{
+    struct cluster_ask ask = {.seed = 1};
+    struct rig r = {.seen = NULL};
+
+    rig_start(&r);
+    CHECK(limit_the_service(&r));
+    const struct workload *w = world_workload(engine_world(r.engine), "uid-web");
+    struct cluster *service = cluster_of_service(r.engine->clusters, KEY, 80, UPSTREAM_H1);
+    struct cluster *pod =
+        cluster_of_workload(r.engine->clusters, w, &r.at.ip, r.at.port, UPSTREAM_H1);
+    CHECK(service && pod);
+    struct upstream *by_pod = cluster_pick(pod, &ask);
+    CHECK(by_pod);
+    CHECK_INT(by_pod->limits.requests, 0);
+    struct upstream *by_service = cluster_pick(service, &ask);
+    CHECK(by_service == by_pod);
+    CHECK_INT(by_service->limits.requests, 1);
+    upstream_unuse(by_pod);
+    upstream_unuse(by_service);
     rig_end(&r);
 }
