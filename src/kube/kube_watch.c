@@ -73,8 +73,9 @@ struct kube_watch {
     struct transfer *transfer;
     uint64_t began_ms;
     unsigned lines;
-    unsigned failures; /* in a row */
-    bool list_again;   /* after the backoff */
+    unsigned failures;  /* in a row */
+    unsigned forgotten; /* versions in a row that the server did not know any more */
+    bool list_again;    /* after the backoff */
     bool synced;
     struct diag diag;
 };
@@ -206,6 +207,20 @@ static void restart_list(struct kube_watch *w)
     start_list(w);
 }
 
+/* The server does not know the version any more that it is asked about. A list costs it more than all
+ * else: who forgets what he has just listed is not asked again at once. */
+static void list_anew(struct kube_watch *w)
+{
+    if (w->forgotten++ == 0) {
+        restart_list(w);
+        return;
+    }
+    (void)diag_note(&w->diag, -ERR_VERSION, "%s: the server forgets what it has just listed",
+                    w->resource->plural); /* told by the step */
+    w->failures = w->forgotten;
+    back_off(w, true, 0);
+}
+
 static void accept_page(struct kube_watch *w, struct json *take_list)
 {
     const char *token = json_str_at(take_list, "metadata.continue", "");
@@ -238,7 +253,7 @@ static int step_list(struct kube_watch *w)
     if (r == 0) {
         accept_page(w, MOVE(a.body));
     } else if (r == -ERR_VERSION && w->token) {
-        restart_list(w); /* the snapshot that the pages come from is gone */
+        list_anew(w); /* the snapshot that the pages come from is gone */
     } else {
         back_off(w, true, a.retry_after_s);
     }
@@ -368,7 +383,7 @@ static int on_error_event(struct kube_watch *w, const struct json *status)
     bool gone = json_int_at(status, "code", 0) == 410;
 
     if (gone) {
-        restart_list(w);
+        list_anew(w);
         return 0;
     }
     (void)diag_note(&w->diag, -ERR_UNAVAILABLE, "watch of %s: %s", w->resource->plural,
@@ -391,6 +406,7 @@ static int on_event(struct kube_watch *w, const struct json *event, struct kube_
         replace(&w->rv, rv);
     }
     is_well(w);
+    w->forgotten = 0;
     if (strcmp(type, "DELETED") == 0) {
         struct known *k = find_known(w, json_str_at(object, "metadata.namespace", ""),
                                      json_str_at(object, "metadata.name", ""));
@@ -439,7 +455,7 @@ static int on_refusal(struct kube_watch *w, int status)
         return r;
     }
     if (status == 410) {
-        restart_list(w);
+        list_anew(w);
         return 0;
     }
     if (json_parse(&body, data.p ? data.p : "", data.len, NULL, NULL) < 0) {

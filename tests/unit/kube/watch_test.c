@@ -7,7 +7,9 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "codec/json.h"
+#include "http/http_server.h"
 #include "io/loop.h"
+#include "io/sock.h"
 #include "kube/kube_watch.h"
 #include "rig.h"
 #include "t.h"
@@ -210,6 +212,88 @@ TEST(a_version_that_the_server_has_forgotten_leads_to_a_new_list)
     CHECK_STR(world, "{\"busy\":\"x\",\"stays\":\"1\"}");
     CHECK_INT(syncs, 2);
     CHECK_INT(impossible, 0);
+}
+
+/* A server that knows no version, not even of the list it has just given. */
+struct forgetful {
+    struct task task;
+    struct loop *loop;
+    struct http_server *server;
+    unsigned lists;
+};
+
+static void forget_all(struct task *t, unsigned why)
+{
+    static const char list[] = "{\"kind\":\"ConfigMapList\",\"apiVersion\":\"v1\","
+                               "\"metadata\":{\"resourceVersion\":\"5\"},\"items\":[]}";
+    struct forgetful *f = container_of(t, struct forgetful, task);
+    struct exchange *x = NULL;
+
+    (void)why;
+    while (http_server_next(f->server, &x) > 0) {
+        struct slice path = message_get(&x->in, MESSAGE_PATH);
+        bool watched = memmem(path.p, path.len, "watch=true", 10) != NULL;
+        f->lists += !watched;
+        exchange_reply_text(f->loop, x, watched ? 410 : 200, "application/json",
+                            watched ? "{}" : list);
+    }
+}
+
+static bool serve_forgetfully(struct forgetful *f, struct rig *g)
+{
+    struct http_server_options o = {.protocol = HTTP_ONLY_H1};
+    struct endpoint at = {.port = (uint16_t)g->port};
+
+    *f = (struct forgetful){.loop = g->loop};
+    task_init(&f->task, g->loop, "forgetful", forget_all);
+    f->server = http_server_new(g->loop, &o, &f->task);
+    int fd = sock_open(IP_V4, SOCK_TYPE_STREAM, NULL);
+    return ip_parse(&at.ip, "127.0.0.1", 9) == 0 && sock_set_reuse_address(fd, NULL) == 0 &&
+           sock_bind(fd, &at, NULL) == 0 && sock_listen(fd, 8, NULL) == 0 &&
+           http_server_listen(f->server, fd, NULL) == 0;
+}
+
+/* Turns of the loop in which the owner asks whenever it may. */
+static void ask_for(struct follower *f, unsigned turns)
+{
+    struct kube_event e = {0};
+
+    for (unsigned i = 0; i < turns; i++) {
+        while (kube_watch_next(f->w, &e) == 1) {
+            json_unref(e.object);
+        }
+        (void)loop_turn(f->g->loop, 5);
+    }
+}
+
+TEST(a_server_that_forgets_at_once_is_not_asked_for_lists_all_the_time)
+{
+    struct rig g;
+    struct forgetful server;
+    struct follower f;
+
+    rig_start(&g);
+    rig_stop_serving(&g);
+    CHECK(serve_forgetfully(&server, &g));
+    follow(&f, &g, NULL);
+    for (unsigned i = 0; i < 4000 && kube_watch_diag(f.w)->code != -ERR_VERSION; i++) {
+        ask_for(&f, 1);
+    }
+    int said = kube_watch_diag(f.w)->code;
+    ask_for(&f, 200);
+    unsigned lists = server.lists;
+    loop_advance(g.loop, KUBE_WATCH_BACKOFF_MAX_MS);
+    for (unsigned i = 0; i < 40 && server.lists == lists; i++) {
+        ask_for(&f, 50);
+    }
+    unsigned later = server.lists;
+    unfollow(&f);
+    http_server_free(server.server);
+    task_fini(&server.task);
+    rig_stop(&g);
+    CHECK(lists >= 2 && lists < 10);
+    CHECK_INT(said, -ERR_VERSION);
+    CHECK(later > lists);
 }
 
 TEST(an_owner_who_does_not_ask_holds_the_server_back_and_misses_nothing)
