@@ -19,7 +19,7 @@ static const char *annotation(const struct json *gateway, const char *key)
     return text_of(gateway, "metadata.annotations", key);
 }
 
-static const char *account_name(const struct json *gateway)
+const char *gateway_account_name(const struct json *gateway)
 {
     const char *name = annotation(gateway, "gateway.istio.io/service-account");
 
@@ -44,7 +44,7 @@ static bool is_passed_on(const char *key)
     return strncmp(key, "gateway.networking.k8s.io/", 26) != 0;
 }
 
-static void copy_marks(const struct json *gateway, const char *which, struct json *into)
+void gateway_pass_on(const struct json *gateway, const char *which, struct json *into)
 {
     const struct json *said = json_get(json_at(gateway, "spec.infrastructure"), which);
     const struct json *from = said ? said : json_get(json_get(gateway, "metadata"), which);
@@ -56,12 +56,11 @@ static void copy_marks(const struct json *gateway, const char *which, struct jso
     }
 }
 
-static void mark(const struct json *gateway, struct json *labels)
+void gateway_mark(const struct json *gateway, struct json *labels)
 {
-    copy_marks(gateway, "labels", labels);
+    gateway_pass_on(gateway, "labels", labels);
     json_set_str(labels, MANAGED_LABEL, WAYPOINT_MANAGED);
-    json_set_str(labels, "gateway.networking.k8s.io/gateway-name",
-                 json_str_at(gateway, "metadata.name", ""));
+    json_set_str(labels, GATEWAY_LABEL, json_str_at(gateway, "metadata.name", ""));
     json_set_str(labels, "gateway.networking.k8s.io/gateway-class-name",
                  json_str_at(gateway, "spec.gatewayClassName", ""));
 }
@@ -82,7 +81,7 @@ bool gateway_is_managed(const struct json *gateway)
             strcmp(json_str_at(json_item(at, 0), "type", "IPAddress"), "IPAddress") == 0);
 }
 
-static struct json *owner_of(const struct json *gateway)
+struct json *gateway_owner_reference(const struct json *gateway)
 {
     struct json *owner = json_new_object();
 
@@ -100,9 +99,9 @@ static struct json *child(const struct json *gateway, const char *version, const
         written_object(version, kind, json_str_at(gateway, "metadata.namespace", ""), name);
     struct json *meta = json_get(o, "metadata");
 
-    mark(gateway, json_make_object(meta, "labels"));
-    copy_marks(gateway, "annotations", json_make_object(meta, "annotations"));
-    json_append(json_make_array(meta, "ownerReferences"), owner_of(gateway));
+    gateway_mark(gateway, json_make_object(meta, "labels"));
+    gateway_pass_on(gateway, "annotations", json_make_object(meta, "annotations"));
+    json_append(json_make_array(meta, "ownerReferences"), gateway_owner_reference(gateway));
     return o;
 }
 
@@ -110,7 +109,7 @@ static struct json *child(const struct json *gateway, const char *version, const
 
 struct json *gateway_account(const struct json *gateway)
 {
-    return child(gateway, "v1", "ServiceAccount", account_name(gateway));
+    return child(gateway, "v1", "ServiceAccount", gateway_account_name(gateway));
 }
 
 static void add_port(struct json *list, const char *name, int64_t number, const char *protocol)
@@ -184,8 +183,7 @@ struct json *gateway_service(const struct json *gateway)
                  "PreferClose");
     json_set_str(json_get(o, "spec"), "type", *type ? type : "ClusterIP");
     json_set_str(json_get(o, "spec"), "ipFamilyPolicy", "PreferDualStack");
-    json_set_str(json_make_object(o, "spec.selector"), "gateway.networking.k8s.io/gateway-name",
-                 name);
+    json_set_str(json_make_object(o, "spec.selector"), GATEWAY_LABEL, name);
     add_port(ports, "status-port", STATUS_PORT, "tcp");
     for (size_t i = 0; i < json_count(listeners); i++) {
         add_listener(ports, json_item(listeners, i));
@@ -323,17 +321,17 @@ static void fill_template(struct json *template, const struct json *gateway,
     struct json *notes = json_make_object(template, "metadata.annotations");
     struct json *spec = json_make_object(template, "spec");
 
-    mark(gateway, labels);
+    gateway_mark(gateway, labels);
     json_set_str(labels, "sidecar.istio.io/inject", "false");
     json_set_str(labels, "istio.io/dataplane-mode", "none");
     json_set_str(labels, "service.istio.io/canonical-name",
                  json_str_at(gateway, "metadata.name", ""));
     json_set_str(labels, "service.istio.io/canonical-revision", "latest");
-    copy_marks(gateway, "annotations", notes);
+    gateway_pass_on(gateway, "annotations", notes);
     json_set_str(notes, "prometheus.io/scrape", "true");
     json_set_str(notes, "prometheus.io/port", "15020");
     json_set_str(notes, "prometheus.io/path", "/stats/prometheus");
-    json_set_str(spec, "serviceAccountName", account_name(gateway));
+    json_set_str(spec, "serviceAccountName", gateway_account_name(gateway));
     json_set_int(spec, "terminationGracePeriodSeconds", 40);
     json_append(json_make_array(spec, "containers"), container_of_waypoint(gateway, i));
     add_volumes(spec);
@@ -353,8 +351,7 @@ struct json *gateway_deployment(const struct json *gateway, const struct waypoin
     struct json *o = child(gateway, "apps/v1", "Deployment", name);
     uint32_t replicas = 1;
 
-    json_set_str(json_make_object(o, "spec.selector.matchLabels"),
-                 "gateway.networking.k8s.io/gateway-name", name);
+    json_set_str(json_make_object(o, "spec.selector.matchLabels"), GATEWAY_LABEL, name);
     fill_template(json_make_object(o, "spec.template"), gateway, image);
     if (read_replicas(gateway, &replicas)) {
         json_set_int(json_get(o, "spec"), "replicas", replicas);

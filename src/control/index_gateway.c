@@ -317,7 +317,7 @@ static void mark_around(struct index *x, struct gateway_item *g)
 /* Its pods have no waypoint themselves, while it is there. */
 static void mark_instances(struct index *x, const struct gateway_item *g)
 {
-    struct label label = {intern_text(x->pool, "gateway.networking.k8s.io/gateway-name"), g->name};
+    struct label label = {intern_text(x->pool, GATEWAY_LABEL), g->name};
     const struct labels selector = {&label, 1};
 
     mark_matching(x, g->space, &selector);

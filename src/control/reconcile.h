@@ -17,6 +17,7 @@ struct json;
 #define WAYPOINT_CONTROLLER "istio.io/mesh-controller"
 #define WAYPOINT_MANAGED    "istio.io-mesh-controller"
 #define MANAGED_LABEL       "gateway.istio.io/managed"
+#define GATEWAY_LABEL       "gateway.networking.k8s.io/gateway-name"
 #define VERSION_ANNOTATION  "gateway.istio.io/controller-version"
 #define CONTROLLER_VERSION  "5" /* likewise OUR_VERSION */
 
@@ -40,6 +41,13 @@ void reconcile_class_missing(struct index *x);
 
 /* Its objects are ours to make: it names no others, and no newer controller has taken it (contract 7.2). */
 bool gateway_is_managed(const struct json *gateway);
+/* What its children and pods carry of "labels" or "annotations": those of spec.infrastructure if that
+ * says any, else its own; what says how the Gateway itself is to be treated is left out. */
+void gateway_pass_on(const struct json *gateway, const char *which, struct json *into);
+/* These labels, and whose they are. */
+void gateway_mark(const struct json *gateway, struct json *labels);
+struct json *gateway_owner_reference(const struct json *gateway);
+const char *gateway_account_name(const struct json *gateway); /* borrowed */
 struct json *gateway_service(const struct json *gateway);
 struct json *gateway_account(const struct json *gateway);
 struct waypoint_image {

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "control/reconcile.h"
 #include "model/service.h"
 
 enum distribution distribution_read(const char *text)
@@ -132,10 +133,9 @@ int8_t ingress_read(const struct json *object)
 static bool is_managed(const struct json *service)
 {
     const struct json *labels = json_object_at(service, "metadata.labels");
-    const char *by = json_str(json_get(labels, "gateway.istio.io/managed"), "");
+    const char *by = json_str(json_get(labels, MANAGED_LABEL), "");
 
-    return strcmp(by, "istio.io-mesh-controller") == 0 ||
-           strcmp(by, "istio.io-eastwest-controller") == 0;
+    return strcmp(by, WAYPOINT_MANAGED) == 0 || strcmp(by, "istio.io-eastwest-controller") == 0;
 }
 
 static bool is_bypass_allowed(const struct json *service)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control/index_int.h"
+#include "control/reconcile.h"
 
 static bool is_allowed(const struct gateway_item *g, const struct space *from)
 {
@@ -80,7 +81,7 @@ struct waypoint_choice waypoint_of_service(const struct index *x, const struct s
 
 bool is_waypoint_pod(const struct index *x, const struct pod_item *p)
 {
-    const char *name = labels_get(&p->f.labels, "gateway.networking.k8s.io/gateway-name");
+    const char *name = labels_get(&p->f.labels, GATEWAY_LABEL);
     const struct gateway_item *g = name ? gateway_find(x, p->f.ns, name) : NULL;
 
     return g && g->object;

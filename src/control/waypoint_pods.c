@@ -18,21 +18,12 @@
 
 static struct log_scope scope = LOG_SCOPE("waypoints");
 
-#define CLASS           "istio-waypoint"
-#define CONTROLLER      "istio.io/mesh-controller"
-#define MANAGED         "istio.io-mesh-controller"
-#define LABEL_MANAGED   "gateway.istio.io/managed"
-#define LABEL_GATEWAY   "gateway.networking.k8s.io/gateway-name"
-#define LABEL_CLASS     "gateway.networking.k8s.io/gateway-class-name"
-#define LABEL_RUNS      "ambit.io/runs-waypoints"
-#define NOTE_PROGRAM    "ambit.io/program"
-#define NOTE_TEMPLATE   "ambit.io/template"
-#define NOTE_REPLICAS   "ambit.io/replicas"
-#define NOTE_RESTARTED  "ambit.io/restarted-at"
-#define NOTE_ACCOUNT    "gateway.istio.io/service-account"
-#define NOTE_APPLIED    "kubectl.kubernetes.io/last-applied-configuration"
-#define GRACE_S         40 /* the agent gives it 35 s to drain */
-#define GATEWAY_VERSION "gateway.networking.k8s.io/v1"
+#define LABEL_RUNS     "ambit.io/runs-waypoints"
+#define NOTE_PROGRAM   "ambit.io/program"
+#define NOTE_TEMPLATE  "ambit.io/template"
+#define NOTE_REPLICAS  "ambit.io/replicas"
+#define NOTE_RESTARTED "ambit.io/restarted-at"
+#define GRACE_S        40 /* the agent gives it 35 s to drain */
 
 enum { SEEN_LIMIT_MS = 5000, RETRY_FIRST_MS = 100, RETRY_LAST_MS = 30000, HASH_TEXT = 17 };
 
@@ -46,7 +37,7 @@ static const struct {
     [GATEWAYS] = {{"gateway.networking.k8s.io", "v1", "gateways", true}, NULL},
     [CLASSES] = {{"gateway.networking.k8s.io", "v1", "gatewayclasses", false}, NULL},
     [NODES] = {{"", "v1", "nodes", false}, NULL},
-    [PODS] = {{"", "v1", "pods", true}, LABEL_MANAGED "=" MANAGED},
+    [PODS] = {{"", "v1", "pods", true}, MANAGED_LABEL "=" WAYPOINT_MANAGED},
     [LEASES] = {{"coordination.k8s.io", "v1", "leases", true}, NULL, "kube-node-lease"},
 };
 
@@ -95,49 +86,15 @@ unsigned waypoint_replicas_of(const struct json *gateway)
     return num_parse_u32(text, strlen(text), PLAN_REPLICAS_MAX, &n) == 0 ? n : 1;
 }
 
-/* What its pods carry: of spec.infrastructure if that says any, else its own (contract 7.2). */
-static void copy_marks(const struct json *gateway, const char *which, struct json *into)
-{
-    static const char *const own[] = {NOTE_REPLICAS, NOTE_APPLIED, NOTE_ACCOUNT,
-                                      "gateway.istio.io/controller-version",
-                                      "gateway.istio.io/name-override"};
-    const struct json *said = json_get(json_at(gateway, "spec.infrastructure"), which);
-    const struct json *marks = said ? said : json_get(json_get(gateway, "metadata"), which);
-
-    for (struct json_iter it = {0}; json_each(marks, &it);) {
-        bool skip = slice_has_prefix(slice_of(it.key), "gateway.networking.k8s.io/");
-        for (size_t i = 0; i < ARRAY_LEN(own); i++) {
-            skip = skip || strcmp(it.key, own[i]) == 0;
-        }
-        if (!skip) {
-            json_set_str(into, it.key, json_str(it.value, ""));
-        }
-    }
-}
-
 static void set_labels(const struct json *gateway, struct json *labels)
 {
     const char *name = json_str_at(gateway, "metadata.name", "");
 
-    copy_marks(gateway, "labels", labels);
-    json_set_str(labels, LABEL_MANAGED, MANAGED);
-    json_set_str(labels, LABEL_GATEWAY, name);
-    json_set_str(labels, LABEL_CLASS, json_str_at(gateway, "spec.gatewayClassName", ""));
+    gateway_mark(gateway, labels);
     json_set_str(labels, "istio.io/dataplane-mode", "none"); /* it speaks HBONE itself */
     json_set_str(labels, "sidecar.istio.io/inject", "false");
     json_set_str(labels, "service.istio.io/canonical-name", name);
     json_set_str(labels, "service.istio.io/canonical-revision", "latest");
-}
-
-static struct json *owner_of(const struct json *gateway)
-{
-    struct json *owner = json_new_object();
-
-    json_set_str(owner, "apiVersion", GATEWAY_VERSION);
-    json_set_str(owner, "kind", "Gateway");
-    json_set_str(owner, "name", json_str_at(gateway, "metadata.name", ""));
-    json_set_str(owner, "uid", json_str_at(gateway, "metadata.uid", ""));
-    return owner;
 }
 
 static struct json *container(void)
@@ -191,12 +148,12 @@ struct json *waypoint_pod_of(const struct json *gateway)
     json_set_str(metadata, "namespace", json_str_at(gateway, "metadata.namespace", ""));
     json_set_str(metadata, "generateName", strbuf_text(&prefix));
     set_labels(gateway, json_make_object(metadata, "labels"));
-    copy_marks(gateway, "annotations", json_make_object(metadata, "annotations"));
+    gateway_pass_on(gateway, "annotations", json_make_object(metadata, "annotations"));
     json_set_str(json_get(metadata, "annotations"), NOTE_RESTARTED,
                  note(gateway, NOTE_RESTARTED, ""));
     json_set_str(json_get(metadata, "annotations"), NOTE_PROGRAM, "waypoint");
-    json_append(json_make_array(metadata, "ownerReferences"), owner_of(gateway));
-    json_set_str(spec, "serviceAccountName", note(gateway, NOTE_ACCOUNT, name));
+    json_append(json_make_array(metadata, "ownerReferences"), gateway_owner_reference(gateway));
+    json_set_str(spec, "serviceAccountName", gateway_account_name(gateway));
     json_set_bool(spec, "automountServiceAccountToken", false);
     json_set_int(spec, "terminationGracePeriodSeconds", GRACE_S);
     json_append(json_make_array(spec, "containers"), container());
@@ -280,9 +237,9 @@ static bool is_ours(const struct waypoint_pods *w, const struct json *gateway)
 
     strbuf_printf(&key, "/%s", class);
     const struct json *known = json_get(w->known[CLASSES], strbuf_text(&key));
-    bool is_waypoint = known
-                           ? strcmp(json_str_at(known, "spec.controllerName", ""), CONTROLLER) == 0
-                           : strcmp(class, CLASS) == 0;
+    bool is_waypoint =
+        known ? strcmp(json_str_at(known, "spec.controllerName", ""), WAYPOINT_CONTROLLER) == 0
+              : strcmp(class, WAYPOINT_CLASS) == 0;
     return is_waypoint && gateway_is_managed(gateway) &&
            !json_at(gateway, "metadata.deletionTimestamp");
 }
@@ -385,7 +342,7 @@ static void mark_own(struct facts *f, const char *ns, const char *gateway, const
     for (unsigned i = 0; i < f->pod_count; i++) {
         const struct json *o = f->objects[i];
         f->pods[i].is_own = strcmp(json_str_at(o, "metadata.namespace", ""), ns) == 0 &&
-                            strcmp(label(o, LABEL_GATEWAY), gateway) == 0;
+                            strcmp(label(o, GATEWAY_LABEL), gateway) == 0;
         f->pods[i].is_current = strcmp(note(o, NOTE_TEMPLATE, ""), template) == 0;
     }
 }
@@ -426,7 +383,7 @@ static void begin_make(struct waypoint_pods *w, const struct json *template, con
 
     json_set_str(json_get(pod, "spec"), "nodeName", node);
     log_info(&scope, "a replica is made", F_STR("namespace", ns),
-             F_STR("gateway", label(pod, LABEL_GATEWAY)), F_STR("node", node));
+             F_STR("gateway", label(pod, GATEWAY_LABEL)), F_STR("node", node));
     begin(w, PLAN_MAKE, ns, "", pod);
 }
 
@@ -524,7 +481,7 @@ static void plan_orphans(struct waypoint_pods *w, struct facts *f)
         const struct json *o = f->objects[i];
         const char *ns = json_str_at(o, "metadata.namespace", "");
         AUTO(strbuf) struct strbuf key = {0};
-        strbuf_printf(&key, "%s/%s", ns, label(o, LABEL_GATEWAY));
+        strbuf_printf(&key, "%s/%s", ns, label(o, GATEWAY_LABEL));
         const struct json *gateway = json_get(w->known[GATEWAYS], strbuf_text(&key));
         struct plan_step step = {f->pods[i].is_over ? PLAN_DROP : PLAN_END, NULL, f->pods[i].name};
         if ((!gateway || !is_ours(w, gateway)) && (!f->pods[i].is_ending || f->pods[i].is_over)) {

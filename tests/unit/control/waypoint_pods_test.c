@@ -86,6 +86,8 @@ TEST(the_template_changes_with_what_the_pod_is_made_of)
         {GATEWAY("", ""), true},
         {GATEWAY(", annotations: {ambit.io/replicas: '3'}", ""), true},
         {GATEWAY(", resourceVersion: '7', generation: 9", ", listeners: [{name: mesh}]"), true},
+        {GATEWAY(", annotations: {ambit.io/waypoint-bypass: allow}", ""), true},
+        {GATEWAY(", annotations: {gateway.istio.io/service-account: ''}", ""), true},
         {GATEWAY(", annotations: {ambit.io/restarted-at: now}", ""), false},
         {GATEWAY(", labels: {a: b}", ""), false},
         {GATEWAY(", annotations: {gateway.istio.io/service-account: other}", ""), false},
