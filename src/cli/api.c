@@ -122,21 +122,22 @@ static int wait_blocking(struct api *a, struct kube_call *call, struct kube_answ
     return r;
 }
 
-/* What a diag is too short for is said in full before it. */
-static void say_in_full(struct api *a, const struct kube_answer *answer, const struct diag *why)
+/* What a diag is too short for, for cli_words. */
+static void keep_whole(struct cli *c, const struct kube_answer *answer, const struct diag *why)
 {
     const char *message = json_str_at(answer->body, "message", "");
-    AUTO(strbuf) struct strbuf line = {0};
+    AUTO(strbuf) struct strbuf text = {0};
 
+    mem_free(c->whole);
+    c->whole = NULL;
     if (strlen(why->text) + 1 < sizeof(why->text)) {
         return;
     }
-    strbuf_puts(&line, "API server: ");
+    strbuf_printf(&text, "API server, %u: ", answer->status);
     for (const char *p = message; *p; p++) {
-        strbuf_putc(&line, (unsigned char)*p < ' ' ? ' ' : *p);
+        strbuf_putc(&text, (unsigned char)*p < ' ' ? ' ' : *p);
     }
-    strbuf_putc(&line, '\n');
-    term_err(&a->cli->term, &line);
+    c->whole = strbuf_take(&text);
 }
 
 int api_call_blocking(struct api *a, const struct kube_ask *ask, struct json **out,
@@ -153,7 +154,7 @@ int api_call_blocking(struct api *a, const struct kube_ask *ask, struct json **o
     }
     r = kube_answer_error(&answer, why);
     if (r < 0) {
-        say_in_full(a, &answer, why);
+        keep_whole(a->cli, &answer, why);
     } else {
         *out = answer.body;
         answer.body = NULL;

@@ -147,13 +147,13 @@ static enum answer send_one(struct cli *c, struct api *a, const struct json *ent
                : "";
     int r = apply_one(c, a, &t, &what, &why);
     if (r < 0) {
-        json_set_str(did(c, entry, t.ns, "failed"), "error", why.text);
+        json_set_str(did(c, entry, t.ns, "failed"), "error", cli_words(c, &why));
         const char *help = r == -ERR_CONFLICT ? "ambit apply --force -f FILE"
                            : run_spec_namespace_fix(t.ns, why.text, &fix) ? strbuf_text(&fix)
                            : cli_answer_of(r) == ANSWER_UNKNOWN           ? "ambit status"
                                                                           : NULL;
         return cli_fail(c, cli_answer_of(r), help, "%s: %s/%s: %s", json_str_at(entry, "from", ""),
-                        t.kind->singular, t.name, why.text);
+                        t.kind->singular, t.name, cli_words(c, &why));
     }
     (void)did(c, entry, t.ns, what);
     cli_say(c, "%s/%s %s%s%s", t.kind->singular, t.name, what, *t.ns ? " in namespace " : "", t.ns);

@@ -32,7 +32,7 @@ static enum answer delete_one(struct cli *c, struct api *a, const struct resourc
         return ANSWER_YES;
     }
     if (r < 0) {
-        did(c, k, ns, name, r == -ERR_NOT_FOUND ? "absent" : "failed", why.text);
+        did(c, k, ns, name, r == -ERR_NOT_FOUND ? "absent" : "failed", cli_words(c, &why));
         return cli_fail_diag(c, NULL, &why);
     }
     did(c, k, ns, name, "deleted", NULL);

@@ -152,7 +152,7 @@ static enum answer prepare_api(struct up *u)
     struct diag why = {0};
 
     if (up_api_prepare_blocking(u->cli, &u->config, &why) < 0) {
-        return cli_fail(u->cli, ANSWER_NO, NULL, "prepare the API: %s", why.text);
+        return cli_fail(u->cli, ANSWER_NO, NULL, "prepare the API: %s", cli_words(u->cli, &why));
     }
     return ANSWER_YES;
 }

@@ -260,6 +260,11 @@ const char *cli_fix(struct cli *c, int r, const char *otherwise)
     return c->fix;
 }
 
+const char *cli_words(const struct cli *c, const struct diag *why)
+{
+    return c->whole && strncmp(c->whole, why->text, strlen(why->text)) == 0 ? c->whole : why->text;
+}
+
 /* Nobody was reached. */
 static bool was_lost(int code)
 {
@@ -294,7 +299,7 @@ enum answer cli_fail_diag(struct cli *c, const char *fix, const struct diag *why
     const char *best = cli_fix(c, why->code, fix);
 
     best = best ? best : was_lost(why->code) ? "ambit status" : list_fix(c, why);
-    return cli_fail(c, cli_answer_of(why->code), best, "%s", why->text);
+    return cli_fail(c, cli_answer_of(why->code), best, "%s", cli_words(c, why));
 }
 
 /* ---- the document of -o json */
@@ -501,5 +506,6 @@ enum answer command_main(const struct command *const *commands, int argc, char *
     }
     json_unref(c.items);
     json_unref(c.errors);
+    mem_free(c.whole);
     return a;
 }

@@ -41,6 +41,7 @@ struct cli {
     struct json *document;
     struct json *items;  /* what was done, of commands without a document of their own */
     struct json *errors; /* what was said by cli_fail */
+    char *whole;         /* the API's last sentence that a diag was too short for; NULL: none was */
 };
 
 enum { OPERANDS_ANY = 1 << 16 };
@@ -73,6 +74,9 @@ struct json *cli_did(struct cli *c, const char *ns, const char *name, const char
 /* "ambit conns: <sentence>" and "fix: ..." on standard error; fix may be NULL. Returns answer. */
 enum answer cli_fail(struct cli *c, enum answer answer, const char *fix, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
+/* why's sentence; whole, where it is the API's and longer than a diag holds. Borrowed until the next call of the
+ * API. */
+const char *cli_words(const struct cli *c, const struct diag *why);
 /* The command that helps against r: where we lack the right, this command by root; else the other one
  * (NULL stays NULL). Borrowed until the next call. */
 const char *cli_fix(struct cli *c, int r, const char *otherwise);

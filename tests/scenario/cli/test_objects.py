@@ -49,10 +49,17 @@ def test_what_the_server_refuses_is_named_and_the_rest_is_made(ambit, api):
     assert "namespace/shop created" in result.out and "authorizationpolicy/deny created" in result.out
 
 
-def test_a_long_refusal_is_said_in_full(ambit, api):
+def test_a_long_refusal_is_said_in_full_and_once(ambit, api):
     apply(ambit, NAMESPACE)
-    result = apply(ambit, (POLICY % "DENY").replace("name: deny", "name: Bad_Name"), code=1)
-    assert "metadata.name: Invalid value" in result.err and "must start and end with an alphanumeric character" in result.err
+    bad = (POLICY % "DENY").replace("name: deny", "name: Bad_Name")
+    end = "must start and end with an alphanumeric character"
+    result = apply(ambit, bad, code=1)
+    assert result.err.startswith("ambit apply: stdin:1: authorizationpolicy/Bad_Name: API server, 422: ")
+    assert result.err.count("metadata.name: Invalid value") == 1 and end in result.err
+    assert end in ambit("apply", "-f", "-", "-o", "json", text=bad, code=1).json["items"][0]["error"]
+    assert ambit("label", "ns", "shop", "a b=c", code=1).err.count("metadata.labels: Invalid value") == 1
+    name = "a" * 260  # that it is not there yet is no error
+    assert ambit("apply", "-f", "-", text=NAMESPACE.replace("name: shop", f"name: {name}"), code=1).err.count("API server") == 1
 
 
 def test_what_get_shows_can_be_applied_again(ambit, api):
