@@ -84,6 +84,14 @@ int api_open_file_blocking(struct cli *c, const char *path, struct api **out, st
     return r < 0 ? r : open_blocking(c, config, out, why);
 }
 
+enum answer api_fail(struct cli *c, const struct diag *why)
+{
+    const char *environment = getenv("KUBECONFIG");
+    bool named = args_has(&c->args, "kubeconfig") || (environment && *environment);
+
+    return cli_fail_diag(c, named ? NULL : "ambit up", why);
+}
+
 void api_free(struct api *a)
 {
     if (!a) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "cli/command.h"
 #include "kube/call.h"
 
 struct api;
@@ -17,6 +18,9 @@ MUST_USE int api_open_blocking(struct cli *c, struct api **out, struct diag *why
 MUST_USE int api_open_file_blocking(struct cli *c, const char *path, struct api **out,
                                     struct diag *why);
 AUTO_DEFINE(api, struct api *, api_free);
+
+/* That it could not be opened: without credentials that the user named, a mesh may be all that is missing. */
+enum answer api_fail(struct cli *c, const struct diag *why);
 
 /* The namespace that the command names (-n), else the context's. */
 const char *api_namespace(const struct api *a);

@@ -168,7 +168,7 @@ static enum answer send_all(struct cli *c, const struct json *all)
     unsigned failed = 0;
 
     if (api_open_blocking(c, &a, &why) < 0) {
-        return cli_fail_diag(c, "ambit up", &why);
+        return api_fail(c, &why);
     }
     for (size_t i = 0; i < json_count(all); i++) {
         enum answer one = send_one(c, a, json_item(all, i));

@@ -103,7 +103,7 @@ static enum answer run(struct cli *c)
         return cli_fail(c, ANSWER_USAGE, "ambit help delete", "needs KIND NAME..., or -f FILE");
     }
     if (api_open_blocking(c, &a, &why) < 0) {
-        return cli_fail_diag(c, "ambit up", &why);
+        return api_fail(c, &why);
     }
     return files ? delete_files(c, a) : delete_named(c, a);
 }

@@ -153,7 +153,7 @@ static enum answer run(struct cli *c)
         return cli_fail(c, ANSWER_USAGE, NULL, "%s", why.text);
     }
     if (api_open_blocking(c, &a, &why) < 0) {
-        return cli_fail_diag(c, "ambit up", &why);
+        return api_fail(c, &why);
     }
     if (q.kind->resource.namespaced && !args_has(&c->args, "all-namespaces")) {
         q.ns = api_namespace(a);

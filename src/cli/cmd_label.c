@@ -4,6 +4,7 @@
 
 #include "cli/api.h"
 #include "cli/commands.h"
+#include "cli/fix.h"
 #include "cli/label_change.h"
 #include "cli/mesh_effect.h"
 #include "cli/resource_kind.h"
@@ -248,10 +249,7 @@ static enum answer change(struct cli *c, struct api *a, struct subject *s, const
 
     if (conflict && !args_has(&c->args, "overwrite")) {
         AUTO(strbuf) struct strbuf fix = {0};
-        strbuf_printf(&fix, "ambit label --overwrite%s%s", *s->ns ? " -n " : "", s->ns);
-        for (unsigned i = 0; i < c->args.operand_count; i++) {
-            strbuf_printf(&fix, " %s", c->args.operands[i]);
-        }
+        fix_again(c, false, "--overwrite", &fix);
         return cli_fail(c, ANSWER_NO, strbuf_text(&fix), "%s/%s already has %s=%s",
                         s->kind->singular, s->name, conflict,
                         json_str(json_get(old, conflict), ""));
@@ -280,7 +278,7 @@ static enum answer run(struct cli *c)
         return cli_fail(c, ANSWER_USAGE, "ambit help label", "%s", why.text);
     }
     if (api_open_blocking(c, &a, &why) < 0) {
-        return cli_fail_diag(c, "ambit up", &why);
+        return api_fail(c, &why);
     }
     s.ns = s.kind->resource.namespaced ? api_namespace(a) : "";
     int r = load(a, &s, patch, &why);

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "cli/api.h"
 #include "cli/commands.h"
+#include "cli/fix.h"
 #include "cli/kept.h"
 #include "cli/node_ask.h"
 #include "cli/node_where.h"
@@ -231,6 +232,9 @@ static void show(struct cli *c, const struct findings *f, const struct status_co
         json_set(all, "counts", status_counts_to_json(counts));
         json_set(all, "findings", findings_to_json(f));
         json_set(all, "nodes", MOVE(nodes));
+        if (*note) {
+            json_set_str(all, "note", note);
+        }
         cli_print_json(c, all);
         return;
     }
@@ -241,6 +245,11 @@ static void show(struct cli *c, const struct findings *f, const struct status_co
         strbuf_printf(&b, "note: %s\n", note);
     }
     term_out(&c->term, &b);
+}
+
+static void put_fix(const void *cli, const char *fix, struct strbuf *out)
+{
+    fix_here(cli, fix, out);
 }
 
 static enum answer run(struct cli *c)
@@ -259,6 +268,7 @@ static enum answer run(struct cli *c)
     if (!args_has(&c->args, "no-api")) {
         ask_api(c, &f, &note);
     }
+    findings_put_fixes(&f, c, put_fix);
     show(c, &f, &counts, about, strbuf_text(&note));
     enum answer answer = findings_answer(&f, args_has(&c->args, "strict"));
     findings_fini(&f);

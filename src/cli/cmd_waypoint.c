@@ -551,7 +551,7 @@ static enum answer run(struct cli *c)
         return v->run(&w);
     }
     if (api_open_blocking(c, &a, &why) < 0) {
-        return cli_fail_diag(c, "ambit up", &why);
+        return api_fail(c, &why);
     }
     w.api = a;
     w.ns = api_namespace(a);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/fix.h"
 #include "cli/node_where.h"
 #include "cli/request_words.h"
 #include "cli/waypoint_ask.h"
@@ -47,6 +48,19 @@ static void print(struct cli *c, const struct why_case *q, const struct why_resu
     term_out(&c->term, &b);
 }
 
+/* Who may not ask is helped by root alone. */
+static void put_fix(struct cli *c, const struct why_asked *asked, struct why_result *r)
+{
+    AUTO(strbuf) struct strbuf fix = {0};
+    const char *best = r->verdict == WHY_UNKNOWN ? cli_fix(c, asked->l7_code, NULL) : NULL;
+
+    if (best || r->fix.len > 0) {
+        fix_here(c, best ? best : strbuf_text(&r->fix), &fix);
+        strbuf_clear(&r->fix);
+        strbuf_puts(&r->fix, strbuf_text(&fix));
+    }
+}
+
 static enum answer conclude(struct cli *c, const struct why_asked *asked, bool brief)
 {
     const char *error = json_str_at(asked->l7, "error", "");
@@ -59,6 +73,7 @@ static enum answer conclude(struct cli *c, const struct why_asked *asked, bool b
                          .asks_l7 = request_words_any(&c->args)};
 
     why_judge(&q, &result);
+    put_fix(c, asked, &result);
     print(c, &q, &result, brief);
     enum answer a = why_answer_of(result.verdict);
     why_result_fini(&result);

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "cli/commands.h"
+#include "cli/fix.h"
 #include "cli/near.h"
 #include "cli/resource_kind.h"
 #include "cli/rows.h"
@@ -199,6 +200,7 @@ static void note_error(struct cli *c, const char *text, const char *fix)
 enum answer cli_fail(struct cli *c, enum answer answer, const char *fix, const char *fmt, ...)
 {
     AUTO(strbuf) struct strbuf said = {0};
+    AUTO(strbuf) struct strbuf help = {0};
     AUTO(strbuf) struct strbuf b = {0};
     va_list ap;
 
@@ -208,11 +210,12 @@ enum answer cli_fail(struct cli *c, enum answer answer, const char *fix, const c
     strbuf_printf(&b, "ambit%s%s: %s\n", c->command ? " " : "", c->command ? c->command->name : "",
                   strbuf_text(&said));
     if (fix) {
-        strbuf_printf(&b, "  fix: %s\n", fix);
+        fix_here(c, fix, &help);
+        strbuf_printf(&b, "  fix: %s\n", strbuf_text(&help));
     }
     term_err(&c->term, &b);
     if (answer != ANSWER_YES) {
-        note_error(c, strbuf_text(&said), fix);
+        note_error(c, strbuf_text(&said), fix ? strbuf_text(&help) : NULL);
     }
     return answer;
 }
@@ -256,8 +259,9 @@ const char *cli_fix(struct cli *c, int r, const char *otherwise)
     if ((r != -EACCES && r != -EPERM) || geteuid() == 0) {
         return otherwise;
     }
-    (void)snprintf(c->fix, sizeof(c->fix), "sudo ambit %s", c->command ? c->command->name : "");
-    return c->fix;
+    strbuf_clear(&c->fix);
+    fix_again(c, true, "", &c->fix);
+    return strbuf_text(&c->fix);
 }
 
 const char *cli_words(const struct cli *c, const struct diag *why)
@@ -289,9 +293,10 @@ static const char *list_fix(struct cli *c, const struct diag *why)
     if (!k) {
         return NULL;
     }
-    (void)snprintf(c->fix, sizeof(c->fix), "ambit get %s%s", k->resource.plural,
-                   k->resource.namespaced ? " -A" : "");
-    return c->fix;
+    strbuf_clear(&c->fix);
+    strbuf_printf(&c->fix, "ambit get %s%s", k->resource.plural,
+                  k->resource.namespaced ? " -A" : "");
+    return strbuf_text(&c->fix);
 }
 
 enum answer cli_fail_diag(struct cli *c, const char *fix, const struct diag *why)
@@ -486,13 +491,25 @@ static bool is_help(const char *word)
     return strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
+/* Parsing them puts them into another order. */
+static void keep_words(struct cli *c, int count, char **words)
+{
+    if (count > 0) {
+        c->words = mem_dup(words, (size_t)count * sizeof(*words));
+        c->word_count = (unsigned)count;
+    }
+}
+
 enum answer command_main(const struct command *const *commands, int argc, char **argv)
 {
-    struct cli c = {
-        .json = asks_json(argc, argv), .items = json_new_array(), .errors = json_new_array()};
+    struct cli c = {.json = asks_json(argc, argv),
+                    .items = json_new_array(),
+                    .errors = json_new_array(),
+                    .commands = commands};
     enum answer a;
 
     term_init(&c.term, false);
+    keep_words(&c, argc - 1, argv + 1);
     if (argc == 0 || is_help(argv[0])) {
         c.json = false;
         a = help(&c, commands, argc > 1 ? argv[1] : NULL);
@@ -507,5 +524,7 @@ enum answer command_main(const struct command *const *commands, int argc, char *
     json_unref(c.items);
     json_unref(c.errors);
     mem_free(c.whole);
+    mem_free(c.words);
+    strbuf_fini(&c.fix);
     return a;
 }

@@ -30,13 +30,14 @@ struct command {
     enum answer (*run)(struct cli *c);
 };
 
-enum { CLI_FIX = 128 };
-
 struct cli {
     const struct command *command;
     struct args args;
     struct term term;
-    char fix[CLI_FIX]; /* of cli_fix */
+    const struct command *const *commands; /* all of them */
+    char **words;                          /* the options and operands, as they were typed */
+    unsigned word_count;
+    struct strbuf fix; /* of cli_fix */
     bool json;         /* -o json: standard output holds one document, printed at the end */
     struct json *document;
     struct json *items;  /* what was done, of commands without a document of their own */
@@ -71,7 +72,8 @@ void cli_say(struct cli *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The same for programs: what has become of what, an item of the document. ns "" = none. Borrowed, for more to
  * be set. */
 struct json *cli_did(struct cli *c, const char *ns, const char *name, const char *result);
-/* "ambit conns: <sentence>" and "fix: ..." on standard error; fix may be NULL. Returns answer. */
+/* "ambit conns: <sentence>" and "fix: ..." on standard error; fix may be NULL, and is said as fix_here has it.
+ * Returns answer. */
 enum answer cli_fail(struct cli *c, enum answer answer, const char *fix, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 /* why's sentence; whole, where it is the API's and longer than a diag holds. Borrowed until the next call of the

@@ -100,6 +100,20 @@ void finding_fix(struct finding *x, const char *fmt, ...)
     va_end(ap);
 }
 
+void findings_put_fixes(struct findings *f, const void *ctx,
+                        void (*put)(const void *ctx, const char *fix, struct strbuf *out))
+{
+    list_for_each (it, &f->all) {
+        struct finding *x = container_of(it, struct finding, in_findings);
+        if (x->fix) {
+            struct strbuf b = {0};
+            put(ctx, x->fix, &b);
+            mem_free(x->fix);
+            x->fix = strbuf_take(&b);
+        }
+    }
+}
+
 /* ---- the whole */
 
 unsigned findings_count(const struct findings *f, enum level level)

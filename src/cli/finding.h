@@ -90,6 +90,10 @@ struct finding *findings_add(struct findings *f, enum finding_code code, const c
 void finding_evidence(struct finding *x, const char *fmt, ...) PRINTF_LIKE(2, 3); /* one line */
 void finding_fix(struct finding *x, const char *fmt, ...) PRINTF_LIKE(2, 3);      /* a command */
 
+/* Every fix becomes what put makes of it. */
+void findings_put_fixes(struct findings *f, const void *ctx,
+                        void (*put)(const void *ctx, const char *fix, struct strbuf *out));
+
 unsigned findings_count(const struct findings *f, enum level level);
 /* strict: warnings count as well. */
 enum answer findings_answer(const struct findings *f, bool strict);

@@ -383,6 +383,7 @@ static void ask_l7_blocking(struct asking *a)
             return;
         }
         strbuf_puts(trouble, why.text);
+        a->out->l7_code = why.code;
     }
     if (named) {
         return;

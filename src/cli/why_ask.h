@@ -17,6 +17,7 @@ struct why_asked {
     struct json *l7;          /* obs/l7_why.h; NULL: none is on the way, or it could not be asked */
     struct strbuf l4_trouble; /* why nobody answered */
     struct strbuf l7_trouble; /* empty: it was asked, or none is on the way */
+    int l7_code;              /* the first reason, as an error; 0: none */
     /* "as the control plane publishes it; ...": empty where the programs themselves have answered. */
     struct strbuf l4_source;
     struct strbuf l7_source;

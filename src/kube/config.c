@@ -208,7 +208,9 @@ static int load_file(const char *path, const char *context, struct diag *why,
     }
     const char *slash = strrchr(path, '/');
     AUTO(text) char *dir = slash ? mem_dup(path, (size_t)(slash - path)) : mem_strdup(".");
-    return kube_config_parse_blocking((struct slice){text, len}, dir, context, why, out);
+    struct diag inner = {0};
+    r = kube_config_parse_blocking((struct slice){text, len}, dir, context, &inner, out);
+    return r < 0 ? FAIL(why, r, "%s: %s", path, inner.text) : r;
 }
 
 int kube_config_in_cluster_blocking(const char *dir, const char *host, const char *port,

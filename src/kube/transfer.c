@@ -34,7 +34,7 @@ static int code_of(CURLcode code)
         CURLcode curl;
         int ours;
     } codes[] = {
-        {CURLE_COULDNT_RESOLVE_HOST, -ERR_NOT_FOUND},
+        {CURLE_COULDNT_RESOLVE_HOST, -EHOSTUNREACH},
         {CURLE_COULDNT_CONNECT, -ECONNREFUSED},
         {CURLE_OPERATION_TIMEDOUT, -ERR_DEADLINE},
         {CURLE_SSL_CONNECT_ERROR, -ERR_TLS},

@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -54,11 +55,15 @@ class Cli:
     def __call__(self, *words, code=None, text=None, run_dir=None, seconds=30):
         done = subprocess.run(self.argv(*words, run_dir=run_dir), input=text, capture_output=True, text=True,
                               env=self.env, timeout=seconds * SCALE, check=False)
-        result = Result(done.returncode, done.stdout, done.stderr)
+        result = Result(done.returncode, self.plain(done.stdout), self.plain(done.stderr))
         assert "ERROR: AddressSanitizer" not in done.stderr and "runtime error:" not in done.stderr, result
         if code is not None:
             assert result.code == code, result
         return result
+
+    def plain(self, text):
+        """Commands that help without the options that are ours."""
+        return re.sub(rf" --(data|run-dir|log-dir|kubeconfig) {re.escape(str(self.home))}[^\s\"]*", "", text)
 
     def start(self, *words, **kw):
         return subprocess.Popen(self.argv(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -194,6 +194,7 @@ def tell(mesh, *words, text=None, code=None, run_dir=None):
     argv[at:at] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=30, check=False)
     assert code in (None, done.returncode), done
+    done.stdout, done.stderr = mesh.plain(done.stdout), mesh.plain(done.stderr)
     return done
 
 

@@ -236,11 +236,11 @@ def test_an_ordinary_user_is_told_what_only_root_may(mesh):
         argv[at:at] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         done = subprocess.run(argv, env={**mesh.env, "HOME": "/nonexistent"}, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == code, done
-        return done.stdout + done.stderr
+        return mesh.plain(done.stdout + done.stderr)
     for words in (["ps"], ["conns"], ["flows"], ["status"], ["routes", "shop/cart"], ["stop", "web"], ["run", "--", "true"], ["down"],
                   ["get", "pods"], ["label", "ns", "shop", "a=b"], ["delete", "pod", "x"], ["waypoint", "status"],
                   ["kubeconfig"]):
-        assert f"fix: sudo ambit {words[0]}" in nobody(*words, code=3), words
+        assert f"fix: sudo ambit {' '.join(words)}\n" in nobody(*words, code=3), words
     assert "fix: sudo ambit up" in nobody("up", code=1)
     for words in (["workloads"], ["services", "cart"], ["certs"], ["logs"], ["flows", "--connections"]):
         nobody(*words, code=0)

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Objects of the API, against the embedded API server over TLS."""
 import os
+import pathlib
+import re
+import shlex
+import shutil
 
 import pytest
 
@@ -231,3 +235,31 @@ def test_a_field_that_its_kind_does_not_have_is_refused_by_name(ambit, api):
     result = apply(ambit, NAMESPACE, ROUTE % "parentRef", code=1)
     assert 'unknown field "spec.parentRef"' in result.err
     assert "httproute/cart created" in apply(ambit, ROUTE % "parentRefs", code=0).out
+
+
+def test_the_command_that_helps_goes_where_this_one_went(ambit, api, tmp_path):
+    """And is one word where a shell would make two."""
+    elsewhere = tmp_path / "not here"
+    words = ["get", "pods", "x", "--kubeconfig", str(elsewhere)]
+    assert "fix: ambit up" not in ambit(*words, code=3).err
+    shutil.copy(ambit.env["KUBECONFIG"], elsewhere)
+    result = ambit(*words, code=1)
+    fix = re.search("fix: ambit (.*)", result.err)[1]
+    assert fix == f"get --kubeconfig '{elsewhere}' pods -A"
+    ambit(*shlex.split(fix), code=0)
+    apply(ambit, NAMESPACE)
+    ambit("label", "ns", "shop", "a=b", code=0)
+    refused = ambit("label", "ns", "shop", "a=c", "--dry-run", "--kubeconfig", str(elsewhere), code=1)
+    fix = re.search("fix: ambit (.*)", refused.err)[1]
+    assert ambit(*shlex.split(fix), code=0).out == "namespace/shop would be labelled\n"
+
+
+def test_credentials_that_are_wrong_are_named_and_what_is_not_reached_is_not_gone(ambit, api, tmp_path):
+    wrong = tmp_path / "wrong"
+    good = pathlib.Path(ambit.env["KUBECONFIG"]).read_text(encoding="utf-8")
+    for text, words, code, said in (("{}", [], 1, f'{wrong}: kubeconfig: no context ""'), ("a: [", [], 1, f"{wrong}: YAML line 2"),
+                                    (good, ["--context", "x"], 1, f'{wrong}: kubeconfig: no context "x"'),
+                                    (re.sub("https://[^:/]*", "https://nowhere.invalid", good), [], 3, "resolve host: nowhere.invalid")):
+        wrong.write_text(text, encoding="utf-8")
+        err = ambit("delete", "pod", "x", "--ignore-not-found", "--kubeconfig", str(wrong), *words, code=code).err
+        assert said in err and "fix: ambit up" not in err
