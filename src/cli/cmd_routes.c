@@ -18,11 +18,11 @@ static const struct row_column columns[] = {{"SERVICE", "service", CELL_TEXT, tr
                                             {"BACKENDS", "backends", CELL_TEXT, false},
                                             {"ROUTE", "route", CELL_TEXT, false},
                                             {"RULE", "rule", CELL_TEXT, true},
-                                            {"FILTERS", "filters", CELL_TEXT, false},
                                             {"TIMEOUT", "timeout_ms", CELL_SPAN_MS, false},
                                             {"RETRIES", "retries", CELL_TEXT, true},
                                             {"STATE", "state", CELL_TEXT, false},
                                             {"KIND", "kind", CELL_TEXT, true},
+                                            {"FILTERS", "filters", CELL_TEXT, false},
                                             {0}};
 
 struct found {
@@ -163,11 +163,11 @@ static int ask_control(struct cli *c, const struct wanted *w, struct found *f,
     return 0;
 }
 
-static void show(struct cli *c, const struct found *f)
+static enum answer show(struct cli *c, const struct found *f)
 {
     AUTO(strbuf) struct strbuf verdict = {0};
 
-    route_view_verdict(f->rows, &verdict);
+    bool good = route_view_verdict(f->rows, &verdict);
     if (f->source.len > 0) {
         strbuf_printf(&verdict, "; %s", f->source.p);
     }
@@ -180,6 +180,7 @@ static void show(struct cli *c, const struct found *f)
     if (f->differ) {
         (void)cli_fail(c, ANSWER_YES, NULL, "replicas do not say the same yet; the first is shown");
     }
+    return good ? ANSWER_YES : ANSWER_NO;
 }
 
 static enum answer none(struct cli *c, const struct wanted *w, const struct found *f)
@@ -218,8 +219,8 @@ static enum answer find(struct cli *c, const struct waypoint_places *places, con
     bool named = args_has(&c->args, "waypoint-admin");
 
     if (json_count(f->rows) > 0) {
-        show(c, f);
-        return answer == ANSWER_YES ? answer : cannot_tell(c, 0, &trouble);
+        enum answer shown = show(c, f);
+        return answer == ANSWER_YES ? shown : cannot_tell(c, 0, &trouble);
     }
     if (named && answer == ANSWER_UNKNOWN) {
         return cli_fail(c, ANSWER_UNKNOWN, "ambit waypoint status -A", "%s", strbuf_text(&trouble));
@@ -234,8 +235,7 @@ static enum answer find(struct cli *c, const struct waypoint_places *places, con
         return cannot_tell(c, places->trouble < 0 ? places->trouble : r, &trouble);
     }
     if (json_count(f->rows) > 0) {
-        show(c, f);
-        return ANSWER_YES;
+        return show(c, f);
     }
     return none(c, w, f);
 }
@@ -281,7 +281,7 @@ const struct command cmd_routes = {
         "takes an administrator's kubeconfig. The first match from the top counts. `/a/...` is a "
         "prefix, `~` a regular expression, `x-user=jane` a header, `?debug=1` a query parameter. A "
         "port without routes goes straight to the endpoints. Exit status 1 when no waypoint serves "
-        "it, 3 when nobody could be asked.",
+        "it or a match cannot be followed (STATE), 3 when nobody could be asked.",
     .examples = "ambit routes shop/cart\tin which order are they tried, and where do they lead?\n"
                 "ambit routes -n shop -o wide\tall of a namespace\n"
                 "ambit routes shop/cart --kubeconfig admin.conf\tfrom any machine\n"

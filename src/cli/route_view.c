@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/num.h"
 #include "base/str.h"
 #include "cli/span.h"
 #include "codec/json.h"
@@ -72,6 +73,25 @@ static int64_t weight_of_all(const struct json *backends)
     return sum;
 }
 
+/* Of the weight; at least 1 where there is any. */
+static int percent_invalid(const struct json *backends)
+{
+    int64_t sum = weight_of_all(backends);
+    int64_t bad = 0;
+
+    for (size_t i = 0; i < json_count(backends); i++) {
+        const struct json *b = json_item(backends, i);
+        bad += *text_at(b, "invalid") ? json_int_at(b, "weight", 1) : 0;
+    }
+    return bad > 0 ? (int)MAX_OF(bad * 100 / sum, 1) : 0;
+}
+
+/* One that does not exist has none: "/", port 0. */
+static bool has_name(const struct json *backend)
+{
+    return strlen(text_at(backend, "service")) > 1;
+}
+
 static struct json *backends_of(const struct json *backends, struct slice ns)
 {
     struct json *list = json_new_array();
@@ -80,14 +100,17 @@ static struct json *backends_of(const struct json *backends, struct slice ns)
     for (size_t i = 0; i < json_count(backends); i++) {
         const struct json *b = json_item(backends, i);
         int64_t weight = json_int_at(b, "weight", 1);
+        const char *invalid = text_at(b, "invalid");
         AUTO(strbuf) struct strbuf text = {0};
-        put_short(text_at(b, "service"), ns, &text);
-        strbuf_printf(&text, ":%lld", (long long)json_int_at(b, "port", 0));
+        if (has_name(b)) {
+            put_short(text_at(b, "service"), ns, &text);
+            strbuf_printf(&text, ":%lld", (long long)json_int_at(b, "port", 0));
+        }
+        if (*invalid) {
+            strbuf_printf(&text, "%sINVALID (%s)", has_name(b) ? " " : "", invalid);
+        }
         if (json_count(backends) > 1) {
             strbuf_printf(&text, " %lld%%", (long long)(sum > 0 ? weight * 100 / sum : 0));
-        }
-        if (*text_at(b, "invalid")) {
-            strbuf_printf(&text, " INVALID (%s)", text_at(b, "invalid"));
         }
         json_append_str(list, strbuf_text(&text));
     }
@@ -170,14 +193,47 @@ static void set_times(const struct json *rule, struct json *row)
     }
 }
 
+static bool redirects(const struct json *rule)
+{
+    const struct json *filters = json_get(rule, "filters");
+
+    for (size_t i = 0; i < json_count(filters); i++) {
+        if (strncmp(json_str(json_item(filters, i), ""), "redirect", strlen("redirect")) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "ok", or what becomes of a request that cannot follow it. */
+static void put_state(const struct json *rule, struct strbuf *out)
+{
+    const char *invalid = text_at(rule, "invalid");
+    const struct json *backends = json_get(rule, "backends");
+    int bad = percent_invalid(backends);
+
+    if (*invalid) {
+        strbuf_puts(out, invalid);
+    } else if (redirects(rule)) {
+        strbuf_puts(out, "ok");
+    } else if (weight_of_all(backends) == 0) {
+        strbuf_puts(out, "no backend: answered 500");
+    } else if (bad > 0) {
+        strbuf_printf(out, "%d%% answered 500", bad);
+    } else {
+        strbuf_puts(out, "ok");
+    }
+}
+
 static void add_rule(const struct rules *r, const struct json *rule, struct json *into)
 {
     struct json *row = row_of(r);
     AUTO(strbuf) struct strbuf match = {0};
     AUTO(strbuf) struct strbuf route = {0};
-    const char *invalid = text_at(rule, "invalid");
+    AUTO(strbuf) struct strbuf state = {0};
 
     put_match(json_get(rule, "match"), &match);
+    put_state(rule, &state);
     strbuf_printf(&route, "%s/%s", text_at(rule, "routeNamespace"), text_at(rule, "route"));
     set_match(row, r, strbuf_text(&match));
     json_set_str(row, "kind", text_at(rule, "kind"));
@@ -187,7 +243,7 @@ static void add_rule(const struct rules *r, const struct json *rule, struct json
     json_set(row, "filters",
              json_is_arr(json_get(rule, "filters")) ? json_clone(json_get(rule, "filters"))
                                                     : json_new_array());
-    json_set_str(row, "state", *invalid ? invalid : "ok");
+    json_set_str(row, "state", strbuf_text(&state));
     set_times(rule, row);
     json_append(into, row);
 }
@@ -211,7 +267,7 @@ static void add_rules(const struct rules *r, struct json *into)
     } else {
         json_append_str(json_make_array(row, "backends"), "straight to its endpoints");
     }
-    json_set_str(row, "state", "ok");
+    json_set_str(row, "state", percent_invalid(tcp) > 0 ? "a backend is invalid" : "ok");
     json_append(into, row);
 }
 
@@ -239,19 +295,7 @@ void route_view_service(const struct json *service, const char *waypoint, struct
 
 /* ---- words */
 
-static bool can_be_followed(const struct json *row)
-{
-    const struct json *backends = json_get(row, "backends");
-
-    for (size_t i = 0; i < json_count(backends); i++) {
-        if (strstr(json_str(json_item(backends, i), ""), " INVALID (")) {
-            return false;
-        }
-    }
-    return strcmp(text_at(row, "state"), "ok") == 0;
-}
-
-void route_view_verdict(const struct json *rows, struct strbuf *out)
+bool route_view_verdict(const struct json *rows, struct strbuf *out)
 {
     AUTO(json) struct json *services = json_new_object();
     size_t bad = 0;
@@ -259,7 +303,7 @@ void route_view_verdict(const struct json *rows, struct strbuf *out)
     for (size_t i = 0; i < json_count(rows); i++) {
         const struct json *row = json_item(rows, i);
         json_set_bool(services, text_at(row, "service"), true);
-        bad += !can_be_followed(row);
+        bad += strcmp(text_at(row, "state"), "ok") != 0;
     }
     strbuf_printf(out, "%s: %zu match%s of %zu service%s, tried from the top",
                   bad > 0 ? "PROBLEM" : "OK", json_count(rows), json_count(rows) == 1 ? "" : "es",
@@ -267,6 +311,7 @@ void route_view_verdict(const struct json *rows, struct strbuf *out)
     if (bad > 0) {
         strbuf_printf(out, "; %zu cannot be followed", bad);
     }
+    return bad == 0;
 }
 
 void route_view_policies(const struct json *service, struct strbuf *out)

@@ -17,7 +17,7 @@ bool route_view_is_named(const char *key, const char *word, const char *ns);
  * ("shop/r"), rule, backends (["v1:80 90%", ...]), filters, timeout, retries, state ("ok" or why not).
  * A port without routes has one row, "straight to its endpoints". */
 void route_view_service(const struct json *service, const char *waypoint, struct json *into);
-/* "shop/cart: 3 matches on 1 port" */
-void route_view_verdict(const struct json *rows, struct strbuf *out);
+/* "OK: 3 matches of 1 service, tried from the top". False: some cannot be followed. */
+bool route_view_verdict(const struct json *rows, struct strbuf *out);
 /* A line a policy of the service: "  DENY shop/p (1 rule)". */
 void route_view_policies(const struct json *service, struct strbuf *out);

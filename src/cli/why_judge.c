@@ -234,7 +234,10 @@ static void allow(const struct why_case *q, struct why_result *r)
 
     r->verdict = WHY_ALLOWED;
     strbuf_puts(&r->by, by);
-    put_sentence(q, "ALLOWED", "", "reaches", "", &r->text);
+    put_sentence(q, "ALLOWED", "",
+                 is(text_at(q->l7, "route.text"), "redirected") ? "is redirected by the waypoint of"
+                                                                : "reaches",
+                 "", &r->text);
     if (*by) {
         strbuf_printf(&r->text, ", by %s", by);
     } else {
@@ -295,6 +298,9 @@ static void put_backends(const struct json *route, struct strbuf *out)
         if (json_count(all) > 1) {
             strbuf_printf(out, " (%lld)", (long long)json_int_at(b, "weight", 1));
         }
+        if (*text_at(b, "invalid")) {
+            strbuf_printf(out, " INVALID (%s)", text_at(b, "invalid"));
+        }
     }
 }
 
@@ -328,6 +334,7 @@ static void put_l7(const struct why_case *q, struct strbuf *out)
         strbuf_printf(out, "%s %s rule %lld", text_at(route, "kind"), name,
                       (long long)json_int_at(route, "rule", 0));
         put_backends(route, out);
+        strbuf_printf(out, "%s%s", *text_at(route, "text") ? ": " : "", text_at(route, "text"));
     } else {
         strbuf_puts(out, text_at(route, "text"));
     }

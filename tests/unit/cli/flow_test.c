@@ -74,14 +74,51 @@ TEST(a_compiled_table_becomes_rows_in_its_order)
     CHECK_STR(json_str_at(second, "match", ""), "PUT /old/...");
     CHECK_STR(json_str(json_item(json_get(second, "backends"), 0), ""),
               "gone:80 INVALID (no such service)");
+    CHECK_STR(json_str_at(second, "state", ""), "100% answered 500");
     CHECK_STR(json_str_at(third, "match", ""), "everything");
     CHECK_STR(json_str(json_item(json_get(third, "backends"), 0), ""), "straight to its endpoints");
-    route_view_verdict(rows, &verdict);
+    CHECK(!route_view_verdict(rows, &verdict));
     CHECK_STR(strbuf_text(&verdict),
               "PROBLEM: 3 matches of 1 service, tried from the top; 1 cannot be followed");
     route_view_policies(service, &policies);
     CHECK_STR(strbuf_text(&policies),
               "  DENY shop/p\n  policy shop/q BROKEN: denies\n  JWT shop/jwt\n");
+}
+
+TEST(what_cannot_be_followed_says_what_becomes_of_the_request)
+{
+    static const struct {
+        const char *rule;
+        const char *state;
+        const char *backend;
+    } rows[] = {
+        {"filters: ['redirect 301 scheme https'], backends: []", "ok", ""},
+        {"backends: []", "no backend: answered 500", ""},
+        {"backends: [{service: shop/a.b, port: 80, weight: 0}]", "no backend: answered 500",
+         "a:80"},
+        {"backends: [{service: /, port: 0, weight: 1, invalid: gone}, {service: shop/a.b, port: "
+         "80, "
+         "weight: 3}]",
+         "25% answered 500", "INVALID (gone) 25%"},
+        {"invalid: a bad filter, backends: [{service: shop/a.b, port: 80}]", "a bad filter",
+         "a:80"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO(strbuf) struct strbuf text = {0};
+        AUTO(strbuf) struct strbuf verdict = {0};
+        AUTO(json) struct json *list = json_new_array();
+        strbuf_printf(&text,
+                      "{service: shop/cart.shop, ports: [{port: 80, protocol: HTTP, rules: [{kind: "
+                      "HTTPRoute, %s}]}]}",
+                      rows[i].rule);
+        AUTO(json) struct json *service = read_yaml(strbuf_text(&text));
+        route_view_service(service, "shop/way", list);
+        const struct json *row = json_item(list, 0);
+        CHECK_STR(json_str_at(row, "state", ""), rows[i].state);
+        CHECK_STR(json_str(json_item(json_get(row, "backends"), 0), ""), rows[i].backend);
+        CHECK(route_view_verdict(list, &verdict) == (strcmp(rows[i].state, "ok") == 0));
+    }
 }
 
 TEST(rules_of_consumers_come_first_and_say_whose_they_are)
