@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "cli/api.h"
 #include "cli/commands.h"
 #include "cli/fix.h"
@@ -138,9 +139,25 @@ static struct json *ask_nodes(struct cli *c, const struct nodes *nodes, struct f
 
 /* ---- asking the API */
 
-static const struct kube_resource policies = {"security.istio.io", "v1", "authorizationpolicies",
-                                              true};
-
+/* What has a status of its own. A cluster may not have all of these kinds. */
+static const struct judged {
+    struct kube_resource resource;
+    const char *kind;
+    void (*judge)(const struct json *items, const char *kind, struct findings *f);
+} judged[] = {
+    {{"security.istio.io", "v1", "authorizationpolicies", true},
+     "authorizationpolicy",
+     status_of_policies},
+    {{"security.istio.io", "v1", "requestauthentications", true},
+     "requestauthentication",
+     status_of_policies},
+    {{"networking.istio.io", "v1", "destinationrules", true},
+     "destinationrule",
+     status_of_policies},
+    {{"gateway.networking.k8s.io", "v1", "httproutes", true}, "httproute", status_of_routes},
+    {{"gateway.networking.k8s.io", "v1", "grpcroutes", true}, "grpcroute", status_of_routes},
+    {{"gateway.networking.k8s.io", "v1alpha2", "tcproutes", true}, "tcproute", status_of_routes},
+};
 static const struct kube_resource gateways = {"gateway.networking.k8s.io", "v1", "gateways", true};
 static const struct kube_resource namespaces = {"", "v1", "namespaces", false};
 static const struct kube_resource services = {"", "v1", "services", true};
@@ -192,24 +209,35 @@ static int ask_waypoints(struct api *a, struct findings *f, struct diag *why)
     return 0;
 }
 
+static int ask_judged(struct api *a, struct findings *f, struct diag *why)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(judged) && (r == 0 || r == -ERR_NOT_FOUND); i++) {
+        struct kube_ask ask = {.resource = &judged[i].resource};
+        AUTO(json) struct json *items = NULL;
+        r = api_list_blocking(a, &ask, &items, why);
+        judged[i].judge(items, judged[i].kind, f);
+    }
+    return r == -ERR_NOT_FOUND ? 0 : r;
+}
+
 /* Why it was not asked or did not answer goes into text; nodes answer without it. */
 static void ask_api(struct cli *c, struct findings *f, struct strbuf *text)
 {
     AUTO(api) struct api *a = NULL;
-    AUTO(json) struct json *items = NULL;
-    struct kube_ask ask = {.resource = &policies};
     struct diag why = {0};
     int r = api_open_blocking(c, &a, &why);
 
     if (r == 0) {
-        r = api_list_blocking(a, &ask, &items, &why);
+        r = ask_judged(a, f, &why);
     }
     if (r == 0) {
-        status_of_policies(items, f);
         r = ask_waypoints(a, f, &why);
     }
     if (r < 0) {
-        strbuf_printf(text, "the API was not asked for the status of policies and waypoints: %s",
+        strbuf_printf(text,
+                      "the API was not asked for the status of policies, routes and waypoints: %s",
                       why.text);
     }
 }

@@ -48,8 +48,14 @@ enum level { LEVEL_OK, LEVEL_WARN, LEVEL_UNKNOWN, LEVEL_BAD };
       "A workload names a policy that the proxy has not received. New connections to it wait "     \
       "two seconds for the policy and are then refused.")                                          \
     X(A303, LEVEL_BAD, "a policy was not accepted as written",                                     \
-      "The control plane could not translate all of the policy for layer 4. What it could not "    \
-      "translate denies. The status of the object says which field is meant.")                     \
+      "It names what does not exist, or has values or fields that cannot be enforced where it "    \
+      "applies: what could not be translated denies. The status of the object says which field "   \
+      "is meant. A DestinationRule that was not accepted has no effect.")                          \
+    X(A304, LEVEL_BAD, "a route was not accepted as written",                                      \
+      "A rule names a backend that does not exist, or one of another namespace without a "         \
+      "ReferenceGrant, or has something that the waypoint does not know. Requests that it draws "  \
+      "are answered 500, or the rule is left out. The status of the object says which field is "   \
+      "meant, `ambit routes SERVICE` what has come of it.")                                        \
     X(A401, LEVEL_BAD, "a certificate is missing or has expired",                                  \
       "Without a valid certificate the workload cannot open or accept mutual TLS connections.")    \
     X(A402, LEVEL_WARN, "a certificate is near its end",                                           \

@@ -300,29 +300,66 @@ void status_of_nodes(const struct node_facts *nodes, unsigned count, int64_t now
 
 /* ---- the API's objects */
 
-static void judge_condition(const struct json *policy, const struct json *condition,
-                            struct findings *f)
+static void say_condition(const struct json *object, const char *kind, const struct json *condition,
+                          enum finding_code code, struct findings *f)
 {
-    const char *status = json_str_at(condition, "status", "");
-    const char *reason = json_str_at(condition, "reason", "");
+    const char *ns = json_str_at(object, "metadata.namespace", "");
+    const char *name = json_str_at(object, "metadata.name", "");
+    bool policy = strcmp(kind, "authorizationpolicy") == 0;
+    struct finding *x =
+        findings_add(f, code, "%s %s/%s: %s is %s (%s)", policy ? "policy" : kind, ns, name,
+                     json_str_at(condition, "type", ""), json_str_at(condition, "status", ""),
+                     json_str_at(condition, "reason", ""));
+    const char *message = json_str_at(condition, "message", "");
 
-    if (strcmp(status, "False") != 0 && strcmp(reason, "PartiallyInvalid") != 0) {
-        return;
+    if (*message) {
+        finding_evidence(x, "%s", message);
     }
-    const char *ns = json_str_at(policy, "metadata.namespace", "");
-    const char *name = json_str_at(policy, "metadata.name", "");
-    struct finding *x = findings_add(f, FINDING_A303, "policy %s/%s: %s is %s (%s)", ns, name,
-                                     json_str_at(condition, "type", ""), status, reason);
-    finding_evidence(x, "%s", json_str_at(condition, "message", ""));
-    finding_fix(x, "ambit get authorizationpolicy %s -n %s -o yaml", name, ns);
+    finding_fix(x, "ambit get %s %s -n %s -o yaml", kind, name, ns);
 }
 
-void status_of_policies(const struct json *items, struct findings *f)
+/* Accepted in part is True, and its reason says so. */
+static bool is_bad(const struct json *condition)
+{
+    const char *reason = json_str_at(condition, "reason", "");
+
+    return strcmp(json_str_at(condition, "status", ""), "False") == 0 ||
+           strcmp(reason, "PartiallyInvalid") == 0 || strcmp(reason, "UnsupportedValue") == 0;
+}
+
+void status_of_policies(const struct json *items, const char *kind, struct findings *f)
 {
     for (size_t i = 0; i < json_count(items); i++) {
         const struct json *conditions = json_at(json_item(items, i), "status.conditions");
         for (size_t k = 0; k < json_count(conditions); k++) {
-            judge_condition(json_item(items, i), json_item(conditions, k), f);
+            const struct json *c = json_item(conditions, k);
+            if (is_bad(c)) {
+                say_condition(json_item(items, i), kind, c, FINDING_A303, f);
+            }
+        }
+    }
+}
+
+/* A parent without a waypoint is none: there the route waits, as it may. */
+static void judge_parent(const struct json *route, const char *kind, const struct json *parent,
+                         struct findings *f)
+{
+    const struct json *conditions = json_get(parent, "conditions");
+
+    for (size_t k = 0; k < json_count(conditions); k++) {
+        const struct json *c = json_item(conditions, k);
+        if (is_bad(c) && strcmp(json_str_at(c, "type", ""), "ResolvedWaypoints") != 0) {
+            say_condition(route, kind, c, FINDING_A304, f);
+        }
+    }
+}
+
+void status_of_routes(const struct json *items, const char *kind, struct findings *f)
+{
+    for (size_t i = 0; i < json_count(items); i++) {
+        const struct json *parents = json_at(json_item(items, i), "status.parents");
+        for (size_t k = 0; k < json_count(parents); k++) {
+            judge_parent(json_item(items, i), kind, json_item(parents, k), f);
         }
     }
 }

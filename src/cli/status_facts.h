@@ -40,8 +40,10 @@ struct status_counts {
  * in plaintext is counted wherever it is seen. */
 void status_of_nodes(const struct node_facts *nodes, unsigned count, int64_t now_s,
                      struct findings *f, struct status_counts *counts);
-/* Objects of the API: AuthorizationPolicies with conditions that are not good. */
-void status_of_policies(const struct json *items, struct findings *f);
+/* Objects of the API of that kind ("authorizationpolicy") with conditions that are not good. */
+void status_of_policies(const struct json *items, const char *kind, struct findings *f);
+/* Routes of that kind ("httproute"), whose conditions are those of their parents. */
+void status_of_routes(const struct json *items, const char *kind, struct findings *f);
 /* Rows of waypoints (waypoint_object.h), and namespaces and services that name one. */
 void status_of_waypoints(const struct json *rows, const struct json *users, struct findings *f);
 /* "3 workloads on 2 nodes are in the mesh; 14 connections, all mutual TLS". */

@@ -205,7 +205,7 @@ TEST(a_policy_whose_condition_is_false_is_said)
     AUTO(strbuf) struct strbuf b = {0};
 
     findings_init(&f);
-    status_of_policies(items, &f);
+    status_of_policies(items, "authorizationpolicy", &f);
     findings_print(&f, false, &b);
     unsigned bad = findings_count(&f, LEVEL_BAD);
     findings_fini(&f);
@@ -215,8 +215,32 @@ TEST(a_policy_whose_condition_is_false_is_said)
               "    rules[0] needs HTTP\n"
               "    fix: ambit get authorizationpolicy p -n s -o yaml\n"
               "PROBLEM A303: policy s/q: WaypointAccepted is True (PartiallyInvalid)\n"
-              "    \n"
               "    fix: ambit get authorizationpolicy q -n s -o yaml\n");
+}
+
+TEST(a_route_that_cannot_be_followed_is_said_and_one_without_a_waypoint_is_not)
+{
+    AUTO(json)
+    struct json *items = read_json(
+        "[{\"metadata\":{\"name\":\"r\",\"namespace\":\"s\"},\"status\":{\"parents\":[{"
+        "\"conditions\":[{\"type\":\"Accepted\",\"status\":\"True\",\"reason\":\"Accepted\"},"
+        "{\"type\":\"ResolvedRefs\",\"status\":\"False\",\"reason\":\"BackendNotFound\","
+        "\"message\":\"no nope\"},{\"type\":\"ResolvedWaypoints\",\"status\":\"False\","
+        "\"reason\":\"x\"}]},{\"conditions\":[{\"type\":\"PartiallyInvalid\",\"status\":"
+        "\"True\",\"reason\":\"UnsupportedValue\"}]}]}}]");
+    struct findings f;
+    AUTO(strbuf) struct strbuf b = {0};
+
+    findings_init(&f);
+    status_of_routes(items, "httproute", &f);
+    findings_print(&f, false, &b);
+    findings_fini(&f);
+    CHECK_STR(strbuf_text(&b),
+              "PROBLEM A304: httproute s/r: ResolvedRefs is False (BackendNotFound)\n"
+              "    no nope\n"
+              "    fix: ambit get httproute r -n s -o yaml\n"
+              "PROBLEM A304: httproute s/r: PartiallyInvalid is True (UnsupportedValue)\n"
+              "    fix: ambit get httproute r -n s -o yaml\n");
 }
 
 TEST(waypoints_that_do_not_serve_or_do_not_exist_are_said)
