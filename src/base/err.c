@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { ERRNO_LAST = 255 };
+
 static const struct {
     const char *name;
     const char *text;
@@ -42,6 +44,17 @@ const char *err_name(int r)
     }
     const char *name = strerrorname_np(-r);
     return name ? name : "EUNKNOWN";
+}
+
+int err_of_name(const char *name)
+{
+    for (int code = 1; code < ERR_END; code++) {
+        if (strcmp(err_name(-code), name) == 0) {
+            return -code;
+        }
+        code = code == ERRNO_LAST ? ERR_FIRST : code;
+    }
+    return -EIO;
 }
 
 enum err_class err_class(int r)

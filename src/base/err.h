@@ -57,6 +57,8 @@ enum err {
 
 const char *err_text(int r);
 const char *err_name(int r);
+/* The other way round; -EIO where there is none of that name. */
+int err_of_name(const char *name);
 enum err_class err_class(int r);
 
 /* The failed system call's errno as ours: negative whatever libc says. Never write -errno. */

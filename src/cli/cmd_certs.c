@@ -39,7 +39,7 @@ static struct tally tally_of(const struct json *rows)
     return t;
 }
 
-static void summarize(const struct tally *t, size_t count, struct strbuf *out)
+static void summarize(const struct tally *t, size_t count, bool named, struct strbuf *out)
 {
     if (t->bad > 0) {
         strbuf_printf(out, "PROBLEM A401: %u of %zu certificates missing or expired", t->bad,
@@ -48,7 +48,7 @@ static void summarize(const struct tally *t, size_t count, struct strbuf *out)
         strbuf_printf(out, "WARNING A402: %u of %zu certificates near their end", t->near_end,
                       count);
     } else if (count == 0) {
-        strbuf_puts(out, "OK: no certificates are held");
+        strbuf_puts(out, named ? "NO: none is held by that name" : "OK: no certificates are held");
     } else {
         strbuf_printf(out, "OK: %zu certificate%s, all valid", count, span_plural(count));
     }
@@ -77,7 +77,7 @@ static enum answer run(struct cli *c)
     struct view_filter f = view_filter_of(c);
     AUTO(json) struct json *kept = view_filtered(sorted, &f);
     struct tally t = tally_of(kept);
-    summarize(&t, json_count(kept), &verdict);
+    summarize(&t, json_count(kept), f.name_count > 0, &verdict);
     node_rows_show(c, strbuf_text(&verdict), kept, columns);
     return t.bad > 0 ? ANSWER_NO : node_rows_found(c, kept, answer);
 }

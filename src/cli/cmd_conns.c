@@ -33,7 +33,9 @@ static void summarize(const struct json *rows, struct strbuf *out)
     for (size_t i = 0; i < json_count(rows); i++) {
         plain += strcmp(json_str_at(json_item(rows, i), "secured", ""), "PLAINTEXT") == 0;
     }
-    if (plain == 0) {
+    if (json_count(rows) == 0) {
+        strbuf_puts(out, "OK: no open connection");
+    } else if (plain == 0) {
         strbuf_printf(out, "OK: %zu connection end%s, all mutual TLS", json_count(rows),
                       span_plural(json_count(rows)));
     } else {

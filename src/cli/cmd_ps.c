@@ -19,7 +19,7 @@ static const struct row_column columns[] = {{"NAMESPACE", "namespace", CELL_TEXT
                                             {"USER", "user", CELL_TEXT, true},
                                             {"RESTARTS", "restarts", CELL_TEXT, true},
                                             {"STEP", "step", CELL_TEXT, true},
-                                            {"COMMAND", "command", CELL_TEXT, true},
+                                            {"COMMAND", "command", CELL_COMMAND, true},
                                             {"LOG", "log", CELL_TEXT, true},
                                             {0}};
 
@@ -79,7 +79,7 @@ static enum answer run(struct cli *c)
     strbuf_printf(&verdict, "%zu workload%s on %u node%s", json_count(kept),
                   span_plural(json_count(kept)), asked, span_plural(asked));
     node_rows_show(c, strbuf_text(&verdict), kept, columns);
-    return answer;
+    return node_rows_found(c, kept, answer);
 }
 
 static const struct arg_option own[] = {
@@ -93,7 +93,7 @@ const struct command cmd_ps = {
     .summary = "workloads that `ambit run` started on the nodes of this machine",
     .about = "MESH says whether the workload's connections are carried: in, joining, leaving, out. "
              "TROUBLE is the reason when something does not work out. -o wide adds the command and "
-             "the file that its output goes to.",
+             "the file that its output goes to. Exit status 1 when there is no NAME.",
     .examples = "ambit ps\tall of them\n"
                 "ambit ps -n shop -o wide\twith commands and log files",
     .tables = tables,

@@ -78,7 +78,20 @@ static void say_started(struct cli *c, const struct json *answer)
     term_err(&c->term, &b);
 }
 
-/* The API's "forbidden" is an answer here: the agent was reached, and did not start it. */
+/* The agent was reached, and did not start it: the API said no, or the system of the command. */
+static bool is_answer(int code)
+{
+    static const int codes[] = {ERR_DENIED, ENOENT, EACCES,  EPERM, ENOTDIR,
+                                EISDIR,     ELOOP,  ENOEXEC, E2BIG};
+
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        if (code == -codes[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum answer say_refused(struct cli *c, const struct diag *why)
 {
     AUTO(strbuf) struct strbuf fix = {0};
@@ -86,8 +99,8 @@ static enum answer say_refused(struct cli *c, const struct diag *why)
                        : why->code == -EIO                     ? "ambit status" /* it knows more */
                                                                : NULL;
 
-    return why->code == -ERR_DENIED ? cli_fail(c, ANSWER_NO, help, "%s", why->text)
-                                    : cli_fail_diag(c, help, why);
+    return is_answer(why->code) ? cli_fail(c, ANSWER_NO, help, "%s", why->text)
+                                : cli_fail_diag(c, help, why);
 }
 
 enum event { EVENT_MORE, EVENT_DONE };

@@ -13,17 +13,16 @@ static int read_one(const char *word, struct json *patch, struct diag *why)
     struct slice value;
     AUTO(strbuf) struct strbuf name = {0};
     bool sets = slice_cut(slice_of(word), '=', &key, &value);
+    bool takes = !sets && key.len > 1 && key.p[key.len - 1] == '-';
 
-    if (!sets && key.len > 1 && key.p[key.len - 1] == '-') {
-        strbuf_add(&name, key.p, key.len - 1);
-        json_set(patch, strbuf_text(&name), NULL);
-        return 0;
-    }
-    if (!sets || key.len == 0) {
+    if (key.len == 0 || (!sets && !takes)) {
         return FAIL(why, -ERR_SYNTAX, "%s: write KEY=VALUE, or KEY- to take it off", word);
     }
-    strbuf_add(&name, key.p, key.len);
-    json_set(patch, strbuf_text(&name), json_new_strn(value.p, value.len));
+    strbuf_add(&name, key.p, takes ? key.len - 1 : key.len);
+    if (json_get(patch, strbuf_text(&name))) {
+        return FAIL(why, -ERR_SYNTAX, "%s: %s is said twice", word, strbuf_text(&name));
+    }
+    json_set(patch, strbuf_text(&name), sets ? json_new_strn(value.p, value.len) : json_new_null());
     return 0;
 }
 

@@ -400,6 +400,21 @@ static bool is_called(const struct resource_kind *k, const char *word, size_t le
     return false;
 }
 
+/* Kinds of Istio and the Gateway API that nothing here reads: objects of them would have no effect. */
+static bool is_unused(const char *word)
+{
+    static const char *const unused[] = {
+        "VirtualService", "Telemetry",     "EnvoyFilter", "Sidecar",  "WasmPlugin",
+        "ProxyConfig",    "WorkloadGroup", "TLSRoute",    "UDPRoute", "BackendTLSPolicy"};
+
+    for (size_t i = 0; i < ARRAY_LEN(unused); i++) {
+        if (strncasecmp(word, unused[i], strlen(unused[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const struct resource_kind *resource_kind_find(const char *word, struct diag *why)
 {
     const char *dot = strchr(word, '.');
@@ -412,7 +427,11 @@ const struct resource_kind *resource_kind_find(const char *word, struct diag *wh
         }
         best = near_best(word, best, kinds[i].singular);
     }
-    if (best) {
+    if (strchr(word, ',')) {
+        (void)FAIL(why, -ERR_SYNTAX, "%s: one KIND at a time", word); /* NULL says it */
+    } else if (is_unused(word)) {
+        (void)FAIL(why, -ERR_SYNTAX, "kind %s means nothing to Ambit", word); /* likewise */
+    } else if (best) {
         (void)FAIL(why, -ERR_SYNTAX, "no kind %s; did you mean %s?", word, best); /* NULL says it */
     } else {
         (void)FAIL(why, -ERR_SYNTAX, "no kind %s is known here; kubectl may know it", word);
@@ -444,6 +463,10 @@ const struct resource_kind *resource_kind_of(const struct json *o, struct diag *
     const char *best = NULL;
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         best = near_best(kind, best, kinds[i].kind);
+    }
+    if (is_unused(kind)) {
+        (void)FAIL(why, -ERR_SYNTAX, "kind: %s means nothing to Ambit; take it out", kind);
+        return NULL; /* likewise */
     }
     (void)FAIL(why, -ERR_SYNTAX, "kind: %s is not known here; %s%s%s", kind,
                best ? "did you mean " : "kubectl may know it", best ? best : "",

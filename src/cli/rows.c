@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "cli/fix.h"
 #include "cli/span.h"
 #include "cli/text_table.h"
 #include "codec/json.h"
@@ -78,6 +79,12 @@ static void add_cell(struct text_table *t, const struct row_column *c, const str
     case CELL_TEXT:
     case CELL_VERDICT:
         add_text(v, &text);
+        break;
+    case CELL_COMMAND:
+        for (size_t i = 0; i < json_count(v); i++) {
+            strbuf_puts(&text, i > 0 ? " " : "");
+            fix_put_word(json_str(json_item(v, i), ""), &text);
+        }
         break;
     case CELL_BYTES:
     case CELL_SPAN_S:

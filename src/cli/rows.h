@@ -16,6 +16,7 @@ enum cell_kind {
     CELL_BYTES,   /* a number of bytes */
     CELL_SPAN_S,  /* seconds */
     CELL_SPAN_MS, /* milliseconds */
+    CELL_COMMAND, /* words of a command line, as a shell takes them */
     CELL_VERDICT  /* a string in the colour of what it says */
 };
 

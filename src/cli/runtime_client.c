@@ -138,16 +138,6 @@ int runtime_next_blocking(struct runtime_client *c, uint64_t limit_ms, struct js
     }
 }
 
-static int code_of(const char *name)
-{
-    for (int code = ERR_FIRST + 1; code < ERR_END; code++) {
-        if (strcmp(err_name(-code), name) == 0) {
-            return -code;
-        }
-    }
-    return -EIO;
-}
-
 int runtime_failure(const struct json *answer, struct diag *why)
 {
     const char *event = json_str_at(answer, "event", "");
@@ -155,7 +145,7 @@ int runtime_failure(const struct json *answer, struct diag *why)
     if (strcmp(event, "error") != 0 && strcmp(event, "failed") != 0) {
         return 0;
     }
-    return FAIL(why, code_of(json_str_at(answer, "code", "")), "%s",
+    return FAIL(why, err_of_name(json_str_at(answer, "code", "")), "%s",
                 json_str_at(answer, "error", "the node agent gives no reason"));
 }
 

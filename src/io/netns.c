@@ -60,7 +60,8 @@ int netns_from_path(struct netns **out, const char *path, struct diag *why)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
-    return fd < 0 ? FAIL(why, neg_errno(), "open namespace %s", path) : netns_from_fd(out, fd, why);
+    return fd < 0 ? FAIL(why, neg_errno(), "open namespace %s: %s", path, err_text(neg_errno()))
+                  : netns_from_fd(out, fd, why);
 }
 
 int netns_from_thread(struct netns **out, struct diag *why)

@@ -198,7 +198,7 @@ static int read_pid(const char *text, pid_t *out)
     return r;
 }
 
-/* What the shim says of the start: "ok" and the command's pid, or what went wrong. */
+/* What the shim says of the start: "ok" and the command's pid, or an error and what went wrong. */
 static int await_start(int status, pid_t *out, struct diag *why)
 {
     struct pollfd p = {.fd = status, .events = POLLIN};
@@ -212,8 +212,14 @@ static int await_start(int status, pid_t *out, struct diag *why)
         return FAIL(why, -EIO, "shim ended without a word");
     }
     said[n] = '\0';
-    if (!slice_has_prefix(slice_of(said), "ok ") || read_pid(said + 3, out) < 0) {
-        return FAIL(why, -ERR_UNAVAILABLE, "%s", said);
+    char *blank = strchr(said, ' ');
+    const char *sentence = blank ? blank + 1 : said;
+    if (blank) {
+        *blank = '\0';
+    }
+    if (strcmp(said, "ok") != 0 || read_pid(sentence, out) < 0) {
+        int code = err_of_name(said);
+        return FAIL(why, code == -EAGAIN ? -ERR_LIMIT : code, "%s", sentence); /* not: later */
     }
     return 0;
 }

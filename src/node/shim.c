@@ -391,7 +391,7 @@ int shim_main(const char *dir)
     }
     pid_t command = start(dir, &grace_s, &why);
     if (command < 0) {
-        (void)snprintf(said, sizeof(said), "%s: %s", why.text,
+        (void)snprintf(said, sizeof(said), "%s %s: %s", err_name(command), why.text,
                        err_text(command)); /* cut at worst */
         report(said);
         return EXIT_FAILURE;

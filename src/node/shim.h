@@ -6,7 +6,8 @@
  * finds it by the shim's pid.
  *
  * Runs as a program of its own: "ambit-agent shim DIR", with the workload's standard input, output
- * and error as its own, and descriptor SHIM_STATUS_FD to say how the start went: "ok" and the command's pid, or a sentence.
+ * and error as its own, and descriptor SHIM_STATUS_FD to say how the start went: "ok" and the command's pid, or an
+ * error's name and a sentence.
  * DIR holds record.json (local_record.h), hosts and resolv.conf; the shim writes exit.json there.
  * SIGTERM ends the command, by force after its grace (a waypoint's is longer: it drains); other
  * signals are passed on.

@@ -267,6 +267,11 @@ def test_names_that_do_not_exist(mesh):
             (["waypoint", "status", "way", "-n", "shop"], 1, "no waypoint shop/way\n  fix: ambit waypoint list -A"),
             (["waypoint", "apply", "-n", "shp"], 1, "not found\n  fix: ambit get namespaces"),
             (["run", "-n", "shop", "--sa", "crt", "--", "true"], 1, "kind: ServiceAccount, metadata: {name: crt, namespace: shop}"),
+            (["run", "--", "no-such-command"], 1, "start no-such-command: No such file or directory\n"),
+            (["run", "-u", "nobody-else", "--", "true"], 1, "no user nobody-else: not found\n"),
+            (["run", "-w", "/nowhere", "--", "true"], 1, "go to /nowhere: No such file or directory\n"),
+            (["ps", "web"], 1, "nothing of the name web is known here\n  fix: ambit ps"),
+            (["conns", "--netns", "/nowhere"], 3, "open namespace /nowhere: No such file or directory"),
             (["ps", "--node", "n9"], 2, "no node n9; there are: n1"),
             (["help", "A999"], 2, "no finding A999\n  fix: ambit help codes")):
         until(said, lambda: said in mesh(*words, code=code).err, 20)  # pylint: disable=cell-var-from-loop

@@ -64,6 +64,8 @@ TEST(manifests_name_the_field_that_is_wrong_and_what_to_write)
          "kind: Pood is not known here; did you mean Pod?"},
         {"apiVersion: v1\nkind: Frobnicator\nmetadata: {name: a}",
          "kind: Frobnicator is not known here; kubectl may know it"},
+        {"{apiVersion: telemetry.istio.io/v1, kind: Telemetry, metadata: {name: t}}",
+         "kind: Telemetry means nothing to Ambit; take it out"},
         {"apiVersion: apps/v1\nkind: Pod\nmetadata: {name: a}",
          "apiVersion: apps/v1 has no Pod; write v1"},
         {"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 70000}]}",
