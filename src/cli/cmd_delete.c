@@ -120,8 +120,10 @@ const struct command cmd_delete = {
     .name = "delete",
     .operands = "[KIND NAME...]",
     .summary = "delete objects of the API",
-    .about = "Deleting a policy takes effect on connections that are open, too. A workload that "
-             "`ambit run` started is ended with `ambit stop`. Exit status 1 when one is not there.",
+    .about =
+        "Deleting a policy takes effect on connections that are open, too. Deleting the pod of "
+        "a workload that `ambit run` started ends it, as `ambit stop` does. Exit status 1 when one "
+        "is not there.",
     .examples = "ambit delete authorizationpolicy deny-all -n shop\tone policy\n"
                 "ambit delete -f shop.yaml --ignore-not-found\tall that a manifest made",
     .tables = tables,

@@ -35,8 +35,11 @@ static void judge_control(const struct node_facts *n, struct findings *f)
     struct finding *x = findings_add(
         f, FINDING_A103, "%s is not connected to its control plane; it goes on with what it knows",
         n->name);
-    finding_evidence(x, "%s: %s", json_str_at(n->dump, "config.xdsAddress", ""),
-                     json_str_at(control, "error", "no connection"));
+    const char *address = json_str_at(n->dump, "config.xdsAddress", "");
+    finding_evidence(x, "%s: %s", address, json_str_at(control, "error", "no connection"));
+    if (strstr(address, "://127.") || strstr(address, "://[::1]")) {
+        finding_fix(x, "ambit up"); /* it belongs to this machine */
+    }
 }
 
 static void judge_agent(const struct node_facts *n, struct findings *f)

@@ -304,31 +304,34 @@ static void follow_pod(void *arg, const struct pod *pod)
     }
 }
 
-/* Its pod is gone or going. */
+/* Its pod is gone or going. A command's pod is made by us, and known once it has started. */
 static void stop_unwanted(struct runtime *r)
 {
     list_for_each (n, &r->entries) {
         struct local_pod *p = container_of(n, struct entry, in_runtime)->pod;
         const struct local_record *record = local_pod_record(p);
         const struct enrolment *e = agent_find(r->env.agent, record->uid);
-        if (record->spec.waypoint && (!e || enrolment_pod(e)->is_ending)) {
+        if (e ? enrolment_pod(e)->is_ending : record->spec.waypoint || local_pod_has_started(p)) {
             local_pod_stop(p);
         }
     }
 }
 
-static void follow_waypoints(struct runtime *r)
+static void follow_pods(struct runtime *r)
 {
     uint64_t now = loop_now_ms(r->env.loop);
     uint64_t next = UINT64_MAX;
 
-    if (!r->waypoints.discovery || !agent_is_synced(r->env.agent)) {
+    if (!agent_is_synced(r->env.agent)) {
+        return;
+    }
+    stop_unwanted(r);
+    if (!r->waypoints.discovery) {
         return;
     }
     list_for_each (n, &r->retries) {
         container_of(n, struct retry, in_runtime)->is_wanted = false;
     }
-    stop_unwanted(r);
     agent_each_pod(r->env.agent, follow_pod, r);
     timer_clear(&r->next_retry);
     list_for_each_safe (n, &r->retries) {
@@ -403,7 +406,7 @@ static void run(struct task *t, unsigned why)
         }
         bury(r, e);
     }
-    follow_waypoints(r);
+    follow_pods(r);
 }
 
 /* ---- taking over */
