@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cli/api.h"
 #include "cli/commands.h"
+#include "cli/fix.h"
 #include "cli/near.h"
 #include "cli/rows.h"
 #include "cli/waypoint_object.h"
@@ -13,7 +14,7 @@
 #include "codec/json.h"
 #include "kube/resource.h"
 
-enum { LOOK_AGAIN_MS = 200 };
+enum { LOOK_AGAIN_MS = 200, NAME_LIMIT = 63, REPLICAS_MAX = 64 /* that ambitd takes */ };
 
 static const struct kube_resource gateways = {"gateway.networking.k8s.io", "v1", "gateways", true};
 static const struct kube_resource namespaces = {"", "v1", "namespaces", false};
@@ -206,6 +207,10 @@ static enum answer do_list(struct work *w)
         return cli_fail_diag(w->cli, NULL, &why);
     }
     show(w, rows, list_columns);
+    if (json_count(rows) == 0 && !args_has(&w->cli->args, "all-namespaces")) {
+        return cli_fail(w->cli, ANSWER_YES, "ambit waypoint list -A",
+                        "there is none in namespace %s", w->ns);
+    }
     return ANSWER_YES;
 }
 
@@ -494,14 +499,37 @@ static enum answer do_restart(struct work *w)
 
 /* ---- the whole */
 
+static const struct arg_option own[] = {
+    {"namespace", 'n', ARG_TEXT, "NAMESPACE", NULL, "where it is; otherwise the context's"},
+    {"name", 0, ARG_TEXT, "NAME", "waypoint", "of apply and generate: what it is called"},
+    {"for", 0, ARG_CHOICE, "service|workload|all|none", NULL,
+     "of apply and generate: which traffic it takes; left to the default it is service"},
+    {"replicas", 0, ARG_NUMBER, "N", NULL,
+     "of apply and generate: how many of it run, at most 64, spread over the nodes (without a "
+     "cluster)"},
+    {"revision", 'r', ARG_TEXT, "NAME", NULL, "its revision; of the others: only of this one"},
+    {"enroll-namespace", 0, ARG_FLAG, NULL, NULL, "of apply: label its namespace to use it"},
+    {"overwrite", 0, ARG_FLAG, NULL, NULL,
+     "of apply: though the namespace uses another one so far"},
+    {"wait", 'w', ARG_FLAG, NULL, NULL, "of apply and status: come back when it is ready"},
+    {"waypoint-timeout", 0, ARG_DURATION, "TIME", "90s", "with --wait: no longer than this"},
+    {"all-namespaces", 'A', ARG_FLAG, NULL, NULL, "of list, status and delete: in all of them"},
+    {"all", 0, ARG_FLAG, NULL, NULL, "of delete: all of the namespace"},
+    {0}};
 static const struct verb {
     const char *name;
     enum answer (*run)(struct work *w);
     bool takes_names;
     bool offline;
-} verbs[] = {{"apply", do_apply, false, false},      {"list", do_list, true, false},
-             {"status", do_status, true, false},     {"delete", do_delete, true, false},
-             {"generate", do_generate, false, true}, {"restart", do_restart, true, false}};
+    const char
+        *options; /* those of `own` that mean something to it, beside namespace and revision */
+} verbs[] = {{"apply", do_apply, false, false,
+              "name for replicas enroll-namespace overwrite wait waypoint-timeout"},
+             {"list", do_list, true, false, "all-namespaces"},
+             {"status", do_status, true, false, "all-namespaces wait waypoint-timeout"},
+             {"delete", do_delete, true, false, "all-namespaces all"},
+             {"generate", do_generate, false, true, "name for replicas"},
+             {"restart", do_restart, true, false, ""}};
 
 static const struct verb *find_verb(struct cli *c)
 {
@@ -521,11 +549,52 @@ static const struct verb *find_verb(struct cli *c)
     return NULL;
 }
 
+/* A Service has the same name, and so does a label. */
+static bool is_name(const char *s)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
+    size_t len = strlen(s);
+
+    return len > 0 && len <= NAME_LIMIT && strchr(letters, s[0]) && s[len - 1] != '-' &&
+           s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-")] == '\0';
+}
+
+static const char *meaningless(struct cli *c, const struct verb *v)
+{
+    for (const struct arg_option *o = own; o->name; o++) {
+        if (args_has(&c->args, o->name) && strcmp(o->name, "namespace") != 0 &&
+            strcmp(o->name, "revision") != 0 &&
+            !slice_has_word(slice_of(v->options), ' ', o->name)) {
+            return o->name;
+        }
+    }
+    return NULL;
+}
+
 static enum answer check(struct cli *c, const struct verb *v)
 {
+    AUTO(strbuf) struct strbuf fix = {0};
+    const char *option = meaningless(c, v);
+
+    if (option) {
+        return cli_fail(c, ANSWER_USAGE, "ambit help waypoint", "--%s means nothing to %s", option,
+                        v->name);
+    }
     if (!v->takes_names && c->args.operand_count > 1) {
-        return cli_fail(c, ANSWER_USAGE, "write it with --name", "%s is one word too many",
+        strbuf_printf(&fix, "ambit waypoint %s --name ", v->name);
+        fix_put_word(c->args.operands[1], &fix);
+        return cli_fail(c, ANSWER_USAGE, strbuf_text(&fix), "%s is one word too many",
                         c->args.operands[1]);
+    }
+    if (!is_name(args_text(&c->args, "name"))) {
+        return cli_fail(c, ANSWER_USAGE, "ambit help waypoint",
+                        "--name: %s: write lower-case letters, digits and '-', a letter first, at "
+                        "most %d",
+                        args_text(&c->args, "name"), NAME_LIMIT);
+    }
+    if (args_number(&c->args, "replicas") > REPLICAS_MAX) {
+        return cli_fail(c, ANSWER_USAGE, "ambit help waypoint", "--replicas: at most %d",
+                        REPLICAS_MAX);
     }
     if (strcmp(args_text(&c->args, "name"), "none") == 0) {
         return cli_fail(c, ANSWER_USAGE, "choose another name",
@@ -558,22 +627,6 @@ static enum answer run(struct cli *c)
     return v->run(&w);
 }
 
-static const struct arg_option own[] = {
-    {"namespace", 'n', ARG_TEXT, "NAMESPACE", NULL, "where it is; otherwise the context's"},
-    {"name", 0, ARG_TEXT, "NAME", "waypoint", "of apply and generate: what it is called"},
-    {"for", 0, ARG_CHOICE, "service|workload|all|none", NULL,
-     "of apply and generate: which traffic it takes; left to the default it is service"},
-    {"replicas", 0, ARG_NUMBER, "N", NULL,
-     "of apply and generate: how many of it run, spread over the nodes (without a cluster)"},
-    {"revision", 'r', ARG_TEXT, "NAME", NULL, "its revision; of the others: only of this one"},
-    {"enroll-namespace", 0, ARG_FLAG, NULL, NULL, "of apply: label its namespace to use it"},
-    {"overwrite", 0, ARG_FLAG, NULL, NULL,
-     "of apply: though the namespace uses another one so far"},
-    {"wait", 'w', ARG_FLAG, NULL, NULL, "of apply and status: come back when it is ready"},
-    {"waypoint-timeout", 0, ARG_DURATION, "TIME", "90s", "with --wait: no longer than this"},
-    {"all-namespaces", 'A', ARG_FLAG, NULL, NULL, "of list, status and delete: in all of them"},
-    {"all", 0, ARG_FLAG, NULL, NULL, "of delete: all of the namespace"},
-    {0}};
 static const struct arg_option *const tables[] = {
     own, options_output, options_kube, options_timeout, options_common, NULL};
 
