@@ -313,15 +313,28 @@ static int choose_form(struct call *c)
 
 /* ---- verbs */
 
+/* What a kubelet answers, and there is none. */
+static int no_kubelet(struct call *c)
+{
+    return call_refuse(c, 404, "NotFound",
+                       "pods/%s is a kubelet's, and this API server has none: `ambit ps -o wide` "
+                       "names the file that the output of a workload goes to",
+                       c->sub);
+}
+
 static int known_subresource(struct call *c)
 {
+    static const char of_kubelets[] = "log exec attach portforward proxy";
     bool is_account = strcmp(c->kind->plural, "serviceaccounts") == 0;
 
     if (c->sub[0] == '\0' || (strcmp(c->sub, "status") == 0 && kind_is(c->kind, KIND_STATUS)) ||
         (strcmp(c->sub, "token") == 0 && is_account)) {
         return 0;
     }
-    return no_such_resource(c, !kind_is(c->kind, KIND_CUSTOM));
+    return strcmp(c->kind->plural, "pods") == 0 &&
+                   slice_has_word(slice_of(of_kubelets), ' ', c->sub)
+               ? no_kubelet(c)
+               : no_such_resource(c, !kind_is(c->kind, KIND_CUSTOM));
 }
 
 static int call_token(struct call *c)

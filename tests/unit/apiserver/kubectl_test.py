@@ -231,6 +231,10 @@ def refuses_what_is_wrong(s):
     has(s.run("explain", "pod", code=1), "")
 
 
+def says_where_output_of_workloads_is(s):
+    has(s.run("logs", "cart-1", "-n", "shop", code=1), "pods/log is a kubelet's", "ambit ps -o wide")
+
+
 def knows_who_asks(s):
     has(s.run("auth", "can-i", "create", "pods", "-n", "shop"), "yes")
     has(s.run("auth", "can-i", "create", "namespaces", user="node", code=1), "no")
@@ -282,7 +286,7 @@ def deletes_and_waits(s):
 STEPS = [applies_a_mesh_twice_and_a_change, shows_tables_and_selects, labels_and_annotates,
          patches_in_every_form, makes_endpoint_slices, watches_while_things_change,
          applies_on_the_server_and_meets_conflicts, edits_replaces_and_diffs, refuses_what_is_wrong,
-         knows_who_asks, gives_out_tokens, survives_kill_9, deletes_and_waits]
+         says_where_output_of_workloads_is, knows_who_asks, gives_out_tokens, survives_kill_9, deletes_and_waits]
 
 
 def main():
