@@ -9,11 +9,11 @@ import time
 import pytest
 
 import plane as planes
-from lib import topo
+from lib import netns, topo
 from lib.cni import Agent
 from lib.proc import Process
-from lib.wait import until
-from lib.ztunnel import Ztunnel
+from lib.wait import SCALE, until
+from lib.ztunnel import READINESS, Ztunnel
 from plane import named, pod, policy, service
 from test_proxy import Inside
 from test_waypoints import GROUP, condition, gateway, route, target
@@ -81,6 +81,12 @@ while time.monotonic() < end:
     time.sleep(0.01)
 print(f"ok {ok} failed {len(failed)} {failed[:3]} opened {opened}", flush=True)
 """
+
+
+def is_ready(ns):
+    with netns.connect(ns, "127.0.0.1", READINESS, 2) as sock:
+        sock.sendall(b"GET /healthz/ready HTTP/1.1\r\nhost: waypoint\r\nconnection: close\r\n\r\n")
+        return b" 200 " in sock.recv(100)
 
 
 class Mesh:
@@ -153,13 +159,16 @@ class Mesh:
                        "GATEWAY": name, "NAMESPACE": "town", "SERVICE_ACCOUNT": name, "POD_NAME": f"{name}-0",
                        "INSTANCE_IP": topo.pod4(1, number), "NODE_NAME": "node1", "CLUSTER_ID": "Kubernetes",
                        "WAYPOINT_WORKER_THREADS": "1"}
-        return Process(name, [os.path.join(planes.BUILD, "ambit-waypoint"), "proxy"], self.folder,
-                       ns=self.ns(f"p1{number}"), env=environment)
+        ns = self.ns(f"p1{number}")
+        process = Process(name, [os.path.join(planes.BUILD, "ambit-waypoint"), "proxy"], self.folder, ns=ns, env=environment)
+        # The Pod object is ready because this file says so; clients are sent there when it is.
+        until("it is ready", lambda: process.alive and is_ready(ns), 20)
+        return process
 
     def curl(self, url, *arguments):
         """(status, body); status 0: no answer at all."""
-        done = subprocess.run(["ip", "netns", "exec", self.ns("p11"), "curl", "-s", "-m", "5", "-w", "\n%{http_code}",
-                               *arguments, url], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(["ip", "netns", "exec", self.ns("p11"), "curl", "-s", "-m", str(5 * SCALE), "-w", "\n%{http_code}",
+                               *arguments, url], capture_output=True, text=True, timeout=20 * SCALE, check=False)
         body, _, code = done.stdout.rpartition("\n")
         return int(code or 0), body
 

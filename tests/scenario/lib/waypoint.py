@@ -54,7 +54,8 @@ class Waypoint(Ztunnel):
             self.env.pop(key)
         self.env.update({"GATEWAY": "gate", "NAMESPACE": "shop", "SERVICE_ACCOUNT": "gate", "POD_NAME": "gate-1",
                          "INSTANCE_IP": topo.pod4(1, 2), "WAYPOINT_WORKER_THREADS": "2", "LOG_LEVEL": "info",
-                         "TERMINATION_DRAIN_DURATION": "5s"})
+                         "TERMINATION_DRAIN_DURATION": "5s",
+                         "PROTOCOL_SNIFF_TIMEOUT": "1s"})  # the usual 100 ms pass before a busy client has spoken
 
     def start(self, arguments=("proxy",), **env):
         super().start(arguments, **env)
