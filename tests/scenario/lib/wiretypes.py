@@ -4,27 +4,24 @@
 Both ends of a test thus share field numbers; that these are the right ones is shown by test_harness, which
 decodes octets that were recorded from foreign programs.
 """
-import atexit
 import importlib
 import pathlib
-import shutil
 import subprocess
 import sys
 import tempfile
 
 _source = pathlib.Path(__file__).resolve().parents[3] / "proto"
-_folder = tempfile.mkdtemp(prefix="ambit-proto-")
-atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 _files = [str(_source / f"{n}.proto") for n in ("common", "workload", "authorization", "ca", "xds", "waypoint")]
-subprocess.run(["protoc", f"--proto_path={_source}", f"--python_out={_folder}", *_files], check=True, timeout=30)
-sys.path.insert(0, _folder)
-common = importlib.import_module("common_pb2")
-workload = importlib.import_module("workload_pb2")
-authorization = importlib.import_module("authorization_pb2")
-ca = importlib.import_module("ca_pb2")
-xds = importlib.import_module("xds_pb2")
-waypoint = importlib.import_module("waypoint_pb2")
-sys.path.remove(_folder)
+with tempfile.TemporaryDirectory(prefix="ambit-proto-") as _folder:  # gone at once: who imports this may be killed later
+    subprocess.run(["protoc", f"--proto_path={_source}", f"--python_out={_folder}", *_files], check=True, timeout=30)
+    sys.path.insert(0, _folder)
+    common = importlib.import_module("common_pb2")
+    workload = importlib.import_module("workload_pb2")
+    authorization = importlib.import_module("authorization_pb2")
+    ca = importlib.import_module("ca_pb2")
+    xds = importlib.import_module("xds_pb2")
+    waypoint = importlib.import_module("waypoint_pb2")
+    sys.path.remove(_folder)
 
 ADDRESS = "type.googleapis.com/istio.workload.Address"
 AUTHORIZATION = "type.googleapis.com/istio.security.Authorization"
