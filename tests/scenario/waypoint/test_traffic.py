@@ -117,14 +117,14 @@ def test_too_many_that_wait_are_refused(lab):
 
 
 def test_only_so_many_are_tried_again_at_once(lab):
-    lab.use(l7.route("web", "again", backends=[l7.backend("web")], backend_timeout_ms=1500,
+    lab.use(l7.route("web", "again", backends=[l7.backend("web")], backend_timeout_ms=3000,
                      retry=l7.w.Retry(attempts=1, codes=[503, 504], backoff_ms=1)),
             l7.traffic("web", limits=l7.w.Limits(retries=1)))
     before = lab.wp.metric("wp_request_retry_overflows_total")
     with lab.h2() as http:  # one connection: one engine, whose limit it is
         for turn in ("a", "b"):  # the second time: the first has given its place back
             first = http.begin("GET", f"/delay/9000?first={turn}")
-            time.sleep(2.2)  # it has timed out once, and its second try is under way
+            time.sleep(4.2)  # it has timed out once, and its second try is under way
             watch = Stopwatch()
             assert http.response(http.begin("GET", f"/status/503?second={turn}")).status == 503
             assert watch.seconds < 0.7 * SCALE
