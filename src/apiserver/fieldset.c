@@ -53,6 +53,11 @@ static char *value_key(const struct json *value)
     return strbuf_take(&b);
 }
 
+static char *key_of(const struct schema *s, const struct json *item)
+{
+    return s->is_set ? value_key(item) : fieldset_item_key(s, item);
+}
+
 bool fieldset_is_keyed(const struct schema *s, const struct json *value)
 {
     return s && s->type == SCHEMA_LIST && !s->atomic && (s->is_set || s->keys[0]) &&
@@ -76,7 +81,7 @@ static struct json *set_of_list(const struct schema *s, const struct json *list)
 
     for (size_t i = 0; i < json_count(list); i++) {
         const struct json *item = json_item(list, i);
-        AUTO(text) char *key = s->is_set ? value_key(item) : fieldset_item_key(s, item);
+        AUTO(text) char *key = key_of(s, item);
         if (!key) {
             continue; /* an item without its key belongs to nobody */
         }
@@ -114,17 +119,18 @@ static void put(struct json **set, const char *key, struct json *take_node)
     json_set(*set, key, take_node);
 }
 
-static struct json *find_item(const struct schema *s, const struct json *list, const char *key)
+/* The items by their keys: the first of equal ones. Each is looked for, and lists may be long. */
+static struct json *by_key(const struct schema *s, const struct json *list)
 {
-    for (size_t i = 0; i < json_count(list); i++) {
-        AUTO(text)
-        char *k =
-            s->is_set ? value_key(json_item(list, i)) : fieldset_item_key(s, json_item(list, i));
-        if (k && strcmp(k, key) == 0) {
-            return json_item(list, i);
+    struct json *index = json_new_object();
+
+    for (size_t i = json_count(list); i > 0; i--) {
+        AUTO(text) char *key = key_of(s, json_item(list, i - 1));
+        if (key) {
+            json_set(index, key, json_ref(json_item(list, i - 1)));
         }
     }
-    return NULL;
+    return index;
 }
 
 static struct json *changed(const struct schema *s, const struct json *old, const struct json *new);
@@ -133,11 +139,12 @@ static struct json *changed_list(const struct schema *s, const struct json *old,
                                  const struct json *new)
 {
     struct json *set = NULL;
+    AUTO(json) struct json *before = by_key(s, old);
 
     for (size_t i = 0; i < json_count(new); i++) {
         const struct json *item = json_item(new, i);
-        AUTO(text) char *key = s->is_set ? value_key(item) : fieldset_item_key(s, item);
-        const struct json *was = key ? find_item(s, old, key) : NULL;
+        AUTO(text) char *key = key_of(s, item);
+        const struct json *was = key ? json_get(before, key) : NULL;
         if (!key || (was && json_same(was, item))) {
             continue;
         }

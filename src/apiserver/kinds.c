@@ -395,7 +395,7 @@ const struct kind kind_list[] = {
      .name = "Token",
      .flags = KIND_INTERNAL,
      .schema = schema_token,
-     .selectable = {"spec.expires"}},
+     .selectable = {"spec.expires", "spec.node"}},
 };
 
 const size_t kind_count = sizeof(kind_list) / sizeof(kind_list[0]);

@@ -112,11 +112,13 @@ static struct json *find(struct json *root, const char *pointer)
     return parent && token && strcmp(token, "-") != 0 ? step(parent, token) : NULL;
 }
 
-/* A JSON patch on its way. "copy" can double the object with every operation, and nest it: what is
- * copied is counted, and nothing may come to lie deeper than a parser would take. */
+/* A JSON patch on its way. "copy" can double the object with every operation, and nest it; "move" can carry a large
+ * value to and fro: what is copied and what is walked is counted, and nothing may come to lie deeper than a parser
+ * would take. */
 struct patching {
     struct json *root;
     size_t copied;
+    size_t to_walk; /* values whose depth may still be measured */
     struct diag *why;
 };
 
@@ -125,29 +127,18 @@ static int cannot(const struct patching *p, const char *op, const char *path)
     return FAIL(p->why, -ERR_CONFLICT, "%s: nothing to do at %.60s", op, path);
 }
 
-static unsigned depth_of(const struct json *j)
+static int check_depth(struct patching *p, const char *path, const struct json *value)
 {
-    unsigned deepest = 0;
+    unsigned n = json_depth(value, &p->to_walk);
 
-    for (struct json_iter it = {0}; json_is_obj(j) && json_each(j, &it);) {
-        unsigned below = depth_of(it.value);
-        deepest = MAX_OF(deepest, below);
+    if (n == 0) {
+        return FAIL(p->why, -ERR_LIMIT, "more than %d values are moved", PATCH_WALKED);
     }
-    for (size_t i = 0; json_is_arr(j) && i < json_count(j); i++) {
-        unsigned below = depth_of(json_item(j, i));
-        deepest = MAX_OF(deepest, below);
+    for (const char *c = path; *c != '\0'; c++) {
+        n += *c == '/';
     }
-    return deepest + 1;
-}
-
-static bool is_too_deep(const char *path, const struct json *value)
-{
-    unsigned n = depth_of(value);
-
-    for (; *path != '\0'; path++) {
-        n += *path == '/';
-    }
-    return n >= JSON_DEPTH_MAX;
+    return n < JSON_DEPTH_MAX ? 0
+                              : FAIL(p->why, -ERR_LIMIT, "deeper than %d levels", JSON_DEPTH_MAX);
 }
 
 static int op_add(struct patching *p, const char *path, struct json *take_value)
@@ -155,9 +146,10 @@ static int op_add(struct patching *p, const char *path, struct json *take_value)
     AUTO(text) char *token = NULL;
     AUTO(json) struct json *value = take_value;
     size_t i = 0;
+    int r = check_depth(p, path, value);
 
-    if (is_too_deep(path, value)) {
-        return FAIL(p->why, -ERR_LIMIT, "deeper than %d levels", JSON_DEPTH_MAX);
+    if (r < 0) {
+        return r;
     }
     if (path[0] == '\0') {
         json_unref(p->root);
@@ -205,11 +197,14 @@ static int op_replace(struct patching *p, const char *path, struct json *take_va
     if (!json_is_arr(parent)) { /* an object's member, or the whole: adding replaces */
         return op_add(p, path, MOVE(value));
     }
-    if (is_too_deep(path, value) || !parse_index(token, json_count(parent), &i)) {
-        return FAIL(p->why, -ERR_LIMIT, "deeper than %d levels", JSON_DEPTH_MAX);
+    int r = check_depth(p, path, value);
+    if (r == 0 && !parse_index(token, json_count(parent), &i)) {
+        r = cannot(p, "replace", path);
     }
-    json_replace(parent, i, MOVE(value));
-    return 0;
+    if (r == 0) {
+        json_replace(parent, i, MOVE(value));
+    }
+    return r;
 }
 
 static int op_move(struct patching *p, const char *from, const char *path)
@@ -285,7 +280,7 @@ static int run_operation(struct patching *p, const struct json *op)
 static int run_patch(const struct json *old, const struct json *patch, struct diag *why,
                      struct json **out)
 {
-    struct patching p = {.root = json_clone(old), .why = why};
+    struct patching p = {.root = json_clone(old), .to_walk = PATCH_WALKED, .why = why};
     int r = 0;
 
     if (!json_is_arr(patch)) {

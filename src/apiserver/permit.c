@@ -36,7 +36,6 @@ static const struct rule node_rules[] = {
     {"", "pods", "*", "get list watch create update patch delete", SCOPE_OWN_NODE, NULL},
     {"", "serviceaccounts", "token", "create", SCOPE_ANY, NULL}, /* bound to a pod of that node */
     {"coordination.k8s.io", "leases", "", "get create update patch", SCOPE_OWN_NODE, NULL},
-    {"", "events", "", "create patch update", SCOPE_ANY, NULL},
 };
 
 /* Anybody who is somebody. */
@@ -76,6 +75,9 @@ static bool in_scope(const struct rule *r, const struct api_user *user,
         return strcmp(q->name, r->name) == 0;
     case SCOPE_OWN_NODE:
         break;
+    }
+    if (strcmp(q->resource, "leases") == 0 && strcmp(q->ns, "kube-node-lease") != 0) {
+        return false; /* elsewhere a lease of that name may elect somebody */
     }
     if (!is_pods(q)) { /* POST names nothing in its path: the object is asked afterwards */
         return strcmp(q->name, user->node) == 0 || strcmp(q->verb, "create") == 0;

@@ -255,7 +255,7 @@ static void walk(struct call *c, struct page *p, struct cursor *at, struct json 
         if (!selector_matches(p->by.labels, o) || !selector_matches(p->by.fields, o)) {
             continue;
         }
-        if (p->limit == 0 || p->shown < p->limit) {
+        if (p->limit == 0 || (p->shown < p->limit && c->out->body.len < API_PAGE_BYTES)) {
             show(c, p, o, table);
             continue;
         }

@@ -300,7 +300,8 @@ static int answer_token(struct call *c, struct json *body, const struct token_wi
 
     if (token_issue(c->api, w, call_now_s(c), &token) < 0) {
         json_unref(status);
-        return call_refuse(c, 429, "TooManyRequests", "%d tokens are alive", TOKENS_MAX);
+        return call_refuse(c, 429, "TooManyRequests", "%d tokens are alive",
+                           w->by_node ? TOKENS_NODE_MAX : TOKENS_MAX);
     }
     meta_format_time(call_now_s(c) + w->life_s, expires, sizeof(expires));
     json_set_str(status, "token", token);
@@ -325,6 +326,7 @@ static int issue(struct call *c, struct json *body, const struct object *account
         .pod_uid = json_str_at(pod, "metadata.uid", ""),
         .node = json_str_at(pod, "spec.nodeName", ""),
         .audiences = audiences,
+        .by_node = !c->rq->user->is_admin,
     };
     int r = read_life(c, spec, &w.life_s);
 

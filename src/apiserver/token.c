@@ -52,13 +52,31 @@ static struct json *token_body(const struct token_wish *w, const char *name, con
     return body;
 }
 
+/* Those of the pods of a node; selectable[1] of a token is spec.node. */
+static size_t count_of_node(struct api *a, const char *node)
+{
+    struct cursor at;
+    struct object *o = NULL;
+    size_t n = 0;
+
+    if (cursor_init(&at, a->store, tokens(), "", 0) < 0) {
+        return 0; /* the newest state is always there */
+    }
+    while ((o = cursor_next(&at)) != NULL) {
+        n += strcmp(o->fields[1], node) == 0;
+    }
+    cursor_fini(&at);
+    return n;
+}
+
 int token_issue(struct api *a, const struct token_wish *w, int64_t now_s, char **out)
 {
     char name[40];
     AUTO(text) char *secret = NULL;
     struct strbuf token = {0};
 
-    if (store_count(a->store, tokens()) >= TOKENS_MAX) {
+    if (store_count(a->store, tokens()) >= TOKENS_MAX ||
+        (w->by_node && count_of_node(a, w->node) >= TOKENS_NODE_MAX)) {
         return -ERR_LIMIT;
     }
     meta_new_uid(name, sizeof(name));

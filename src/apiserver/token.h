@@ -19,6 +19,7 @@ enum {
     TOKEN_LIFE_MIN_S = 600,
     TOKEN_LIFE_MAX_S = 365 * 24 * 3600,
     TOKENS_MAX = 65536,        /* alive at once */
+    TOKENS_NODE_MAX = 4096,    /* of them, asked for by one node: the others keep their share */
     TOKEN_EXPIRE_CHANGES = 64, /* expired tokens dropped a tick */
 };
 
@@ -31,6 +32,7 @@ struct token_wish {
     const char *node;             /* of the pod */
     const struct json *audiences; /* an array of texts */
     int64_t life_s;
+    bool by_node; /* the node asks itself */
 };
 
 /* Stores and returns it, the caller's (wipe it). -ERR_LIMIT: too many are alive. */

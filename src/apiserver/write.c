@@ -389,12 +389,34 @@ static int check_absent(struct write *w, const char *name)
     return write_conflict(c, "AlreadyExists", name, " already exists");
 }
 
+/* Patches add to what is there: without this limit an object would outgrow what its readers take. */
+static int check_size(struct call *c, const struct json *object)
+{
+    AUTO(strbuf) struct strbuf text = {.limit = API_OBJECT_BYTES};
+    size_t budget = SIZE_MAX;
+
+    json_print(object, 0, &text);
+    if (text.overflow) {
+        return call_refuse(c, 413, "RequestEntityTooLarge",
+                           "the object would be larger than %d bytes", API_OBJECT_BYTES);
+    }
+    if (json_depth(object, &budget) > API_OBJECT_DEPTH) {
+        return call_refuse(c, 422, "Invalid", "the object would be deeper than %d levels",
+                           API_OBJECT_DEPTH);
+    }
+    return 0;
+}
+
 static int store_new_object(struct write *w)
 {
     struct call *c = w->c;
 
     change_stamp(c->kind, w->object, call_now_s(c));
     note_manager(w);
+    int r = check_size(c, w->object);
+    if (r < 0) {
+        return r;
+    }
     if (w->dry_run) {
         call_answer(c, 201, w->object);
         return 0;
@@ -576,6 +598,10 @@ static int store_update(struct write *w, const struct object *current)
     note_manager(w);
     if (same_stored(w->object, w->old)) {
         return answer_stored(w, 200, current);
+    }
+    int r = check_size(c, w->object);
+    if (r < 0) {
+        return r;
     }
     if (w->dry_run) {
         call_answer(c, 200, w->object);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "codec/utf8.h"
 
 /* A struct json is the library's value: these two are the only crossings. The library counts with
@@ -230,6 +231,25 @@ bool json_each(const struct json *object, struct json_iter *it)
     it->key = json_object_iter_key(it->at);
     it->value = wrap(json_object_iter_value(it->at));
     return true;
+}
+
+unsigned json_depth(const struct json *j, size_t *budget)
+{
+    unsigned deepest = 0;
+
+    if (*budget == 0) {
+        return 0;
+    }
+    *budget -= 1;
+    for (struct json_iter it = {0}; json_is_obj(j) && json_each(j, &it);) {
+        unsigned below = json_depth(it.value, budget);
+        deepest = MAX_OF(deepest, below);
+    }
+    for (size_t i = 0; json_is_arr(j) && i < json_count(j); i++) {
+        unsigned below = json_depth(json_item(j, i), budget);
+        deepest = MAX_OF(deepest, below);
+    }
+    return *budget > 0 ? deepest + 1 : 0;
 }
 
 bool json_same(const struct json *a, const struct json *b)

@@ -88,6 +88,9 @@ struct json_iter {
 };
 bool json_each(const struct json *object, struct json_iter *it);
 
+/* Levels of nesting, 1 where nothing is nested. Each value takes one from *budget; 0: it did not suffice. */
+unsigned json_depth(const struct json *j, size_t *budget);
+
 /* Equal as JSON: members in any order; 1 and 1.0 differ. NULL equals NULL. */
 bool json_same(const struct json *a, const struct json *b);
 

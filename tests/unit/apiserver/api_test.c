@@ -480,6 +480,123 @@ TEST(a_node_gets_tokens_only_for_pods_of_its_own)
     rig_stop(&g);
 }
 
+TEST(one_node_cannot_take_the_tokens_of_all)
+{
+    struct rig g;
+    static const char bound[] =
+        "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"name\":\"%s\"}}}";
+    static const char pod[] =
+        "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"nodeName\":\"%s\",\"containers\":"
+        "[{\"name\":\"c\",\"image\":\"x\"}]}}";
+    const char *const nodes[] = {"a", "b"};
+    char body[256];
+
+    start(&g);
+    for (int i = 0; i < 2; i++) {
+        snprintf(body, sizeof(body), pod, nodes[i], nodes[i]);
+        CHECK_INT(rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL, body), 201);
+    }
+    g.user = (struct api_user){.name = "system:node:a", .node = "a"};
+    snprintf(body, sizeof(body), bound, "a");
+    int given = 0;
+    while (given <= TOKENS_NODE_MAX && rig_call(&g, token_path, NULL, body) == 201) {
+        given++;
+    }
+    CHECK_INT(given, TOKENS_NODE_MAX);
+    CHECK_INT(g.out.status, 429);
+    g.user = (struct api_user){.name = "system:node:b", .node = "b"};
+    snprintf(body, sizeof(body), bound, "b");
+    CHECK_INT(rig_call(&g, token_path, NULL, body), 201);
+    rig_stop(&g);
+}
+
+TEST(a_node_writes_no_lease_but_the_one_that_says_it_lives)
+{
+    struct rig g;
+    static const char lease[] = "{\"metadata\":{\"name\":\"a\"}}";
+
+    start(&g);
+    rig_namespace(&g, "kube-node-lease");
+    g.user = (struct api_user){.name = "system:node:a", .node = "a"};
+    CHECK_INT(rig_call(&g, "POST /apis/coordination.k8s.io/v1/namespaces/shop/leases", NULL, lease),
+              403);
+    CHECK_INT(rig_call(&g, "POST /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases",
+                       NULL, lease),
+              201);
+    CHECK_INT(rig_call(&g, "POST /api/v1/namespaces/shop/events", NULL,
+                       "{\"metadata\":{\"name\":\"e\"}}"),
+              403);
+    rig_stop(&g);
+}
+
+static unsigned grow(struct rig *g, const char *path, int round)
+{
+    struct strbuf body = {0};
+
+    strbuf_puts(&body, "{\"metadata\":{\"labels\":{");
+    for (int i = 0; i < 12000; i++) {
+        strbuf_printf(&body, "%s\"l%d-%d\":\"%060d\"", i > 0 ? "," : "", round, i, i);
+    }
+    strbuf_puts(&body, "}}}");
+    unsigned status = rig_call(g, path, "application/merge-patch+json", strbuf_text(&body));
+    strbuf_fini(&body);
+    return status;
+}
+
+TEST(patches_do_not_make_an_object_outgrow_its_readers)
+{
+    struct rig g;
+    struct strbuf deep = {0};
+    unsigned status = 200;
+    int rounds = 0;
+
+    start(&g);
+    rig_call(&g, "POST /api/v1/namespaces/shop/configmaps", NULL,
+             "{\"metadata\":{\"name\":\"m\"}}");
+    for (; rounds < 10 && status == 200; rounds++) {
+        status = grow(&g, "PATCH /api/v1/namespaces/shop/configmaps/m", rounds);
+    }
+    CHECK_INT(status, 413);
+    CHECK(rounds > 1);
+    CHECK_INT(rig_call(&g, "GET /api/v1/namespaces/shop/configmaps/m", NULL, NULL), 200);
+    CHECK(g.out.body.len <= API_OBJECT_BYTES);
+
+    /* what nests deeper than a list of it would parse */
+    rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL,
+             "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":"
+             "\"x\"}]}}");
+    strbuf_puts(&deep, "{\"status\":{\"containerStatuses\":");
+    strbuf_printf(&deep, "%.*s%.*s}}", 60,
+                  "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", 60,
+                  "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]");
+    CHECK_INT(rig_call(&g, "PATCH /api/v1/namespaces/shop/pods/p/status",
+                       "application/merge-patch+json", strbuf_text(&deep)),
+              422);
+    strbuf_fini(&deep);
+    rig_stop(&g);
+}
+
+TEST(a_page_of_large_objects_ends_early)
+{
+    struct rig g;
+    char body[64];
+
+    start(&g);
+    for (int i = 0; i < 12; i++) {
+        char path[80];
+        snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"big%d\"}}", i);
+        rig_call(&g, "POST /api/v1/namespaces/shop/configmaps", NULL, body);
+        snprintf(path, sizeof(path), "PATCH /api/v1/namespaces/shop/configmaps/big%d", i);
+        CHECK_INT(grow(&g, path, i), 200);
+        CHECK_INT(grow(&g, path, i + 100), 200);
+    }
+    CHECK_INT(rig_call(&g, "GET /api/v1/namespaces/shop/configmaps?limit=500", NULL, NULL), 200);
+    CHECK(g.out.body.len < API_PAGE_BYTES + API_OBJECT_BYTES + 4096);
+    CHECK(rig_str(&g, "metadata.continue")[0] != '\0');
+    CHECK(json_count(json_get(g.body, "items")) < 12);
+    rig_stop(&g);
+}
+
 TEST(a_service_account_can_be_kept_off_other_nodes)
 {
     struct rig g;

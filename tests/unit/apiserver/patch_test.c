@@ -202,6 +202,26 @@ TEST(a_patch_that_copies_itself_full_is_stopped)
     CHECK_INT(patch_apply(PATCH_JSON, NULL, old, wide, &why, &out), -ERR_LIMIT);
 }
 
+TEST(a_patch_that_carries_much_to_and_fro_is_stopped)
+{
+    AUTO(json) struct json *old = parse("{'a':[]}");
+    AUTO(json) struct json *patch = json_new_array();
+    struct json *out = NULL;
+    struct diag why = {0};
+
+    for (int i = 0; i < 100000; i++) {
+        json_append(json_get(old, "a"), json_new_bool(true));
+    }
+    json_append(patch, parse("{'op':'move','from':'/a','path':'/b'}"));
+    CHECK_INT(patch_apply(PATCH_JSON, NULL, old, patch, &why, &out), 0);
+    json_unref(out);
+    for (int i = 0; i < 40; i++) {
+        json_append(patch, parse("{'op':'move','from':'/b','path':'/a'}"));
+        json_append(patch, parse("{'op':'move','from':'/a','path':'/b'}"));
+    }
+    CHECK_INT(patch_apply(PATCH_JSON, NULL, old, patch, &why, &out), -ERR_LIMIT);
+}
+
 TEST(keyed_lists_too_long_to_compare_are_not_merged)
 {
     AUTO(json) struct json *old = parse("{'spec':{'ports':[{'port':1}]}}");
