@@ -150,8 +150,9 @@ static void run(struct task *t, unsigned why)
 
 /* ---- who may have whose certificate (contract 6.3) */
 
-static bool is_trusted(const struct ambitd *a, const struct ca_caller *c)
+static bool is_proxy(void *arg, const struct ca_caller *c)
 {
+    const struct ambitd *a = arg;
     AUTO(strbuf) struct strbuf name = {0};
 
     strbuf_printf(&name, "%s/%s", c->ns, c->account);
@@ -168,7 +169,7 @@ static bool may_impersonate(void *arg, const struct ca_caller *c, const struct i
     const struct ambitd *a = arg;
     struct index_pod pod;
 
-    return is_trusted(a, c) && *c->pod_name && *c->pod_uid &&
+    return is_proxy(arg, c) && *c->pod_name && *c->pod_uid &&
            index_find_pod(a->index, c->ns, c->pod_name, &pod) && strcmp(pod.uid, c->pod_uid) == 0 &&
            strcmp(pod.account, c->account) == 0 && *pod.node &&
            index_runs_on(a->index, pod.node, id->ns, id->service_account);
@@ -337,7 +338,9 @@ static int build_front(struct ambitd *a, struct diag *why)
                               .client = a->client,
                               .feed = a->feed,
                               .ads = a->ads,
-                              .ca = a->ca};
+                              .ca = a->ca,
+                              .is_proxy = is_proxy,
+                              .arg = a};
     struct grpc_server_options grpc = {
         .http = {.tls = a->tls_loop, .spec = server_cert_spec(a->cert), .connections_max = 16384},
         .message_bytes = ADS_REQUEST_BYTES_MAX};

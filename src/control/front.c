@@ -58,7 +58,11 @@ static void to_discovery(struct visitor *v, const struct caller *c)
 {
     AUTO(identity)
     const struct identity *id = identity_new(v->front->o.trust_domain, c->ns, c->account);
-    struct ads_caller caller = {.ns = c->ns, .account = c->account, .identity = id->uri};
+    struct ca_caller who = {.ns = c->ns, .account = c->account};
+    struct ads_caller caller = {.ns = c->ns,
+                                .account = c->account,
+                                .identity = id->uri,
+                                .is_proxy = v->front->o.is_proxy(v->front->o.arg, &who)};
 
     ads_server_add(v->front->o.ads, take_call(v), &caller);
 }

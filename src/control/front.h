@@ -21,6 +21,8 @@ struct front_options { /* everything is borrowed and outlives it */
     struct feed *feed;
     struct ads_server *ads;
     struct ca_service *ca;
+    bool (*is_proxy)(void *arg, const struct ca_caller *c); /* of a node */
+    void *arg;
 };
 
 struct front;

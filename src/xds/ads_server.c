@@ -121,7 +121,8 @@ void ads_server_changed(struct ads_server *s)
 
 bool ads_server_may_build(struct ads_server *s, struct ads_stream *c)
 {
-    if (s->stats.buffered < s->o.buffer_bytes) {
+    /* Who does not read keeps its response here for long: half of the room is for node proxies alone. */
+    if (s->stats.buffered < (c->is_proxy ? s->o.buffer_bytes : s->o.buffer_bytes / 2)) {
         list_remove(&c->waiting);
         return true;
     }
@@ -219,10 +220,25 @@ void ads_server_free(struct ads_server *s)
     mem_free(s);
 }
 
+/* A namespace's clients have a share; nobody has looked at who has no namespace. */
+static bool has_its_share(const struct ads_server *s, const struct ads_caller *caller)
+{
+    unsigned count = 0;
+
+    if (caller->is_proxy || !caller->ns) {
+        return false;
+    }
+    list_for_each (n, &s->streams) {
+        const struct ads_stream *c = container_of(n, struct ads_stream, in_server);
+        count += !c->is_proxy && c->caller_ns && strcmp(c->caller_ns, caller->ns) == 0;
+    }
+    return count >= ADS_STREAMS_SPACE_MAX;
+}
+
 void ads_server_add(struct ads_server *s, struct grpc_call *take_call,
                     const struct ads_caller *caller)
 {
-    if (s->stats.streams >= s->o.streams_max) {
+    if (s->stats.streams >= s->o.streams_max || has_its_share(s, caller)) {
         s->stats.refused++;
         grpc_call_refuse(take_call, GRPC_RESOURCE_EXHAUSTED, "too many streams");
         return;

@@ -23,6 +23,7 @@ enum {
     ADS_MOST_MS = 10000,
     ADS_AHEAD_MS = 1000, /* that waypoints have to take in what is new before others hear of it */
     ADS_STREAMS_MAX = 10000,
+    ADS_STREAMS_SPACE_MAX = 256,  /* of a namespace's clients that are no node proxies */
     ADS_FIRST_MS = 15000,         /* a stream without a request */
     ADS_SEND_MS = 120000,         /* a response that is not taken */
     ADS_BUFFER_BYTES = 256 << 20, /* of responses under way; one is always allowed */
@@ -56,6 +57,7 @@ struct ads_caller {
     const char *ns;
     const char *account;
     const char *identity; /* "spiffe://..." for messages */
+    bool is_proxy;        /* a node's: others cannot take the streams and the buffer from it */
 };
 /* Takes call. */
 void ads_server_add(struct ads_server *s, struct grpc_call *take_call,

@@ -442,6 +442,7 @@ struct ads_stream *ads_stream_new(struct ads_server *s, struct grpc_call *take_c
     c->server = s;
     c->call = take_call;
     c->caller_ns = copy(caller->ns);
+    c->is_proxy = caller->is_proxy;
     c->caller_account = copy(caller->account ? caller->account : "");
     c->caller_identity = copy(caller->identity ? caller->identity : "");
     list_init(&c->waiting);

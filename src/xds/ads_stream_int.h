@@ -41,6 +41,7 @@ struct ads_stream {
     char *caller_ns; /* NULL: nobody looked at the credential */
     char *caller_account;
     char *caller_identity;
+    bool is_proxy;
     struct ads_node node;
     char *gateway;              /* "ns/name/" of the one it serves; NULL: none */
     struct ads_request request; /* being read */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Discovery toward clients that behave as node proxies. Where a recorded stream exists it is named; where we answer
 otherwise the test says why."""
+import contextlib
 import json
 import pathlib
 
@@ -349,3 +350,19 @@ def test_a_client_that_does_not_read_holds_up_nobody(ads, api, ns, plane, channe
     until("it has caught up", lambda: all(b"a5" in stuck.state[ADDRESS][uid(ns, f"p{n}")].resource.value
                                           for n in range(40)), 10)
     stuck.close()
+
+
+def test_one_namespace_does_not_take_the_streams_of_all(plane, api, ns, proxy_token):
+    """Any workload of the mesh may listen; node proxies have to get in all the same."""
+    token = api.token_for(ns, "default")
+    node = node_of(f"sidecar~10.9.9.9~a.{ns}~{ns}.svc.cluster.local", NAMESPACE=ns)
+    with contextlib.ExitStack() as stack:
+        channels = [stack.enter_context(plane.channel()) for _ in range(4)]
+        streams = [Ads(channels[n // 80], token).first(node=node) for n in range(256)]
+        for s in streams:
+            s.next(30)
+        assert Ads(channels[3], token).first(node=node).status(30)[0] == "RESOURCE_EXHAUSTED"
+        proxy = Ads(channels[3], proxy_token).first()
+        proxy.next(30)
+        for s in (*streams, proxy):
+            s.close()
