@@ -156,8 +156,9 @@ static void mirror_send(struct request_store *store, struct request *q,
     store->mirror_count++;
     request_head_up(q);
     copy_head(m, &q->out);
-    for (unsigned i = 0; i < q->down->in_trailers.count; i++) {
-        struct message_field f = message_field(&q->down->in_trailers, i);
+    const struct message *trailers = request_trailers_up(q);
+    for (unsigned i = 0; i < trailers->count; i++) {
+        struct message_field f = message_field(trailers, i);
         message_add(&m->trailers, f.name, f.value);
     }
     timer_set(&m->limit, &m->task, MIRROR_MS);

@@ -36,7 +36,7 @@ static int send_kept(struct request *q)
 
 static int end_body(struct request *q)
 {
-    const struct message *t = &q->down->in_trailers;
+    const struct message *t = request_trailers_up(q);
     int r = t->count > 0 ? exchange_finish(q->up, t) : stream_shut(&q->up->s);
 
     q->body_sent = r == 0;

@@ -251,6 +251,30 @@ static void put_te(struct request *q)
     }
 }
 
+/* A field that is the mesh's to say, in the head or behind the body: a server may take the one for the other
+ * (RFC 9110 6.5.1). */
+static bool drops(const struct request *q, struct slice name)
+{
+    return is_dropped_up(name) || is_token_header(q, name);
+}
+
+const struct message *request_trailers_up(struct request *q)
+{
+    const struct message *in = &q->down->in_trailers;
+
+    if (in->count == 0) {
+        return in; /* spare may hold what an upgrade left there */
+    }
+    message_clear(&q->spare);
+    for (unsigned i = 0; i < in->count; i++) {
+        struct message_field f = message_field(in, i);
+        if (!drops(q, f.name)) {
+            message_add(&q->spare, f.name, f.value);
+        }
+    }
+    return &q->spare;
+}
+
 void request_head_up(struct request *q)
 {
     const struct message *in = &q->down->in;
@@ -259,7 +283,7 @@ void request_head_up(struct request *q)
     put_start(q);
     for (unsigned i = 0; i < in->count; i++) {
         struct message_field f = message_field(in, i);
-        if (!is_dropped_up(f.name) && !is_token_header(q, f.name)) {
+        if (!drops(q, f.name)) {
             message_add(&q->out, f.name, f.value);
         }
     }

@@ -142,6 +142,8 @@ bool request_hash(struct request *q, const struct l7_traffic *t, uint64_t *out);
 
 /* request_head.c: into q->out. */
 void request_head_up(struct request *q);
+/* Those that go on to the server, perhaps in q->spare: until the head is changed. */
+const struct message *request_trailers_up(struct request *q);
 void request_head_down(struct request *q, const struct message *in);
 void request_head_reply(struct request *q);
 /* Trailers that end a gRPC response with q->reply. */

@@ -65,6 +65,18 @@ def test_what_the_mesh_says_has_one_spelling(lab, kind):
 
 
 @pytest.mark.parametrize("kind", ("h1", "h2"))
+def test_trailers_say_nothing_that_a_header_may_not(lab, kind):
+    """A server may put trailers to the headers (RFC 9110 6.5.1)."""
+    rule = l7.w.JwtRule(issuer="https://issuer.example", jwks=Issuer().jwks(),
+                        output_claim_to_headers=[l7.w.ClaimHeader(header="x-sub", claim="sub")])
+    lab.use(l7.authentication("tokens", "web", [rule]))
+    forged = [(name, "forged") for name in ("x-sub", "x_sub", "x_forwarded_client_cert", "x-request-id", "x-envoy-max-retries")]
+    with getattr(lab, kind)() as http:
+        r = http.request("POST", "/echo", [("te", "trailers")], body=b"abc", trailers=[*forged, ("x-sum", "7")])
+    assert [h for h in r.json()["headers"] if h[0].startswith("trailer:")] == [["trailer:x-sum", "7"]]
+
+
+@pytest.mark.parametrize("kind", ("h1", "h2"))
 @pytest.mark.parametrize("word", ("drop", "reject"))
 def test_underscores_can_be_refused(lab, word, kind):
     lab.wp.discard()
