@@ -76,11 +76,29 @@ static int decode(struct call *c, struct json **out)
                        "application/vnd.kubernetes.protobuf");
 }
 
+int body_check_shape(struct call *c, const struct json *j)
+{
+    size_t budget = API_OBJECT_VALUES;
+    unsigned depth = json_depth(j, &budget);
+
+    if (depth == 0) {
+        return call_refuse(c, 413, "RequestEntityTooLarge", "more than %d values",
+                           API_OBJECT_VALUES);
+    }
+    if (depth > API_OBJECT_DEPTH) {
+        return call_refuse(c, 422, "Invalid", "nested deeper than %d levels", API_OBJECT_DEPTH);
+    }
+    return 0;
+}
+
 int body_decode(struct call *c, struct json **out)
 {
     AUTO(json) struct json *body = NULL;
     int r = decode(c, &body);
 
+    if (r == 0) {
+        r = body_check_shape(c, body);
+    }
     if (r == 0 && !json_is_obj(body)) {
         r = call_refuse(c, 400, "BadRequest",
                         "the object provided is unrecognized (must be of type %s): it is no object",

@@ -62,6 +62,8 @@ const struct schema *call_schema(const struct call *c);
 
 /* Decodes a body: JSON, YAML or the protobuf of typed clients, by Content-Type. */
 MUST_USE int body_decode(struct call *c, struct json **out);
+/* Neither more values nor deeper nesting than an object may have: 0, or the refusal stands in c->out. */
+MUST_USE int body_check_shape(struct call *c, const struct json *j);
 
 /* The object named in the path; 404 when absent. */
 MUST_USE int call_load(struct call *c, struct json **out);

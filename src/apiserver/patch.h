@@ -14,7 +14,7 @@ struct schema;
 
 enum patch_type { PATCH_UNKNOWN, PATCH_MERGE, PATCH_JSON, PATCH_STRATEGIC, PATCH_APPLY };
 
-enum { PATCH_OPERATIONS = 10000, PATCH_COPY_BYTES = 1 << 20, PATCH_WALKED = 2 << 20 };
+enum { PATCH_OPERATIONS = 10000, PATCH_COPY_BYTES = 1 << 20, PATCH_WALKED = 1 << 20 };
 
 enum patch_type patch_type_of(struct slice content_type);
 /* A new object; old stays as it is. Not for PATCH_APPLY. -ERR_SYNTAX: the patch is malformed;

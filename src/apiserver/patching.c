@@ -42,9 +42,14 @@ static int patch_object(struct write *w, enum patch_type type, struct json **out
     AUTO(json) struct json *patch = NULL;
     int r = json_parse(&patch, c->rq->body.p ? c->rq->body.p : "", c->rq->body.len, NULL, &why);
 
-    if (r == 0) {
-        r = patch_apply(type, call_schema(c), w->old, patch, &why, out);
+    if (r < 0) {
+        return bad_patch(c, r, &why);
     }
+    r = body_check_shape(c, patch);
+    if (r < 0) {
+        return r;
+    }
+    r = patch_apply(type, call_schema(c), w->old, patch, &why, out);
     return r < 0 ? bad_patch(c, r, &why) : 0;
 }
 

@@ -393,18 +393,13 @@ static int check_absent(struct write *w, const char *name)
 static int check_size(struct call *c, const struct json *object)
 {
     AUTO(strbuf) struct strbuf text = {.limit = API_OBJECT_BYTES};
-    size_t budget = SIZE_MAX;
 
     json_print(object, 0, &text);
     if (text.overflow) {
         return call_refuse(c, 413, "RequestEntityTooLarge",
                            "the object would be larger than %d bytes", API_OBJECT_BYTES);
     }
-    if (json_depth(object, &budget) > API_OBJECT_DEPTH) {
-        return call_refuse(c, 422, "Invalid", "the object would be deeper than %d levels",
-                           API_OBJECT_DEPTH);
-    }
-    return 0;
+    return body_check_shape(c, object);
 }
 
 static int store_new_object(struct write *w)

@@ -572,6 +572,16 @@ TEST(patches_do_not_make_an_object_outgrow_its_readers)
     CHECK_INT(rig_call(&g, "PATCH /api/v1/namespaces/shop/pods/p/status",
                        "application/merge-patch+json", strbuf_text(&deep)),
               422);
+    /* what is small as text and large as values */
+    strbuf_clear(&deep);
+    strbuf_puts(&deep, "{\"status\":{\"containerStatuses\":[0");
+    for (int i = 0; i < API_OBJECT_VALUES; i++) {
+        strbuf_puts(&deep, ",0");
+    }
+    strbuf_puts(&deep, "]}}");
+    CHECK_INT(rig_call(&g, "PATCH /api/v1/namespaces/shop/pods/p/status",
+                       "application/merge-patch+json", strbuf_text(&deep)),
+              413);
     strbuf_fini(&deep);
     rig_stop(&g);
 }
