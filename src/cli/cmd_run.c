@@ -253,7 +253,9 @@ const struct command cmd_run = {
         "ended, unless it was started with --detach. The command does not run as root unless "
         "--user root is said; then it is root of this machine's files and processes, not of a "
         "container: it can read every key on the machine, those of the mesh too. It cannot change "
-        "or leave its network: those capabilities are taken away, whoever the user is.",
+        "or leave its network: those capabilities are taken away, whoever the user is. Nor can it "
+        "trace, read or signal processes of others that run as its user (by Landlock: signals from "
+        "Linux 6.12, the rest from 5.19, before 6.12 at the price that it cannot mount).",
     .examples =
         "ambit run -n shop --sa cart -- /usr/sbin/nginx -g 'daemon off;'\tserve as account cart\n"
         "ambit run -n shop --sa web -- curl -s http://cart.shop/\tcall it by name\n"

@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "node/confine.h"
 #include "node/local_record.h"
 #include "node/netns.h"
 #include "node/procfs.h"
@@ -98,7 +99,7 @@ static int become(const struct user *u, struct diag *why)
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
         return FAIL(why, neg_errno(), "forbid new privileges");
     }
-    return 0;
+    return confine(why);
 }
 
 /* ---- where it lives */
