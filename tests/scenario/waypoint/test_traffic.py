@@ -70,7 +70,8 @@ def test_an_ejection_is_seen_on_every_port_and_ends(lab):
             l7.traffic("web", balance=l7.w.Traffic.ROUND_ROBIN, outlier=l7.w.Outlier(
                 consecutive_5xx=3, consecutive_gateway=3, interval_ms=1000, base_ejection_ms=10000, max_ejection_percent=100)))
     lab.wp.discard()
-    lab.wp.start(WAYPOINT_WORKER_THREADS="1")  # each has its own view
+    # Each engine has its own view; what port 83 speaks is found out, however late the first request comes.
+    lab.wp.start(WAYPOINT_WORKER_THREADS="1", PROTOCOL_SNIFF_TIMEOUT="60s")
     lab.wp.wait_ready(20)
     with lab.h1() as http, lab.h1(port=83) as other:  # the same endpoints
         assert set(pods(http, 6)) == set(pods(other, 6)) == {"web-1", "web-2"}
