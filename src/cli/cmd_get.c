@@ -13,10 +13,11 @@
 
 struct query {
     const struct resource_kind *kind;
-    const char *ns; /* "" = all, or the kind has none */
+    const char *ns;  /* "" = all, or the kind has none */
+    unsigned absent; /* names that are not there, which has been said */
 };
 
-static int fetch_named(struct cli *c, struct api *a, const struct query *q, struct json *items,
+static int fetch_named(struct cli *c, struct api *a, struct query *q, struct json *items,
                        struct diag *why)
 {
     for (unsigned i = 1; i < c->args.operand_count; i++) {
@@ -26,6 +27,11 @@ static int fetch_named(struct cli *c, struct api *a, const struct query *q, stru
                                .name = c->args.operands[i]};
         struct json *one = NULL;
         int r = api_call_blocking(a, &ask, &one, why);
+        if (r == -ERR_NOT_FOUND) {
+            (void)cli_fail_diag(c, NULL, why); /* counted */
+            q->absent++;
+            continue;
+        }
         if (r < 0) {
             return r;
         }
@@ -34,8 +40,7 @@ static int fetch_named(struct cli *c, struct api *a, const struct query *q, stru
     return 0;
 }
 
-static int fetch(struct cli *c, struct api *a, const struct query *q, struct json **out,
-                 struct diag *why)
+static int fetch(struct cli *c, struct api *a, struct query *q, struct json **out, struct diag *why)
 {
     struct kube_ask ask = {.resource = &q->kind->resource,
                            .ns = q->ns,
@@ -161,7 +166,9 @@ static enum answer run(struct cli *c)
     if (fetch(c, a, &q, &items, &why) < 0) {
         return cli_fail_diag(c, NULL, &why);
     }
-    enum answer answer = json_count(items) == 0 ? check_namespace(c, a, q.ns) : ANSWER_YES;
+    enum answer answer = q.absent > 0 && json_count(items) == 0 ? ANSWER_NO
+                         : json_count(items) == 0               ? check_namespace(c, a, q.ns)
+                                                                : ANSWER_YES;
     if (answer != ANSWER_YES) {
         return answer;
     }
@@ -172,7 +179,7 @@ static enum answer run(struct cli *c)
         return cli_fail(c, ANSWER_YES, NULL, "no %s%s%s", q.kind->resource.plural,
                         *q.ns ? " in namespace " : "", q.ns);
     }
-    return ANSWER_YES;
+    return q.absent > 0 ? ANSWER_NO : ANSWER_YES;
 }
 
 static const struct arg_option own[] = {

@@ -168,8 +168,13 @@ static int find_source(struct ask *q, struct diag *why)
 static int find_port(struct ask *q, struct diag *why)
 {
     if (q->port > 0 && q->service && !service_port(q->service, q->port)) {
-        return FAIL(why, -ERR_NOT_FOUND, "service %s/%s has no port %u", q->service->ns,
-                    q->service->name, q->port);
+        const struct service *s = q->service;
+        return s->port_count == 0
+                   ? FAIL(why, -ERR_NOT_FOUND, "service %s/%s has no port %u", s->ns, s->name,
+                          q->port)
+                   : FAIL(why, -ERR_NOT_FOUND, "service %s/%s has no port %u; it has %u%s", s->ns,
+                          s->name, q->port, s->ports[0].service_port,
+                          s->port_count > 1 ? " and more" : "");
     }
     if (q->port == 0 && q->service && q->service->port_count == 1) {
         q->port = q->service->ports[0].service_port;

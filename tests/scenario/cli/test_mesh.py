@@ -253,7 +253,7 @@ def test_names_that_do_not_exist(mesh):
     for words, code, said in (
             (["why", "web", "shop/cart:80"], 3, "no workload web is known; say NAMESPACE/NAME\n  fix: ambit workloads"),
             (["why", "spiffe://cluster.local/ns/shop/sa/web", "shop/crt:80"], 3, "no service and no workload shop/crt is known\n  fix: ambit services"),
-            (["can", "spiffe://cluster.local/ns/shop/sa/web", "shop/cart:81"], 3, "service shop/cart has no port 81\n  fix: ambit services"),
+            (["can", "spiffe://cluster.local/ns/shop/sa/web", "shop/cart:81"], 3, "service shop/cart has no port 81; it has 80\n  fix: ambit services"),
             (["routes", "shop/crt"], 1, "there is no service crt in namespace shop\n  fix: ambit get services -n shop"),
             (["routes", "shop/cart"], 1, "no waypoint serves shop/cart: its traffic is layer 4\n"
                                          "  fix: ambit label svc cart -n shop istio.io/use-waypoint=WAYPOINT"),

@@ -237,6 +237,15 @@ def test_a_field_that_its_kind_does_not_have_is_refused_by_name(ambit, api):
     assert "httproute/cart created" in apply(ambit, ROUTE % "parentRefs", code=0).out
 
 
+def test_of_several_names_those_that_are_there_are_shown(ambit, api):
+    apply(ambit, NAMESPACE, POLICY % "DENY")
+    words = ["get", "ap", "gone", "deny", "lost", "-n", "shop"]
+    result = ambit(*words, code=1)
+    assert "deny" in result.out and result.err.count("not found\n  fix: ambit get authorizationpolicies -A\n") == 2
+    found = ambit(*words, "-o", "json", code=1).json
+    assert [o["metadata"]["name"] for o in found["items"]] == ["deny"] and '"lost" not found' in found["error"]
+
+
 def test_the_command_that_helps_goes_where_this_one_went(ambit, api, tmp_path):
     """And is one word where a shell would make two."""
     elsewhere = tmp_path / "not here"

@@ -201,7 +201,7 @@ TEST(questions_without_sense_say_what_is_missing)
         {"from=web&to=cart.shop", 404, "no workload web"},
         {"from=shop/web&to=api.shop", 400, "which port"},
         {"from=shop/web&to=api.shop&port=90000", 400, "port:"},
-        {"from=shop/web&to=api.shop&port=9", 404, "has no port 9"},
+        {"from=shop/web&to=api.shop&port=9", 404, "has no port 9; it has "},
         {"from=spiffe://x&to=cart.shop", 400, ""},
         {"from=%zz&to=x", 400, "ask with"},
     };
