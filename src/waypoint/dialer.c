@@ -75,10 +75,19 @@ static struct stream *dial_tunnel(struct engine *e, const struct workload *w,
     return hbone_dial(e->tunnels, &t);
 }
 
-/* What a name server says must not lead to this pod's own ports, nor to nobody's address. */
+/* 169.254.0.0/16, where clouds keep a node's secrets, and fe80::/10 */
+static bool is_link_local(const struct ip *ip)
+{
+    return ip->family == IP_V4 ? ip->bytes[0] == 169 && ip->bytes[1] == 254
+                               : ip->bytes[0] == 0xfe && (ip->bytes[1] & 0xc0) == 0x80;
+}
+
+/* What a name server says, or who writes a pod's status, must not lead to this pod's own ports, to what its node keeps
+ * for itself, or to nobody's address. */
 static bool may_dial(const struct ip *ip)
 {
-    return !ip_is_unspecified(ip) && !ip_is_multicast(ip) && !ip_is_loopback(ip);
+    return !ip_is_unspecified(ip) && !ip_is_multicast(ip) && !ip_is_loopback(ip) &&
+           !is_link_local(ip);
 }
 
 /* Any of the family; false: there is none. */
@@ -105,7 +114,10 @@ int upstream_address(struct upstream *u, struct host_wait *w, struct endpoint *o
 
     *out = u->at;
     if (u->at.ip.family != IP_NONE) {
-        return 0;
+        return may_dial(&u->at.ip)
+                   ? 0
+                   : FAIL(why, -ERR_DENIED, "%.200s has no address that may be dialled",
+                          u->workload->name);
     }
     if (!e->hosts) {
         return FAIL(why, -ERR_UNAVAILABLE, "no name servers to ask for %.200s", name);

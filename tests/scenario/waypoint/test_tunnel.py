@@ -58,6 +58,18 @@ def test_what_is_not_served_is_refused(lab, authority, status):
     assert hello(lab, authority) == status
 
 
+@pytest.mark.parametrize("address", ("127.0.0.1", "::1", "169.254.169.254", "fe80::1"))
+def test_an_endpoint_never_leads_to_the_waypoint_itself_or_its_nodes_secrets(lab, address):
+    """Whoever writes a pod's status chooses the address; the admin pages are on the loopback, for whoever is there."""
+    ports = {80: 15000, 82: 15000}
+    lab.use(model.service("odd", ["10.96.9.51"], ports), l7.binding("odd", {80: "HTTP", 82: "TCP"}),
+            model.workload("odd-1", [address], "web", protocol=model.NONE, services={l7.host("odd"): ports}))
+    with lab.h1(vip="10.96.9.51") as http:
+        r = http.get("/config_dump")
+        assert r.status == 503 and "may be dialled" in r.body.decode(), r.body[:200]
+    assert hello(lab, "10.96.9.51:82") == 503
+
+
 def test_only_connect_is_taken(lab):
     with lab.tunnel() as tunnel:
         stream = tunnel.request(f"{waypoint.WEB}:80", method="GET", headers=[(":scheme", "https"), (":path", "/")])
