@@ -57,11 +57,15 @@ static char **copy_groups(const char *const *groups)
     return copy;
 }
 
-static void drop_user(struct serve *s, const char *name)
+/* What was opened with another token does not outlive it. */
+static void drop_user(struct serve *s, const char *name, const char *token)
 {
     list_for_each_safe (n, &s->users) {
         struct user *u = container_of(n, struct user, node);
         if (strcmp(u->name, name) == 0) {
+            if (!secret_equal(slice_of(u->token), slice_of(token))) {
+                session_end_watches_of(&s->sessions, name);
+            }
             list_remove(n);
             user_free(u);
             s->user_count--;
@@ -71,7 +75,7 @@ static void drop_user(struct serve *s, const char *name)
 
 int serve_add_user(struct serve *s, const struct serve_user *user)
 {
-    drop_user(s, user->name);
+    drop_user(s, user->name, user->token);
     if (s->user_count == SERVE_USERS_MAX) {
         return -ERR_LIMIT;
     }

@@ -41,6 +41,7 @@ struct session {
     struct exchange *x;
     struct bytes body;
     struct api_response out;
+    char *user;            /* whose it is, once it has been judged */
     struct extra_ask *ask; /* SESSION_ASKED */
     struct strbuf pending; /* SESSION_STREAM: events, written from sent on */
     size_t sent;
@@ -68,6 +69,7 @@ static void session_free(struct session *s)
     bytes_fini(&s->body);
     strbuf_fini(&s->pending);
     api_response_fini(&s->out);
+    mem_free(s->user);
     mem_free(s);
 }
 
@@ -129,6 +131,7 @@ static void handle(struct session *s)
         struct message_field f = message_field(in, i);
         headers[rq.header_count++] = (struct api_header){f.name, f.value};
     }
+    s->user = mem_strdup(rq.user->name);
     api_handle(serve_api(s->serve), &rq, &s->out);
 }
 
@@ -324,6 +327,17 @@ void session_start(struct serve *serve, struct list *sessions, struct exchange *
     list_append(sessions, &s->node);
     stream_own(&s->x->s, &s->task);
     task_wake(&s->task, WAKE_START);
+}
+
+void session_end_watches_of(struct list *sessions, const char *user)
+{
+    list_for_each_safe (n, sessions) {
+        struct session *s = container_of(n, struct session, node);
+        if (s->out.watch && strcmp(s->user, user) == 0) {
+            exchange_close(MOVE(s->x), -ERR_DENIED);
+            session_free(s);
+        }
+    }
 }
 
 void session_end_all(struct list *sessions)

@@ -15,6 +15,8 @@ struct serve;
 /* Takes x. The session joins sessions and frees itself. */
 void session_start(struct serve *s, struct list *sessions, struct exchange *take_x);
 void session_end_all(struct list *sessions);
+/* The watches of that user: others have been judged and end by themselves. */
+void session_end_watches_of(struct list *sessions, const char *user);
 
 /* Of serve.c, for sessions. */
 const struct api_user *serve_find_user(struct serve *s, const struct message *head);

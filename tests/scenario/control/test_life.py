@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program's life: what it says of itself, who gets in, what a sudden end costs, what it writes back."""
+import contextlib
+import http.client
 import json
 import os
 import pathlib
 import subprocess
 import threading
+import urllib.request
 
 import pytest
 
 import plane as planes
-from lib.wait import until
+from lib.wait import SCALE, until
 from lib.wiretypes import ADDRESS
 from plane import Ads, Api, Refused, create_certificate, named, pod, policy, service
 from test_certificates import csr_pem
@@ -64,7 +67,13 @@ def test_credentials_are_one_for_the_administrator_and_one_a_node(plane, api, ns
         node.create(pod("other", ns, "10.5.0.2", node="web-2"))
     assert other.value.status == 403
     assert run("node-credential", "web-1", "--data", plane.data).stdout.strip() == str(path)
-    os.unlink(data / "credentials" / "node.web-1")
+    request = urllib.request.Request(f"{node.server}/api/v1/namespaces?watch=1", headers={"Authorization": f"Bearer {node.token}"})
+    with urllib.request.urlopen(request, context=node.tls, timeout=60 * SCALE) as watch:
+        assert json.loads(watch.readline())["type"] == "ADDED"
+        os.unlink(data / "credentials" / "node.web-1")
+        with contextlib.suppress(ConnectionError, http.client.IncompleteRead):
+            while watch.readline():  # it ends, and does not time out
+                pass
 
     def out():
         try:
