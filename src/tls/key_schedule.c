@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "tls/library.h"
 #include "tls/record.h"
 
 enum { PARAM_COUNT = 6, LABEL_OUT_MAX = 64 };
@@ -33,7 +34,7 @@ int key_expand_label(enum aead_kind kind, const uint8_t *secret, const char *lab
         octet_param(OSSL_KDF_PARAM_LABEL, label, strlen(label)),
         OSSL_PARAM_construct_end(),
     };
-    EVP_KDF *kdf = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_TLS1_3_KDF, NULL);
+    EVP_KDF *kdf = EVP_KDF_fetch(tls_library(), OSSL_KDF_NAME_TLS1_3_KDF, NULL);
     EVP_KDF_CTX *ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
     bool ok =
         ctx && out_len <= sizeof(derived) && EVP_KDF_derive(ctx, derived, out_len, params) == 1;

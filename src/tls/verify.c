@@ -112,20 +112,18 @@ static int check_chain(X509_STORE_CTX *ctx, const struct verify_rules *rules, st
 
 static int describe(struct tls_peer *peer, X509 *leaf, struct spiffe_names *names, struct diag *why)
 {
-    struct cert_facts facts;
+    int64_t from_s = 0;
     int r = cert_spiffe_names(names, leaf);
 
+    peer->identity = names->first; /* freed with the peer */
     if (r == 0) {
-        r = cert_facts_of(&facts, leaf, why);
+        r = cert_times(leaf, &from_s, &peer->not_after_s);
     }
     if (r < 0) {
-        return FAIL(why, r, "read the peer's certificate");
+        return ossl_fail(why, r, "read the peer's certificate");
     }
-    peer->identity = names->first; /* freed with the peer */
     peer->subject = subject_text(leaf);
-    peer->serial_hex = MOVE(facts.serial_hex);
-    peer->not_after_s = facts.not_after_s;
-    cert_facts_fini(&facts);
+    peer->serial_hex = cert_serial_hex(leaf);
     return 0;
 }
 
