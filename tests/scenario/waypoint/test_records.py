@@ -121,6 +121,7 @@ def test_new_requests_are_refused_while_memory_is_short(short_of_memory):
                 slow.conn.increment_flow_control_window(size, stream)
                 slow.flush()
             assert slow.response(stream).end == "end" and slow.responses[stream].body == b"x" * size
+            other.sock.tunnel.pump(0)  # answers pings
         until("there is room again", lambda: other.get("/status/201").status == 201, 20)
     until("refusals are counted", lambda: lab.wp.metric("wp_overload_refusals_total") > 0)
 
