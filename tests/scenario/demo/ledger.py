@@ -10,6 +10,7 @@ import time
 
 from demo.report import check
 from lib.proc import Process
+from lib.wait import SCALE
 
 PER_SECOND = 16
 Row = collections.namedtuple("Row", "kind number began ended outcome")
@@ -77,13 +78,13 @@ class Ledger:
     def wait(self, count, **outcomes):
         """Until `count` requests of these kinds, begun from now on, have ended; each of them as said."""
         since = time.time()
-        end = since + 10
+        end = since + 10 * SCALE
         while True:
             rows = [r for r in self.rows() if r.began >= since and r.kind in outcomes]
             counts = collections.Counter(r.kind for r in rows)
             if all(counts[kind] >= count for kind in outcomes):
                 break
-            check(time.time() < end, f"within 10 s only {dict(counts)} requests ended")
+            check(time.time() < end, f"within {10 * SCALE:g} s only {dict(counts)} requests ended")
             time.sleep(0.02)
         wrong = [r for r in rows if r.outcome != outcomes[r.kind]]
         check(not wrong, f"{wrong[:5]}")
