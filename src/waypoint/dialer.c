@@ -83,11 +83,12 @@ static bool is_link_local(const struct ip *ip)
 }
 
 /* What a name server says, or who writes a pod's status, must not lead to this pod's own ports, to what its node keeps
- * for itself, or to nobody's address. */
-static bool may_dial(const struct ip *ip)
+ * for itself, or to nobody's address. Who serves on the loopback (plain listeners, to measure) may have servers there. */
+static bool may_dial(const struct engine *e, const struct ip *ip)
 {
-    return !ip_is_unspecified(ip) && !ip_is_multicast(ip) && !ip_is_loopback(ip) &&
-           !is_link_local(ip);
+    bool own = ip_is_loopback(ip) && e->config->plain_count == 0;
+
+    return !ip_is_unspecified(ip) && !ip_is_multicast(ip) && !own && !is_link_local(ip);
 }
 
 /* Any of the family; false: there is none. */
@@ -97,7 +98,7 @@ static bool draw(struct engine *e, const struct ip *ips, int n, enum ip_family f
     uint64_t seen = 0;
 
     for (int i = 0; i < n; i++) {
-        if (ips[i].family == family && may_dial(&ips[i]) &&
+        if (ips[i].family == family && may_dial(e, &ips[i]) &&
             rand_seq_below(&e->random, ++seen) == 0) {
             *out = ips[i];
         }
@@ -114,7 +115,7 @@ int upstream_address(struct upstream *u, struct host_wait *w, struct endpoint *o
 
     *out = u->at;
     if (u->at.ip.family != IP_NONE) {
-        return may_dial(&u->at.ip)
+        return may_dial(e, &u->at.ip)
                    ? 0
                    : FAIL(why, -ERR_DENIED, "%.200s has no address that may be dialled",
                           u->workload->name);

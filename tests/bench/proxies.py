@@ -16,8 +16,7 @@ from lib import l7, model  # noqa: E402
 from lib.cp import ControlPlane  # noqa: E402
 
 TOOLS = pathlib.Path(os.environ.get("AMBIT_BUILD", pathlib.Path(__file__).resolve().parents[2] / "build-release"))
-HOST = "127.0.0.1"  # where the proxies are
-BACKEND_HOST = "10.96.8.1"  # of the loopback device, and no loopback address: to such a waypoint does not connect
+BACKEND_HOST = "127.0.0.1"
 
 
 def prefixes(routes):
@@ -144,7 +143,7 @@ _control_planes = {}
 def _control_plane(folder, target, routes):
     """One for each number of routes; ends with this process."""
     if routes not in _control_planes:
-        cp = ControlPlane(None, HOST, 19000 + len(_control_planes), f"{folder}/cp-{routes}")
+        cp = ControlPlane(None, BACKEND_HOST, 19000 + len(_control_planes), f"{folder}/cp-{routes}")
         cp.push(*mesh(target, routes))
         cp.ca(name=model.spiffe("gate"))
         cp.start()
@@ -154,7 +153,7 @@ def _control_plane(folder, target, routes):
 
 def ambit(folder, port, target, routes):
     cp = _control_plane(folder, target, routes)
-    doors = ",".join(f"{HOST}:{p}={VIP}:{SERVICE_PORT}" for p in (port, port + 1))
+    doors = ",".join(f"{BACKEND_HOST}:{p}={VIP}:{SERVICE_PORT}" for p in (port, port + 1))
     token = pathlib.Path(folder) / "token"
     token.write_text("a-token", encoding="ascii")
     env = {"XDS_ADDRESS": cp.url, "CA_ADDRESS": cp.url, "XDS_ROOT_CA": cp.root_file, "CA_ROOT_CA": cp.root_file,

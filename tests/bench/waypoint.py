@@ -51,7 +51,7 @@ class Proxy:
     def _wait(self):
         for _ in range(200):
             try:
-                socket.create_connection((proxies.HOST, self.port), 1).close()
+                socket.create_connection((proxies.BACKEND_HOST, self.port), 1).close()
                 return
             except OSError:
                 time.sleep(0.05)
@@ -80,7 +80,7 @@ def urls(folder, port, routes):
     path = pathlib.Path(folder) / f"urls-{port}"
     paths = [f"{p}item" for p in proxies.prefixes(routes)] or ["/item"]
     random.shuffle(paths)
-    path.write_text("".join(f"http://{proxies.HOST}:{port}{p}\n" for p in paths[:200]), encoding="ascii")
+    path.write_text("".join(f"http://{proxies.BACKEND_HOST}:{port}{p}\n" for p in paths[:200]), encoding="ascii")
     return str(path)
 
 
@@ -115,7 +115,7 @@ def idle_bytes(proxy):
     """Private memory a connection that has asked once and keeps open."""
     before, held = proxy.kib(), []
     for _ in range(IDLE):
-        sock = socket.create_connection((proxies.HOST, proxy.port), 5)
+        sock = socket.create_connection((proxies.BACKEND_HOST, proxy.port), 5)
         sock.sendall(b"GET /item HTTP/1.1\r\nHost: a\r\n\r\n")
         sock.recv(65536)
         held.append(sock)
@@ -202,7 +202,7 @@ def alone():
     """Runs the first half in a network namespace of its own: ports are nobody else's, and the program measured has fixed
     ones."""
     environment = dict(os.environ, ENVOY=proxies.envoy_program() or "", BENCH_ALONE="yes")
-    subprocess.run(["unshare", "--net", "sh", "-c", f'ip link set lo up && ip address add {proxies.BACKEND_HOST}/32 dev lo && exec "$0" "$@"', sys.executable, *sys.argv],
+    subprocess.run(["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"', sys.executable, *sys.argv],
                    env=environment, check=True)
 
 

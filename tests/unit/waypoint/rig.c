@@ -304,7 +304,9 @@ void rig_guard(struct rig *r, const char *ns)
 
 static char *const env[] = {(char *)(uintptr_t) "GATEWAY=gate",
                             (char *)(uintptr_t) "NAMESPACE=shop",
-                            (char *)(uintptr_t) "ACCESS_LOG=false", NULL};
+                            (char *)(uintptr_t) "ACCESS_LOG=false",
+                            /* so that the application may be on the loopback */
+                            (char *)(uintptr_t) "PLAIN_LISTENERS=127.0.0.1:9=10.0.0.1:80", NULL};
 
 void rig_start(struct rig *r)
 {
