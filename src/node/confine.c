@@ -32,15 +32,16 @@ static int abi_version(void)
 /* A domain has to restrict something: it does so with renames, which are then allowed everywhere. */
 static int allow_renames(int ruleset)
 {
-    struct landlock_path_beneath_attr all = {.allowed_access = LANDLOCK_ACCESS_FS_REFER};
+    int root = open("/", O_PATH | O_CLOEXEC);
 
-    all.parent_fd = open("/", O_PATH | O_CLOEXEC);
-    if (all.parent_fd < 0) {
+    if (root < 0) {
         return neg_errno();
     }
+    struct landlock_path_beneath_attr all = {.allowed_access = LANDLOCK_ACCESS_FS_REFER,
+                                             .parent_fd = root};
     long r = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &all, 0);
     int result = r < 0 ? neg_errno() : 0;
-    close(all.parent_fd);
+    close(root);
     return result;
 }
 
