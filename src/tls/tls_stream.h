@@ -48,7 +48,7 @@ AUTO_DEFINE(tls_loop, struct tls_loop *, tls_loop_free);
 struct tls_loop_stats {
     unsigned handshakes; /* unfinished now */
     uint64_t done, failed, refused;
-    uint64_t displaced; /* ended for one of another address (tls_stream_accept) */
+    uint64_t displaced;    /* ended for one of another address (tls_stream_accept) */
     uint64_t chains_known; /* of done: the peer's certificates had been verified before */
 };
 struct tls_loop_stats tls_loop_stats(const struct tls_loop *l);
