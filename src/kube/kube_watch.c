@@ -15,11 +15,13 @@
 #include "io/loop.h"
 #include "kube/call.h"
 #include "kube/client.h"
+#include "kube/definition.h"
 #include "kube/resource.h"
 #include "kube/transfer_int.h"
 
 enum watch_step {
     STEP_LIST,    /* a page is being asked for */
+    STEP_DOUBT,   /* the server says that it does not have the kind: is that so? */
     STEP_PAGE,    /* its items are shown */
     STEP_SWEEP,   /* the list is over: what it did not hold is gone */
     STEP_WATCH,   /* changes are read */
@@ -31,9 +33,11 @@ static const struct {
     unsigned may_go;
     unsigned limit_ms; /* 0: the call, the transfer or the owner's pace bounds it */
 } steps[] = {
-    [STEP_LIST] = {"list", BIT(STEP_PAGE) | BIT(STEP_BACKOFF) | BIT(STEP_LIST), 0},
+    [STEP_LIST] = {"list", BIT(STEP_PAGE) | BIT(STEP_BACKOFF) | BIT(STEP_LIST) | BIT(STEP_DOUBT),
+                   0},
+    [STEP_DOUBT] = {"doubt", BIT(STEP_SWEEP) | BIT(STEP_BACKOFF), 0},
     [STEP_PAGE] = {"page", BIT(STEP_LIST) | BIT(STEP_SWEEP), 0},
-    [STEP_SWEEP] = {"sweep", BIT(STEP_WATCH), 0},
+    [STEP_SWEEP] = {"sweep", BIT(STEP_WATCH) | BIT(STEP_BACKOFF), 0},
     [STEP_WATCH] = {"watch", BIT(STEP_WATCH) | BIT(STEP_LIST) | BIT(STEP_BACKOFF), 0},
     [STEP_BACKOFF] = {"backoff", BIT(STEP_LIST) | BIT(STEP_WATCH), 0},
 };
@@ -56,6 +60,8 @@ struct kube_watch {
     char *ns;
     char *label_selector;
     char *field_selector;
+    bool by_definition;
+    bool may_be_unserved;
     struct rand_seq jitter;
     enum watch_step step;
     struct map known;
@@ -66,6 +72,10 @@ struct kube_watch {
     struct json *list;
     size_t item;
     char *token; /* of the next page; NULL = none */
+    /* STEP_DOUBT */
+    struct definition_check *doubt;
+    unsigned unnamed; /* answers in a row by which there is no such kind, but no proof either */
+    bool is_absent;
     /* STEP_SWEEP */
     struct known **stale;
     size_t stale_count;
@@ -157,6 +167,8 @@ static void drop_requests(struct kube_watch *w)
 {
     kube_call_free(w->call);
     w->call = NULL;
+    definition_check_free(w->doubt);
+    w->doubt = NULL;
     transfer_free(w->transfer);
     w->transfer = NULL;
 }
@@ -230,6 +242,8 @@ static void accept_page(struct kube_watch *w, struct json *take_list)
     w->item = 0;
     replace(&w->token, token[0] != '\0' ? token : NULL);
     replace(&w->rv, json_str_at(take_list, "metadata.resourceVersion", "0"));
+    w->is_absent = false;
+    w->unnamed = 0;
     is_well(w);
     enter(w, STEP_PAGE);
 }
@@ -237,7 +251,8 @@ static void accept_page(struct kube_watch *w, struct json *take_list)
 static int step_list(struct kube_watch *w)
 {
     struct kube_answer a = {0};
-    int r = kube_call_take(w->call, &a, &w->diag);
+    struct diag why = {0};
+    int r = kube_call_take(w->call, &a, &why);
 
     if (r == -EAGAIN) {
         return r;
@@ -245,13 +260,22 @@ static int step_list(struct kube_watch *w)
     kube_call_free(w->call);
     w->call = NULL;
     if (r == 0) {
-        r = kube_answer_error(&a, &w->diag);
+        r = kube_answer_error(&a, &why);
     }
     if (r == 0 && !json_get(a.body, "items")) {
-        r = FAIL(&w->diag, -ERR_SYNTAX, "API server: the answer is no list");
+        r = FAIL(&why, -ERR_SYNTAX, "API server: the answer is no list");
+    }
+    bool is_doubtful = r == -ERR_NOT_FOUND && w->by_definition;
+    if (!is_doubtful) {
+        w->diag = why;
+    } else if (w->is_absent) {
+        w->diag = (struct diag){0}; /* as before */
     }
     if (r == 0) {
         accept_page(w, MOVE(a.body));
+    } else if (is_doubtful && !w->is_absent) {
+        enter(w, STEP_DOUBT);
+        w->doubt = definition_check_new(w->client, w->resource, &w->task);
     } else if (r == -ERR_VERSION && w->token) {
         list_anew(w); /* the snapshot that the pages come from is gone */
     } else {
@@ -260,6 +284,60 @@ static int step_list(struct kube_watch *w)
     kube_answer_fini(&a);
     return 0;
 }
+
+/* ---- kinds that a server says it does not have */
+
+static void note_doubt(struct kube_watch *w, const char *what)
+{
+    (void)diag_note(&w->diag, -ERR_UNAVAILABLE, "the definition %s.%s %s %s", w->resource->plural,
+                    w->resource->group, what, w->resource->version); /* told by the step */
+}
+
+/* True: the kind is not there. Else diag says what is the matter with it. */
+static bool believes(struct kube_watch *w, enum definition_verdict v)
+{
+    switch (v) {
+    case DEFINITION_ABSENT:
+        return true;
+    case DEFINITION_UNNAMED:
+        note_doubt(w, "may not be read, and the API server does not name the kind: asked again,");
+        return w->unnamed++ > 0;
+    case DEFINITION_UNSERVED:
+        note_doubt(w, "is there, but does not serve version");
+        return w->may_be_unserved;
+    case DEFINITION_THERE:
+        note_doubt(w, "is there, but the API server does not serve it yet:");
+        w->unnamed = 0;
+        return false;
+    }
+    return false;
+}
+
+static int step_doubt(struct kube_watch *w)
+{
+    enum definition_verdict v = DEFINITION_THERE;
+    struct diag why = {0};
+    int r = definition_check_take(w->doubt, &v, &why);
+
+    if (r == -EAGAIN) {
+        return r;
+    }
+    if (r < 0) {
+        w->diag = why;
+    }
+    w->is_absent = r == 0 && believes(w, v);
+    if (w->is_absent) {
+        drop_requests(w);
+        is_well(w);
+        w->round++; /* nothing that is known was shown in it */
+        enter(w, STEP_SWEEP);
+        return 0;
+    }
+    back_off(w, true, v == DEFINITION_UNNAMED ? KUBE_WATCH_DOUBT_S : 0);
+    return 0;
+}
+
+/* ---- items */
 
 /* Items of built-in kinds come without kind and apiVersion: the list's tell. */
 static void name_kind(const struct kube_watch *w, struct json *item)
@@ -334,8 +412,12 @@ static int step_sweep(struct kube_watch *w, struct kube_event *out)
     mem_free(w->stale);
     w->stale = NULL;
     w->synced = true;
-    enter(w, STEP_WATCH);
-    start_watch(w);
+    if (w->is_absent) {
+        back_off(w, true, 0);
+    } else {
+        enter(w, STEP_WATCH);
+        start_watch(w);
+    }
     *out = (struct kube_event){KUBE_SYNCED, NULL};
     return 1;
 }
@@ -537,6 +619,8 @@ static int step(struct kube_watch *w, struct kube_event *out)
     switch (w->step) {
     case STEP_LIST:
         return step_list(w);
+    case STEP_DOUBT:
+        return step_doubt(w);
     case STEP_PAGE:
         return step_page(w, out);
     case STEP_SWEEP:
@@ -582,6 +666,8 @@ struct kube_watch *kube_watch_new(struct kube_client *c, const struct kube_watch
     replace(&w->ns, options->ns);
     replace(&w->label_selector, options->label_selector);
     replace(&w->field_selector, options->field_selector);
+    w->by_definition = options->by_definition;
+    w->may_be_unserved = options->may_be_unserved;
     rand_seq_init(&w->jitter, options->seed > 0 ? options->seed : rand_u64());
     map_init(&w->known);
     task_init(&w->task, kube_client_loop(c), "kubernetes watch", run);
@@ -615,6 +701,11 @@ void kube_watch_free(struct kube_watch *w)
 bool kube_watch_is_synced(const struct kube_watch *w)
 {
     return w->synced;
+}
+
+bool kube_watch_is_absent(const struct kube_watch *w)
+{
+    return w->is_absent;
 }
 
 const struct diag *kube_watch_diag(const struct kube_watch *w)

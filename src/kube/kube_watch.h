@@ -5,7 +5,10 @@
  * it stops reading while nobody does. It remembers keys and versions, not objects, so that after a
  * new list it can say what is gone.
  *
- * Failure never deletes: while the server is away there are no events, only kube_watch_diag.
+ * Failure never deletes: while the server is away there are no events, only kube_watch_diag. Nor does
+ * a 404 for a kind that a CustomResourceDefinition makes, which is what a server says that has not read
+ * it yet: until the server confirms that there is none (definition.h), nothing is shown, not even
+ * SYNCED. Then the kind is an empty list, asked for again with pauses: it may come.
  */
 #pragma once
 
@@ -24,7 +27,9 @@ enum {
     KUBE_WATCH_PAGE = 500,
     KUBE_WATCH_BACKOFF_MIN_MS = 500, /* doubled each time, with jitter */
     KUBE_WATCH_BACKOFF_MAX_MS = 30000,
-    KUBE_WATCH_TIMEOUT_S = 300,  /* asked of the server: up to twice that, at random */
+    KUBE_WATCH_TIMEOUT_S = 300, /* asked of the server: up to twice that, at random */
+    KUBE_WATCH_DOUBT_S =
+        5, /* before a kind's absence that only its group tells is asked for again */
     KUBE_WATCH_STALL_MS = 15000, /* beyond that timeout without a byte: the connection is dead */
     KUBE_WATCH_LINE_BYTES = 8 << 20, /* one event */
 };
@@ -34,7 +39,9 @@ struct kube_watch_options { /* copied; resource must outlive the watch */
     const char *ns;             /* NULL = all */
     const char *label_selector; /* NULL = none */
     const char *field_selector;
-    uint64_t seed; /* of jitter; 0 = random */
+    bool by_definition;   /* the kind is made by a CustomResourceDefinition */
+    bool may_be_unserved; /* one that does not serve this version counts as none */
+    uint64_t seed;        /* of jitter; 0 = random */
 };
 
 enum kube_event_type {
@@ -57,6 +64,8 @@ void kube_watch_free(struct kube_watch *w);
 MUST_USE int kube_watch_next(struct kube_watch *w, struct kube_event *out);
 /* It has been SYNCED once. */
 bool kube_watch_is_synced(const struct kube_watch *w);
+/* The server has confirmed that it does not have the kind. */
+bool kube_watch_is_absent(const struct kube_watch *w);
 /* Why nothing comes; code 0 when all is well. */
 const struct diag *kube_watch_diag(const struct kube_watch *w);
 

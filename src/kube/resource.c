@@ -23,7 +23,9 @@ void kube_resource_path(struct strbuf *out, const struct kube_resource *r, const
         strbuf_puts(out, "/namespaces");
         add_part(out, ns);
     }
-    add_part(out, r->plural);
+    if (r->plural[0] != '\0') {
+        add_part(out, r->plural);
+    }
     if (name[0] != '\0') {
         add_part(out, name);
     }

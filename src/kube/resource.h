@@ -9,7 +9,7 @@
 struct kube_resource { /* texts must outlive what is made of it; usually static */
     const char *group; /* "" = core */
     const char *version;
-    const char *plural;
+    const char *plural; /* "" = the document that names the kinds of this group and version */
     bool namespaced;
 };
 
