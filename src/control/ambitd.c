@@ -108,6 +108,18 @@ static void complain(struct ambitd *a)
     }
 }
 
+/* Whoever asks why we are not ready learns which kinds are waited for. */
+static void name_blockers(struct ambitd *a)
+{
+    for (unsigned k = 0; k < INDEX_KINDS; k++) {
+        if (feed_waits_for(a->feed, (enum index_kind)k)) {
+            readiness_block(a->readiness, feed_kind((enum index_kind)k));
+        } else {
+            readiness_clear(a->readiness, feed_kind((enum index_kind)k));
+        }
+    }
+}
+
 static void tick(struct ambitd *a)
 {
     struct report_sources s = {
@@ -122,6 +134,7 @@ static void tick(struct ambitd *a)
     index_tick(a->index, loop_now_ms(a->loop));
     ads_server_changed(a->ads);
     report_update(a->report, &s);
+    name_blockers(a);
     complain(a);
     timer_set(&a->tick, &a->task, REPORT_MS);
 }
@@ -138,6 +151,7 @@ static void run(struct task *t, unsigned why)
     if (!a->was_synced && feed_is_synced(a->feed)) {
         a->was_synced = true;
         readiness_clear(a->readiness, cluster_sync);
+        name_blockers(a);
         log_info(&scope, "ready");
     }
     if (a->was_synced) { /* half a cluster says wrong things */

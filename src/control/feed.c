@@ -11,67 +11,47 @@
 
 static struct log_scope scope = LOG_SCOPE("feed");
 
-#define GATEWAY_API "gateway.networking.k8s.io"
+#define GATEWAY_API  "gateway.networking.k8s.io"
+#define SECURITY_API "security.istio.io"
+
+/* Kinds that a definition makes may be missing. Of one that refuses nobody any more when it is missing,
+ * a definition without our version is waited for; of others it is as good as none. */
+enum need {
+    BUILT_IN,
+    POLICY,
+    DEFINED,
+    FOR_MENDING /* a role that does not let us see it holds up nobody */
+};
 
 static const struct {
-    struct kube_resource resource;
+    struct kube_resource resource; /* group, version, plural, namespaced */
+    enum need need;
     const char *field_selector;
     const char *label_selector;
 } kinds[INDEX_KINDS] = {
-    [INDEX_NAMESPACE] = {{.group = "", .version = "v1", .plural = "namespaces"}, NULL},
-    [INDEX_NODE] = {{.group = "", .version = "v1", .plural = "nodes"}, NULL},
-    [INDEX_POD] = {{.group = "", .version = "v1", .plural = "pods", .namespaced = true},
-                   "status.phase!=Failed"},
-    [INDEX_SERVICE] = {{.group = "", .version = "v1", .plural = "services", .namespaced = true},
-                       NULL},
-    [INDEX_SLICE] = {{.group = "discovery.k8s.io",
-                      .version = "v1",
-                      .plural = "endpointslices",
-                      .namespaced = true},
-                     NULL},
-    [INDEX_AUTHORIZATION] = {{.group = "security.istio.io",
-                              .version = "v1",
-                              .plural = "authorizationpolicies",
-                              .namespaced = true},
-                             NULL},
-    [INDEX_PEER] = {{.group = "security.istio.io",
-                     .version = "v1",
-                     .plural = "peerauthentications",
-                     .namespaced = true},
-                    NULL},
-    [INDEX_CLASS] = {{.group = GATEWAY_API, .version = "v1", .plural = "gatewayclasses"}, NULL},
-    [INDEX_GATEWAY] =
-        {{.group = GATEWAY_API, .version = "v1", .plural = "gateways", .namespaced = true}, NULL},
-    [INDEX_HTTP_ROUTE] =
-        {{.group = GATEWAY_API, .version = "v1", .plural = "httproutes", .namespaced = true}, NULL},
-    [INDEX_GRPC_ROUTE] =
-        {{.group = GATEWAY_API, .version = "v1", .plural = "grpcroutes", .namespaced = true}, NULL},
-    [INDEX_TCP_ROUTE] =
-        {{.group = GATEWAY_API, .version = "v1alpha2", .plural = "tcproutes", .namespaced = true},
-         NULL},
-    [INDEX_GRANT] = {{.group = GATEWAY_API,
-                      .version = "v1beta1",
-                      .plural = "referencegrants",
-                      .namespaced = true},
-                     NULL},
-    [INDEX_AUTHENTICATION] = {{.group = "security.istio.io",
-                               .version = "v1",
-                               .plural = "requestauthentications",
-                               .namespaced = true},
-                              NULL},
-    [INDEX_RULE] = {{.group = "networking.istio.io",
-                     .version = "v1",
-                     .plural = "destinationrules",
-                     .namespaced = true},
-                    NULL},
-    [INDEX_ACCOUNT] =
-        {{.group = "", .version = "v1", .plural = "serviceaccounts", .namespaced = true},
-         NULL,
-         MANAGED_LABEL "=" WAYPOINT_MANAGED},
-    [INDEX_DEPLOYMENT] =
-        {{.group = "apps", .version = "v1", .plural = "deployments", .namespaced = true},
-         NULL,
-         MANAGED_LABEL "=" WAYPOINT_MANAGED},
+    [INDEX_NAMESPACE] = {{"", "v1", "namespaces", false}, BUILT_IN},
+    [INDEX_NODE] = {{"", "v1", "nodes", false}, BUILT_IN},
+    [INDEX_POD] = {{"", "v1", "pods", true}, BUILT_IN, "status.phase!=Failed"},
+    [INDEX_SERVICE] = {{"", "v1", "services", true}, BUILT_IN},
+    [INDEX_SLICE] = {{"discovery.k8s.io", "v1", "endpointslices", true}, BUILT_IN},
+    [INDEX_AUTHORIZATION] = {{SECURITY_API, "v1", "authorizationpolicies", true}, POLICY},
+    [INDEX_PEER] = {{SECURITY_API, "v1", "peerauthentications", true}, POLICY},
+    [INDEX_CLASS] = {{GATEWAY_API, "v1", "gatewayclasses", false}, DEFINED},
+    [INDEX_GATEWAY] = {{GATEWAY_API, "v1", "gateways", true}, DEFINED},
+    [INDEX_HTTP_ROUTE] = {{GATEWAY_API, "v1", "httproutes", true}, DEFINED},
+    [INDEX_GRPC_ROUTE] = {{GATEWAY_API, "v1", "grpcroutes", true}, DEFINED},
+    [INDEX_TCP_ROUTE] = {{GATEWAY_API, "v1alpha2", "tcproutes", true}, DEFINED},
+    [INDEX_GRANT] = {{GATEWAY_API, "v1beta1", "referencegrants", true}, DEFINED},
+    [INDEX_AUTHENTICATION] = {{SECURITY_API, "v1", "requestauthentications", true}, POLICY},
+    [INDEX_RULE] = {{"networking.istio.io", "v1", "destinationrules", true}, DEFINED},
+    [INDEX_ACCOUNT] = {{"", "v1", "serviceaccounts", true},
+                       FOR_MENDING,
+                       NULL,
+                       MANAGED_LABEL "=" WAYPOINT_MANAGED},
+    [INDEX_DEPLOYMENT] = {{"apps", "v1", "deployments", true},
+                          FOR_MENDING,
+                          NULL,
+                          MANAGED_LABEL "=" WAYPOINT_MANAGED},
 };
 
 struct feed {
@@ -85,6 +65,16 @@ struct feed {
     bool is_synced;
 };
 
+static void tell_absence(const struct feed *f, enum index_kind kind)
+{
+    const struct kube_resource *r = &kinds[kind].resource;
+
+    if (kube_watch_is_absent(f->watches[kind])) {
+        log_info(&scope, "the API server does not have this kind: there are none",
+                 F_STR("kind", r->plural), F_STR("group", r->group), F_STR("version", r->version));
+    }
+}
+
 static void take(struct feed *f, enum index_kind kind, const struct kube_event *e)
 {
     switch (e->type) {
@@ -97,6 +87,7 @@ static void take(struct feed *f, enum index_kind kind, const struct kube_event *
                      json_str_at(e->object, "metadata.name", ""));
         break;
     case KUBE_SYNCED:
+        tell_absence(f, kind);
         return;
     }
 }
@@ -115,15 +106,13 @@ static bool drain(struct feed *f, enum index_kind kind)
     return n == FEED_EVENTS;
 }
 
-/* A kind without a definition in the cluster has no objects. What gateways were made into is of use
- * to mend it; a role that does not let us see it holds up nobody. */
+/* What gateways were made into is of use to mend it. */
 static bool is_listed(const struct feed *f, enum index_kind kind)
 {
     const struct kube_watch *w = f->watches[kind];
-    int code = kube_watch_diag(w)->code;
-    bool is_needed = kind != INDEX_ACCOUNT && kind != INDEX_DEPLOYMENT;
 
-    return kube_watch_is_synced(w) || code == -ERR_NOT_FOUND || (!is_needed && code < 0);
+    return kube_watch_is_synced(w) ||
+           (kinds[kind].need == FOR_MENDING && kube_watch_diag(w)->code < 0);
 }
 
 static bool all_listed(const struct feed *f)
@@ -190,7 +179,10 @@ struct feed *feed_new(struct loop *l, struct kube_client *client, struct index *
     for (unsigned k = 0; k < INDEX_KINDS; k++) {
         struct kube_watch_options o = {.resource = &kinds[k].resource,
                                        .field_selector = kinds[k].field_selector,
-                                       .label_selector = kinds[k].label_selector};
+                                       .label_selector = kinds[k].label_selector,
+                                       .by_definition =
+                                           kinds[k].need == POLICY || kinds[k].need == DEFINED,
+                                       .may_be_unserved = kinds[k].need == DEFINED};
         f->watches[k] = kube_watch_new(client, &o, &f->task);
     }
     return f;
@@ -214,11 +206,21 @@ bool feed_is_synced(const struct feed *f)
     return f->is_synced;
 }
 
+const char *feed_kind(enum index_kind kind)
+{
+    return kinds[kind].resource.plural;
+}
+
+bool feed_waits_for(const struct feed *f, enum index_kind kind)
+{
+    return !f->is_synced && !is_listed(f, kind);
+}
+
 void feed_write_trouble(const struct feed *f, struct strbuf *out)
 {
     for (unsigned k = 0; k < INDEX_KINDS; k++) {
         const struct diag *d = kube_watch_diag(f->watches[k]);
-        if (d->code < 0 && d->code != -ERR_NOT_FOUND) {
+        if (d->code < 0) {
             strbuf_printf(out, "%s%s: %s", out->len > 0 ? "; " : "", kinds[k].resource.plural,
                           d->text);
         }

@@ -25,8 +25,11 @@ struct feed *feed_new(struct loop *l, struct kube_client *client, struct index *
 void feed_free(struct feed *f);
 AUTO_DEFINE(feed, struct feed *, feed_free);
 
-/* Every kind was listed once and translated: from now on the catalogs can be believed. A kind that
- * the server does not have counts as listed. Never becomes false again. */
+/* Every kind was listed once and translated: from now on the catalogs can be believed. A kind counts as
+ * listed that the server has confirmed not to have (kube_watch.h). Never becomes false again. */
 bool feed_is_synced(const struct feed *f);
+/* That kind is still missing for it. */
+bool feed_waits_for(const struct feed *f, enum index_kind kind);
+const char *feed_kind(enum index_kind kind); /* "pods" */
 /* "pods: connection refused; ...": kinds that nothing comes of, empty when all is well. */
 void feed_write_trouble(const struct feed *f, struct strbuf *out);

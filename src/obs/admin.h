@@ -10,7 +10,7 @@
 #include "obs/gather.h"
 #include "obs/metrics.h"
 
-enum { READY_BLOCKERS_MAX = 16, ADMIN_PAGES_MAX = 24 };
+enum { READY_BLOCKERS_MAX = 32, ADMIN_PAGES_MAX = 24 };
 
 /* Why the program is not ready yet: names, for as long as they are held. Any thread. */
 struct readiness;
