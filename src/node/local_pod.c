@@ -27,6 +27,7 @@ enum {
     PAUSE_FIRST_MS = 1000,
     PAUSE_WAYPOINT_MS = 100, /* others depend on it */
     PAUSE_LAST_MS = 60000,
+    POOL_PAUSE_MS = 100, /* before a full job pool is asked again */
     RAN_WELL_MS = 30000, /* after that long an end is not the same trouble as before */
     READY_PORT = 15021   /* of a waypoint (contract 3.14) */
 };
@@ -86,6 +87,7 @@ struct local_pod {
     struct task task;
     struct task *owner;
     struct timer limit;
+    struct timer pool; /* of EXIT */
     enum step step;
     enum step resume;
     struct local_record record;
@@ -127,6 +129,7 @@ static void enter(struct local_pod *p, enum step next)
               F_STR("step", steps[next].name));
     p->step = next;
     timer_clear(&p->limit);
+    timer_clear(&p->pool);
     if (limit_of(p, next) > 0) {
         timer_set(&p->limit, &p->task, limit_of(p, next));
     }
@@ -543,6 +546,10 @@ static int step_exit(struct local_pod *p)
     if (r == -EAGAIN) {
         return r;
     }
+    if (!p->work) { /* the pool is full; how it ended will still be written there */
+        timer_set(&p->pool, &p->task, POOL_PAUSE_MS);
+        return -EAGAIN;
+    }
     p->exit = r == 0 ? p->work->exit : (struct local_exit){.code = 128};
     p->has_exit = true;
     drop_work(p);
@@ -792,6 +799,7 @@ void local_pod_free(struct local_pod *p)
     unwatch_program(p);
     local_token_free(p->token);
     timer_clear(&p->limit);
+    timer_clear(&p->pool);
     task_fini(&p->task);
     local_record_fini(&p->record);
     mem_free(p);

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -158,6 +159,99 @@ TEST(an_attached_client_passes_signals_on)
     CHECK(said);
     CHECK(exited);
     CHECK(code);
+}
+
+struct filler { /* of the job pool */
+    struct job job;
+    pthread_mutex_t *held; /* while this is, nothing in the pool ends */
+};
+
+enum { FILLERS = 80 };
+
+static void fill(struct job *j)
+{
+    struct filler *f = container_of(j, struct filler, job);
+
+    (void)pthread_mutex_lock(f->held);
+    (void)pthread_mutex_unlock(f->held);
+}
+
+static void unfill(struct job *j)
+{
+    (void)j;
+}
+
+static void be_woken(struct task *t, unsigned why)
+{
+    (void)t;
+    (void)why;
+}
+
+/* Each in a lane of its own, so that none has a share left. How many. */
+static unsigned fill_pool(struct runtime_rig *g, struct filler *at, pthread_mutex_t *held,
+                          struct task *t)
+{
+    unsigned n = 0;
+    bool is_full = false;
+
+    while (n < FILLERS && !is_full) {
+        bool are_busy = jobs_stats(g->jobs).running == 2; /* and stay so */
+        at[n] = (struct filler){.job = {.work = fill, .abandoned = unfill}, .held = held};
+        if (jobs_submit(g->jobs, &at[n].job, n + 1, t) == 0) {
+            n++;
+        } else {
+            is_full = are_busy;
+        }
+    }
+    return n;
+}
+
+TEST(how_a_command_ended_is_learned_although_the_job_pool_is_full)
+{
+    static struct filler fillers[FILLERS];
+    pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
+    struct runtime_rig g;
+    struct task nobody;
+    runtime_rig_start(&g, "");
+    task_init(&nobody, g.loop, "nobody", be_woken);
+    struct client c = client_open(&g);
+    client_send_attached(
+        &c, RUN("true", "[\"bash\",\"-c\",\"trap 'exit 42' USR1; echo up; while :; do sleep 0.05;"
+                        " done\"]"));
+    bool started = await(&g, &c, "\"started\"");
+    struct pollfd up = {.fd = c.out, .events = POLLIN};
+    bool said = poll(&up, 1, PATIENCE_MS) == 1;
+    (void)pthread_mutex_lock(&held);
+    unsigned count = fill_pool(&g, fillers, &held, &nobody);
+    uint64_t refused = jobs_stats(g.jobs).refused;
+    client_send(&c, "{\"op\":\"signal\",\"signal\":10}\n");
+    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
+    while (jobs_stats(g.jobs).refused < refused + 2 && clock_mono_ms() < deadline) {
+        runtime_rig_turn(&g);
+    }
+    bool waited = strstr(c.said, "\"exited\"") == NULL;
+    refused = jobs_stats(g.jobs).refused - refused;
+    (void)pthread_mutex_unlock(&held);
+    bool exited = await(&g, &c, "\"exited\"");
+    bool code = strstr(c.said, "\"code\":42") != NULL;
+    for (unsigned i = 0; i < count; i++) {
+        while (!job_is_done(&fillers[i].job)) {
+            runtime_rig_turn(&g);
+        }
+    }
+    bool clean = nothing_is_left(&g);
+    client_close(&c);
+    task_fini(&nobody);
+    runtime_rig_stop(&g);
+    (void)pthread_mutex_destroy(&held);
+    CHECK(started);
+    CHECK(said);
+    CHECK(count >= 64);
+    CHECK(refused >= 2); /* asked again */
+    CHECK(waited);
+    CHECK(exited);
+    CHECK(code);
+    CHECK(clean);
 }
 
 /* The agent dies and comes back; the command never notices, and its end is followed up. */
