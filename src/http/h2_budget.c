@@ -40,7 +40,6 @@ void h2_budget_spend(struct h2_session *s, enum h2_token token)
         [H2_TOKEN_SETTINGS] = "SETTINGS",  [H2_TOKEN_PING] = "PINGs",
         [H2_TOKEN_EMPTY] = "empty frames", [H2_TOKEN_OTHER] = "idle frames"};
 
-    s->stats.spent[token]++;
     if (can_be_free(token) && s->budget.free > 0) {
         s->budget.free--;
         return;

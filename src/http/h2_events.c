@@ -245,7 +245,6 @@ static void on_ping(struct h2_session *s, const nghttp2_frame *frame)
         h2_budget_spend(s, H2_TOKEN_PING);
         return;
     }
-    s->stats.pongs++;
     h2_set_due(s, &s->pong_due, 0);
     if (s->step == H2_NOTICED) {
         h2_set_due(s, &s->notice_due, 1);

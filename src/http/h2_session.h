@@ -45,7 +45,7 @@ struct h2_options {             /* a zero is the default */
     bool websocket;           /* server: extended CONNECT is offered (RFC 8441), for WebSocket */
 };
 
-enum h2_token {                 /* what cost a token, for metrics and tests */
+enum h2_token {                 /* what costs a token */
                 H2_TOKEN_RESET, /* RST_STREAM from the peer */
                 H2_TOKEN_OWN_RESET, /* a stream error of the peer's that we answered with RST_STREAM or 4xx */
                 H2_TOKEN_SETTINGS,
@@ -56,12 +56,10 @@ enum h2_token {                 /* what cost a token, for metrics and tests */
 };
 
 struct h2_stats {
-    uint64_t spent[H2_TOKENS];
     uint32_t streams;     /* open now */
     uint64_t buffered;    /* received body bytes nobody has read yet */
     uint64_t sent_bytes;  /* to the transport */
     uint64_t taken_bytes; /* from the transport */
-    uint64_t pongs;
 };
 
 struct h2_session;

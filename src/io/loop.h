@@ -51,6 +51,7 @@ void *loop_scratch(struct loop *l);
 struct loop_counts {
     uint64_t accept_pauses;  /* of listeners, for want of descriptors or memory */
     uint64_t datagrams_lost; /* sends the kernel took no datagram of, and received ones too large */
+    uint64_t splices;        /* times bytes began to be moved by a pipe instead of being copied */
 };
 struct loop_counts *loop_counts(struct loop *l);
 

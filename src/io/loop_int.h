@@ -42,8 +42,7 @@ struct loop {
     uint64_t rest_at_ms;    /* 0: nothing was stirred */
     struct list idle_pipes; /* splice.c */
     unsigned idle_pipe_count;
-    unsigned pipes;   /* idle and in use */
-    uint64_t splices; /* pipes handed out so far */
+    unsigned pipes; /* idle and in use */
     struct loop_counts counts;
 };
 

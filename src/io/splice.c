@@ -53,7 +53,7 @@ struct splice_pipe *splice_pipe_get(struct loop *l)
 {
     struct list *idle = list_take_first(&l->idle_pipes);
 
-    l->splices++;
+    l->counts.splices++;
     if (idle) {
         l->idle_pipe_count--;
         return container_of(idle, struct splice_pipe, in_loop);

@@ -3,14 +3,17 @@
 
 /* ---- families */
 
-enum { ACCEPT_PAUSES, DATAGRAMS_LOST };
+enum { ACCEPT_PAUSES, DATAGRAMS_LOST, SPLICES };
 static const struct metric_family socket_families[] = {
     [ACCEPT_PAUSES] = {.name = "ambit_accept_pauses",
                        .help = "Times a listener paused for want of descriptors or memory.",
                        .type = METRIC_COUNTER},
     [DATAGRAMS_LOST] = {.name = "ambit_datagrams_lost",
                         .help = "Datagrams that could not be sent, or were too large to be read.",
-                        .type = METRIC_COUNTER}};
+                        .type = METRIC_COUNTER},
+    [SPLICES] = {.name = "ambit_splices",
+                 .help = "Times bytes began to be moved by the kernel instead of being copied.",
+                 .type = METRIC_COUNTER}};
 const struct metric_set socket_metrics = {.families = socket_families,
                                           .family_count = ARRAY_LEN(socket_families)};
 
@@ -109,6 +112,7 @@ static void tell_sockets(struct part_meter *m)
 
     series_add(x, ACCEPT_PAUSES, now.accept_pauses - m->sockets.accept_pauses);
     series_add(x, DATAGRAMS_LOST, now.datagrams_lost - m->sockets.datagrams_lost);
+    series_add(x, SPLICES, now.splices - m->sockets.splices);
     m->sockets = now;
 }
 

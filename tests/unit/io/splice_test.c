@@ -348,8 +348,8 @@ TEST(a_direction_that_turns_to_small_messages_is_copied_again)
             (void)loop_turn(g.loop, n > 0 ? 0 : 10);
         }
         turns(&g, g.app[0].sent);
-        splices[0] = i == 20 ? g.loop->splices : splices[0];
-        splices[1] = g.loop->splices;
+        splices[0] = i == 20 ? loop_counts(g.loop)->splices : splices[0];
+        splices[1] = loop_counts(g.loop)->splices;
     }
     struct app far = g.app[1];
     relay_task_abort(g.relay, -ERR_CANCELLED);

@@ -59,10 +59,12 @@ TEST(what_sockets_count_is_told_once)
     CHECK(says(&g, "\nambit_datagrams_lost_total 0\n"));
     loop_counts(g.loop)->accept_pauses = 3;
     loop_counts(g.loop)->datagrams_lost = 1;
+    loop_counts(g.loop)->splices = 4;
     pass_time(&g);
     pass_time(&g);
     CHECK(says(&g, "\nambit_accept_pauses_total 3\n"));
     CHECK(says(&g, "\nambit_datagrams_lost_total 1\n"));
+    CHECK(says(&g, "\nambit_splices_total 4\n"));
     CHECK(!says(&g, "ambit_tunnel")); /* parts that there are not have no families */
     CHECK(!says(&g, "ambit_host"));
     rig_stop(&g);
