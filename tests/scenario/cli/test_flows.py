@@ -63,8 +63,8 @@ def test_who_does_not_answer_is_said(ambit, node):
 def test_routes_are_those_that_the_waypoint_has_compiled(ambit, waypoint):
     out = ambit("routes", "shop/cart", "--waypoint-admin", waypoint.at, code=0).out
     assert out.startswith("OK: 1 match of 1 service, tried from the top\n")
-    assert out.splitlines()[2].split() == ["PORT", "MATCH", "BACKENDS", "ROUTE", "FILTERS", "TIMEOUT", "STATE"]
-    assert out.splitlines()[3].split() == ["80", "/v2/...", "v2:80", "shop/r", "-", "-", "ok"]
+    assert out.splitlines()[2].split() == ["PORT", "MATCH", "BACKENDS", "ROUTE", "TIMEOUT", "STATE", "FILTERS"]
+    assert out.splitlines()[3].split() == ["80", "/v2/...", "v2:80", "shop/r", "-", "ok", "-"]
     assert out.endswith("policies:\n  DENY shop/p\n")
     items = ambit("routes", "-n", "shop", "--waypoint-admin", waypoint.at, "-o", "json", code=0).json["items"]
     assert items[0]["rule"] == "shop.r.0"
