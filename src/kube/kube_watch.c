@@ -268,6 +268,7 @@ static int step_list(struct kube_watch *w)
     bool is_doubtful = r == -ERR_NOT_FOUND && w->by_definition;
     if (!is_doubtful) {
         w->diag = why;
+        w->unnamed = 0; /* not in a row any more */
     } else if (w->is_absent) {
         w->diag = (struct diag){0}; /* as before */
     }
@@ -324,6 +325,7 @@ static int step_doubt(struct kube_watch *w)
     }
     if (r < 0) {
         w->diag = why;
+        w->unnamed = 0;
     }
     w->is_absent = r == 0 && believes(w, v);
     if (w->is_absent) {
