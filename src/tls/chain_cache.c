@@ -88,7 +88,8 @@ static bool digest_of(const struct chain_cache *c, const X509_STORE_CTX *ctx,
 
 /* --- the table, under its lock --- */
 
-/* Nobody chooses where a chain goes: its digest has its issuer's signatures in it. */
+/* Nobody chooses where a chain goes: its digest has its issuer's signatures in it, and nothing else
+ * (is_all_used). */
 static struct row *row_of(const struct chain_cache *c, const uint8_t *digest)
 {
     uint32_t n;
@@ -174,6 +175,30 @@ static bool set_times(struct entry *e, const X509_STORE_CTX *ctx)
     return ok;
 }
 
+static bool has_certificate(STACK_OF(X509) * chain, const X509 *x)
+{
+    bool found = false;
+
+    for (int i = 0; !found && i < sk_X509_num(chain); i++) {
+        found = X509_cmp(sk_X509_value(chain, i), x) == 0;
+    }
+    return found;
+}
+
+/* Whether what was sent is all in the chain. Anybody can send more, another time something else, and
+ * each would be a chain of its own. */
+static bool is_all_used(const X509_STORE_CTX *ctx)
+{
+    STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);
+    STACK_OF(X509) *sent = X509_STORE_CTX_get0_untrusted(ctx);
+    bool all = sk_X509_num(sent) <= sk_X509_num(chain);
+
+    for (int i = 0; all && i < sk_X509_num(sent); i++) {
+        all = has_certificate(chain, sk_X509_value(sent, i));
+    }
+    return all;
+}
+
 bool chain_cache_verify(struct chain_cache *c, X509_STORE_CTX *ctx, struct chain_check *check)
 {
     struct entry fresh = {.used = 0};
@@ -186,7 +211,7 @@ bool chain_cache_verify(struct chain_cache *c, X509_STORE_CTX *ctx, struct chain
     }
     X509_STORE_CTX_set_time(ctx, 0, check->now_s);
     bool ok = X509_verify_cert(ctx) == 1;
-    if (ok && keyed && set_times(&fresh, ctx)) {
+    if (ok && keyed && is_all_used(ctx) && set_times(&fresh, ctx)) {
         put(c, &fresh);
     }
     return ok;

@@ -157,6 +157,26 @@ TEST(a_good_chain_is_verified_once)
     CHECK_INT(second.error, X509_V_OK);
 }
 
+/* Else who has one certificate could fill the table. */
+TEST(what_is_sent_and_not_needed_takes_no_place)
+{
+    struct family f;
+    struct verdict padded, whole;
+
+    family_start(&f, &usual_middle, &usual_leaf);
+    for (unsigned twice = 0; twice < 2; twice++) {
+        struct sent s = usual(&f);
+        s.rest[1] = f.other.cert;
+        padded = verify(f.cache, &s);
+        s = usual(&f);
+        s.rest[1] = f.root.cert; /* is part of the chain */
+        whole = verify(f.cache, &s);
+    }
+    family_stop(&f);
+    CHECK(padded.good && !padded.known);
+    CHECK(whole.good && whole.known);
+}
+
 TEST(other_roots_know_nothing_of_it)
 {
     struct family f;
