@@ -157,6 +157,23 @@ TEST(a_definition_that_may_not_be_read_leaves_the_word_to_the_group_twice)
     }
 }
 
+TEST(words_of_the_group_count_only_when_nothing_else_came_between_them)
+{
+    struct world x;
+
+    start(&x, false);
+    kinds_server_say(&x.server, 403, "{}");
+    x.server.group = NULL;
+    AWAIT(&x, x.server.groups == 1 && kube_watch_diag(x.w)->code < 0);
+    kinds_server_say(&x.server, 503, "{}");
+    unsigned asked = x.server.definitions;
+    AWAIT(&x, x.server.definitions >= asked + 2);
+    kinds_server_say(&x.server, 403, "{}");
+    AWAIT(&x, kube_watch_is_synced(x.w));
+    CHECK_INT(x.server.groups, 3);
+    stop(&x);
+}
+
 TEST(a_group_that_names_the_kind_is_believed)
 {
     struct world x;
