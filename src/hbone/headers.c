@@ -90,6 +90,17 @@ static bool is_value(struct slice value)
     return true;
 }
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* RFC 9113 8.2.1: such a message is malformed. */
+static bool has_outer_space(struct slice value)
+{
+    return value.len > 0 && (is_space(value.p[0]) || is_space(value.p[value.len - 1]));
+}
+
 /* RFC 9113 8.2.2 */
 static bool is_of_connection(const struct hpack_field *f)
 {
@@ -157,7 +168,7 @@ static int judge_pseudo(struct headers *h, enum header id, struct slice value)
 static int judge_regular(struct headers *h, enum header id, const struct hpack_field *f)
 {
     h->regular = true;
-    if (is_of_connection(f)) {
+    if (is_of_connection(f) || has_outer_space(f->value)) {
         return -ERR_SYNTAX;
     }
     if (id == HEADER_HOST && ((h->seen & BIT(id)) || !is_authority(f->value))) {
