@@ -132,6 +132,13 @@ bool ip_is_multicast(const struct ip *ip)
                                  : false;
 }
 
+bool ip_is_link_local(const struct ip *ip)
+{
+    return ip->family == IP_V4   ? ip->bytes[0] == 169 && ip->bytes[1] == 254
+           : ip->family == IP_V6 ? ip->bytes[0] == 0xfe && (ip->bytes[1] & 0xc0) == 0x80
+                                 : false;
+}
+
 bool ip_prefix_has(const struct ip_prefix *p, const struct ip *ip)
 {
     size_t whole = p->len / 8;

@@ -54,6 +54,7 @@ bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
 bool ip_is_loopback(const struct ip *ip);
 bool ip_is_unspecified(const struct ip *ip);
 bool ip_is_multicast(const struct ip *ip);
+bool ip_is_link_local(const struct ip *ip); /* 169.254.0.0/16, fe80::/10 */
 bool ip_prefix_has(const struct ip_prefix *p, const struct ip *ip);
 
 /* Both return buf. */

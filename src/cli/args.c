@@ -217,9 +217,14 @@ static const struct arg_option *must_find(const struct args *a, const char *name
     return o;
 }
 
+bool args_in_tables(const struct arg_option *const *tables, const char *name)
+{
+    return find_name(tables, slice_of(name)) != NULL;
+}
+
 bool args_knows(const struct args *a, const char *name)
 {
-    return find_name(a->tables, slice_of(name)) != NULL;
+    return args_in_tables(a->tables, name);
 }
 
 bool args_has(const struct args *a, const char *name)

@@ -53,6 +53,7 @@ MUST_USE int args_parse(struct args *out, const struct arg_option *const *tables
                         int argc, char **argv, struct diag *why);
 
 /* Is this option in the tables? */
+bool args_in_tables(const struct arg_option *const *tables, const char *name);
 bool args_knows(const struct args *a, const char *name);
 /* name must be in the tables: anything else is a mistake of ours and aborts. */
 bool args_has(const struct args *a, const char *name);         /* was given */

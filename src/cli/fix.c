@@ -38,18 +38,6 @@ void fix_again(const struct cli *c, bool sudo, const char *more, struct strbuf *
     }
 }
 
-static bool takes(const struct command *m, const char *option)
-{
-    for (const struct arg_option *const *t = m->tables; *t; t++) {
-        for (const struct arg_option *o = *t; o->name; o++) {
-            if (strcmp(o->name, option) == 0) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 static const struct command *find(const struct cli *c, struct slice name)
 {
     for (const struct command *const *m = c->commands; m && *m; m++) {
@@ -70,7 +58,7 @@ static void put_where(const struct cli *c, const struct command *m, const char *
         AUTO(strbuf) struct strbuf option = {0};
         strbuf_printf(&option, " --%s ", where[i]);
         if (c->args.tables && args_knows(&c->args, where[i]) && args_has(&c->args, where[i]) &&
-            takes(m, where[i]) && !strstr(fix, strbuf_text(&option))) {
+            args_in_tables(m->tables, where[i]) && !strstr(fix, strbuf_text(&option))) {
             strbuf_puts(out, strbuf_text(&option));
             fix_put_word(args_text(&c->args, where[i]), out);
         }

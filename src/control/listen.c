@@ -7,18 +7,13 @@
 
 enum { BACKLOG = 1024 };
 
-/* RFC 3927 */
-static bool is_link_local(const struct ip *ip)
-{
-    return ip->family == IP_V4 && ip->bytes[0] == 169 && ip->bytes[1] == 254;
-}
-
 static int try_listen(const struct endpoint *at, int *out_fd, struct diag *why)
 {
     int fd = sock_open((enum ip_family)at->ip.family, SOCK_TYPE_STREAM, why);
     int r = fd < 0 ? fd : sock_set_reuse_address(fd, why);
 
-    if (r == 0 && is_link_local(&at->ip)) { /* comes with the first pod's link */
+    if (r == 0 && at->ip.family == IP_V4 && ip_is_link_local(&at->ip)) {
+        /* comes with the first pod's link */
         r = sock_set_freebind(fd, why);
     }
     if (r == 0) {

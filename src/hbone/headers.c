@@ -90,15 +90,10 @@ static bool is_value(struct slice value)
     return true;
 }
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 /* RFC 9113 8.2.1: such a message is malformed. */
 static bool has_outer_space(struct slice value)
 {
-    return value.len > 0 && (is_space(value.p[0]) || is_space(value.p[value.len - 1]));
+    return slice_trim(value).len < value.len;
 }
 
 /* RFC 9113 8.2.2 */

@@ -198,8 +198,8 @@ void proxy_close(struct proxy *p)
     if (!p->loop) {
         return;
     }
-    control_link_close(&p->link,
-                       p->loop); /* its jobs are the workers' too, and post to their loops */
+    /* Its jobs are the workers', too, and post to their loops. */
+    control_link_close(&p->link, p->loop);
     for (unsigned i = 0; i < p->worker_count; i++) {
         worker_free(p->workers[i]);
     }

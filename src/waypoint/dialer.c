@@ -75,20 +75,13 @@ static struct stream *dial_tunnel(struct engine *e, const struct workload *w,
     return hbone_dial(e->tunnels, &t);
 }
 
-/* 169.254.0.0/16, where clouds keep a node's secrets, and fe80::/10 */
-static bool is_link_local(const struct ip *ip)
-{
-    return ip->family == IP_V4 ? ip->bytes[0] == 169 && ip->bytes[1] == 254
-                               : ip->bytes[0] == 0xfe && (ip->bytes[1] & 0xc0) == 0x80;
-}
-
 /* What a name server says, or who writes a pod's status, must not lead to this pod's own ports, to what its node keeps
- * for itself, or to nobody's address. Who serves on the loopback (plain listeners, to measure) may have servers there. */
+ * for itself (link-local: clouds keep a node's secrets there), or to nobody's address. Who serves on the loopback (plain listeners, to measure) may have servers there. */
 static bool may_dial(const struct engine *e, const struct ip *ip)
 {
     bool own = ip_is_loopback(ip) && e->config->plain_count == 0;
 
-    return !ip_is_unspecified(ip) && !ip_is_multicast(ip) && !own && !is_link_local(ip);
+    return !ip_is_unspecified(ip) && !ip_is_multicast(ip) && !own && !ip_is_link_local(ip);
 }
 
 /* Any of the family; false: there is none. */
