@@ -448,30 +448,32 @@ TEST(tokens_cannot_be_read_back)
     rig_stop(&g);
 }
 
+/* A token bound to a pod, and a pod of a node. */
+static const char token_of_pod[] =
+    "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"name\":\"%s\"}}}";
+static const char pod_of_node[] =
+    "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"nodeName\":\"%s\",\"containers\":"
+    "[{\"name\":\"c\",\"image\":\"x\"}]}}";
+
 TEST(a_node_gets_tokens_only_for_pods_of_its_own)
 {
     struct rig g;
-    static const char bound[] =
-        "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"name\":\"%s\"}}}";
-    static const char pod[] =
-        "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"nodeName\":\"%s\",\"containers\":"
-        "[{\"name\":\"c\",\"image\":\"x\"}]}}";
     char body[256];
 
     start(&g);
-    snprintf(body, sizeof(body), pod, "mine", "a");
+    snprintf(body, sizeof(body), pod_of_node, "mine", "a");
     rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL, body);
-    snprintf(body, sizeof(body), pod, "theirs", "b");
+    snprintf(body, sizeof(body), pod_of_node, "theirs", "b");
     rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL, body);
     g.user = (struct api_user){.name = "system:node:a", .node = "a"};
     CHECK_INT(rig_call(&g, token_path, NULL, "{\"spec\":{}}"), 403);
-    snprintf(body, sizeof(body), bound, "theirs");
+    snprintf(body, sizeof(body), token_of_pod, "theirs");
     CHECK_INT(rig_call(&g, token_path, NULL, body), 403);
-    snprintf(body, sizeof(body), bound, "mine");
+    snprintf(body, sizeof(body), token_of_pod, "mine");
     CHECK_INT(rig_call(&g, token_path, NULL, body), 201);
     CHECK_INT(rig_call(&g, "GET /api/v1/namespaces/shop/pods/theirs", NULL, NULL), 403);
     CHECK_INT(rig_call(&g, "GET /api/v1/namespaces/shop/pods/mine", NULL, NULL), 200);
-    snprintf(body, sizeof(body), pod, "new", "b");
+    snprintf(body, sizeof(body), pod_of_node, "new", "b");
     CHECK_INT(rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL, body), 403);
     CHECK_INT(rig_call(&g, "DELETE /api/v1/namespaces/shop/pods/theirs", NULL, NULL), 403);
     CHECK_INT(rig_call(&g, "PATCH /api/v1/namespaces/shop/pods/theirs/status",
@@ -483,21 +485,16 @@ TEST(a_node_gets_tokens_only_for_pods_of_its_own)
 TEST(one_node_cannot_take_the_tokens_of_all)
 {
     struct rig g;
-    static const char bound[] =
-        "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"name\":\"%s\"}}}";
-    static const char pod[] =
-        "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"nodeName\":\"%s\",\"containers\":"
-        "[{\"name\":\"c\",\"image\":\"x\"}]}}";
     const char *const nodes[] = {"a", "b"};
     char body[256];
 
     start(&g);
     for (int i = 0; i < 2; i++) {
-        snprintf(body, sizeof(body), pod, nodes[i], nodes[i]);
+        snprintf(body, sizeof(body), pod_of_node, nodes[i], nodes[i]);
         CHECK_INT(rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL, body), 201);
     }
     g.user = (struct api_user){.name = "system:node:a", .node = "a"};
-    snprintf(body, sizeof(body), bound, "a");
+    snprintf(body, sizeof(body), token_of_pod, "a");
     int given = 0;
     while (given <= TOKENS_NODE_MAX && rig_call(&g, token_path, NULL, body) == 201) {
         given++;
@@ -505,7 +502,7 @@ TEST(one_node_cannot_take_the_tokens_of_all)
     CHECK_INT(given, TOKENS_NODE_MAX);
     CHECK_INT(g.out.status, 429);
     g.user = (struct api_user){.name = "system:node:b", .node = "b"};
-    snprintf(body, sizeof(body), bound, "b");
+    snprintf(body, sizeof(body), token_of_pod, "b");
     CHECK_INT(rig_call(&g, token_path, NULL, body), 201);
     rig_stop(&g);
 }

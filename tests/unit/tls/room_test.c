@@ -37,11 +37,7 @@ TEST(handshakes_are_capped_per_loop_and_per_lane)
         stream_close(peer[i], 0);
     }
     CHECK_INT(tls_loop_stats(g.tls).handshakes, 0);
-    tls_rig_drain(&g);
-    tls_loop_free(g.tls);
-    jobs_free(g.pool);
-    tls_ctx_free(g.ctx);
-    loop_free(g.l);
+    tls_rig_free(&g);
     CHECK_INT(mempipe_live(), 0);
 }
 
@@ -72,11 +68,7 @@ TEST(a_full_loop_keeps_a_share_for_every_lane)
         stream_close(peer[i], 0);
     }
     CHECK_INT(tls_loop_stats(g.tls).handshakes, 0);
-    tls_rig_drain(&g);
-    tls_loop_free(g.tls);
-    jobs_free(g.pool);
-    tls_ctx_free(g.ctx);
-    loop_free(g.l);
+    tls_rig_free(&g);
     CHECK_INT(mempipe_live(), 0);
 }
 

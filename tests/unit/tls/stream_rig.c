@@ -266,16 +266,21 @@ void talker_close(struct talker *e, int why)
     task_fini(&e->task);
 }
 
-void tls_rig_stop(struct tls_rig *g)
+void tls_rig_free(struct tls_rig *g)
 {
-    for (int i = 0; i < 2; i++) {
-        talker_close(&g->e[i], g->e[i].error);
-    }
     tls_rig_drain(g);
     tls_loop_free(g->tls);
     jobs_free(g->pool);
     tls_ctx_free(g->ctx);
     loop_free(g->l);
+}
+
+void tls_rig_stop(struct tls_rig *g)
+{
+    for (int i = 0; i < 2; i++) {
+        talker_close(&g->e[i], g->e[i].error);
+    }
+    tls_rig_free(g);
 }
 
 /* Until both handshakes are done, with nothing to say. */

@@ -69,6 +69,8 @@ bool tls_rig_settle(struct tls_rig *g);
 void tls_rig_drain(struct tls_rig *g);
 void talker_close(struct talker *e, int why);
 void tls_rig_stop(struct tls_rig *g);
+/* What tls_rig_base made, after the streams were closed. */
+void tls_rig_free(struct tls_rig *g);
 /* Until both handshakes are done, with nothing to say. */
 bool tls_rig_open(struct tls_rig *g);
 /* Each end has all of its peer, and it is right. */

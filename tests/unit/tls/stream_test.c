@@ -129,11 +129,7 @@ TEST(sessions_that_share_a_loop_do_not_mix)
     }
     CHECK_INT(tls_loop_stats(g.tls).done, 2 * PAIRS);
     CHECK_INT(tls_loop_stats(g.tls).handshakes, 0);
-    tls_rig_drain(&g);
-    tls_loop_free(g.tls);
-    jobs_free(g.pool);
-    tls_ctx_free(g.ctx);
-    loop_free(g.l);
+    tls_rig_free(&g);
     CHECK_INT(mempipe_live(), 0);
 }
 
