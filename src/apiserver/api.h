@@ -29,7 +29,7 @@ enum {
     API_OBJECT_BYTES = 3 << 20,  /* larger objects, however patches made them so: likewise */
     API_OBJECT_VALUES = 1 << 17, /* in an object or a body: each is walked and cloned many times */
     API_OBJECT_DEPTH = 56,       /* a list or an event around it still parses (JSON_DEPTH_MAX) */
-    API_PAGE_BYTES = 8 << 20,    /* a page of a list ends behind it, fewer than were asked for */
+    API_PAGE_BYTES = 8 << 20,    /* a page of objects ends behind it, fewer than were asked for */
     API_WARNINGS_MAX = 16,
     API_PATH_BYTES = 2048,
 };
