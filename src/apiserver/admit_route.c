@@ -7,9 +7,11 @@
 
 #include "apiserver/admit.h"
 #include "apiserver/fault.h"
+#include "base/ascii.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "codec/h1head.h"
 #include "codec/json.h"
 
 enum { RULES_MAX = 16, PARENTS_MAX = 32, MATCHES_MAX = 64, LIST_MAX = 16, VALUE_MAX = 1024 };
@@ -53,23 +55,12 @@ static void check_count(struct place *p, const struct json *o, const char *list,
 
 /* ---- what matches */
 
-static bool is_hex(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
-static bool is_letter(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
-
 static bool is_path_char(const char *s)
 {
     if (s[0] == '%') {
-        return is_hex(s[1]) && is_hex(s[2]);
+        return ascii_hex_value(s[1]) >= 0 && ascii_hex_value(s[2]) >= 0;
     }
-    return is_letter(s[0]) || (s[0] >= '0' && s[0] <= '9') ||
-           strchr("-/.~!$&'()*+,;=:@", s[0]) != NULL;
+    return ascii_is_alnum(s[0]) || strchr("-_/.~!$&'()*+,;=:@", s[0]) != NULL;
 }
 
 static bool ends_with(const char *s, const char *end)
@@ -122,10 +113,9 @@ static void check_path(struct place *p, struct json *match)
 
 static bool is_header_name(const char *name)
 {
-    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                            "!#$%&'*+-.^_`|~");
+    struct slice s = slice_of(name);
 
-    return n > 0 && name[n] == '\0' && n <= 256;
+    return h1_is_token(s) && s.len <= 256;
 }
 
 static void check_names(struct place *p, const struct json *o, const char *list)
@@ -173,7 +163,7 @@ static bool is_grpc_name(const char *s, bool dots)
     for (; *s != '\0'; s++) {
         if (dots && *s == '.' && !start) {
             start = true;
-        } else if (is_letter(*s) || (!start && *s >= '0' && *s <= '9')) {
+        } else if (ascii_is_letter(*s) || *s == '_' || (!start && ascii_is_digit(*s))) {
             start = false;
         } else {
             return false;
@@ -392,7 +382,7 @@ static int gateway_duration(const char *s, uint64_t *ms)
     size_t parts = 0;
 
     for (const char *c = s; *c != '\0'; c++) {
-        bool is_digit = *c >= '0' && *c <= '9';
+        bool is_digit = ascii_is_digit(*c);
         parts += is_digit && digits == 0;
         digits = is_digit ? digits + 1 : 0;
         if (digits > 5 || parts > 4) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "apiserver/meta.h"
+#include "base/ascii.h"
 #include "base/str.h"
 #include "codec/json.h"
 
@@ -273,7 +274,7 @@ static struct json *cell_event_object(const struct json *o, int64_t now_s)
 
     (void)now_s;
     for (const char *c = json_str_at(o, "involvedObject.kind", ""); *c != '\0'; c++) {
-        strbuf_putc(&b, *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c);
+        strbuf_putc(&b, ascii_lower(*c));
     }
     strbuf_printf(&b, "/%s", json_str_at(o, "involvedObject.name", ""));
     return take_text(&b, "");

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/num.h"
 
+#include "base/ascii.h"
+
 int num_parse_u64(const char *s, size_t len, uint64_t max, uint64_t *out)
 {
     uint64_t v = 0;
@@ -68,16 +70,11 @@ static uint64_t duration_unit(const char *s, size_t len)
     return 0;
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 static size_t digits_at(const char *s, size_t len)
 {
     size_t n = 0;
 
-    while (n < len && is_digit(s[n])) {
+    while (n < len && ascii_is_digit(s[n])) {
         n++;
     }
     return n;
@@ -104,7 +101,7 @@ static int duration_part(const char *s, size_t len, uint64_t *total)
     size_t end = digits;
     uint64_t n = 0;
 
-    while (end < len && !is_digit(s[end])) {
+    while (end < len && !ascii_is_digit(s[end])) {
         end++;
     }
     int r = num_parse_u64(s, whole, UINT64_MAX, &n);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/run_spec.h"
 
-#include <ctype.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/rand.h"
 #include "cli/args.h"
 #include "codec/json.h"
@@ -30,9 +30,8 @@ static void base_name(const char *command, struct strbuf *out)
     const char *slash = strrchr(command, '/');
 
     for (const char *p = slash ? slash + 1 : command; *p && out->len < BASE_MAX_BYTES; p++) {
-        char c = (char)tolower((unsigned char)*p);
-        if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) {
-            strbuf_putc(out, c);
+        if (ascii_is_alnum(*p)) {
+            strbuf_putc(out, ascii_lower(*p));
         } else if (out->len > 0 && out->p[out->len - 1] != '-') {
             strbuf_putc(out, '-');
         }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/ip.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -63,9 +64,9 @@ static char *host_name(void)
         name[0] = '\0';
     }
     for (const char *p = name; *p && *p != '.' && b.len < NODE_NAME_MAX; p++) {
-        char c = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
-        bool good = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c == '-' && b.len > 0);
-        strbuf_puts(&b, good ? (const char[]){c, '\0'} : "");
+        if (ascii_is_alnum(*p) || (*p == '-' && b.len > 0)) {
+            strbuf_putc(&b, ascii_lower(*p));
+        }
     }
     if (b.len == 0) {
         strbuf_puts(&b, "node");

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/yaml_print.h"
 
-#include <ctype.h>
 #include <strings.h>
 
+#include "base/ascii.h"
 #include "codec/json.h"
 #include "codec/utf8.h"
 
@@ -28,12 +28,12 @@ static bool is_plain(const char *s)
 {
     size_t len = strlen(s);
 
-    if (len == 0 || len > PLAIN_MAX || !(isalpha((unsigned char)s[0]) || s[0] == '/') ||
+    if (len == 0 || len > PLAIN_MAX || !(ascii_is_letter(s[0]) || s[0] == '/') ||
         is_word_of_yaml(s)) {
         return false;
     }
     for (size_t i = 0; i < len; i++) {
-        if (!isalnum((unsigned char)s[i]) && !strchr("-_./", s[i])) {
+        if (!ascii_is_alnum(s[i]) && !strchr("-_./", s[i])) {
             return false;
         }
     }

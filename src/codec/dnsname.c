@@ -5,16 +5,12 @@
  */
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/num.h"
 #include "codec/dnsmsg.h"
 #include "codec/dnsname_int.h"
 
 enum { POINTER = 0xc0 };
-
-static uint8_t lower(uint8_t c)
-{
-    return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
-}
 
 static bool is_pointer(uint8_t c)
 {
@@ -72,7 +68,7 @@ static const uint8_t *next_label(const uint8_t *msg, size_t *at)
 
 static bool is_plain(uint8_t c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '*';
+    return ascii_is_lower_alnum((char)c) || c == '-' || c == '_' || c == '*';
 }
 
 static char *put_byte(char *to, uint8_t c)
@@ -99,7 +95,7 @@ void dnsname_text(const uint8_t *msg, size_t at, char *text, size_t room)
             *to++ = '.';
         }
         for (unsigned i = 1; i <= label[0]; i++) {
-            to = put_byte(to, lower(label[i]));
+            to = put_byte(to, (uint8_t)ascii_lower((char)label[i]));
         }
     }
     *to = '\0';
@@ -159,7 +155,7 @@ bool dnsname_is(const uint8_t *msg, size_t at, const uint8_t *wire)
             return false;
         }
         for (unsigned i = 1; i <= label[0]; i++) {
-            if (lower(label[i]) != lower(wire[i])) {
+            if (ascii_lower((char)label[i]) != ascii_lower((char)wire[i])) {
                 return false;
             }
         }

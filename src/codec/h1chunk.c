@@ -1,20 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/ascii.h"
 #include "base/num.h"
 #include "codec/h1head.h"
 
 /* More digits than a 64-bit length has are refused, leading zeros or not. */
 enum { SIZE_DIGITS_MAX = 15, OVERHEAD_PER_LINE = 6 };
-
-static int hex_digit(char ch)
-{
-    if (ch >= '0' && ch <= '9') {
-        return ch - '0';
-    }
-    if (ch >= 'a' && ch <= 'f') {
-        return ch - 'a' + 10;
-    }
-    return ch >= 'A' && ch <= 'F' ? ch - 'A' + 10 : -1;
-}
 
 /* The line is complete. Framing that a sender of ordinary chunks needs is free; what goes beyond is
  * paid from a budget that data refills, or a client could keep us busy with one-octet extensions. */
@@ -84,7 +74,7 @@ static bool may_end(const struct h1_chunk *c)
 
 static int size_digit(struct h1_chunk *c, char ch, struct diag *why)
 {
-    int digit = hex_digit(ch);
+    int digit = ascii_hex_value(ch);
 
     if (digit < 0 || c->digits == SIZE_DIGITS_MAX) {
         return FAIL(why, -ERR_SYNTAX, "bad chunk size");
@@ -100,7 +90,7 @@ static int line_char(struct h1_chunk *c, char ch, struct diag *why)
     if (c->cr) {
         return ch == '\n' ? end_line(c, why) : FAIL(why, -ERR_SYNTAX, "bare CR in a chunk line");
     }
-    if (c->line > H1_CHUNK_LINE_MAX || (c->digits == 0 && hex_digit(ch) < 0)) {
+    if (c->line > H1_CHUNK_LINE_MAX || (c->digits == 0 && ascii_hex_value(ch) < 0)) {
         return FAIL(why, -ERR_SYNTAX, "bad chunk line");
     }
     if (ch == '\r' && may_end(c)) {

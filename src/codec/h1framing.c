@@ -2,6 +2,7 @@
 /* What the fields of a head say about the rest of the message and about the connection. */
 #include <strings.h>
 
+#include "base/ascii.h"
 #include "base/ip.h"
 #include "base/num.h"
 #include "codec/h1head.h"
@@ -75,8 +76,7 @@ static bool is_reg_name(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
         char c = s.p[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!plain && (c == '\0' || !strchr("-._~!$&'()*+;=%", c))) {
+        if (!ascii_is_alnum(c) && (c == '\0' || !strchr("-._~!$&'()*+;=%", c))) {
             return false;
         }
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/h1head.h"
 
+#include "base/ascii.h"
 #include "base/num.h"
 
 enum { TOKEN = 1, VALUE = 2, TARGET = 4 };
@@ -103,11 +104,6 @@ ssize_t h1_section_end(const char *p, size_t len, size_t *seen, struct diag *why
     return check_part(p, from, len, why);
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 /* Takes one line without its end. False: no CRLF. A CR within it is found as a control character. */
 static bool take_line(struct slice *rest, struct slice *out)
 {
@@ -124,8 +120,8 @@ static bool take_line(struct slice *rest, struct slice *out)
 
 static int parse_version(struct slice s, unsigned *out, struct diag *why)
 {
-    if (s.len != 8 || memcmp(s.p, "HTTP/", 5) != 0 || !is_digit(s.p[5]) || s.p[6] != '.' ||
-        !is_digit(s.p[7])) {
+    if (s.len != 8 || memcmp(s.p, "HTTP/", 5) != 0 || !ascii_is_digit(s.p[5]) || s.p[6] != '.' ||
+        !ascii_is_digit(s.p[7])) {
         return FAIL(why, -ERR_SYNTAX, "no HTTP version where one belongs");
     }
     if (s.p[5] != '1' || s.p[7] > '1') {
@@ -168,8 +164,9 @@ static int parse_status_line(struct slice line, struct h1_head *out, struct diag
     if (r < 0) {
         return r;
     }
-    if (!slice_cut(rest, ' ', &status, &reason) || status.len != 3 || !is_digit(status.p[0]) ||
-        !is_digit(status.p[1]) || !is_digit(status.p[2]) || !h1_is_value(reason)) {
+    if (!slice_cut(rest, ' ', &status, &reason) || status.len != 3 ||
+        !ascii_is_digit(status.p[0]) || !ascii_is_digit(status.p[1]) ||
+        !ascii_is_digit(status.p[2]) || !h1_is_value(reason)) {
         return FAIL(why, -ERR_SYNTAX, "status line is not: version status reason");
     }
     out->status =

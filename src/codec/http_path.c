@@ -5,24 +5,12 @@
 
 #include <stdint.h>
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool is_alnum(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
+#include "base/ascii.h"
 
 /* RFC 3986 2.3 */
 static bool is_unreserved(char c)
 {
-    return is_alnum(c) || c == '-' || c == '.' || c == '_' || c == '~';
+    return ascii_is_alnum(c) || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
 /* No control characters, no blank, and nothing that ends a path. */
@@ -37,8 +25,8 @@ static bool is_bare_path(char c)
 static int add_escape(struct slice s, size_t i, struct strbuf *out, struct diag *why)
 {
     static const char digits[] = "0123456789ABCDEF";
-    int high = i + 2 < s.len ? hex_value(s.p[i + 1]) : -1;
-    int low = high >= 0 ? hex_value(s.p[i + 2]) : -1;
+    int high = i + 2 < s.len ? ascii_hex_value(s.p[i + 1]) : -1;
+    int low = high >= 0 ? ascii_hex_value(s.p[i + 2]) : -1;
 
     if (low < 0 || (high | low) == 0) {
         return FAIL(why, -ERR_SYNTAX, "path: %s at %zu", low < 0 ? "a broken escape" : "%00", i);
@@ -204,7 +192,7 @@ int http_path_normalise(struct slice path, enum http_slashes how, struct strbuf 
 static bool is_name_text(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
-        if (!is_alnum(s.p[i]) && s.p[i] != '-' && s.p[i] != '.' && s.p[i] != '_') {
+        if (!ascii_is_alnum(s.p[i]) && s.p[i] != '-' && s.p[i] != '.' && s.p[i] != '_') {
             return false;
         }
     }
@@ -214,7 +202,7 @@ static bool is_name_text(struct slice s)
 static bool is_bracketed(struct slice s)
 {
     for (size_t i = 1; i + 1 < s.len; i++) {
-        if (hex_value(s.p[i]) < 0 && s.p[i] != ':' && s.p[i] != '.') {
+        if (ascii_hex_value(s.p[i]) < 0 && s.p[i] != ':' && s.p[i] != '.') {
             return false;
         }
     }
@@ -265,8 +253,7 @@ int http_host_canonical(struct slice authority, struct strbuf *out, struct diag 
         return FAIL(why, -ERR_SYNTAX, "host: has an empty label");
     }
     for (size_t i = 0; i < host.len; i++) {
-        char c = host.p[i];
-        strbuf_putc(out, c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c);
+        strbuf_putc(out, ascii_lower(host.p[i]));
     }
     strbuf_add(out, port.p, port.len);
     return 0;

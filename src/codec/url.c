@@ -4,16 +4,8 @@
 
 #include <stdint.h>
 
+#include "base/ascii.h"
 #include "base/num.h"
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* The byte that "%XY" stands for; negative: broken, or NUL. */
 static int escaped_byte(struct slice s)
@@ -23,8 +15,8 @@ static int escaped_byte(struct slice s)
     if (s.len < 3) {
         return -ERR_SYNTAX;
     }
-    high = hex_value(s.p[1]);
-    low = hex_value(s.p[2]);
+    high = ascii_hex_value(s.p[1]);
+    low = ascii_hex_value(s.p[2]);
     return high < 0 || low < 0 || (high | low) == 0 ? -ERR_SYNTAX : high << 4 | low;
 }
 
@@ -52,8 +44,7 @@ int url_decode(struct strbuf *out, struct slice text, enum url_decode how)
 
 static bool is_plain(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '.' || c == '_' || c == '~';
+    return ascii_is_alnum(c) || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
 void url_encode(struct strbuf *out, struct slice text)

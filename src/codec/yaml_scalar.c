@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/auto.h"
 #include "codec/yaml_scalar_int.h"
 
@@ -64,20 +65,11 @@ static bool plain_number(const char *text, size_t len, char buf[static NUMBER_TE
     return n > 0;
 }
 
-static unsigned digit_of(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return (unsigned)(c - '0');
-    }
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 99;
-}
-
 /* Takes the prefix off: 0x, 0o, 0b, or 0 for octal. */
 static unsigned number_base(const char **s)
 {
     const char *p = *s;
-    char kind = p[0] == '0' ? (char)(p[1] | 0x20) : '\0';
+    char kind = p[0] == '0' ? ascii_lower(p[1]) : '\0';
 
     if (kind == 'x' || kind == 'o' || kind == 'b') {
         *s = p + 2;
@@ -99,8 +91,8 @@ static bool read_int(const char *s, int64_t *out)
         return false;
     }
     for (; *s; s++) {
-        unsigned d = digit_of(*s);
-        if (d >= base || __builtin_mul_overflow(v, (uint64_t)base, &v) ||
+        int d = ascii_hex_value(*s);
+        if (d < 0 || (unsigned)d >= base || __builtin_mul_overflow(v, (uint64_t)base, &v) ||
             __builtin_add_overflow(v, (uint64_t)d, &v)) {
             return false;
         }
@@ -114,7 +106,7 @@ static bool read_int(const char *s, int64_t *out)
 
 static const char *skip_digits(const char *s)
 {
-    while (*s >= '0' && *s <= '9') {
+    while (ascii_is_digit(*s)) {
         s++;
     }
     return s;
@@ -153,7 +145,7 @@ static struct json *float_value(const char *s)
 
 static bool may_be_number(char c)
 {
-    return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.';
+    return ascii_is_digit(c) || c == '-' || c == '+' || c == '.';
 }
 
 static struct json *number_or_text(const char *text, size_t len)

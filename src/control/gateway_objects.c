@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The objects that a waypoint's Gateway becomes (contract 7.2). */
-#include <ctype.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/num.h"
 #include "control/reconcile.h"
 #include "control/voice.h"
@@ -166,7 +166,7 @@ static void add_listener(struct json *ports, const struct json *listener)
     }
     name_port(ports, listener, &name);
     for (const char *c = json_str_at(listener, "protocol", ""); *c; c++) {
-        strbuf_putc(&protocol, (char)tolower((unsigned char)*c));
+        strbuf_putc(&protocol, ascii_lower(*c));
     }
     add_port(ports, strbuf_text(&name), number, strbuf_text(&protocol));
 }

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "base/ascii.h"
 #include "control/route_status.h"
 
 static const struct {
@@ -48,7 +49,7 @@ static bool take_item(const char **text, const char *name, size_t *index)
         return false;
     }
     *index = 0;
-    for (c++; *c >= '0' && *c <= '9'; c++) {
+    for (c++; ascii_is_digit(*c); c++) {
         *index = *index * 10 + (size_t)(*c - '0');
     }
     *text = c + (*c == ']');

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 #include "control/pod_facts.h"
 
@@ -35,7 +36,7 @@ static char *without_minute(const char *name)
     size_t n = strlen(name);
     size_t digits = 0;
 
-    while (digits < n && name[n - digits - 1] >= '0' && name[n - digits - 1] <= '9') {
+    while (digits < n && ascii_is_digit(name[n - digits - 1])) {
         digits++;
     }
     if (digits < DIGITS_MIN || digits > DIGITS_MAX || n < digits + 2 ||

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hbone/headers.h"
 
+#include "base/ascii.h"
 #include "base/num.h"
 #include "codec/authority.h"
+#include "codec/h1head.h"
 #include "http/hpack.h"
 
 static const struct {
@@ -49,45 +51,15 @@ static enum header header_of(struct slice name)
     return HEADER_OTHER;
 }
 
-/* RFC 9110 5.6.2 */
-static bool is_token_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
-
-static bool is_token(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if (!is_token_char(s.p[i])) {
-            return false;
-        }
-    }
-    return s.len > 0;
-}
-
 /* A token without upper case (RFC 9113 8.2.1). */
 static bool is_name(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
-        if (s.p[i] >= 'A' && s.p[i] <= 'Z') {
+        if (ascii_is_upper(s.p[i])) {
             return false;
         }
     }
-    return is_token(s);
-}
-
-/* RFC 9110 5.5: no control characters but the tab. */
-static bool is_value(struct slice value)
-{
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.p[i];
-
-        if ((c < ' ' && c != '\t') || c == 127) {
-            return false;
-        }
-    }
-    return true;
+    return h1_is_token(s);
 }
 
 /* RFC 9113 8.2.1: such a message is malformed. */
@@ -155,7 +127,7 @@ static int judge_pseudo(struct headers *h, enum header id, struct slice value)
         return take_status(h, value);
     }
     bool good = id == HEADER_AUTHORITY ? is_authority(value)
-                : id == HEADER_METHOD  ? is_token(value)
+                : id == HEADER_METHOD  ? h1_is_token(value)
                                        : value.len > 0;
     return good ? 0 : -ERR_SYNTAX;
 }
@@ -237,7 +209,7 @@ int headers_add(struct headers *h, const struct hpack_field *f)
     if (pseudo ? id == HEADER_OTHER : !is_name(f->name)) {
         return -ERR_H2_PROTOCOL;
     }
-    if (!is_value(f->value)) {
+    if (!h1_is_value(f->value)) {
         return -ERR_H2_PROTOCOL;
     }
     int r = pseudo ? judge_pseudo(h, id, f->value) : judge_regular(h, id, f);

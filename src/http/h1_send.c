@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What we send: heads, and bodies in their framing. Every name and value is checked again here, whoever
  * made it: a line end in one of them would be a message of somebody else's making. */
+#include "base/ascii.h"
 #include "base/clock.h"
 #include "base/num.h"
 #include "base/rand.h"
@@ -14,7 +15,7 @@ enum { DIRECT_BYTES = 8 << 10, PIECES = 34, HEAD_ROOM = 4096 };
 static bool is_lower_case(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
-        if (s.p[i] >= 'A' && s.p[i] <= 'Z') {
+        if (ascii_is_upper(s.p[i])) {
             return false;
         }
     }

@@ -2,8 +2,8 @@
 #include "io/dns_upstream.h"
 
 #include <assert.h>
-#include <ctype.h>
 
+#include "base/ascii.h"
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -124,7 +124,7 @@ static size_t find_question_end(const uint8_t *p, size_t len)
 static bool same_question(const struct dns_query *q, const uint8_t *p)
 {
     for (size_t i = HEADER_BYTES; i < q->question_end; i++) {
-        if (tolower(p[i]) != tolower(q->packet[i])) {
+        if (ascii_lower((char)p[i]) != ascii_lower((char)q->packet[i])) {
             return false;
         }
     }

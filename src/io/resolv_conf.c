@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 
+#include "base/ascii.h"
 #include "base/str.h"
 
 /* The next word of *rest; empty at the end. */
@@ -42,7 +43,7 @@ static void add_search(struct resolv_conf *c, struct slice word)
     }
     char *to = c->search[c->search_count++];
     for (size_t i = 0; i < len; i++) {
-        to[i] = (char)tolower((unsigned char)word.p[i]);
+        to[i] = ascii_lower(word.p[i]);
     }
     to[len] = '\0';
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/rand.h"
 #include "model/l7_match_int.h"
 #include "model/l7_pack_int.h"
@@ -181,8 +182,8 @@ static bool origin_fits(const char *pattern, struct slice origin)
         return false;
     }
     for (size_t i = head; i < origin.len - tail; i++) {
-        char c = l7_lower(origin.p[i]);
-        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '.') {
+        char c = origin.p[i];
+        if (!ascii_is_alnum(c) && c != '-' && c != '.') {
             return false;
         }
     }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "model/l7_pack_int.h"
 
 struct judge {
@@ -161,7 +162,7 @@ static enum hit host_fits(const struct l7_patterns *list, struct slice authority
     enum hit found = any_fits(list, authority);
     struct slice name = authority;
 
-    while (name.len > 0 && name.p[name.len - 1] >= '0' && name.p[name.len - 1] <= '9') {
+    while (name.len > 0 && ascii_is_digit(name.p[name.len - 1])) {
         name.len--;
     }
     bool has_port = name.len > 0 && name.len < authority.len && name.p[name.len - 1] == ':';

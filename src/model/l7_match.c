@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "base/ascii.h"
 #include "model/l7_match_int.h"
 #include "model/l7_table.h"
 
@@ -56,15 +57,6 @@ static bool value_holds(struct l7_try *t, const struct l7_value_match *m, struct
 
 /* ---- the query: split at '&' and '=', each part decoded once, '+' stays '+' */
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* A broken escape is text, as it is for most servers. */
 static bool decode(struct l7_query *y, struct slice from, struct slice *out)
 {
@@ -78,8 +70,8 @@ static bool decode(struct l7_query *y, struct slice from, struct slice *out)
     char *to = y->text + y->text_len;
     size_t n = 0;
     for (size_t i = 0; i < from.len; i++) {
-        int high = from.p[i] == '%' && i + 2 < from.len ? hex(from.p[i + 1]) : -1;
-        int low = high >= 0 ? hex(from.p[i + 2]) : -1;
+        int high = from.p[i] == '%' && i + 2 < from.len ? ascii_hex_value(from.p[i + 1]) : -1;
+        int low = high >= 0 ? ascii_hex_value(from.p[i + 2]) : -1;
         to[n++] = (char)(low >= 0 ? high << 4 | low : from.p[i]);
         i += low >= 0 ? 2 : 0;
     }

@@ -4,14 +4,9 @@
 
 #include <stdbool.h>
 
+#include "base/ascii.h"
 #include "base/str.h"
 #include "model/pack_int.h"
-
-/* Letters of ASCII; names of headers and hosts have no others. */
-static inline char l7_lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
-}
 
 static inline const char *pack_lower(struct pack *p, const char *s)
 {
@@ -19,7 +14,7 @@ static inline const char *pack_lower(struct pack *p, const char *s)
     char *to = pack_room(p, len + 1, 1);
 
     for (size_t i = 0; to && i < len; i++) {
-        to[i] = l7_lower(s[i]);
+        to[i] = ascii_lower(s[i]);
     }
     if (to) {
         to[len] = '\0';

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "base/ascii.h"
 #include "base/num.h"
 #include "model/const_int.h"
 #include "model/l7_pack_int.h"
@@ -99,7 +100,7 @@ static bool read_pattern(struct maker *m, struct l7_pattern *out, const char *s,
     }
     char *text = pack_room(&m->p, len - from + 1, 1);
     for (size_t i = from; text && i < len; i++) {
-        text[i - from] = how == READ_LOWER ? l7_lower(s[i]) : s[i];
+        text[i - from] = how == READ_LOWER ? ascii_lower(s[i]) : s[i];
     }
     if (text) {
         text[len - from] = '\0';
@@ -308,7 +309,7 @@ static const char *pack_slice(struct maker *m, struct slice s, bool lower)
     char *to = pack_room(&m->p, s.len + 1, 1);
 
     for (size_t i = 0; to && i < s.len; i++) {
-        to[i] = lower ? l7_lower(s.p[i]) : s.p[i];
+        to[i] = lower ? ascii_lower(s.p[i]) : s.p[i];
     }
     if (to) {
         to[s.len] = '\0';

@@ -11,6 +11,7 @@
 #include <pcre2.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 #include "base/ref.h"
 #include "model/const_int.h"
@@ -44,11 +45,6 @@ static bool is_one_of(char c, const char *set)
     return c != '\0' && strchr(set, c) != NULL;
 }
 
-static bool is_letter(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
 /* Behind a '\' outside of classes. \Q quotes up to \E. */
 static int read_escape(struct reader *r)
 {
@@ -65,7 +61,7 @@ static int read_escape(struct reader *r)
         r->at = end ? end + 2 : r->at + strlen(r->at);
         return 0;
     }
-    if (is_letter(c) && !is_one_of(c, "dDsSwWbBAzafnrtxpP")) {
+    if (ascii_is_letter(c) && !is_one_of(c, "dDsSwWbBAzafnrtxpP")) {
         return refuse(r, "this escape is not allowed");
     }
     if ((unsigned char)c >= 0x80) {
@@ -82,7 +78,7 @@ static int read_class_escape(struct reader *r)
     if (c == '\0') {
         return refuse(r, "nothing behind the last \\");
     }
-    if ((c >= '1' && c <= '9') || (is_letter(c) && !is_one_of(c, "dDsSwWafnrtxpP"))) {
+    if ((c >= '1' && c <= '9') || (ascii_is_letter(c) && !is_one_of(c, "dDsSwWafnrtxpP"))) {
         return refuse(r, "this escape is not allowed in a class");
     }
     r->at += 2;
@@ -196,10 +192,10 @@ static const char *repeat_end(const char *s, unsigned *most)
     unsigned which = 0;
     const char *at = s + 1;
 
-    if (*at < '0' || *at > '9') {
+    if (!ascii_is_digit(*at)) {
         return NULL;
     }
-    for (; (*at >= '0' && *at <= '9') || (*at == ',' && which == 0); at++) {
+    for (; ascii_is_digit(*at) || (*at == ',' && which == 0); at++) {
         if (*at == ',') {
             which = 1;
         } else if (n[which] <= REPEAT_MAX) {

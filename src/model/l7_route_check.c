@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/num.h"
 #include "base/str.h"
 #include "model/l7_pack_int.h"
@@ -15,8 +16,7 @@ static bool is_token(const char *s)
     static const char more[] = "!#$%&'*+-.^_`|~";
 
     for (const char *c = s; *c; c++) {
-        bool plain = (*c >= '0' && *c <= '9') || (l7_lower(*c) >= 'a' && l7_lower(*c) <= 'z');
-        if (!plain && !strchr(more, *c)) {
+        if (!ascii_is_alnum(*c) && !strchr(more, *c)) {
             return false;
         }
     }
@@ -48,8 +48,7 @@ static bool is_path_text(const char *s)
 static bool is_host_text(const char *s)
 {
     for (const char *c = s; *c; c++) {
-        bool plain = (*c >= '0' && *c <= '9') || (l7_lower(*c) >= 'a' && l7_lower(*c) <= 'z');
-        if (!plain && !strchr("-._", *c)) {
+        if (!ascii_is_alnum(*c) && !strchr("-._", *c)) {
             return false;
         }
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/ascii.h"
 #include "base/clock.h"
 #include "base/num.h"
 #include "codec/http_path.h"
@@ -89,8 +90,7 @@ static int add_header(struct ask *q, struct slice encoded, struct diag *why)
     struct header *h = &q->headers[q->header_count++];
     *h = (struct header){.name = {0}};
     for (size_t i = 0; i < name.len; i++) {
-        char c = name.p[i];
-        strbuf_putc(&h->name, c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c);
+        strbuf_putc(&h->name, ascii_lower(name.p[i]));
     }
     value = slice_trim(value);
     strbuf_add(&h->value, value.p, value.len);

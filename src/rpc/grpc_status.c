@@ -2,6 +2,7 @@
 /* Statuses: names, text encoding, and what the errors of the layers below amount to. */
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/num.h"
 #include "rpc/grpc_int.h"
 
@@ -27,23 +28,12 @@ void grpc_status_set(struct grpc_status *s, unsigned code, struct slice text)
     s->text[n] = '\0';
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* One octet of a percent-encoded text; a broken escape stands for itself. */
 static char decode_one(struct slice *rest)
 {
     const char *p = rest->p;
-    int high = rest->len >= 3 && p[0] == '%' ? hex_digit(p[1]) : -1;
-    int low = high >= 0 ? hex_digit(p[2]) : -1;
+    int high = rest->len >= 3 && p[0] == '%' ? ascii_hex_value(p[1]) : -1;
+    int low = high >= 0 ? ascii_hex_value(p[2]) : -1;
     size_t used = low >= 0 ? 3 : 1;
 
     *rest = (struct slice){p + used, rest->len - used};

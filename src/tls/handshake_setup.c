@@ -2,6 +2,7 @@
 /* From a specification to libssl's object, and the hooks through which libssl asks and tells. */
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/ip.h"
 #include "tls/credential_int.h"
 #include "tls/handshake_int.h"
@@ -10,11 +11,6 @@
 #include "tls/verify.h"
 
 /* --- hooks --- */
-
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* Returns the number of bytes, 0 when it is not hex or too long. */
 static size_t hex_decode(const char *hex, uint8_t out[RECORD_SECRET_MAX])
@@ -25,8 +21,8 @@ static size_t hex_decode(const char *hex, uint8_t out[RECORD_SECRET_MAX])
         return 0;
     }
     for (size_t i = 0; i < n; i++) {
-        int high = hex_digit(hex[2 * i]);
-        int low = hex_digit(hex[2 * i + 1]);
+        int high = ascii_hex_value(hex[2 * i]);
+        int low = ascii_hex_value(hex[2 * i + 1]);
         if (high < 0 || low < 0) {
             return 0;
         }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tls/x509.h"
 
-#include <ctype.h>
 #include <openssl/bn.h>
 #include <openssl/ec.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/ip.h"
 #include "base/mem.h"
 #include "model/identity.h"
@@ -78,7 +78,7 @@ char *cert_serial_hex(X509 *x)
     char *text = serial_text(x, BN_bn2hex);
 
     for (char *c = text; c && *c; c++) {
-        *c = (char)tolower((unsigned char)*c);
+        *c = ascii_lower(*c);
     }
     return text;
 }
