@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "base/str.h"
+#include "codec/name.h"
 
 struct admission;
 struct column;
@@ -26,8 +27,6 @@ enum kind_flag {
     KIND_INTERNAL = 1u << 6,     /* stored, never served */
     KIND_CREATE_ONLY = 1u << 7,  /* a question in the form of an object; nothing is stored */
 };
-
-enum name_rule { NAME_SUBDOMAIN, NAME_LABEL, NAME_LABEL_1035, NAME_PATH_SEGMENT };
 
 enum { KIND_VERSIONS = 3, KIND_SELECTABLE = 8 };
 

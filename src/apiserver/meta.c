@@ -5,148 +5,30 @@
 #include <string.h>
 
 #include "apiserver/fault.h"
+#include "base/ascii.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/rand.h"
 #include "codec/json.h"
+#include "codec/name.h"
 
-enum { LABEL_BYTES = 63, SUFFIX_LETTERS = 5, GENERATE_PREFIX_BYTES = 58 };
-
-/* The sentences are those of Kubernetes: people search for them. */
-#define NAME_1123                                                                                  \
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "   \
-    "must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex "     \
-    "used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-#define NAME_1035                                                                                  \
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "   \
-    "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or "           \
-    "'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
-#define NAME_SUB                                                                                   \
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "   \
-    "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used "  \
-    "for validation is "                                                                           \
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-#define QUALIFIED                                                                                  \
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end "  \
-    "with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for " \
-    "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-#define LABEL_VALUE                                                                                \
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or "    \
-    "'.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or "             \
-    "'my_value',  or '12345', regex used for validation is "                                       \
-    "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
-
-static bool is_lower_digit(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-}
-
-static bool is_alnum(char c)
-{
-    return is_lower_digit(c) || (c >= 'A' && c <= 'Z');
-}
-
-static bool is_dns_label(struct slice s)
-{
-    if (s.len == 0 || s.len > LABEL_BYTES) {
-        return false;
-    }
-    for (size_t i = 0; i < s.len; i++) {
-        if (!is_lower_digit(s.p[i]) && s.p[i] != '-') {
-            return false;
-        }
-    }
-    return is_lower_digit(s.p[0]) && is_lower_digit(s.p[s.len - 1]);
-}
-
-/* In a subdomain only the whole is limited to 253 bytes; a part may be longer than a label. */
-static bool is_subdomain(const char *name)
-{
-    size_t n = strlen(name);
-    char before = '.';
-
-    if (n == 0 || n > NAME_BYTES) {
-        return false;
-    }
-    for (size_t i = 0; i <= n; i++) {
-        char c = name[i] != '\0' ? name[i] : '.';
-        bool edge = before == '.' || c == '.';
-        if (!(is_lower_digit(c) || (!edge && c == '-') || (c == '.' && is_lower_digit(before)))) {
-            return false;
-        }
-        before = c;
-    }
-    return true;
-}
-
-static bool is_path_segment(const char *name)
-{
-    return name[0] != '\0' && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
-           strpbrk(name, "/%") == NULL && strlen(name) <= NAME_BYTES;
-}
-
-const char *name_problem(enum name_rule rule, const char *name)
-{
-    switch (rule) {
-    case NAME_SUBDOMAIN:
-        return is_subdomain(name) ? NULL : NAME_SUB;
-    case NAME_LABEL:
-        return is_dns_label(slice_of(name)) ? NULL : NAME_1123;
-    case NAME_LABEL_1035:
-        return is_dns_label(slice_of(name)) && name[0] >= 'a' ? NULL : NAME_1035;
-    case NAME_PATH_SEGMENT:
-        return is_path_segment(name) ? NULL : "may not contain '/' or '%'";
-    }
-    return "no rule";
-}
-
-static bool is_word(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if (!is_alnum(s.p[i]) && strchr("-_.", s.p[i]) == NULL) {
-            return false;
-        }
-    }
-    return s.len <= LABEL_BYTES && (s.len == 0 || (is_alnum(s.p[0]) && is_alnum(s.p[s.len - 1])));
-}
-
-/* [prefix/]name: NULL when it is one. */
-static const char *key_problem(const char *key)
-{
-    struct slice prefix;
-    struct slice name;
-
-    if (!slice_cut(slice_of(key), '/', &prefix, &name)) {
-        name = prefix;
-        return name.len > 0 && is_word(name) ? NULL : QUALIFIED;
-    }
-    AUTO(text) char *domain = mem_dup(prefix.p, prefix.len);
-    if (!is_subdomain(domain)) {
-        return "prefix part " NAME_SUB;
-    }
-    return name.len > 0 && is_word(name) ? NULL : QUALIFIED;
-}
+enum { SUFFIX_LETTERS = 5, GENERATE_PREFIX_BYTES = 58 };
 
 static void check_labels(const struct json *labels, struct faults *faults)
 {
     for (struct json_iter it = {0}; json_each(labels, &it);) {
-        const char *problem = key_problem(it.key);
+        const char *problem = name_key_problem(it.key);
         const char *value = json_str(it.value, "");
+        const char *flaw = name_value_problem(value);
         if (problem) {
             faults_addf(faults, FAULT_INVALID, "metadata.labels", "\"%.128s\": %s", it.key,
                         problem);
         }
-        if (!is_word(slice_of(value))) {
-            faults_addf(faults, FAULT_INVALID, "metadata.labels", "\"%.128s\": %s", value,
-                        LABEL_VALUE);
+        if (flaw) {
+            faults_addf(faults, FAULT_INVALID, "metadata.labels", "\"%.128s\": %s", value, flaw);
         }
     }
-}
-
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
 static void check_annotations(const struct json *annotations, struct faults *faults)
@@ -156,9 +38,9 @@ static void check_annotations(const struct json *annotations, struct faults *fau
     for (struct json_iter it = {0}; json_each(annotations, &it);) {
         AUTO(text) char *key = mem_strdup(it.key);
         for (char *c = key; *c != '\0'; c++) {
-            *c = lower(*c); /* upper case is allowed in annotation keys, for history's sake */
+            *c = ascii_lower(*c); /* upper case is allowed in annotation keys, for history's sake */
         }
-        const char *problem = key_problem(key);
+        const char *problem = name_key_problem(key);
         if (problem) {
             faults_addf(faults, FAULT_INVALID, "metadata.annotations", "\"%.128s\": %s", it.key,
                         problem);
@@ -175,7 +57,7 @@ static void check_finalizers(const struct json *finalizers, struct faults *fault
 {
     for (size_t i = 0; i < json_count(finalizers); i++) {
         const char *name = json_str(json_item(finalizers, i), "");
-        const char *problem = key_problem(name);
+        const char *problem = name_key_problem(name);
         if (problem) {
             faults_addf(faults, FAULT_INVALID, "metadata.finalizers", "\"%.128s\": %s", name,
                         problem);

@@ -14,14 +14,11 @@ struct json;
 
 enum {
     ANNOTATIONS_BYTES = 256 << 10, /* of all keys and values */
-    NAME_BYTES = 253,
     TIME_TEXT = 24,
 };
 
 /* Name, namespace, labels, annotations, finalizers. */
 void meta_check(const struct kind *kind, const struct json *object, struct faults *faults);
-/* NULL when the name is fine, else the sentence that says what it must be. */
-const char *name_problem(enum name_rule rule, const char *name);
 
 /* A random version-4 UUID; buf holds at least 37 bytes. */
 void meta_new_uid(char *buf, size_t len);

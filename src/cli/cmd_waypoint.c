@@ -12,9 +12,10 @@
 #include "cli/waypoint_object.h"
 #include "cli/yaml_print.h"
 #include "codec/json.h"
+#include "codec/name.h"
 #include "kube/resource.h"
 
-enum { LOOK_AGAIN_MS = 200, NAME_LIMIT = 63, REPLICAS_MAX = 64 /* that ambitd takes */ };
+enum { LOOK_AGAIN_MS = 200, REPLICAS_MAX = 64 /* that ambitd takes */ };
 
 static const struct kube_resource gateways = {"gateway.networking.k8s.io", "v1", "gateways", true};
 static const struct kube_resource namespaces = {"", "v1", "namespaces", false};
@@ -549,16 +550,6 @@ static const struct verb *find_verb(struct cli *c)
     return NULL;
 }
 
-/* A Service has the same name, and so does a label. */
-static bool is_name(const char *s)
-{
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
-    size_t len = strlen(s);
-
-    return len > 0 && len <= NAME_LIMIT && strchr(letters, s[0]) && s[len - 1] != '-' &&
-           s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-")] == '\0';
-}
-
 static const char *meaningless(struct cli *c, const struct verb *v)
 {
     for (const struct arg_option *o = own; o->name; o++) {
@@ -586,11 +577,12 @@ static enum answer check(struct cli *c, const struct verb *v)
         return cli_fail(c, ANSWER_USAGE, strbuf_text(&fix), "%s is one word too many",
                         c->args.operands[1]);
     }
-    if (!is_name(args_text(&c->args, "name"))) {
+    /* A Service has the same name, and so does a label. */
+    if (name_problem(NAME_LABEL_1035, args_text(&c->args, "name"))) {
         return cli_fail(c, ANSWER_USAGE, "ambit help waypoint",
                         "--name: %s: write lower-case letters, digits and '-', a letter first, at "
-                        "most %d",
-                        args_text(&c->args, "name"), NAME_LIMIT);
+                        "most 63",
+                        args_text(&c->args, "name"));
     }
     if (args_number(&c->args, "replicas") > REPLICAS_MAX) {
         return cli_fail(c, ANSWER_USAGE, "ambit help waypoint", "--replicas: at most %d",

@@ -9,6 +9,7 @@
 #include "base/rand.h"
 #include "codec/base64.h"
 #include "codec/json.h"
+#include "codec/name.h"
 #include "io/file.h"
 
 static char *path_of(const char *data, const char *folder, const char *name)
@@ -42,14 +43,8 @@ int access_prepare_blocking(const char *data, struct diag *why)
 /* Names become file names: nothing that leads elsewhere. */
 static int check_name(const char *name, struct diag *why)
 {
-    size_t n = strlen(name);
-    bool good = n > 0 && n <= ACCESS_NAME_MAX && name[0] != '.';
+    bool good = strlen(name) <= ACCESS_NAME_MAX && !name_problem(NAME_SUBDOMAIN, name);
 
-    for (size_t i = 0; good && i < n; i++) {
-        char c = name[i];
-        good = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
-               (c == '.' && name[i - 1] != '.');
-    }
     return good ? 0 : FAIL(why, -ERR_SYNTAX, "%.60s is no name for a credential", name);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "codec/name.h"
 #include "control/index_int.h"
 #include "control/reconcile.h"
 
@@ -233,17 +234,13 @@ static bool is_ours(const struct index *x, const struct json *gateway)
     return strcmp(json_str_at(object, "spec.controllerName", standard), WAYPOINT_CONTROLLER) == 0;
 }
 
-/* As Kubernetes names things: anything else could pass for something else in what is made of it. */
-static bool is_name(const char *text)
-{
-    return *text && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-.") == strlen(text);
-}
-
 static void read_facts(struct index *x, struct gateway_item *g)
 {
     const struct json *o = g->object;
     const char *account = meta_annotation(o, "gateway.istio.io/service-account");
-    struct gateway_facts f = {.account = is_name(account) ? account : g->name};
+    /* Anything else could pass for something else in what is made of it. */
+    bool is_name = name_problem(NAME_SUBDOMAIN, account) == NULL;
+    struct gateway_facts f = {.account = is_name ? account : g->name};
 
     read_address(&f, o, g->space->name);
     f.traffic = read_traffic(x, o);

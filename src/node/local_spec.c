@@ -3,32 +3,15 @@
 
 #include <string.h>
 
-enum { NAME_MAX_BYTES = 63 };
+#include "codec/name.h"
 
-static bool is_name_byte(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-}
-
-/* A DNS label (RFC 1123): it becomes part of paths, host names and identities. */
-static bool is_name(const char *s)
-{
-    size_t len = strlen(s);
-
-    for (size_t i = 0; i < len; i++) {
-        if (!is_name_byte(s[i])) {
-            return false;
-        }
-    }
-    return len > 0 && len <= NAME_MAX_BYTES && s[0] != '-' && s[len - 1] != '-';
-}
-
+/* Names become parts of paths, host names and identities. */
 static int read_name(const struct json *j, const char *key, const char *fallback, const char **out,
                      struct diag *why)
 {
     const char *s = json_str(json_get(j, key), fallback);
 
-    if (!s || !is_name(s)) {
+    if (!s || name_problem(NAME_LABEL, s)) {
         return FAIL(why, -ERR_SYNTAX, "%s: lower-case letters, digits and '-' are needed", key);
     }
     *out = s;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The small pure parts: names and times, negotiation, schemas, permissions, protobuf bodies. */
+/* The small pure parts: times, negotiation, schemas, permissions, protobuf bodies. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,43 +15,6 @@
 #include "codec/base64.h"
 #include "codec/json.h"
 #include "t.h"
-
-TEST(names_follow_the_rule_of_their_kind)
-{
-    static const struct {
-        enum name_rule rule;
-        const char *name;
-        bool good;
-    } cases[] = {
-        {NAME_SUBDOMAIN, "a", true},
-        {NAME_SUBDOMAIN, "a.b-c.d1", true},
-        {NAME_SUBDOMAIN, "", false},
-        {NAME_SUBDOMAIN, ".a", false},
-        {NAME_SUBDOMAIN, "a.", false},
-        {NAME_SUBDOMAIN, "a..b", false},
-        {NAME_SUBDOMAIN, "a.-b", false},
-        {NAME_SUBDOMAIN, "a-.b", false},
-        {NAME_SUBDOMAIN, "A", false},
-        {NAME_SUBDOMAIN, "a/b", false},
-        {NAME_LABEL, "a-b", true},
-        {NAME_LABEL, "1a", true},
-        {NAME_LABEL, "a.b", false},
-        {NAME_LABEL, "-a", false},
-        {NAME_LABEL_1035, "a1", true},
-        {NAME_LABEL_1035, "1a", false},
-        {NAME_PATH_SEGMENT, "A:b", true},
-        {NAME_PATH_SEGMENT, "..", false},
-        {NAME_PATH_SEGMENT, "a/b", false},
-        {NAME_LABEL, "a23456789012345678901234567890123456789012345678901234567890123", true},
-        {NAME_LABEL, "a234567890123456789012345678901234567890123456789012345678901234", false},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        if ((name_problem(cases[i].rule, cases[i].name) == NULL) != cases[i].good) {
-            CHECK_STR(cases[i].name, cases[i].good ? "good" : "bad");
-        }
-    }
-}
 
 TEST(times_go_out_and_come_back)
 {
