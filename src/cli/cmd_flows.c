@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What went on lately, from nodes and waypoints alike: connections and requests, one line each. */
-#include <poll.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/flow_view.h"
 #include "cli/log_tail.h"
@@ -11,21 +9,6 @@
 #include "cli/view.h"
 #include "cli/waypoint_ask.h"
 #include "codec/json.h"
-
-enum { FOLLOW_MS = 500 };
-
-static enum answer ask_nodes(struct cli *c, struct log_tail *tail, struct json *rows)
-{
-    AUTO(json) struct json *pages = NULL;
-    enum answer answer = nodes_page_blocking(c, "/access/recent", &pages);
-    struct json_iter it = {0};
-
-    while (json_each(pages, &it)) {
-        AUTO(json) struct json *fresh = log_tail_take(tail, it.key, it.value);
-        view_access(fresh, it.key, rows);
-    }
-    return json_count(pages) == 0 ? ANSWER_UNKNOWN : answer;
-}
 
 /* Requests, and connections of ports that are not HTTP. */
 static int ask_place(struct cli *c, const struct waypoint_place *p, struct log_tail *tail,
@@ -106,10 +89,11 @@ static enum answer ask_waypoints(struct cli *c, struct log_tail *tail, struct js
     return answer;
 }
 
-static enum answer ask(struct cli *c, struct log_tail *tail)
+static enum answer show(struct cli *c, struct log_tail *tail)
 {
     AUTO(json) struct json *rows = json_new_array();
-    enum answer nodes = args_has(&c->args, "requests") ? ANSWER_YES : ask_nodes(c, tail, rows);
+    enum answer nodes =
+        args_has(&c->args, "requests") ? ANSWER_YES : log_tail_nodes_blocking(tail, c, rows);
     enum answer waypoints =
         args_has(&c->args, "connections") ? ANSWER_YES : ask_waypoints(c, tail, rows);
     struct view_filter f = view_filter_of(c);
@@ -121,24 +105,11 @@ static enum answer ask(struct cli *c, struct log_tail *tail)
 
 static enum answer run(struct cli *c)
 {
-    AUTO(log_tail) struct log_tail *tail = log_tail_new();
-    bool follow = args_has(&c->args, "follow");
-    enum answer answer;
-
     if (args_has(&c->args, "requests") && args_has(&c->args, "connections")) {
         return cli_fail(c, ANSWER_USAGE, "leave both away",
                         "--requests and --connections exclude each other");
     }
-    answer = ask(c, tail);
-    while (follow && answer == ANSWER_YES && c->term.failure == 0) {
-        (void)poll(NULL, 0, FOLLOW_MS); /* a signal only makes us look earlier */
-        answer = ask(c, tail);
-        if (log_tail_has_lost(tail)) {
-            (void)cli_fail(c, ANSWER_YES, NULL,
-                           "records came faster than they could be read; some are missing here");
-        }
-    }
-    return answer;
+    return log_follow_blocking(c, show);
 }
 
 static const struct arg_option own[] = {

@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <poll.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/log_tail.h"
 #include "cli/node_ask.h"
 #include "cli/span.h"
 #include "cli/view.h"
 #include "codec/json.h"
-
-enum { FOLLOW_MS = 500 };
 
 /* ---- one line */
 
@@ -62,41 +58,23 @@ static void put_line(const struct json *row, bool colour, struct strbuf *out)
                   strbuf_text(&line));
 }
 
-/* ---- following */
+/* ---- the command */
 
-static enum answer ask(struct cli *c, struct log_tail *tail)
+static enum answer show(struct cli *c, struct log_tail *tail)
 {
-    AUTO(json) struct json *pages = NULL;
     AUTO(json) struct json *rows = json_new_array();
-    enum answer answer = nodes_page_blocking(c, "/access/recent", &pages);
+    enum answer answer = log_tail_nodes_blocking(tail, c, rows);
     struct view_filter f = view_filter_of(c);
-    struct json_iter it = {0};
 
-    while (json_each(pages, &it)) {
-        AUTO(json) struct json *fresh = log_tail_take(tail, it.key, it.value);
-        view_access(fresh, it.key, rows);
-    }
     f.only_denied = args_has(&c->args, "denied");
     f.only_plain = args_has(&c->args, "plain");
     print_records(c, rows, &f, put_line);
-    return json_count(pages) == 0 ? ANSWER_UNKNOWN : answer;
+    return answer;
 }
 
 static enum answer run(struct cli *c)
 {
-    AUTO(log_tail) struct log_tail *tail = log_tail_new();
-    bool follow = args_has(&c->args, "follow");
-    enum answer answer = ask(c, tail);
-
-    while (follow && answer == ANSWER_YES && c->term.failure == 0) {
-        (void)poll(NULL, 0, FOLLOW_MS); /* a signal only makes us look earlier */
-        answer = ask(c, tail);
-        if (log_tail_has_lost(tail)) {
-            (void)cli_fail(c, ANSWER_YES, NULL,
-                           "records came faster than they could be read; some are missing here");
-        }
-    }
-    return answer;
+    return log_follow_blocking(c, show);
 }
 
 static const struct arg_option own[] = {
