@@ -24,7 +24,7 @@ void change_stamp(const struct kind *kind, struct json *body, int64_t now_s)
     }
 }
 
-static uint64_t next_version(struct api *a, struct json *body)
+uint64_t change_version(struct api *a, struct json *body)
 {
     uint64_t rv = store_rv(a->store) + 1;
     char text[24];
@@ -36,7 +36,7 @@ static uint64_t next_version(struct api *a, struct json *body)
 
 struct object *change_put(struct api *a, const struct kind *kind, struct json *body)
 {
-    uint64_t rv = next_version(a, body);
+    uint64_t rv = change_version(a, body);
     struct object *o = object_new(kind, rv, body);
 
     store_put(a->store, o);
@@ -45,7 +45,7 @@ struct object *change_put(struct api *a, const struct kind *kind, struct json *b
 
 struct object *change_remove(struct api *a, const struct kind *kind, struct json *body)
 {
-    uint64_t rv = next_version(a, body);
+    uint64_t rv = change_version(a, body);
     struct object *o = object_new(kind, rv, body);
 
     store_remove(a->store, object_ref(o));

@@ -111,10 +111,11 @@ static struct object *build(const struct kind *kind, uint64_t rv, const struct j
     return o;
 }
 
-struct object *object_new(const struct kind *kind, uint64_t rv, const struct json *body)
+struct object *object_new_within(const struct kind *kind, uint64_t rv, const struct json *body,
+                                 size_t limit)
 {
     AUTO(json) struct json *bare = json_new_object();
-    AUTO(strbuf) struct strbuf text = {0};
+    AUTO(strbuf) struct strbuf text = {.limit = limit};
 
     for (struct json_iter it = {0}; json_each(body, &it);) {
         if (strcmp(it.key, "kind") != 0 && strcmp(it.key, "apiVersion") != 0) {
@@ -122,7 +123,14 @@ struct object *object_new(const struct kind *kind, uint64_t rv, const struct jso
         }
     }
     json_print(bare, 0, &text);
-    return build(kind, rv, body, (struct slice){strbuf_text(&text), text.len});
+    return text.overflow
+               ? NULL
+               : build(kind, rv, body, (struct slice){strbuf_text(&text), text.len});
+}
+
+struct object *object_new(const struct kind *kind, uint64_t rv, const struct json *body)
+{
+    return object_new_within(kind, rv, body, STRBUF_LIMIT);
 }
 
 int object_load(const struct kind *kind, uint64_t rv, struct slice text, struct object **out)

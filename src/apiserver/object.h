@@ -39,6 +39,9 @@ struct object {
 
 /* body is the whole object, metadata filled in; borrowed. rv must be the one in it. */
 struct object *object_new(const struct kind *kind, uint64_t rv, const struct json *body);
+/* The same; NULL: its text would have more than limit bytes. */
+struct object *object_new_within(const struct kind *kind, uint64_t rv, const struct json *body,
+                                 size_t limit);
 /* From text as object->text has it: what the disk gave back. -ERR_SYNTAX. */
 MUST_USE int object_load(const struct kind *kind, uint64_t rv, struct slice text,
                          struct object **out);

@@ -389,17 +389,21 @@ static int check_absent(struct write *w, const char *name)
     return write_conflict(c, "AlreadyExists", name, " already exists");
 }
 
-/* Patches add to what is there: without this limit an object would outgrow what its readers take. */
-static int check_size(struct call *c, const struct json *object)
+/* What will be stored, the caller's. Patches add to what is there: without limits an object would
+ * outgrow what its readers take. */
+static int make_object(struct write *w, struct object **out)
 {
-    AUTO(strbuf) struct strbuf text = {.limit = API_OBJECT_BYTES};
+    struct call *c = w->c;
+    int r = body_check_shape(c, w->object);
 
-    json_print(object, 0, &text);
-    if (text.overflow) {
-        return call_refuse(c, 413, "RequestEntityTooLarge",
-                           "the object would be larger than %d bytes", API_OBJECT_BYTES);
+    if (r < 0) {
+        return r;
     }
-    return body_check_shape(c, object);
+    uint64_t rv = w->dry_run ? 0 : change_version(c->api, w->object);
+    *out = object_new_within(c->kind, rv, w->object, API_OBJECT_BYTES);
+    return *out ? 0
+                : call_refuse(c, 413, "RequestEntityTooLarge",
+                              "the object would be larger than %d bytes", API_OBJECT_BYTES);
 }
 
 static int store_new_object(struct write *w)
@@ -408,7 +412,8 @@ static int store_new_object(struct write *w)
 
     change_stamp(c->kind, w->object, call_now_s(c));
     note_manager(w);
-    int r = check_size(c, w->object);
+    AUTO(object) struct object *o = NULL;
+    int r = make_object(w, &o);
     if (r < 0) {
         return r;
     }
@@ -416,7 +421,7 @@ static int store_new_object(struct write *w)
         call_answer(c, 201, w->object);
         return 0;
     }
-    AUTO(object) struct object *o = object_ref(change_put(c->api, c->kind, w->object));
+    store_put(c->api->store, object_ref(o));
     if (strcmp(c->kind->name, "Namespace") == 0) {
         namespace_furnish(c->api, o->name, call_now_s(c));
     }
@@ -594,19 +599,21 @@ static int store_update(struct write *w, const struct object *current)
     if (same_stored(w->object, w->old)) {
         return answer_stored(w, 200, current);
     }
-    int r = check_size(c, w->object);
+    AUTO(object) struct object *o = NULL;
+    int r = make_object(w, &o);
     if (r < 0) {
         return r;
     }
     if (w->dry_run) {
         call_answer(c, 200, w->object);
-        return 0;
+    } else if (delete_is_due(c->kind, w->object)) {
+        store_remove(c->api->store, object_ref(o));
+        r = answer_stored(w, 200, o);
+    } else {
+        store_put(c->api->store, object_ref(o));
+        r = answer_stored(w, 200, o);
     }
-    if (delete_is_due(c->kind, w->object)) {
-        AUTO(object) struct object *last = change_remove(c->api, c->kind, w->object);
-        return answer_stored(w, 200, last);
-    }
-    return answer_stored(w, 200, change_put(c->api, c->kind, w->object));
+    return r;
 }
 
 /* w->object is what a client made of w->old: settle it and store it. */
