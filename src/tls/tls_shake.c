@@ -105,24 +105,25 @@ static int give_up(struct tls_stream *t, int r, const struct diag *why)
     return tls_fail(t, r, why);
 }
 
-/* Into t's own step first: the job may be done before the next line. */
-static int submit(struct tls_stream *t)
+int tls_shake_compute(struct tls_stream *t)
 {
     struct tls_shake *k = t->shake;
     int r = jobs_submit(t->l->pool, &k->job, k->lane, &t->task);
 
-    if (r == -ERR_LIMIT && k->begun) {
-        timer_set(&k->retry, &t->task,
-                  TLS_SHAKE_RETRY_MS); /* what was computed is not thrown away */
-        return -EAGAIN;
-    }
     if (r < 0) {
-        t->l->stats.refused++;
-        return give_up(t, FAIL(stream_why(&t->s), r, "too many TLS handshakes"), NULL);
+        timer_set(&k->retry, &t->task, TLS_SHAKE_RETRY_MS);
+        return r;
     }
+    timer_clear(&k->retry);
     k->begun = true;
     tls_enter(t, TLS_WORK);
     return 0;
+}
+
+static void ask_for_turn(struct tls_stream *t)
+{
+    tls_enter(t, TLS_TURN);
+    tls_room_ask(&t->shake->place);
 }
 
 /* The length of the whole records at the front, so that what stays behind begins with a record too;
@@ -172,11 +173,23 @@ static int read_some(struct tls_stream *t)
 
 static int step_read(struct tls_stream *t)
 {
-    if (timer_is_armed(&t->shake->retry)) {
-        return -EAGAIN;
-    }
     t->shake->whole = whole_records(&t->shake->in);
-    return t->shake->whole > 0 ? submit(t) : read_some(t);
+    if (t->shake->whole == 0) {
+        return read_some(t);
+    }
+    ask_for_turn(t);
+    return 0;
+}
+
+static int step_turn(struct tls_stream *t)
+{
+    struct tls_shake *k = t->shake;
+
+    if (timer_is_due(&k->retry)) {
+        timer_clear(&k->retry);
+        tls_room_ask_again(&k->place);
+    }
+    return t->step == TLS_TURN ? -EAGAIN : 0;
 }
 
 static int step_work(struct tls_stream *t)
@@ -185,6 +198,7 @@ static int step_work(struct tls_stream *t)
         return -EAGAIN;
     }
     tls_enter(t, TLS_SEND);
+    tls_room_computed(&t->shake->place);
     return 0;
 }
 
@@ -252,6 +266,8 @@ static int step(struct tls_stream *t)
     switch (t->step) {
     case TLS_READ:
         return step_read(t);
+    case TLS_TURN:
+        return step_turn(t);
     case TLS_WORK:
         return step_work(t);
     case TLS_SEND:
@@ -280,7 +296,12 @@ void tls_shake_run(struct tls_stream *t)
 
 bool tls_shake_is_silent(const struct tls_stream *t)
 {
-    return t->step == TLS_READ && !timer_is_armed(&t->shake->retry);
+    return t->step == TLS_READ;
+}
+
+bool tls_shake_is_new(const struct tls_stream *t)
+{
+    return !t->shake->begun;
 }
 
 void tls_shake_displace(struct tls_stream *t)
@@ -288,7 +309,7 @@ void tls_shake_displace(struct tls_stream *t)
     t->l->stats.displaced++;
     (void)give_up(t,
                   FAIL(stream_why(&t->s), -ERR_LIMIT,
-                       "too many TLS handshakes, and its address had more than its share"),
+                       "too many TLS handshakes, and it made way for another address"),
                   NULL);
     task_wake(&t->task, WAKE_CHILD);
 }
@@ -319,7 +340,7 @@ void tls_shake_start(struct tls_stream *t, const struct handshake_spec *spec, ui
     }
     timer_set(&t->deadline, &t->task, t->l->options.handshake_ms);
     if (client) {
-        (void)submit(t); /* a refusal is told by the first call */
+        ask_for_turn(t);
     } else {
         task_wake(&t->task, WAKE_START);
     }

@@ -13,7 +13,8 @@ static const struct {
     const char *name;
     unsigned may_go;
 } steps[] = {
-    [TLS_READ] = {"read", BIT(TLS_READ) | BIT(TLS_WORK) | BIT(TLS_FAILED)},
+    [TLS_READ] = {"read", BIT(TLS_TURN) | BIT(TLS_FAILED)},
+    [TLS_TURN] = {"turn", BIT(TLS_WORK) | BIT(TLS_FAILED)},
     [TLS_WORK] = {"work", BIT(TLS_SEND) | BIT(TLS_FAILED)},
     [TLS_SEND] = {"send", BIT(TLS_READ) | BIT(TLS_OPEN) | BIT(TLS_FAILED)},
     [TLS_OPEN] = {"open", BIT(TLS_FAILED) | BIT(TLS_LINGER)},
@@ -89,6 +90,7 @@ int tls_ready(struct tls_stream *t, int half_error)
 {
     switch (t->step) {
     case TLS_READ:
+    case TLS_TURN:
     case TLS_WORK:
     case TLS_SEND:
         return tls_blocked(t);
@@ -305,6 +307,7 @@ static void run(struct task *task, unsigned why UNUSED)
 
     switch (t->step) {
     case TLS_READ:
+    case TLS_TURN:
     case TLS_WORK:
     case TLS_SEND:
         tls_shake_run(t);

@@ -61,16 +61,22 @@ struct tls_lane { /* unfinished handshakes of one fairness key */
     unsigned count;
     struct list places; /* the oldest first */
     struct map sources;
+    struct list turn;   /* sources with a step to compute, in the order they are served */
+    unsigned computing; /* steps in the job pool */
 };
 
 struct tls_source { /* those of a lane that come from one address */
     struct map_node by_ip;
     struct ip ip;
     unsigned count;
+    struct list ready; /* places that have a step to compute, the oldest first */
+    struct list in_turn;
 };
 
 struct tls_place { /* an unfinished handshake in the room that there is for these */
     struct list in_lane;
+    struct list in_ready;
+    bool computing; /* its step is in the job pool */
     struct tls_stream *stream;
     struct tls_lane *lane; /* NULL: it has no place */
     struct tls_source *source;
@@ -92,6 +98,7 @@ struct tls_loop {
 
 enum tls_step {
     TLS_READ,   /* the peer has to say more */
+    TLS_TURN,   /* the next step is to be computed when it is its address's turn */
     TLS_WORK,   /* a job computes */
     TLS_SEND,   /* the answer is on its way */
     TLS_OPEN,   /* records flow */
@@ -145,14 +152,25 @@ void tls_shake_run(struct tls_stream *t);
 void tls_shake_drop(struct tls_stream *t);
 /* It is the peer's turn. */
 bool tls_shake_is_silent(const struct tls_stream *t);
+/* Nothing was computed for it. */
+bool tls_shake_is_new(const struct tls_stream *t);
+/* Its turn: into the job pool, or -ERR_LIMIT, and it asks for its turn again a little later. */
+MUST_USE int tls_shake_compute(struct tls_stream *t);
 /* Ends it for another one's sake. */
 void tls_shake_displace(struct tls_stream *t);
 
 /* tls_room.c: -ERR_LIMIT when there is no place. Where the lane is full, a source that has less than
  * its fair share of it gets the place of one that has more: of a handshake that waits for its peer, the
- * one that does so for longest, if there is any. */
+ * one that does so for longest, if there is any. Where nobody has more than a fair share, a source that
+ * has nothing gets the place of the oldest that waits for its peer. */
 MUST_USE int tls_room_enter(struct tls_stream *t, struct tls_place *p, uint64_t lane,
                             const struct ip *from);
+/* p has a step to compute: the sources of a lane take turns. */
+void tls_room_ask(struct tls_place *p);
+/* Once more, after tls_shake_compute() found no room in the pool. */
+void tls_room_ask_again(struct tls_place *p);
+/* The step of p was computed. */
+void tls_room_computed(struct tls_place *p);
 void tls_room_leave(struct tls_loop *l, struct tls_place *p);
 
 /* Failures below are kept in t, for the half that they concern, and told by its next call. */

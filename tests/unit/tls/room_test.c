@@ -72,18 +72,21 @@ TEST(a_full_loop_keeps_a_share_for_every_lane)
     CHECK_INT(mempipe_live(), 0);
 }
 
-/* A lane with room for eight, as sources fill it; nobody at the other ends says anything. */
+enum { CROWD_MAX = 256 };
+
+/* A lane as sources fill it; nobody at the other ends says anything. */
 struct crowd {
     struct tls_rig g;
-    struct stream *s[32];
-    struct stream *peer[32];
+    struct stream *s[CROWD_MAX];
+    struct stream *peer[CROWD_MAX];
     unsigned count;
 };
 
-static void crowd_start(struct crowd *c)
+static void crowd_start(struct crowd *c, unsigned room)
 {
     *c = (struct crowd){.count = 0};
-    tls_rig_base(&c->g, NULL, &(struct tls_loop_options){.handshakes_max = 100, .lane_max = 8});
+    tls_rig_base(&c->g, NULL,
+                 &(struct tls_loop_options){.handshakes_max = CROWD_MAX, .lane_max = room});
 }
 
 static void crowd_stop(struct crowd *c)
@@ -123,7 +126,7 @@ TEST(an_address_that_fills_the_room_makes_way_for_others_up_to_their_share)
 {
     struct crowd c;
 
-    crowd_start(&c);
+    crowd_start(&c, 8);
     for (int i = 0; i < 8; i++) {
         CHECK_INT(crowd_add(&c, 1), -EAGAIN); /* alone it may have all */
     }
@@ -135,7 +138,7 @@ TEST(an_address_that_fills_the_room_makes_way_for_others_up_to_their_share)
         CHECK_INT(crowd_state(&c, i), -ERR_LIMIT); /* the oldest goes */
     }
     CHECK_STR(stream_diag(c.s[0])->text,
-              "too many TLS handshakes, and its address had more than its share");
+              "too many TLS handshakes, and it made way for another address");
     CHECK_INT(crowd_add(&c, 2), -ERR_LIMIT); /* half is a fair share of two */
     CHECK_INT(crowd_add(&c, 1), -ERR_LIMIT);
     CHECK_INT(crowd_add(&c, 3), -EAGAIN);
@@ -144,20 +147,6 @@ TEST(an_address_that_fills_the_room_makes_way_for_others_up_to_their_share)
     CHECK_INT(tls_loop_stats(c.g.tls).handshakes, 8);
     CHECK_INT(tls_loop_stats(c.g.tls).displaced, 6);
     CHECK_INT(tls_loop_stats(c.g.tls).refused, 4);
-    crowd_stop(&c);
-    CHECK_INT(mempipe_live(), 0);
-}
-
-TEST(where_every_address_has_one_the_next_address_is_refused)
-{
-    struct crowd c;
-
-    crowd_start(&c);
-    for (uint8_t i = 0; i < 8; i++) {
-        CHECK_INT(crowd_add(&c, i), -EAGAIN);
-    }
-    CHECK_INT(crowd_add(&c, 100), -ERR_LIMIT);
-    CHECK_INT(tls_loop_stats(c.g.tls).displaced, 0);
     crowd_stop(&c);
     CHECK_INT(mempipe_live(), 0);
 }
@@ -175,6 +164,25 @@ static void crowd_say(struct crowd *c, unsigned i)
     }
 }
 
+TEST(where_every_address_has_one_a_new_address_gets_the_place_of_the_oldest_that_is_silent)
+{
+    struct crowd c;
+
+    crowd_start(&c, 8);
+    for (uint8_t i = 0; i < 8; i++) {
+        CHECK_INT(crowd_add(&c, i), -EAGAIN);
+    }
+    CHECK_INT(crowd_add(&c, 7), -ERR_LIMIT); /* it has its share */
+    CHECK_INT(crowd_add(&c, 100), -EAGAIN);
+    CHECK_INT(crowd_state(&c, 0), -ERR_LIMIT);
+    CHECK_INT(crowd_add(&c, 101), -EAGAIN);
+    CHECK_INT(crowd_state(&c, 1), -ERR_LIMIT);
+    CHECK_INT(tls_loop_stats(c.g.tls).handshakes, 8);
+    CHECK_INT(tls_loop_stats(c.g.tls).displaced, 2);
+    crowd_stop(&c);
+    CHECK_INT(mempipe_live(), 0);
+}
+
 static void ignore(struct task *t, unsigned why)
 {
     (void)t;
@@ -187,7 +195,7 @@ TEST(a_silent_handshake_makes_way_before_one_that_is_computed)
     struct task task;
     struct crowd c;
 
-    crowd_start(&c);
+    crowd_start(&c, 8);
     task_init(&task, c.g.l, "plug", ignore);
     plug_submit(&plug, &c.g, &task);
     for (int i = 0; i < 8; i++) {
@@ -209,6 +217,38 @@ TEST(a_silent_handshake_makes_way_before_one_that_is_computed)
     while (!job_is_done(&plug.job)) {
         (void)loop_turn(c.g.l, WAIT_MS);
     }
+    task_fini(&task);
+    crowd_stop(&c);
+    CHECK_INT(mempipe_live(), 0);
+}
+
+TEST(an_address_that_says_much_does_not_keep_another_from_its_turn)
+{
+    enum { MANY = 200 };
+    static struct plug plug;
+    struct task task;
+    struct crowd c;
+    unsigned waiting = 0;
+
+    crowd_start(&c, CROWD_MAX);
+    task_init(&task, c.g.l, "plug", ignore);
+    plug_submit(&plug, &c.g, &task);
+    for (unsigned i = 0; i < MANY; i++) {
+        CHECK_INT(crowd_add(&c, 1), -EAGAIN);
+        crowd_say(&c, i);
+    }
+    CHECK_INT(crowd_add(&c, 2), -EAGAIN);
+    crowd_say(&c, MANY);
+    plug_release(&plug);
+    for (int i = 0; i < TURNS_MAX && crowd_state(&c, MANY) == -EAGAIN; i++) {
+        (void)loop_turn(c.g.l, WAIT_MS);
+    }
+    CHECK(crowd_state(&c, MANY) != -EAGAIN);
+    for (unsigned i = 0; i < MANY; i++) {
+        waiting += crowd_state(&c, i) == -EAGAIN;
+    }
+    CHECK(waiting >= MANY / 2);
+    CHECK_INT(tls_loop_stats(c.g.tls).refused, 0);
     task_fini(&task);
     crowd_stop(&c);
     CHECK_INT(mempipe_live(), 0);
