@@ -284,11 +284,56 @@ static void answer_now(struct pods *p, int result)
     task_wake(p->owner, WAKE_CHILD);
 }
 
+static bool says_the_same(const struct pod_info *a, const struct pod_info *b)
+{
+    return strcmp(a->name, b->name) == 0 && strcmp(a->ns, b->ns) == 0 &&
+           strcmp(a->service_account, b->service_account) == 0;
+}
+
+/* What the agent hands over may be anything; the proxy's own namespace is no pod's. */
+static int check_netns(const struct netns *netns, struct diag *why)
+{
+    struct netns *own = NULL;
+
+    if (!netns_is_genuine(netns)) {
+        return FAIL(why, -EINVAL, "the descriptor is no network namespace");
+    }
+    int r = netns_from_thread(&own, why);
+    if (r == 0 && netns_is_same(netns, own)) {
+        r = FAIL(why, -EINVAL, "the namespace is the node proxy's own");
+    }
+    netns_unref(own);
+    return r;
+}
+
+/* A namespace is one pod's: two would share its ports, and each answer for the other. */
+static void end_others(struct pods *p, const struct netns *netns)
+{
+    map_for_each (n, &p->entries) {
+        struct entry *e = container_of(n, struct entry, by_uid);
+        if (!netns_is_same(e->netns, netns)) {
+            continue;
+        }
+        log_warn(&scope, "another pod has this one's namespace", F_QUOTED("uid", e->info.uid),
+                 F_QUOTED("name", e->info.name));
+        if (e->handle) {
+            handle_stop(e->handle, 0);
+        }
+        entry_free(p, e);
+    }
+}
+
 void pods_add(struct pods *p, const struct pod_info *info, struct netns *take_netns)
 {
     struct entry *e = entry_find(p, info->uid);
+    int r = check_netns(take_netns, &p->why);
 
-    if (e && e->handle && netns_is_same(e->netns, take_netns)) {
+    if (r < 0) {
+        netns_unref(take_netns);
+        answer_now(p, r);
+        return;
+    }
+    if (e && e->handle && netns_is_same(e->netns, take_netns) && says_the_same(&e->info, info)) {
         e->named = true;
         netns_unref(take_netns);
         answer_now(p, 0);
@@ -305,6 +350,7 @@ void pods_add(struct pods *p, const struct pod_info *info, struct netns *take_ne
     if (e) {
         entry_free(p, e);
     }
+    end_others(p, take_netns);
     log_info(&scope, "pod received, starting proxy", F_QUOTED("uid", info->uid),
              F_QUOTED("name", info->name), F_QUOTED("namespace", info->ns));
     e = entry_make(p, info);

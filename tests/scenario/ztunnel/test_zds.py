@@ -181,6 +181,44 @@ def test_one_uid_with_another_namespace_replaces_the_first(solo):
         netns.delete(ns)
 
 
+def served_as(solo, ns, host):
+    """Who answers at a pod's door, once no port of it is shared by two."""
+    wait.until("one listener a port", lambda: len([r for r in netns.tcp_sockets(ns) if r[4:] == (netns.LISTEN,) and r[1] == 15008]) == 1)
+    names = set()
+    for _ in range(8):
+        with peers.Tunnel(solo.ns("p41"), host, solo.credential()) as tunnel:
+            names.update(tunnel.peer)
+    return names
+
+
+@pytest.mark.parametrize("uid", ["uid-p31", "uid-next"], ids=["the same pod under another account", "another pod"])
+def test_a_namespace_is_one_pods(solo, uid):
+    """Its ports may be shared by two, each with an identity of its own: the last that the agent names has it."""
+    solo.start(serve=False, ready=False)
+    session = greeted(solo)
+    solo.zt.wait_ready()
+    assert served_as(solo, solo.ns("p31"), solo.POD4) == {model.spiffe("alpha")}
+    assert session.add(uid, solo.ns("p31"), "beta-1", "shop", "beta") == ""
+    assert states(solo) == {uid: "Up"}
+    assert served_as(solo, solo.ns("p31"), solo.POD4) == {model.spiffe("beta")}
+
+
+NO_NAMESPACES = {"a file": "/dev/null", "a mount namespace": "/proc/self/ns/mnt", "the proxy's own": None}
+
+
+@pytest.mark.parametrize("what", NO_NAMESPACES)
+def test_what_is_no_pods_namespace_is_refused(solo, what):
+    solo.start(serve=False, ready=False)
+    session = greeted(solo)
+    fd = os.open(NO_NAMESPACES[what] or netns.path(solo.ns("n3")), os.O_RDONLY)
+    try:
+        assert cni.ack_error(session.request(cni.add_message("uid-y", *INFO), [fd])).startswith("failure to start proxy : the ")
+    finally:
+        os.close(fd)
+    assert states(solo) == {"uid-p31": "Up"} and listening(solo.ns("n3")) <= {15008}, "its own door, no more"
+    assert session.add("uid-p32", solo.ns("p32"), "beta-1", "shop", "beta") == ""
+
+
 def test_while_the_agent_is_away_connections_go_on_and_readiness_tells(solo):
     solo.start()
     with peers.TunnelServer(solo.ns("p41"), solo.credential()), client.open_echo(solo.ns("p31"), solo.PEER4, 8080) as sock:
