@@ -4,6 +4,7 @@ import base64
 import datetime
 import json
 import pathlib
+import threading
 
 import pytest
 from cryptography import x509
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from lib.wait import until
-from plane import Ads, create_certificate, named, pod
+from plane import Ads, Refused, create_certificate, named, pod
 
 RECORDED = json.loads((pathlib.Path(__file__).resolve().parents[2] /
                        "vectors/control/ca/create-certificate-self-signed.json").read_text(encoding="utf-8"))
@@ -207,6 +208,52 @@ def test_a_pod_that_left_the_node_is_no_reason_for_a_certificate_any_more(channe
     until("it may be asked for", lambda: code() == "OK")
     api.delete(moving)
     until("it may not be asked for any more", lambda: code() == "UNAUTHENTICATED")
+
+
+def test_a_name_is_worth_nothing_and_the_pod_that_has_it_now_everything(plane, channel, api, world, ready, ns):
+    """One name, again and again another pod, with another account and on another node, while two ask without a pause."""
+    accounts, nodes = ("first", "second"), ("zt-1", "zt-2")
+    for name in accounts:
+        api.create(named("ServiceAccount", name, ns))
+    tokens = {zt: api.token_for("istio-system", "ztunnel", world[zt]) for zt in nodes}
+    csr, ended, odd = csr_pem(), threading.Event(), []
+
+    def code(zt, account, by=channel):
+        return create_certificate(by, csr, tokens[zt], f"spiffe://cluster.local/ns/{ns}/sa/{account}")[0]
+
+    def ask_on():
+        with plane.channel() as own:
+            while not ended.is_set():
+                odd.extend(got for zt in nodes for account in accounts
+                           if (got := code(zt, account, own)) not in ("OK", "UNAUTHENTICATED"))
+    askers = [threading.Thread(target=ask_on) for _ in range(2)]
+    for asker in askers:
+        asker.start()
+    try:
+        for turn in range(8):
+            account, zt = accounts[turn % 2], nodes[turn // 2 % 2]
+            reused = pod("reused", ns, f"10.7.3.{turn % 2 + 1}", account, zt.replace("zt", "node"))
+            api.create(reused)
+            until("who is there now may be asked for", lambda z=zt, a=account: code(z, a) == "OK")
+            others = {(z, a) for z in nodes for a in accounts} - {(zt, account)}
+            assert {code(*other) for other in others} == {"UNAUTHENTICATED"}, (turn, account, zt)
+            api.delete(reused)
+            until("nobody is there", lambda z=zt, a=account: code(z, a) == "UNAUTHENTICATED")
+    finally:
+        ended.set()
+        for asker in askers:
+            asker.join()
+    assert not odd
+
+
+@pytest.mark.parametrize("spec", [{"serviceAccountName": "second"}, {"nodeName": "node-2"}], ids=["account", "node"])
+def test_a_pod_does_not_change_account_or_node(api, ns, spec):
+    for name in ("first", "second"):
+        api.create(named("ServiceAccount", name, ns))
+    staying = api.create(pod("staying", ns, "10.7.4.1", "first", "node-1"))
+    with pytest.raises(Refused) as error:
+        api.patch(staying, {"spec": spec})
+    assert error.value.status == 422, error.value.body
 
 
 def test_the_chain_ends_in_the_root_that_clients_are_given(plane, channel, api, world, ready):
