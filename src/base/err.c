@@ -62,7 +62,28 @@ enum err_class err_class(int r)
     if (is_own(r)) {
         return own[-r - ERR_FIRST - 1].class;
     }
-    return r == -ECONNRESET || r == -EPIPE ? ERRC_BENIGN : ERRC_LOCAL;
+    switch (-r) {
+    case ECONNRESET:
+    case EPIPE:
+        return ERRC_BENIGN;
+    case ECONNREFUSED:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case ETIMEDOUT:
+        return ERRC_PEER;
+    default:
+        return ERRC_LOCAL;
+    }
+}
+
+const char *err_class_name(enum err_class class)
+{
+    static const char *const names[ERR_CLASSES] = {[ERRC_LOCAL] = "local",
+                                                   [ERRC_PEER] = "peer",
+                                                   [ERRC_POLICY] = "policy",
+                                                   [ERRC_BENIGN] = "benign"};
+
+    return names[class];
 }
 
 int diag_note(struct diag *d, int code, const char *fmt, ...)

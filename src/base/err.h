@@ -2,7 +2,7 @@
 /*
  * One number space for failure. 0 or a count is success; a negative value is -errno or one of the
  * codes below, so a system call's result and our own travel the same way. The class says whose
- * fault it is: it picks the log level and the metric label.
+ * fault it is: the metrics of failed connections are labelled by it.
  */
 #pragma once
 
@@ -11,7 +11,7 @@
 
 #include "base/auto.h"
 
-enum err_class { ERRC_LOCAL, ERRC_PEER, ERRC_POLICY, ERRC_BENIGN };
+enum err_class { ERRC_LOCAL, ERRC_PEER, ERRC_POLICY, ERRC_BENIGN, ERR_CLASSES };
 
 /* name, sentence for people, class */
 #define ERR_TABLE(X)                                                                               \
@@ -60,6 +60,7 @@ const char *err_name(int r);
 /* The other way round; -EIO where there is none of that name. */
 int err_of_name(const char *name);
 enum err_class err_class(int r);
+const char *err_class_name(enum err_class class);
 
 /* The failed system call's errno as ours: negative whatever libc says. Never write -errno. */
 static inline int neg_errno(void)

@@ -92,8 +92,9 @@ struct recorder *recorder_new(struct metrics_shard *shard, const struct recorder
 void recorder_free(struct recorder *r);
 AUTO_DEFINE(recorder, struct recorder *, recorder_free);
 
-/* The traffic families, for metrics_new. */
+/* The traffic families and whose the failures were, for metrics_new. */
 extern const struct metric_set access_metrics;
+extern const struct metric_set failure_metrics;
 
 /* After the decision, before connecting: counts "opened", makes the byte counters appear. */
 void access_open(struct access *r, struct recorder *recorder, access_tell_fn *tell);
@@ -102,11 +103,14 @@ void access_bytes(struct access *r, uint64_t to_server, uint64_t to_client);
 /* The same, by what has moved since access_open. */
 void access_moved(struct access *r, uint64_t to_server, uint64_t to_client);
 /* Once: log line, closed and failed counters, ring, edges. error NULL: none; it sets the level of the
- * line, flag only the labels. A record that is not open is left alone. */
-void access_end(struct access *r, enum access_flag flag, const char *error);
-/* A connection refused before it had a record: one "connection failed" line, no metrics. */
+ * line, flag the labels of the traffic families, and code whose failure it is counted as. A record that
+ * is not open is left alone. */
+void access_end(struct access *r, enum access_flag flag, int code, const char *error);
+/* A connection refused before it had a record: one "connection failed" line, and of the metrics only
+ * whose failure it was. */
 void access_refused(struct recorder *recorder, enum access_reporter reporter,
-                    const struct endpoint *src, const struct endpoint *dst, const char *error);
+                    const struct endpoint *src, const struct endpoint *dst, int code,
+                    const char *error);
 const char *access_flag_text(enum access_flag flag);
 /* Of a connection that ended with r, 0 or negative (contract 9.2). */
 enum access_flag access_flag_of(int r);

@@ -193,7 +193,7 @@ void arrival_open_plain(struct engine *e, int take_fd, const struct endpoint *pe
 
     (void)sock_set_nodelay(take_fd); /* a socket without it still works */
     if (r == 0 && arrival_find(e, &facts, (struct slice){NULL, 0}) > ARRIVAL_WORKLOAD) {
-        access_refused(e->recorder, ACCESS_WAYPOINT, peer, &at->to,
+        access_refused(e->recorder, ACCESS_WAYPOINT, peer, &at->to, -ERR_NOT_FOUND,
                        "this waypoint does not serve that address");
         r = -ERR_NOT_FOUND;
     }

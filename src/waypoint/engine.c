@@ -125,7 +125,8 @@ static void refuse(struct handed *h)
     if (sock_local(h->fd, &door) < 0) { /* it is for the record alone */
         door = (struct endpoint){.port = 0};
     }
-    access_refused(h->engine->recorder, ACCESS_WAYPOINT, &h->peer, &door, "too many connections");
+    access_refused(h->engine->recorder, ACCESS_WAYPOINT, &h->peer, &door, -ERR_LIMIT,
+                   "too many connections");
     sock_close(&h->fd);
     atomic_fetch_sub_explicit(&h->engine->load, 1, memory_order_relaxed);
 }

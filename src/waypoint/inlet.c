@@ -44,7 +44,7 @@ static void inlet_free(struct inlet *i, int why)
 
 static void refuse(struct inlet *i, int r, const char *error)
 {
-    access_refused(i->engine->recorder, ACCESS_WAYPOINT, &i->client, &i->local, error);
+    access_refused(i->engine->recorder, ACCESS_WAYPOINT, &i->client, &i->local, r, error);
     inlet_free(i, r);
 }
 

@@ -106,7 +106,7 @@ static void refuse(struct passage *p, unsigned status, int r, const char *error)
     if (!p->access.recorder) {
         access_open(&p->access, p->entry.engine->recorder, tell);
     }
-    access_end(&p->access, access_flag_of(r), error);
+    access_end(&p->access, access_flag_of(r), r, error);
     if (p->request) {
         hbone_request_refuse(p->request, status);
         p->request = NULL;
@@ -225,7 +225,7 @@ static void ended(struct passage *p, int result)
 
     access_moved(&p->access, stats.sent, stats.received);
     relay_close(&p->relay, result);
-    access_end(&p->access, access_flag_of(result), result < 0 ? why.text : NULL);
+    access_end(&p->access, access_flag_of(result), result, result < 0 ? why.text : NULL);
     passage_free(p);
 }
 

@@ -5,7 +5,7 @@
 #include "obs/metrics.h"
 
 /* All families that there are. */
-enum { STATS_SETS = 18 };
+enum { STATS_SETS = 19 };
 extern const struct metric_set *const stats_sets[STATS_SETS];
 
 /* On the control loop: resources refused so far. */

@@ -86,11 +86,12 @@ static void inbound_free(struct inbound_conn *i)
     mem_free(i);
 }
 
-/* Before there is a record: one line, no metrics (contract 2.6, 3.5). */
+/* Before there is a record: one line, and none of istio's metrics (contract 2.6, 3.5). A status below
+ * 500 says that the peer asked for what nobody could give. */
 static void refuse_early(struct inbound_conn *i, unsigned status, const char *error)
 {
     access_refused(i->pod->plane->recorder, ACCESS_DESTINATION, &i->from->client, &i->from->door,
-                   error);
+                   status < 500 ? -ERR_SYNTAX : -ERR_UNAVAILABLE, error);
     i->front->refuse(i, status);
     inbound_free(i);
 }
@@ -150,7 +151,10 @@ static void tell(const struct access *a, struct access_facts *out)
 
 static void finish_access(struct inbound_conn *i, int r, const struct diag *d)
 {
-    access_end(&i->access, access_flag_of(r), r >= 0 ? NULL : d->text[0] ? d->text : err_text(r));
+    access_end(&i->access, access_flag_of(r), r,
+               r >= 0       ? NULL
+               : d->text[0] ? d->text
+                            : err_text(r));
 }
 
 /* After the record was opened: the answer and the line agree. */
@@ -186,7 +190,7 @@ static void deny(struct inbound_conn *i, const struct rbac_verdict *v)
 
     (void)snprintf(error, sizeof(error), "connection closed due to policy rejection: %s",
                    rbac_verdict_text(v, text));
-    access_end(&i->access, ACCESS_DENY, error);
+    access_end(&i->access, ACCESS_DENY, -ERR_DENIED, error);
     refuse_late(i, 401, -ERR_DENIED, &d); /* the record has ended: this only answers */
 }
 

@@ -96,10 +96,10 @@ static void outbound_free(struct outbound *o)
     mem_free(o);
 }
 
-/* Before there is a record: one line, no metrics (contract 3.2). */
-static void refuse(struct outbound *o, const char *error)
+/* Before there is a record: one line, and none of istio's metrics (contract 3.2). */
+static void refuse(struct outbound *o, int r, const char *error)
 {
-    access_refused(o->pod->plane->recorder, ACCESS_SOURCE, &o->peer, &o->original, error);
+    access_refused(o->pod->plane->recorder, ACCESS_SOURCE, &o->peer, &o->original, r, error);
     outbound_free(o);
 }
 
@@ -179,13 +179,13 @@ static void finish_access(struct outbound *o, int r, const struct diag *d)
     char text[256];
 
     if (r >= 0) {
-        access_end(&o->access, ACCESS_OK, NULL);
+        access_end(&o->access, ACCESS_OK, 0, NULL);
         return;
     }
     bool policy = is_hbone(o->kind) && is_connect_timeout(r, d);
     (void)snprintf(text, sizeof(text), "%s%s", d->text[0] ? d->text : err_text(r),
                    policy ? ", maybe a NetworkPolicy is blocking HBONE port 15008" : "");
-    access_end(&o->access, flag_of(o, r, d), text);
+    access_end(&o->access, flag_of(o, r, d), r, text);
 }
 
 /* ---- the legs */
@@ -369,7 +369,7 @@ static int take_route(struct outbound *o)
     const struct route *r = &o->opening->route;
 
     if (r->kind == ROUTE_DENY) {
-        refuse(o, r->detail.text);
+        refuse(o, r->detail.code, r->detail.text);
         return 1;
     }
     return go(o);
@@ -403,7 +403,7 @@ static int step_name(struct outbound *o)
         return n;
     }
     if (n < 0) {
-        refuse(o, why.text);
+        refuse(o, n, why.text);
         return 1;
     }
     route_resolve(&x->route, &q, at, (unsigned)n);
@@ -418,7 +418,7 @@ static int step_self(struct outbound *o)
     if (!self && timer_is_due(&o->opening->limit)) {
         (void)snprintf(text, sizeof(text), "unknown source: workload %.40s/%.60s is not known",
                        o->pod->info.ns, o->pod->info.name);
-        refuse(o, text);
+        refuse(o, -ERR_UNAVAILABLE, text);
         return 1;
     }
     if (!self) {
@@ -445,7 +445,7 @@ static int step_credential(struct outbound *o)
     pod_wait_stop(&o->opening->wait);
     if (r < 0) {
         access_open(&o->access, o->pod->plane->recorder, tell);
-        access_end(&o->access, ACCESS_IDENTITY_ERROR, why.text);
+        access_end(&o->access, ACCESS_IDENTITY_ERROR, r, why.text);
         outbound_free(o);
         return 1;
     }
@@ -565,7 +565,7 @@ void outbound_open(struct pod *p, int take_fd, const struct endpoint *peer)
     pod_conn_start(p, &o->conn, &outbound_ops);
     enter(o, OUT_SELF);
     if (r < 0) {
-        refuse(o, "no original destination");
+        refuse(o, r, "no original destination");
         return;
     }
     task_wake(&o->task, WAKE_START);

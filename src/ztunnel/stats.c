@@ -82,6 +82,7 @@ static const struct metric_set name_set = {.families = name_families,
                                            .series_max = 1024};
 
 const struct metric_set *const stats_sets[STATS_SETS] = {&access_metrics,
+                                                         &failure_metrics,
                                                          &loop_metrics,
                                                          &build_metrics,
                                                          &discovery_end_metrics,

@@ -6,7 +6,7 @@
 #include "ztunnel/pods.h"
 
 /* All families that there are. */
-enum { STATS_SETS = 15 };
+enum { STATS_SETS = 16 };
 extern const struct metric_set *const stats_sets[STATS_SETS];
 
 enum dns_count {

@@ -62,7 +62,7 @@ static void tunnel_free(struct tunnel *t, int why)
 static void refuse(struct tunnel *t, int r, const char *error)
 {
     access_refused(t->pod->plane->recorder, ACCESS_DESTINATION, &t->origin->client,
-                   &t->origin->door, error);
+                   &t->origin->door, r, error);
     tunnel_free(t, r);
 }
 

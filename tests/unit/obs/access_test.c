@@ -38,9 +38,9 @@ struct rig {
 
 static void rig_start_with(struct rig *g, const struct recorder_options *o)
 {
-    static const struct metric_set *const sets[] = {&access_metrics};
+    static const struct metric_set *const sets[] = {&access_metrics, &failure_metrics};
 
-    g->metrics = metrics_new(sets, 1);
+    g->metrics = metrics_new(sets, ARRAY_LEN(sets));
     g->recorder = recorder_new(metrics_shard_new(g->metrics), o);
 }
 
@@ -124,7 +124,7 @@ static void replay(char *line, struct recorder *recorder)
     record_of(&x.facts, &p);
     const char *error = pairs_find(&p, "error");
     if (strcmp(columns[3], "connection failed") == 0) {
-        access_refused(recorder, a->reporter, &a->src_addr, &a->dst_addr, error);
+        access_refused(recorder, a->reporter, &a->src_addr, &a->dst_addr, -ERR_UNAVAILABLE, error);
         return;
     }
     access_open(&x.access, recorder, tell);
@@ -132,7 +132,7 @@ static void replay(char *line, struct recorder *recorder)
     uint64_t received = number(&p, "bytes_recv");
     access_bytes(&x.access, a->reporter == ACCESS_SOURCE ? sent : received,
                  a->reporter == ACCESS_SOURCE ? received : sent);
-    access_end(&x.access, error ? ACCESS_CONNECT : ACCESS_OK, error);
+    access_end(&x.access, error ? ACCESS_CONNECT : ACCESS_OK, -ECONNREFUSED, error);
 }
 
 /* Run under logged(). */
@@ -295,7 +295,8 @@ static void replay_closed(struct recorder *r, char *line, const struct lines *pa
                 access_bytes(&one.access, bytes_of(page, "istio_tcp_received_bytes_total", whole),
                              bytes_of(page, "istio_tcp_sent_bytes_total", whole));
             }
-            access_end(&one.access, flags[i].flag, flags[i].flag == ACCESS_OK ? NULL : "x");
+            access_end(&one.access, flags[i].flag, -ERR_TLS,
+                       flags[i].flag == ACCESS_OK ? NULL : "x");
         }
     }
 }
@@ -386,7 +387,7 @@ TEST(the_ring_keeps_the_newest_in_order)
         (void)snprintf(name, sizeof(name), "w%d", i);
         struct told a = sample(name, "x");
         access_open(&a.access, g.recorder, tell);
-        access_end(&a.access, ACCESS_OK, NULL);
+        access_end(&a.access, ACCESS_OK, 0, NULL);
     }
     AUTO(text) char *text = say(g.recorder, recorder_write_recent);
     rig_stop(&g);
@@ -409,7 +410,7 @@ TEST(edges_add_up_and_are_bounded)
         struct told a = sample(name, "x");
         access_open(&a.access, g.recorder, tell);
         access_bytes(&a.access, 5, 7);
-        access_end(&a.access, i % 10 == 0 ? ACCESS_DENY : ACCESS_OK, NULL);
+        access_end(&a.access, i % 10 == 0 ? ACCESS_DENY : ACCESS_OK, 0, NULL);
     }
     AUTO(text) char *text = say(g.recorder, recorder_write_edges);
     rig_stop(&g);
@@ -418,6 +419,42 @@ TEST(edges_add_up_and_are_bounded)
     CHECK_INT(count_of(text, "\"connections\":60,"), 1);
     CHECK_INT(count_of(text, "\"denied\":10,"), 1);
     CHECK_INT(count_of(text, "\"to_server\":50,\"to_client\":70,"), 4);
+}
+
+TEST(a_failure_is_counted_by_whose_doing_it_was)
+{
+    static const struct {
+        int code;
+        const char *line;
+    } rows[] = {
+        {-ERR_DENIED, "ambit_connection_failures_total{reporter=\"source\",class=\"policy\"} 1\n"},
+        {-ERR_TLS, "ambit_connection_failures_total{reporter=\"source\",class=\"peer\"} 2\n"},
+        {-ECONNREFUSED, NULL},
+        {-ENOSPC, "ambit_connection_failures_total{reporter=\"source\",class=\"local\"} 1\n"},
+        {-ERR_DRAINED, "ambit_connection_failures_total{reporter=\"source\",class=\"benign\"} 1\n"},
+    };
+    struct endpoint nobody = {.port = 0};
+    AUTO(strbuf) struct strbuf page = {0};
+    struct rig g;
+
+    rig_start_with(&g, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct told a = sample("w", "x");
+        access_open(&a.access, g.recorder, tell);
+        access_end(&a.access, ACCESS_CONNECT, rows[i].code, "failed");
+    }
+    struct told fine = sample("w", "x");
+    access_open(&fine.access, g.recorder, tell);
+    access_end(&fine.access, ACCESS_OK, 0, NULL);
+    access_refused(g.recorder, ACCESS_WAYPOINT, &nobody, &nobody, -ERR_LIMIT, "full");
+    metrics_write(g.metrics, &page);
+    rig_stop(&g);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        CHECK(!rows[i].line || strstr(strbuf_text(&page), rows[i].line));
+    }
+    CHECK(strstr(strbuf_text(&page),
+                 "ambit_connection_failures_total{reporter=\"waypoint\",class=\"local\"} 1\n"));
+    CHECK_INT(count_of(strbuf_text(&page), "ambit_connection_failures_total{"), 5);
 }
 
 TEST(open_connections_are_listed_while_they_are_open)
@@ -432,11 +469,11 @@ TEST(open_connections_are_listed_while_they_are_open)
     access_bytes(&two.access, 0, 2);
     access_moved(&two.access, 1, 2);
     AUTO(text) char *both = say(g.recorder, recorder_write_open);
-    access_end(&one.access, ACCESS_OK, NULL);
-    access_end(&one.access, ACCESS_DENY, "twice"); /* the second end is none */
+    access_end(&one.access, ACCESS_OK, 0, NULL);
+    access_end(&one.access, ACCESS_DENY, -ERR_DENIED, "twice"); /* the second end is none */
     access_bytes(&one.access, 1, 1);
     AUTO(text) char *rest = say(g.recorder, recorder_write_open);
-    access_end(&two.access, ACCESS_OK, NULL);
+    access_end(&two.access, ACCESS_OK, 0, NULL);
     AUTO(text) char *none = say(g.recorder, recorder_write_open);
     AUTO(text) char *recent = say(g.recorder, recorder_write_recent);
     rig_stop(&g);
