@@ -154,18 +154,3 @@ ssize_t h1_chunk_frame(struct h1_chunk *c, const char *p, size_t len, struct dia
     }
     return (ssize_t)used;
 }
-
-ssize_t h1_chunk_feed(struct h1_chunk *c, const char *p, size_t len, struct slice *out,
-                      struct diag *why)
-{
-    ssize_t used = h1_chunk_frame(c, p, len, why);
-
-    *out = (struct slice){p, 0};
-    if (used < 0 || c->step != H1_CHUNK_DATA) {
-        return used;
-    }
-    size_t n = (size_t)MIN_OF(c->left, (uint64_t)(len - (size_t)used));
-    *out = (struct slice){p + used, n};
-    h1_chunk_skip(c, n);
-    return used + (ssize_t)n;
-}

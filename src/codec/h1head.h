@@ -125,12 +125,8 @@ struct h1_chunk {
     bool cr;
 };
 
-/* Uses up a prefix of p: how many octets, or -ERR_SYNTAX, or -ERR_TOO_LARGE when framing
- * outweighs data. *out is the body data among them, possibly empty. Stops behind each piece of data
- * and at the trailers. */
-MUST_USE ssize_t h1_chunk_feed(struct h1_chunk *c, const char *p, size_t len, struct slice *out,
-                               struct diag *why);
-/* The same in two steps, for data that is used where it lies: uses up framing until data (step
- * H1_CHUNK_DATA, left octets of it) or the trailers; then how much of the data was used. */
+/* Uses up a prefix of p, framing until data (step H1_CHUNK_DATA, left octets of it) or the trailers:
+ * how many octets, or -ERR_SYNTAX, or -ERR_TOO_LARGE when framing outweighs data. Then the caller says
+ * how much of the data was used. */
 MUST_USE ssize_t h1_chunk_frame(struct h1_chunk *c, const char *p, size_t len, struct diag *why);
 void h1_chunk_skip(struct h1_chunk *c, size_t len);

@@ -74,11 +74,6 @@ bool netns_is_same(const struct netns *a, const struct netns *b)
     return a->device == b->device && a->inode == b->inode;
 }
 
-bool netns_is_genuine(const struct netns *n)
-{
-    return ioctl(n->fd, NS_GET_NSTYPE) == CLONE_NEWNET;
-}
-
 int netns_fd(const struct netns *n)
 {
     return n->fd;

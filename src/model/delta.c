@@ -83,11 +83,6 @@ void world_delta_free(struct world_delta *d)
     }
 }
 
-size_t world_delta_count(const struct world_delta *d)
-{
-    return changes_count(&d->changes);
-}
-
 bool world_put_workload(struct world_delta *d, const struct workload *take_w)
 {
     return changes_put(&d->changes, KIND_WORKLOAD, take_w);

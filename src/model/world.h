@@ -46,7 +46,6 @@ bool world_put_policy(struct world_delta *d, const struct policy *take_p);
  * none. */
 bool world_remove_address(struct world_delta *d, const char *name);
 bool world_remove_policy(struct world_delta *d, const char *key);
-size_t world_delta_count(const struct world_delta *d);
 
 /* One reference for the caller; d is gone. */
 const struct world *world_next(struct world_delta *take_d);

@@ -69,11 +69,6 @@ void nl_put_str(struct nl_batch *b, unsigned type, const char *s)
     nl_put(b, type, s, strlen(s) + 1);
 }
 
-void nl_put_u8(struct nl_batch *b, unsigned type, uint8_t v)
-{
-    nl_put(b, type, &v, sizeof(v));
-}
-
 void nl_put_u32(struct nl_batch *b, unsigned type, uint32_t v)
 {
     nl_put(b, type, &v, sizeof(v));

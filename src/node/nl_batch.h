@@ -29,9 +29,8 @@ void nl_message(struct nl_batch *b, unsigned type, unsigned flags, const void *h
 
 void nl_put(struct nl_batch *b, unsigned type, const void *data, size_t len);
 void nl_put_str(struct nl_batch *b, unsigned type, const char *s); /* with its zero byte */
-void nl_put_u8(struct nl_batch *b, unsigned type, uint8_t v);
-void nl_put_u32(struct nl_batch *b, unsigned type, uint32_t v);   /* host order: rtnetlink */
-void nl_put_u32be(struct nl_batch *b, unsigned type, uint32_t v); /* network order: nf_tables */
+void nl_put_u32(struct nl_batch *b, unsigned type, uint32_t v);    /* host order: rtnetlink */
+void nl_put_u32be(struct nl_batch *b, unsigned type, uint32_t v);  /* network order: nf_tables */
 
 /* Returns what nl_nest_end wants. */
 size_t nl_nest(struct nl_batch *b, unsigned type);

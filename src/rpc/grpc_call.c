@@ -285,20 +285,6 @@ int grpc_call_peek(struct grpc_call *c, struct iovec *out, int max)
     return peek(c, out, max);
 }
 
-ssize_t grpc_call_read(struct grpc_call *c, void *into, size_t room)
-{
-    struct iovec v;
-    int n = grpc_call_peek(c, &v, 1);
-
-    if (n <= 0) {
-        return n;
-    }
-    size_t len = MIN_OF(room, v.iov_len);
-    memcpy(into, v.iov_base, len);
-    grpc_call_skip(c, len);
-    return (ssize_t)len;
-}
-
 static int begin_whole(struct grpc_call *c, const struct bytes *into)
 {
     uint32_t len = 0;

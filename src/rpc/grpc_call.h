@@ -56,8 +56,6 @@ const struct message *grpc_call_metadata(const struct grpc_call *c);
  * peer's messages have ended well; for a client that means status OK. Else an error: -ERR_GRPC_STATUS
  * (client: see grpc_call_status), -ERR_TOO_LARGE, -ERR_DEADLINE, or the transport's. */
 MUST_USE int grpc_call_next(struct grpc_call *c, uint32_t *out_len);
-/* (*) Bytes of the current message, 0 at its end. */
-MUST_USE ssize_t grpc_call_read(struct grpc_call *c, void *into, size_t room);
 /* (*) Lends up to max pieces of the current message; 0 at its end. Then skip what was used. */
 MUST_USE int grpc_call_peek(struct grpc_call *c, struct iovec *out, int max);
 void grpc_call_skip(struct grpc_call *c, size_t len);

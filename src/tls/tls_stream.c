@@ -363,11 +363,6 @@ struct stream *tls_stream_accept(struct tls_loop *l, struct stream *below,
     return &t->s;
 }
 
-bool stream_is_tls(const struct stream *s)
-{
-    return s->ops == &tls_ops;
-}
-
 static const struct tls_stream *const_of(const struct stream *s)
 {
     return (const struct tls_stream *)(const void *)s;

@@ -63,7 +63,6 @@ struct stream *tls_stream_accept(struct tls_loop *l, struct stream *below,
                                  const struct handshake_spec *spec, uint64_t lane,
                                  const struct ip *from);
 
-bool stream_is_tls(const struct stream *s);
 /* NULL until the handshake is done; borrowed for the life of the stream. */
 const struct tls_peer *tls_stream_peer(const struct stream *s);
 /* Borrowed: for addresses and socket options. */

@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "base/num.h"
+#include "chunk_feed.h"
 
 static void need(bool truth)
 {
@@ -145,7 +146,7 @@ static void decode(const char *p, size_t len, size_t piece, struct decoded *out)
     while (out->used < len && c.step != H1_CHUNK_TRAILERS) {
         struct slice data;
         size_t n = len - out->used < piece ? len - out->used : piece;
-        ssize_t r = h1_chunk_feed(&c, p + out->used, n, &data, NULL);
+        ssize_t r = chunk_feed(&c, p + out->used, n, &data);
         if (r < 0) {
             out->result = (int)r;
             return;

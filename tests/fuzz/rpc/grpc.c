@@ -93,7 +93,7 @@ static int take_whole(struct reader *r)
 
 static int take_piece(struct reader *r)
 {
-    uint8_t piece[7];
+    struct iovec piece;
     int n = r->amid ? 1 : grpc_call_next(r->call, &r->len);
 
     if (n != 1) {
@@ -101,14 +101,16 @@ static int take_piece(struct reader *r)
     }
     r->sum = r->amid ? r->sum : 0;
     r->amid = true;
-    ssize_t got = grpc_call_read(r->call, piece, sizeof(piece));
+    int got = grpc_call_peek(r->call, &piece, 1);
     if (got == 0) {
         tell(&r->story, "message", r->len, r->sum);
         r->amid = false;
     } else if (got > 0) {
-        r->sum = sum_of(piece, (size_t)got, r->sum);
+        size_t len = MIN_OF(piece.iov_len, (size_t)7);
+        r->sum = sum_of(piece.iov_base, len, r->sum);
+        grpc_call_skip(r->call, len);
     }
-    return got < 0 ? (int)got : 1;
+    return got < 0 ? got : 1;
 }
 
 static void run(struct task *t, unsigned why)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/h1head.h"
 
+#include "chunk_feed.h"
 #include "t.h"
 
 /* What is said of a head: "METHOD path authority length|chunked flags", or the error. */
@@ -336,7 +337,7 @@ static int dechunk(const char *text, size_t piece, char *out, size_t *used)
     while (*used < len && c.step != H1_CHUNK_TRAILERS) {
         struct slice data;
         size_t n = len - *used < piece ? len - *used : piece;
-        ssize_t r = h1_chunk_feed(&c, text + *used, n, &data, NULL);
+        ssize_t r = chunk_feed(&c, text + *used, n, &data);
         if (r < 0) {
             return (int)r;
         }
@@ -429,7 +430,7 @@ TEST(framing_that_outweighs_its_data_is_refused)
     }
     for (int round = 0; round < 10 && r >= 0; round++) {
         for (at = 0; at < tiny.len && r >= 0; at += r > 0 ? (size_t)r : 0) {
-            r = h1_chunk_feed(&c, tiny.p + at, tiny.len - at, &data, NULL);
+            r = chunk_feed(&c, tiny.p + at, tiny.len - at, &data);
         }
     }
     CHECK_INT(r, -ERR_TOO_LARGE);
@@ -443,7 +444,7 @@ TEST(ordinary_chunks_never_run_out_of_budget)
 
     for (int i = 0; i < 200000; i++) {
         for (size_t at = 0; at < sizeof(chunk) - 1;) {
-            ssize_t r = h1_chunk_feed(&c, chunk + at, sizeof(chunk) - 1 - at, &data, NULL);
+            ssize_t r = chunk_feed(&c, chunk + at, sizeof(chunk) - 1 - at, &data);
             CHECK(r > 0);
             at += (size_t)r;
         }

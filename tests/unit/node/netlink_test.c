@@ -150,7 +150,7 @@ static void sample(struct nl_batch *b)
     nl_message(b, 7, 0, "head", 4);
     size_t outer = nl_nest(b, 1);
     nl_put_str(b, 2, "abc");
-    nl_put_u8(b, 3, 9);
+    nl_put_u32be(b, 3, 9);
     nl_nest_end(b, outer);
     nl_put_u32(b, 4, 77);
 }
@@ -221,7 +221,7 @@ TEST(a_rule_says_the_same_only_if_nothing_wanted_differs)
         nl_message(&got, 7, 0, "head", 4);
         size_t outer = nl_nest(&got, 1);
         nl_put_str(&got, 2, difference == 1 ? "abd" : "abc");
-        nl_put_u8(&got, 3, difference == 2 ? 8 : 9);
+        nl_put_u32be(&got, 3, difference == 2 ? 8 : 9);
         if (difference == 3) {
             nl_put_str(&got, 2, "abc"); /* twice */
         }
