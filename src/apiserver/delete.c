@@ -75,8 +75,9 @@ static bool mark(const struct kind *kind, struct json *body, int64_t grace_s, in
     return true;
 }
 
-bool delete_object(struct api *a, const struct kind *kind, struct json *body,
-                   const struct deletion *d)
+/* Marks or removes. body is changed to what remains or what it was last. True: removed. */
+static bool delete_object(struct api *a, const struct kind *kind, struct json *body,
+                          const struct deletion *d)
 {
     int64_t grace_s = grace_of(kind, body, d->grace_s);
     bool stays = is_held(kind, body) || grace_s > 0;

@@ -19,9 +19,6 @@ struct deletion {
     bool dry_run;
 };
 
-/* Marks or removes. body is changed to what remains or what it was last. True: removed. */
-bool delete_object(struct api *a, const struct kind *kind, struct json *body,
-                   const struct deletion *d);
 /* Nothing holds it any more: it is marked, without finalizers and without grace. */
 bool delete_is_due(const struct kind *kind, const struct json *body);
 /* Because its namespace goes. Spends from budget for each change. True: removed. */

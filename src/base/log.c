@@ -242,7 +242,7 @@ static bool is_plain_word(struct slice s)
     return s.len > 0 && s.len < STRING_MAX;
 }
 
-void log_field_plain(struct strbuf *out, const struct log_field *f)
+static void log_field_plain(struct strbuf *out, const struct log_field *f)
 {
     strbuf_puts(out, f->key);
     strbuf_putc(out, '=');
@@ -253,7 +253,7 @@ void log_field_plain(struct strbuf *out, const struct log_field *f)
     }
 }
 
-void log_field_json(struct strbuf *out, const struct log_field *f)
+static void log_field_json(struct strbuf *out, const struct log_field *f)
 {
     log_json_string(out, slice_of(f->key));
     strbuf_putc(out, ':');

@@ -79,10 +79,8 @@ void log_emit(struct log_scope *s, enum log_level level, const char *message,
 void log_line(const char *line, size_t len);
 enum log_format log_format_now(void);
 
-/* Encoders for callers that compose lines (obs/record.c). */
+/* Appends s as a string of JSON: for callers that compose lines and answers. */
 void log_json_string(struct strbuf *out, struct slice s);
-void log_field_plain(struct strbuf *out, const struct log_field *f);
-void log_field_json(struct strbuf *out, const struct log_field *f);
 
 #define LOG_FIELDS(...)                                                                            \
     (const struct log_field[]){__VA_ARGS__},                                                       \

@@ -78,7 +78,7 @@ static void help_examples(const char *examples, struct strbuf *out)
     } while (more);
 }
 
-void command_help(const struct command *c, struct strbuf *out)
+static void command_help(const struct command *c, struct strbuf *out)
 {
     strbuf_printf(out, "ambit %s: %s\n\nUsage: ambit %s [OPTION...]%s%s%s\n\n", c->name, c->summary,
                   c->name, *c->operands ? " " : "", c->operands,
@@ -91,7 +91,7 @@ void command_help(const struct command *c, struct strbuf *out)
     help_examples(c->examples, out);
 }
 
-void command_overview(const struct command *const *commands, struct strbuf *out)
+static void command_overview(const struct command *const *commands, struct strbuf *out)
 {
     strbuf_puts(out, "ambit: a service mesh without sidecars. Label a namespace, and what runs in "
                      "it speaks mutual TLS.\n\nUsage: ambit COMMAND [OPTION...]\n\nCommands:\n");
@@ -104,7 +104,7 @@ void command_overview(const struct command *const *commands, struct strbuf *out)
                 "Exit status: 0 yes or done, 1 no or failed, 2 wrong usage, 3 cannot tell.\n");
 }
 
-void command_help_all(const struct command *const *commands, struct strbuf *out)
+static void command_help_all(const struct command *const *commands, struct strbuf *out)
 {
     command_overview(commands, out);
     for (; *commands; commands++) {

@@ -58,10 +58,6 @@ extern const struct arg_option options_proxy[];   /* how to ask their proxies */
 
 /* Runs commands[i] as argv says (without the program's name); the exit status. */
 enum answer command_main(const struct command *const *commands, int argc, char **argv);
-/* Help on one of them, or on all in one text (what docs/cli.md holds). */
-void command_help(const struct command *c, struct strbuf *out);
-void command_overview(const struct command *const *commands, struct strbuf *out);
-void command_help_all(const struct command *const *commands, struct strbuf *out);
 
 bool cli_wants_json(const struct cli *c);
 /* The document of -o json: printed when the command is done, with its error and fix if it failed; takes the

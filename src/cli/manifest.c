@@ -117,7 +117,7 @@ static int load_folder_blocking(const char *path, struct json *into, struct diag
     return r;
 }
 
-int manifest_load_blocking(const char *path, struct json *into, struct diag *why)
+static int manifest_load_blocking(const char *path, struct json *into, struct diag *why)
 {
     struct stat st;
 

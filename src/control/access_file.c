@@ -59,7 +59,8 @@ char *access_token_new(void)
     return strbuf_take(&text);
 }
 
-int access_token_blocking(const char *data, const char *name, char **out, struct diag *why)
+/* The token of that name, made if there is none; the caller's, a secret. */
+static int token_blocking(const char *data, const char *name, char **out, struct diag *why)
 {
     AUTO(text) char *path = path_of(data, "credentials/", name);
     int r = check_name(name, why);
@@ -115,7 +116,7 @@ int access_kubeconfig_blocking(const char *data, const char *name, const char *s
     AUTO(strbuf) struct strbuf path = {0};
     AUTO(strbuf) struct strbuf text = {0};
     char *token = NULL;
-    int r = access_token_blocking(data, name, &token, why);
+    int r = token_blocking(data, name, &token, why);
 
     if (r < 0) {
         return r;

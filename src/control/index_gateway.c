@@ -53,7 +53,7 @@ struct gateway_item *gateway_use(struct index *x, const char *ns, const char *na
     return g;
 }
 
-void gateway_item_free(struct index *x, struct gateway_item *g)
+static void gateway_item_free(struct index *x, struct gateway_item *g)
 {
     map_remove(&x->gateways, &g->by_name);
     list_remove(&g->dirty);
@@ -116,8 +116,8 @@ void wish_fini(struct index *x, struct waypoint_wish *w)
     w->is_set = false;
 }
 
-bool wish_set(struct index *x, struct waypoint_wish *w, enum wisher who, const char *name,
-              const char *ns, const char *own_ns)
+static bool wish_set(struct index *x, struct waypoint_wish *w, enum wisher who, const char *name,
+                     const char *ns, const char *own_ns)
 {
     struct waypoint_wish next = {.is_set = name && *name};
 

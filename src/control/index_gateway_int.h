@@ -73,8 +73,6 @@ void wish_fini(struct index *x, struct waypoint_wish *w);
 /* From the labels of an object in own_ns. True: it is another than before. */
 bool wish_read(struct index *x, struct waypoint_wish *w, enum wisher who, const struct json *labels,
                const char *own_ns);
-bool wish_set(struct index *x, struct waypoint_wish *w, enum wisher who, const char *name,
-              const char *ns, const char *own_ns);
 
 enum waypoint_state {
     WAYPOINT_NONE, /* none is asked for */
@@ -90,7 +88,6 @@ struct waypoint_choice {
 };
 
 struct waypoint_choice waypoint_of_service(const struct index *x, const struct service_item *s);
-struct waypoint_choice waypoint_of_pod(const struct index *x, const struct pod_item *p);
 /* The gateway to publish for it, into room; NULL: none. Where a waypoint is asked for and cannot be
  * had, it is one that nobody finds, so that the node proxy refuses (docs/compatibility.md). */
 const struct gateway *waypoint_for_service(const struct index *x, const struct service_item *s,

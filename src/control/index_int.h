@@ -191,7 +191,6 @@ void mark_slice(struct index *x, struct slice_item *s);
 void mark_peer(struct index *x, struct peer_item *p);
 /* Those of the space that the selector matches; an empty one matches all. */
 void mark_matching(struct index *x, const struct space *s, const struct labels *selector);
-void mark_all_pods(struct index *x);
 void mark_everything(struct index *x);
 
 /* Appends the resource's name, as translate_pod makes it. */

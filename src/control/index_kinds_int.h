@@ -47,7 +47,6 @@ void index_remove_grant(struct index *x, const char *ns, const char *name);
 void index_put_rule(struct index *x, const struct json *object);
 void index_remove_rule(struct index *x, const char *ns, const char *name);
 
-void gateway_item_free(struct index *x, struct gateway_item *g);
 void route_item_free(struct index *x, struct route_item *r);
 void l7_policy_item_free(struct index *x, struct l7_policy_item *p);
 void rule_item_free(struct index *x, struct rule_item *r);

@@ -49,7 +49,6 @@ const char *route_name(const struct route_item *r);
 const char *route_kind_name(enum l7_route_kind kind); /* "HTTPRoute", ... */
 void mark_route(struct index *x, struct route_item *r);
 void mark_routes_of(struct index *x, struct service_item *s);
-void mark_all_routes(struct index *x);
 /* Why it is not followed there: NULL, or a reason of the Gateway API, and text for people. */
 const char *route_parent_problem(const struct attachment *parent, struct strbuf *text);
 /* Rules that are not are left out. */
@@ -86,12 +85,8 @@ const char *policy_kind_name(enum l7_policy_kind kind);
 bool l7_policy_is_enforced(const struct l7_policy_item *p);
 void l7_policy_put(struct index *x, enum l7_policy_kind kind, const struct json *object);
 void l7_policy_remove(struct index *x, enum l7_policy_kind kind, const char *ns, const char *name);
-void mark_l7_policy(struct index *x, struct l7_policy_item *p);
 /* Their conditions say whether the target is bound. */
 void mark_aims(struct index *x, struct list *aims);
-/* The targetRefs of a spec, targetRef among them. */
-size_t target_count(const struct json *spec);
-const struct json *target_at(const struct json *spec, size_t i);
 
 /* ---- traffic rules */
 

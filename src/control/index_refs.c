@@ -206,7 +206,7 @@ void mark_matching(struct index *x, const struct space *s, const struct labels *
     }
 }
 
-void mark_all_pods(struct index *x)
+static void mark_all_pods(struct index *x)
 {
     map_for_each (n, &x->pods) {
         mark_pod(x, container_of(n, struct pod_item, by_name));

@@ -215,7 +215,7 @@ void mark_routes_of(struct index *x, struct service_item *s)
     }
 }
 
-void mark_all_routes(struct index *x)
+static void mark_all_routes(struct index *x)
 {
     map_for_each (n, &x->routes) {
         mark_parents(x, container_of(n, struct route_item, by_name));

@@ -23,14 +23,15 @@ bool l7_policy_is_enforced(const struct l7_policy_item *p)
             !policy_is_dry_run(p->object));
 }
 
-size_t target_count(const struct json *spec)
+/* The targetRefs of a spec, targetRef among them. */
+static size_t target_count(const struct json *spec)
 {
     size_t n = json_count(json_get(spec, "targetRefs"));
 
     return n > TARGETS_MAX ? TARGETS_MAX : n > 0 ? n : json_is_obj(json_get(spec, "targetRef"));
 }
 
-const struct json *target_at(const struct json *spec, size_t i)
+static const struct json *target_at(const struct json *spec, size_t i)
 {
     const struct json *list = json_get(spec, "targetRefs");
 
@@ -132,7 +133,7 @@ static void drop_aims(struct index *x, struct l7_policy_item *p)
 
 /* ---- marking */
 
-void mark_l7_policy(struct index *x, struct l7_policy_item *p)
+static void mark_l7_policy(struct index *x, struct l7_policy_item *p)
 {
     if (list_is_empty(&p->dirty)) {
         list_append(&x->dirty_l7_policies, &p->dirty);

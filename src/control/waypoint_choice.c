@@ -88,7 +88,7 @@ bool is_waypoint_pod(const struct index *x, const struct pod_item *p)
 }
 
 /* What a pod only inherits and cannot have is no error: it is meant for the namespace's services. */
-struct waypoint_choice waypoint_of_pod(const struct index *x, const struct pod_item *p)
+static struct waypoint_choice waypoint_of_pod(const struct index *x, const struct pod_item *p)
 {
     const struct waypoint_wish *w = p->wish.is_set ? &p->wish : &p->space->wish;
     struct waypoint_choice c = {WAYPOINT_NONE, NULL};

@@ -97,7 +97,7 @@ void channel_over(struct channel *ch, int r)
     channel_wake_writer(ch);
 }
 
-void channel_maybe_over(struct channel *ch)
+static void maybe_over(struct channel *ch)
 {
     if (ch->remote_ended && ch->local_ended) {
         channel_over(ch, 0);
@@ -124,7 +124,7 @@ void channel_remote_ended(struct channel *ch)
     }
     ch->remote_ended = true;
     channel_wake_reader(ch);
-    channel_maybe_over(ch);
+    maybe_over(ch);
 }
 
 /* A stream's credit returns only for what the next hop has taken, in lumps. */
@@ -315,7 +315,7 @@ static int channel_shut(struct stream *s)
     }
     tunnel_put(ch->tunnel, frame_put_end(&ch->tunnel->out, ch->id));
     ch->local_ended = true;
-    channel_maybe_over(ch);
+    maybe_over(ch);
     return 0;
 }
 

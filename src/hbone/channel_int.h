@@ -78,7 +78,6 @@ void channel_detach(struct channel *ch);
 /* Off its tunnel. r < 0: what calls answer after what is buffered, ch->s.diag has the text; 0: both
  * halves have ended. A request that nobody has taken is gone after this. */
 void channel_over(struct channel *ch, int r);
-void channel_maybe_over(struct channel *ch);
 /* The same, and says so to the peer. */
 void channel_reset(struct channel *ch, enum reset_code code, int r, const char *what);
 void channel_remote_ended(struct channel *ch);

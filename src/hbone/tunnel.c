@@ -103,7 +103,8 @@ static void end(struct tunnel *t)
     task_wake(&t->task, WAKE_CHILD);
 }
 
-void tunnel_lost(struct tunnel *t, int r)
+/* Ends at once: the secure stream is of no use any more. */
+static void lost(struct tunnel *t, int r)
 {
     if (r == -ERR_TRUNCATED && t->streams.count == 0) {
         r = 0; /* nothing was cut off: many peers end an idle tunnel without ceremony */
@@ -386,7 +387,7 @@ static void run(struct task *task, unsigned why)
         r = advance(t);
     }
     if (t->step != TUNNEL_ENDED && r < 0 && r != -EAGAIN) {
-        tunnel_lost(t, r);
+        lost(t, r);
     }
     if (t->step == TUNNEL_ENDED && !t->held) {
         tunnel_free(t);

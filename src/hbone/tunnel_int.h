@@ -160,8 +160,6 @@ void tunnel_hold(struct tunnel *t, struct task *user, unsigned why);
 void tunnel_release(struct tunnel *t);
 void tunnel_tell_user(struct tunnel *t);
 void tunnel_due(struct tunnel *t, enum tunnel_due which, uint64_t in_ms); /* 0: never */
-/* Ends at once: the secure stream is of no use any more. */
-void tunnel_lost(struct tunnel *t, int r);
 /* Ends with a GOAWAY; r is what channels see, 0 if there are none. */
 void tunnel_abort(struct tunnel *t, enum reset_code code, int r, const char *debug);
 /* The same without a GOAWAY: the peer does not speak HTTP/2. */

@@ -2,7 +2,8 @@
 #include "base/mem.h"
 #include "hbone/tunnel_wire_int.h"
 
-bool tunnel_spend(struct tunnel *t, enum glitch kind)
+/* False: the tunnel was aborted. */
+static bool spend(struct tunnel *t, enum glitch kind)
 {
     static const char *const names[GLITCH_COUNT] = {
         [GLITCH_PING] = "too_many_pings",
@@ -85,7 +86,7 @@ void tunnel_refuse(struct tunnel *t, uint32_t id, enum reset_code code)
 {
     tunnel_put(t, frame_put_reset(&t->out, id, code));
     tunnel_remember(t, id);
-    (void)tunnel_spend(t, GLITCH_RESET_SENT); /* false: the tunnel is over, which the caller sees */
+    (void)spend(t, GLITCH_RESET_SENT); /* false: the tunnel is over, which the caller sees */
 }
 
 static void protocol_error(struct tunnel *t)
@@ -167,7 +168,7 @@ static void on_data_begin(struct tunnel *t, const struct frame *f)
     }
     t->recv_window -= (int32_t)f->value;
     if (f->value == f->padding && !f->end_stream) {
-        if (!tunnel_spend(t, GLITCH_EMPTY_DATA)) {
+        if (!spend(t, GLITCH_EMPTY_DATA)) {
             return;
         }
     } else {
@@ -309,8 +310,8 @@ static void on_settings_end(struct tunnel *t)
     t->peer.seen = true;
     tunnel_put(t, frame_put_settings_ack(&t->out));
     tunnel_grant(t);
-    tunnel_tell_user(t);                    /* there may be room for more streams, or for less */
-    (void)tunnel_spend(t, GLITCH_SETTINGS); /* false: the tunnel is over, which the loop sees */
+    tunnel_tell_user(t);             /* there may be room for more streams, or for less */
+    (void)spend(t, GLITCH_SETTINGS); /* false: the tunnel is over, which the loop sees */
 }
 
 static void on_settings_ack(struct tunnel *t)
@@ -333,7 +334,7 @@ static void on_settings_ack(struct tunnel *t)
 static void on_ping(struct tunnel *t, const struct frame *f)
 {
     tunnel_put(t, frame_put_ping(&t->out, true, f->opaque));
-    (void)tunnel_spend(t, GLITCH_PING); /* false: the tunnel is over, which the loop sees */
+    (void)spend(t, GLITCH_PING); /* false: the tunnel is over, which the loop sees */
 }
 
 static void on_pong(struct tunnel *t, const struct frame *f)
@@ -387,7 +388,7 @@ static void on_stream_window(struct tunnel *t, const struct frame *f)
 
 static void on_window(struct tunnel *t, const struct frame *f)
 {
-    if (f->value < GLITCH_WINDOW_MIN && !tunnel_spend(t, GLITCH_SMALL_WINDOW)) {
+    if (f->value < GLITCH_WINDOW_MIN && !spend(t, GLITCH_SMALL_WINDOW)) {
         return;
     }
     if (f->stream != 0) {
@@ -440,7 +441,7 @@ static void on_ignored(struct tunnel *t, const struct frame *f)
         tunnel_refuse(t, f->stream, RESET_PROTOCOL_ERROR);
     }
     if (tunnel_is_alive(t)) {
-        (void)tunnel_spend(t, GLITCH_IGNORED); /* false: the tunnel is over, which the loop sees */
+        (void)spend(t, GLITCH_IGNORED); /* false: the tunnel is over, which the loop sees */
     }
 }
 

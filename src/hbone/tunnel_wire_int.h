@@ -24,7 +24,6 @@ struct header_block { /* the header block being read */
 };
 /* tunnel_rx.c */
 void tunnel_receive(struct tunnel *t, struct slice input);
-bool tunnel_spend(struct tunnel *t, enum glitch kind); /* false: the tunnel was aborted */
 struct channel *tunnel_find(const struct tunnel *t, uint32_t id);
 /* The peer may not know yet that we reset it. */
 bool tunnel_is_recent(const struct tunnel *t, uint32_t id);

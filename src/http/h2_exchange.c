@@ -139,8 +139,8 @@ void h2_end_upgrade(struct h2_exchange *x)
 }
 
 /* Called by nghttp2 when it could send body. */
-ssize_t h2_on_body_wanted(nghttp2_session *ng, int32_t id, uint8_t *into, size_t room,
-                          uint32_t *flags, nghttp2_data_source *source, void *user)
+static ssize_t on_body_wanted(nghttp2_session *ng, int32_t id, uint8_t *into, size_t room,
+                              uint32_t *flags, nghttp2_data_source *source, void *user)
 {
     struct h2_exchange *x = nghttp2_session_get_stream_user_data(ng, id);
 
@@ -203,7 +203,7 @@ static nghttp2_nv status_nv(unsigned status, char text[static 4])
 
 static int submit_head(struct h2_exchange *x)
 {
-    nghttp2_data_provider body = {.read_callback = h2_on_body_wanted};
+    nghttp2_data_provider body = {.read_callback = on_body_wanted};
     UNINITIALIZED nghttp2_nv nv[NV_MAX];
     char status[4];
     int r = 0;
@@ -261,7 +261,7 @@ static size_t put_upgrade(const struct message *m, nghttp2_nv *out)
 
 int h2_exchange_request(struct h2_exchange *x, const struct message *head, bool end)
 {
-    nghttp2_data_provider body = {.read_callback = h2_on_body_wanted};
+    nghttp2_data_provider body = {.read_callback = on_body_wanted};
     UNINITIALIZED nghttp2_nv nv[NV_MAX];
     int r = check_fields(x, head);
 

@@ -144,8 +144,6 @@ void h2_in_ended(struct h2_exchange *x);
 void h2_end_upgrade(struct h2_exchange *x);
 int h2_on_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *head, size_t len,
                     nghttp2_data_source *source, void *user);
-ssize_t h2_on_body_wanted(nghttp2_session *ng, int32_t id, uint8_t *into, size_t room,
-                          uint32_t *flags, nghttp2_data_source *source, void *user);
 
 /* h2_request.c: what HTTP/2 itself lets pass is looked at again, as HTTP/1.1 would. 0: it may be
  * handed out; else the status of its refusal. */

@@ -18,7 +18,8 @@ static bool regex_holds(struct l7_try *t, const struct l7_regex *x, struct slice
     return r > 0;
 }
 
-bool l7_prefix_covers(const char *prefix, size_t len, struct slice path)
+/* "/a" covers "/a" and "/a/b", not "/ab"; prefix is without its last '/'. */
+static bool prefix_covers(const char *prefix, size_t len, struct slice path)
 {
     return path.len >= len && (len == 0 || memcmp(path.p, prefix, len) == 0) &&
            (path.len == len || path.p[len] == '/' || len == 0);
@@ -30,7 +31,7 @@ bool l7_try_path(struct l7_try *t, const struct l7_path_match *m)
     case L7_PATH_EXACT:
         return same(t->q->path, m->value, m->value_len);
     case L7_PATH_PREFIX:
-        return l7_prefix_covers(m->value, m->value_len, t->q->path);
+        return prefix_covers(m->value, m->value_len, t->q->path);
     case L7_PATH_REGEX:
         break;
     }

@@ -27,8 +27,6 @@ struct l7_try {
     unsigned unknown;
 };
 
-/* "/a" covers "/a" and "/a/b", not "/ab"; prefix is without its last '/'. */
-bool l7_prefix_covers(const char *prefix, size_t len, struct slice path);
 bool l7_try_path(struct l7_try *t, const struct l7_path_match *m);
 /* All but the path. */
 bool l7_try_rest(struct l7_try *t, const struct l7_match *m);

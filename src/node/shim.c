@@ -352,7 +352,7 @@ static void report(const char *text)
     close(SHIM_STATUS_FD);
 }
 
-unsigned shim_grace_s(const struct local_spec *s)
+static unsigned grace_s_of(const struct local_spec *s)
 {
     return s->waypoint ? SHIM_WAYPOINT_GRACE_S : SHIM_GRACE_S;
 }
@@ -370,7 +370,7 @@ static int start(const char *dir, unsigned *out_grace_s, struct diag *why)
         result = settle_in(dir, &r, why);
     }
     if (result == 0) {
-        *out_grace_s = shim_grace_s(&r.spec);
+        *out_grace_s = grace_s_of(&r.spec);
         result = launch(&r.spec, &u, why);
     }
     local_record_fini(&r);

@@ -16,8 +16,5 @@
 
 enum { SHIM_STATUS_FD = 3, SHIM_GRACE_S = 10, SHIM_WAYPOINT_GRACE_S = 35 };
 
-struct local_spec;
-unsigned shim_grace_s(const struct local_spec *s);
-
 /* The exit status of the program. */
 int shim_main(const char *dir);

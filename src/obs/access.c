@@ -72,6 +72,22 @@ const struct metric_set access_metrics = {.families = families,
                                           .labels = labels,
                                           .label_count = L_COUNT};
 
+static const char *flag_text(enum access_flag flag)
+{
+    static const char *const texts[ACCESS_FLAGS] = {
+        [ACCESS_OK] = "-",
+        [ACCESS_DENY] = "DENY",
+        [ACCESS_CONNECT] = "CONNECT",
+        [ACCESS_TLS_FAILURE] = "TLS_FAILURE",
+        [ACCESS_H2_FAILURE] = "H2_HANDSHAKE_FAILURE",
+        [ACCESS_NETWORK_POLICY] = "NETWORK_POLICY",
+        [ACCESS_IDENTITY_ERROR] = "IDENTITY_ERROR",
+        [ACCESS_CERT_REVOKED] = "CERT_REVOKED",
+    };
+
+    return texts[flag];
+}
+
 static const char *reporter_name(enum access_reporter r)
 {
     static const char *const names[] = {[ACCESS_SOURCE] = "source",
@@ -93,7 +109,7 @@ static struct series *series_of(const struct access_facts *a, struct metrics_sha
     v[L_SERVICE + 2] = label_or_unknown(a->service_name);
     side_labels(&v[L_DST], &a->dst);
     v[L_PROTOCOL] = slice_of("tcp");
-    v[L_FLAGS] = slice_of(access_flag_text(flag));
+    v[L_FLAGS] = slice_of(flag_text(flag));
     v[L_POLICY] = slice_of(a->mutual_tls ? "mutual_tls" : "unknown");
     const char *const places[4] = {a->src.region, a->src.zone, a->dst.region, a->dst.zone};
     for (unsigned i = 0; i < 4; i++) {
@@ -366,7 +382,7 @@ static void remember(struct recorder *r, const struct ended *e)
     member(&out, "dst.pod", a->dst.pod);
     member(&out, "src.identity", a->src.identity);
     member(&out, "dst.identity", a->dst.identity);
-    member(&out, "flags", access_flag_text(e->flag));
+    member(&out, "flags", flag_text(e->flag));
     strbuf_printf(&out, ",\"to_server\":%llu,\"to_client\":%llu,\"duration_us\":%llu",
                   (unsigned long long)e->to_server, (unsigned long long)e->to_client,
                   (unsigned long long)e->duration_us);
@@ -472,22 +488,6 @@ enum access_flag access_flag_of(int r)
     default: /* errno values and everything else */
         return ACCESS_CONNECT;
     }
-}
-
-const char *access_flag_text(enum access_flag flag)
-{
-    static const char *const texts[ACCESS_FLAGS] = {
-        [ACCESS_OK] = "-",
-        [ACCESS_DENY] = "DENY",
-        [ACCESS_CONNECT] = "CONNECT",
-        [ACCESS_TLS_FAILURE] = "TLS_FAILURE",
-        [ACCESS_H2_FAILURE] = "H2_HANDSHAKE_FAILURE",
-        [ACCESS_NETWORK_POLICY] = "NETWORK_POLICY",
-        [ACCESS_IDENTITY_ERROR] = "IDENTITY_ERROR",
-        [ACCESS_CERT_REVOKED] = "CERT_REVOKED",
-    };
-
-    return texts[flag];
 }
 
 /* ---- asking */

@@ -111,7 +111,6 @@ void access_end(struct access *r, enum access_flag flag, int code, const char *e
 void access_refused(struct recorder *recorder, enum access_reporter reporter,
                     const struct endpoint *src, const struct endpoint *dst, int code,
                     const char *error);
-const char *access_flag_text(enum access_flag flag);
 /* Of a connection that ended with r, 0 or negative (contract 9.2). */
 enum access_flag access_flag_of(int r);
 

@@ -13,7 +13,7 @@ enum { RECENT = 256, RECENT_TEXT = 160, LINE_MAX_BYTES = 32 << 10, LINE_KEPT = 4
 
 static struct log_scope scope = LOG_SCOPE("request");
 
-const char *http_flag_text(enum http_flag f)
+static const char *flag_text(enum http_flag f)
 {
     /* clang-format off */
     static const char *const texts[] = {
@@ -129,7 +129,7 @@ static struct series *series_of(const struct http_access *a, struct metrics_shar
     who_labels(a, v);
     v[L_CODE] = slice_of(code);
     v[L_GRPC] = slice_of(a->grpc && a->grpc_status >= 0 ? grpc : "");
-    v[L_FLAGS] = slice_of(http_flag_text(a->flag));
+    v[L_FLAGS] = slice_of(flag_text(a->flag));
     return metrics_series(shard, &http_access_metrics, v);
 }
 
@@ -254,7 +254,7 @@ static void write_one(const struct recent *x, struct strbuf *out)
     strbuf_printf(out, ",\"bytes_received\":%llu,\"bytes_sent\":%llu,\"mutual_tls\":%s",
                   (unsigned long long)x->received, (unsigned long long)x->sent,
                   x->mutual_tls ? "true" : "false");
-    member(out, "flags", http_flag_text((enum http_flag)x->flag));
+    member(out, "flags", flag_text((enum http_flag)x->flag));
     member(out, "method", x->method);
     member(out, "path", x->path);
     member(out, "authority", x->authority);
@@ -409,7 +409,7 @@ static void put_outcome(struct line *l, const struct http_access *a, uint64_t ms
     bool answered = a->upstream_ms >= 0;
 
     put_number(l, "response_code", a->status);
-    put(l, "response_flags", slice_of(http_flag_text(a->flag)), false);
+    put(l, "response_flags", slice_of(flag_text(a->flag)), false);
     put(l, "response_code_details", slice_of(a->details), false);
     put(l, "connection_termination_details", slice_of(a->termination), false);
     put(l, "upstream_transport_failure_reason", slice_of(a->failure), true);

@@ -36,7 +36,6 @@ enum http_flag {
 #undef HTTP_FLAG_ENUM
 };
 /* clang-format on */
-const char *http_flag_text(enum http_flag f);
 
 struct http_access { /* everything is borrowed until http_access_end returns; empty or NULL: "-" */
     uint64_t started_wall_ns;

@@ -79,7 +79,7 @@ static void set_lists(struct json *o, const struct workload *w)
     }
 }
 
-struct json *workload_json(const struct workload *w)
+static struct json *workload_json(const struct workload *w)
 {
     struct json *o = json_new_object();
 
@@ -215,7 +215,7 @@ static void set_waypoints(struct json *o, const struct service *s)
     }
 }
 
-struct json *service_json(const struct world *world, const struct service *s)
+static struct json *service_json(const struct world *world, const struct service *s)
 {
     static const char *const families[] = {NULL, "IPv4", "IPv6", "Dual"};
     struct json *o = json_new_object();
@@ -341,7 +341,7 @@ static struct json *rule_json(const struct policy_rule *r)
     return clauses;
 }
 
-struct json *policy_json(const struct policy *p)
+static struct json *policy_json(const struct policy *p)
 {
     static const char *const scopes[] = {"Global", "Namespace", "WorkloadSelector"};
     struct json *o = json_new_object();

@@ -5,9 +5,5 @@
 #include "codec/json.h"
 #include "model/world.h"
 
-struct json *workload_json(const struct workload *w);
-struct json *service_json(const struct world *world, const struct service *s);
-struct json *policy_json(const struct policy *p);
-
 /* "workloads", "services", "policies" of a world, sorted. */
 void world_json(struct json *into, const struct world *w);

@@ -60,12 +60,23 @@ static bool is_our_workload(const struct engine *e, const struct workload *w)
     return own && service_has_vip(own, g->network, &g->ip);
 }
 
+enum arrival_verdict {
+    ARRIVAL_SERVICE,
+    ARRIVAL_WORKLOAD,
+    ARRIVAL_NOT_OURS, /* 400 */
+    ARRIVAL_NO_PORT,  /* 404 */
+    ARRIVAL_GUARDED, /* 403: a pod's port that is only served by its service, for that has policy */
+};
+
 static bool is_reserved(uint16_t port)
 {
     return port == PORT_HBONE || port == 15001 || port == 15006 || port == 0;
 }
 
-enum arrival_verdict arrival_find(struct engine *e, struct entry *facts, struct slice host)
+/* Fills service, workload and protocol of facts, with references; its destination is set. host is
+ * what the client's proxy says was asked for, or empty: where services share an address. Pure but
+ * for the engine's snapshots. */
+static enum arrival_verdict find(struct engine *e, struct entry *facts, struct slice host)
 {
     const struct endpoint *to = &facts->destination;
 
@@ -164,7 +175,7 @@ void arrival_open(struct inlet *i, struct hbone_request *take_request)
                         [ARRIVAL_NO_PORT] = {404, "the service has no such port"},
                         [ARRIVAL_GUARDED] = {403, "policy of its service guards the pod's port: "
                                                   "connect to the service"}};
-        enum arrival_verdict v = arrival_find(i->engine, &facts, forwarded.host);
+        enum arrival_verdict v = find(i->engine, &facts, forwarded.host);
         status = verdicts[v].status;
         error = verdicts[v].error;
     }
@@ -192,7 +203,7 @@ void arrival_open_plain(struct engine *e, int take_fd, const struct endpoint *pe
     int r = sock_local(take_fd, &facts.door);
 
     (void)sock_set_nodelay(take_fd); /* a socket without it still works */
-    if (r == 0 && arrival_find(e, &facts, (struct slice){NULL, 0}) > ARRIVAL_WORKLOAD) {
+    if (r == 0 && find(e, &facts, (struct slice){NULL, 0}) > ARRIVAL_WORKLOAD) {
         access_refused(e->recorder, ACCESS_WAYPOINT, peer, &at->to, -ERR_NOT_FOUND,
                        "this waypoint does not serve that address");
         r = -ERR_NOT_FOUND;

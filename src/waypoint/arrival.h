@@ -11,19 +11,6 @@
 
 struct inlet;
 
-enum arrival_verdict {
-    ARRIVAL_SERVICE,
-    ARRIVAL_WORKLOAD,
-    ARRIVAL_NOT_OURS, /* 400 */
-    ARRIVAL_NO_PORT,  /* 404 */
-    ARRIVAL_GUARDED, /* 403: a pod's port that is only served by its service, for that has policy */
-};
-
-/* Fills service, workload and protocol of facts, with references; its destination is set. host is
- * what the client's proxy says was asked for, or empty: where services share an address. Pure but
- * for the engine's snapshots. */
-enum arrival_verdict arrival_find(struct engine *e, struct entry *facts, struct slice host);
-
 /* Takes the request. */
 void arrival_open(struct inlet *i, struct hbone_request *take_request);
 /* A connection in the clear. Takes fd. */
