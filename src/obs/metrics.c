@@ -246,6 +246,34 @@ void series_set(struct series *s, unsigned family, int64_t value)
     __atomic_store_n(&s->values[family], (uint64_t)value, __ATOMIC_RELAXED);
 }
 
+static uint64_t number_at(const void *counts, const struct metric_family *f)
+{
+    const unsigned char *p = (const unsigned char *)counts + f->at;
+    uint64_t wide = 0;
+    uint32_t narrow = 0;
+
+    if (f->width == sizeof(wide)) {
+        memcpy(&wide, p, sizeof(wide));
+        return wide;
+    }
+    assert(f->width == sizeof(narrow));
+    memcpy(&narrow, p, sizeof(narrow));
+    return narrow;
+}
+
+void series_follow(struct series *s, const void *now, void *told, size_t size)
+{
+    for (unsigned i = 0; i < s->set->family_count; i++) {
+        const struct metric_family *f = &s->set->families[i];
+        if (f->width > 0 && f->type == METRIC_GAUGE) {
+            series_set(s, i, (int64_t)number_at(now, f));
+        } else if (f->width > 0) {
+            series_add(s, i, number_at(now, f) - number_at(told, f));
+        }
+    }
+    memcpy(told, now, size);
+}
+
 void series_observe_us(struct series *s, unsigned family, uint64_t us)
 {
     const struct metric_family *f = &s->set->families[family];

@@ -27,11 +27,21 @@ struct metric_family { /* static data */
     const char *help;  /* as printed, with its "." */
     const char *unit;  /* NULL, "bytes", "seconds" */
     enum metric_type type;
+    unsigned at, width; /* METRIC_OF: where series_follow finds it; width 0: not there */
     /* METRIC_HISTOGRAM: upper bounds in microseconds, ascending; +Inf is implied. */
     const uint64_t *bounds_us;
     unsigned bound_count;
     enum metric_scale scale;
 };
+
+/* A row of a table of families, for what a part counts in a member, unsigned or uint64_t, of a struct.
+ * More initialisers may follow the help. */
+#define METRIC_OF(type_, struct_, member, name_, help_, ...)                                       \
+    {                                                                                              \
+        .name = (name_), .help = (help_), .type = METRIC_##type_,                                  \
+        .at = offsetof(struct struct_, member), .width = sizeof(((struct struct_ *)NULL)->member), \
+        __VA_ARGS__                                                                                \
+    }
 
 struct metric_set { /* static data */
     const struct metric_family *families;
@@ -63,6 +73,9 @@ void series_add(struct series *s, unsigned family, uint64_t n);
 /* Gauges: up and down from any shard (the sum is shown), or set from one shard only. */
 void series_move(struct series *s, unsigned family, int64_t by);
 void series_set(struct series *s, unsigned family, int64_t value);
+/* Brings the families of METRIC_OF up to what was counted: now is the struct, told the same as it was
+ * the last time (zeroes at first); size octets of now are kept there, 0: the caller keeps it. */
+void series_follow(struct series *s, const void *now, void *told, size_t size);
 void series_observe_us(struct series *s, unsigned family, uint64_t us);
 
 /* A number that is read when it is printed; printed before the sets, in the order of adding: those of

@@ -9,20 +9,15 @@
 
 /* ---- families */
 
-enum { PODS_ACTIVE, PODS_PENDING, PODS_STARTED, PODS_STOPPED };
 static const struct metric_family pod_families[] = {
-    [PODS_ACTIVE] = {.name = "workload_manager_active_proxy_count",
-                     .help = "The total number current workloads with active proxies (unstable).",
-                     .type = METRIC_GAUGE},
-    [PODS_PENDING] = {.name = "workload_manager_pending_proxy_count",
-                      .help = "The total number current workloads with pending proxies (unstable).",
-                      .type = METRIC_GAUGE},
-    [PODS_STARTED] = {.name = "workload_manager_proxies_started",
-                      .help = "The total number of proxies that were started (unstable).",
-                      .type = METRIC_COUNTER},
-    [PODS_STOPPED] = {.name = "workload_manager_proxies_stopped",
-                      .help = "The total number of proxies that were stopped (unstable).",
-                      .type = METRIC_COUNTER}};
+    METRIC_OF(GAUGE, pods_counts, active, "workload_manager_active_proxy_count",
+              "The total number current workloads with active proxies (unstable)."),
+    METRIC_OF(GAUGE, pods_counts, pending, "workload_manager_pending_proxy_count",
+              "The total number current workloads with pending proxies (unstable)."),
+    METRIC_OF(COUNTER, pods_counts, started, "workload_manager_proxies_started",
+              "The total number of proxies that were started (unstable)."),
+    METRIC_OF(COUNTER, pods_counts, stopped, "workload_manager_proxies_stopped",
+              "The total number of proxies that were stopped (unstable).")};
 static const struct metric_set pod_set = {.families = pod_families, .family_count = 4};
 
 static const uint64_t dns_bounds_us[] = {500, 1000, 10000, 100000, 1000000, 5000000};
@@ -103,13 +98,7 @@ const struct metric_set *const stats_sets[STATS_SETS] = {&access_metrics,
 void stats_pods(struct metrics_shard *shard, const struct pods_counts *now,
                 struct pods_counts *before)
 {
-    struct series *x = metrics_series(shard, &pod_set, NULL);
-
-    series_set(x, PODS_ACTIVE, now->active);
-    series_set(x, PODS_PENDING, now->pending);
-    series_add(x, PODS_STARTED, now->started - before->started);
-    series_add(x, PODS_STOPPED, now->stopped - before->stopped);
-    *before = *now;
+    series_follow(metrics_series(shard, &pod_set, NULL), now, before, sizeof(*now));
 }
 
 static const char *query_type_name(uint16_t type)

@@ -96,6 +96,32 @@ TEST(shards_are_summed)
     CHECK(strstr(text, "t_time_seconds_count{who=\"a\",what=\"b\"} 3\n"));
 }
 
+TEST(what_a_part_has_counted_since_it_was_told_last_is_added)
+{
+    struct part {
+        uint64_t seen;
+        unsigned open; /* of the other width */
+    } now = {.seen = 7, .open = 3};
+    struct part told = {0};
+    static const struct metric_family families[] = {
+        {.name = "t_own", .help = "Counted elsewhere.", .type = METRIC_COUNTER},
+        METRIC_OF(COUNTER, part, seen, "t_seen_bytes", "Seen.", .unit = "bytes"),
+        METRIC_OF(GAUGE, part, open, "t_open", "Open.")};
+    static const struct metric_set set = {.families = families, .family_count = 3};
+    const struct metric_set *sets[] = {&set};
+    AUTO(metrics) struct metrics *m = metrics_new(sets, 1);
+    struct series *s = metrics_series(metrics_shard_new(m), &set, NULL);
+
+    series_follow(s, &now, &told, 0);
+    series_follow(s, &now, &told, sizeof(now)); /* told was left as it was */
+    now = (struct part){.seen = 9, .open = 1};
+    series_follow(s, &now, &told, sizeof(now));
+    AUTO(text) char *text = print(m);
+    CHECK_STR(text, "# HELP t_seen_bytes Seen.\n# TYPE t_seen_bytes counter\n"
+                    "# UNIT t_seen_bytes bytes\nt_seen_bytes_total 16\n"
+                    "# HELP t_open Open.\n# TYPE t_open gauge\nt_open 1\n# EOF\n");
+}
+
 TEST(label_sets_beyond_the_limit_share_one_series)
 {
     const struct metric_set *sets[] = {&labelled};
