@@ -123,14 +123,14 @@ static int read_time(const struct json *claims, const char *name, int64_t *out)
     return 1;
 }
 
-enum jwt_time jwt_time_check(const struct jwt *j, int64_t now_s, int64_t skew_s)
+enum jwt_time jwt_time_check(const struct jwt *j, int64_t now_s)
 {
     int64_t at = 0;
     int r = read_time(j->claims, "exp", &at);
 
-    if (r < 0 || (r > 0 && now_s > at + skew_s)) {
+    if (r < 0 || (r > 0 && now_s > at + JWT_SKEW_S)) {
         return JWT_TIME_EXPIRED;
     }
     r = read_time(j->claims, "nbf", &at);
-    return r < 0 || (r > 0 && now_s + skew_s < at) ? JWT_TIME_NOT_YET : JWT_TIME_GOOD;
+    return r < 0 || (r > 0 && now_s + JWT_SKEW_S < at) ? JWT_TIME_NOT_YET : JWT_TIME_GOOD;
 }

@@ -30,7 +30,7 @@ struct jwt {
 MUST_USE int jwt_parse(struct jwt *out, struct slice token, struct diag *why);
 void jwt_fini(struct jwt *j);
 
-/* exp and nbf with skew_s of tolerance; a time that is no number is refused. */
+/* exp and nbf with JWT_SKEW_S of tolerance; a time that is no number is refused. */
 enum jwt_time { JWT_TIME_GOOD = 0, JWT_TIME_EXPIRED, JWT_TIME_NOT_YET };
 enum { JWT_SKEW_S = 60 };
-enum jwt_time jwt_time_check(const struct jwt *j, int64_t now_s, int64_t skew_s);
+enum jwt_time jwt_time_check(const struct jwt *j, int64_t now_s);

@@ -2,7 +2,6 @@
 #include "http/h1_client.h"
 
 #include "base/mem.h"
-#include "base/num.h"
 #include "http/h1_int.h"
 
 struct h1_client {
@@ -21,28 +20,6 @@ static const struct h1_limits defaults = {
     .write_stall_ms = 30000,
     .requests = H1_REQUESTS_UNLIMITED,
 };
-
-static void pick(uint32_t *limit, uint32_t fallback)
-{
-    *limit = *limit > 0 ? *limit : fallback;
-}
-
-static struct h1_limits limits_of(const struct h1_limits *given)
-{
-    struct h1_limits l = given ? *given : defaults;
-
-    pick(&l.line_bytes, defaults.line_bytes);
-    pick(&l.head_bytes, defaults.head_bytes);
-    pick(&l.fields, defaults.fields);
-    pick(&l.value_bytes, defaults.value_bytes);
-    pick(&l.output_bytes, defaults.output_bytes);
-    pick(&l.header_ms, defaults.header_ms);
-    pick(&l.write_stall_ms, defaults.write_stall_ms);
-    pick(&l.requests, defaults.requests);
-    l.body_bytes = l.body_bytes > 0 ? l.body_bytes : defaults.body_bytes;
-    l.head_bytes = MIN_OF(l.head_bytes, (uint32_t)MESSAGE_BYTES_MAX);
-    return l;
-}
 
 /* The response's head */
 
@@ -297,7 +274,7 @@ struct h1_client *h1_client_new(struct loop *l, struct stream *take_below,
 {
     struct h1_client *s = mem_new(struct h1_client);
 
-    s->c.limits = limits_of(limits);
+    s->c.limits = h1_limits_of(limits, &defaults);
     s->c.client = true;
     h1_conn_init(&s->c, l, "h1 client", run, take_below, owner);
     await_request(&s->c);

@@ -12,6 +12,30 @@ enum {
     QUIET_MS = 1000,
 };
 
+static void pick(uint32_t *limit, uint32_t fallback)
+{
+    *limit = *limit > 0 ? *limit : fallback;
+}
+
+struct h1_limits h1_limits_of(const struct h1_limits *given, const struct h1_limits *defaults)
+{
+    struct h1_limits l = given ? *given : *defaults;
+
+    pick(&l.line_bytes, defaults->line_bytes);
+    pick(&l.head_bytes, defaults->head_bytes);
+    pick(&l.fields, defaults->fields);
+    pick(&l.value_bytes, defaults->value_bytes);
+    pick(&l.output_bytes, defaults->output_bytes);
+    pick(&l.header_ms, defaults->header_ms);
+    pick(&l.idle_ms, defaults->idle_ms);
+    pick(&l.body_stall_ms, defaults->body_stall_ms);
+    pick(&l.write_stall_ms, defaults->write_stall_ms);
+    pick(&l.requests, defaults->requests);
+    l.body_bytes = l.body_bytes > 0 ? l.body_bytes : defaults->body_bytes;
+    l.head_bytes = MIN_OF(l.head_bytes, (uint32_t)MESSAGE_BYTES_MAX);
+    return l;
+}
+
 void h1_conn_init(struct h1_conn *c, struct loop *l, const char *name, task_fn *run,
                   struct stream *take_below, struct task *owner)
 {

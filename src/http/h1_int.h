@@ -101,6 +101,8 @@ struct h1_conn {
 };
 
 /* h1_conn.c */
+/* given (NULL: nothing) with the defaults of that end in place of zeroes. */
+struct h1_limits h1_limits_of(const struct h1_limits *given, const struct h1_limits *defaults);
 void h1_conn_init(struct h1_conn *c, struct loop *l, const char *name, task_fn *run,
                   struct stream *take_below, struct task *owner);
 void h1_conn_fini(struct h1_conn *c);

@@ -38,30 +38,6 @@ static struct h1_server *of(struct h1_conn *c)
     return container_of(c, struct h1_server, c);
 }
 
-static void pick(uint32_t *limit, uint32_t fallback)
-{
-    *limit = *limit > 0 ? *limit : fallback;
-}
-
-static struct h1_limits limits_of(const struct h1_limits *given)
-{
-    struct h1_limits l = given ? *given : defaults;
-
-    pick(&l.line_bytes, defaults.line_bytes);
-    pick(&l.head_bytes, defaults.head_bytes);
-    pick(&l.fields, defaults.fields);
-    pick(&l.value_bytes, defaults.value_bytes);
-    pick(&l.output_bytes, defaults.output_bytes);
-    pick(&l.header_ms, defaults.header_ms);
-    pick(&l.idle_ms, defaults.idle_ms);
-    pick(&l.body_stall_ms, defaults.body_stall_ms);
-    pick(&l.write_stall_ms, defaults.write_stall_ms);
-    pick(&l.requests, defaults.requests);
-    l.body_bytes = l.body_bytes > 0 ? l.body_bytes : defaults.body_bytes;
-    l.head_bytes = MIN_OF(l.head_bytes, (uint32_t)MESSAGE_BYTES_MAX);
-    return l;
-}
-
 /* What the first line says, as far as it is one. */
 static void note_line(struct refusal *r, struct slice text)
 {
@@ -449,7 +425,7 @@ struct h1_server *h1_server_new(struct loop *l, struct stream *take_below,
 {
     struct h1_server *s = mem_new(struct h1_server);
 
-    s->c.limits = limits_of(limits);
+    s->c.limits = h1_limits_of(limits, &defaults);
     h1_conn_init(&s->c, l, "h1 server", run, take_below, owner);
     await_head(&s->c);
     return s;

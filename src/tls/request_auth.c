@@ -210,7 +210,7 @@ static const char *check_token(const struct judging *j, const struct asked_rule 
 {
     int64_t now_s = j->ask->now_s;
 
-    switch (jwt_time_check(t, now_s, JWT_SKEW_S)) {
+    switch (jwt_time_check(t, now_s)) {
     case JWT_TIME_EXPIRED:
         return "Jwt is expired";
     case JWT_TIME_NOT_YET:
@@ -277,7 +277,7 @@ static void explain(struct judging *j, const struct asked_rule *r, const struct 
 {
     struct strbuf *out = j->ask->explain;
 
-    switch (jwt_time_check(t, j->ask->now_s, JWT_SKEW_S)) {
+    switch (jwt_time_check(t, j->ask->now_s)) {
     case JWT_TIME_EXPIRED:
         put_time(out, t, "exp", j->ask->now_s);
         return;
