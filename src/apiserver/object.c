@@ -123,9 +123,8 @@ struct object *object_new_within(const struct kind *kind, uint64_t rv, const str
         }
     }
     json_print(bare, 0, &text);
-    return text.overflow
-               ? NULL
-               : build(kind, rv, body, (struct slice){strbuf_text(&text), text.len});
+    return text.overflow ? NULL
+                         : build(kind, rv, body, (struct slice){strbuf_text(&text), text.len});
 }
 
 struct object *object_new(const struct kind *kind, uint64_t rv, const struct json *body)
