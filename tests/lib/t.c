@@ -2,8 +2,13 @@
 #include "t.h"
 
 #include <dirent.h>
+#include <net/if.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static struct test *first;
 static struct test **last = &first;
@@ -77,6 +82,28 @@ int test_fd_count(void)
     }
     (void)closedir(d);
     return n;
+}
+
+bool test_network_new(void)
+{
+    struct ifreq r = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+
+    if (unshare(CLONE_NEWNET) < 0) {
+        return false;
+    }
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool up = ioctl(fd, SIOCSIFFLAGS, &r) == 0;
+    (void)close(fd);
+    return up;
+}
+
+/* Before there are threads or sockets, which would stay behind. */
+__attribute__((constructor(102))) static void leave_the_network(void)
+{
+    if (!test_network_new()) {
+        printf("Bail out! cannot make a network namespace\n");
+        exit(EXIT_FAILURE);
+    }
 }
 
 char *test_vector(const char *path, size_t *out_len)

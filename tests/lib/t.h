@@ -2,6 +2,8 @@
 /*
  * The unit-test library. TEST(name) registers itself; a failing CHECK returns from the test, so
  * AUTO() locals are released and a leak report means a leak. Output is TAP. A test cannot skip.
+ * A test program has a network of its own: no port is somebody else's, and where it does not listen,
+ * nobody does.
  */
 #pragma once
 
@@ -24,6 +26,8 @@ bool test_str(struct test *t, const char *file, int line, const char *what, cons
               const char *want);
 bool test_mem(struct test *t, const char *file, int line, const char *what, const void *got,
               const void *want, size_t len);
+/* The calling thread gets a network namespace of its own, with nothing but loopback. */
+bool test_network_new(void);
 /* How many descriptors this process holds: compare before and after. */
 int test_fd_count(void);
 /* A whole file from tests/vectors (path relative to it), zero-terminated; the caller frees it. Exits

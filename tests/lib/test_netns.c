@@ -1,35 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "test_netns.h"
 
-#include <net/if.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int loopback_up(void)
-{
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    struct ifreq r = {.ifr_flags = IFF_UP};
-
-    memcpy(r.ifr_name, "lo", 3);
-    int n = ioctl(fd, SIOCSIFFLAGS, &r);
-    (void)close(fd);
-    return n;
-}
+#include "t.h"
 
 /* In a thread of its own, so that nobody else moves. */
 static void *make(void *arg)
 {
     struct netns **out = arg;
 
-    if (unshare(CLONE_NEWNET) == 0 && loopback_up() == 0) {
+    if (test_network_new()) {
         (void)(netns_from_thread(out, NULL) == 0);
     }
     return NULL;

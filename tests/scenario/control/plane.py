@@ -5,8 +5,6 @@ import json
 import os
 import pathlib
 import queue
-import random
-import socket
 import ssl
 import threading
 import urllib.error
@@ -16,6 +14,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 # pylint: disable=wrong-import-position
 import grpc  # noqa: E402
 
+from lib.ports import free_port  # noqa: E402
 from lib.proc import Process  # noqa: E402
 from lib.wait import SCALE, until  # noqa: E402
 from lib.wiretypes import (ADDRESS, AUTHORIZATION, BINDING, POLICY, ROUTE, TRAFFIC, authorization, ca,  # noqa: E402
@@ -139,16 +138,7 @@ def named(kind, name, ns=None, **metadata):
 
 
 def free_address():
-    """A loopback port below those that the kernel gives to clients: one that tries a port of that range while
-    nobody listens may connect to itself, and then the port is taken."""
-    while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return f"127.0.0.1:{port}"
+    return f"127.0.0.1:{free_port()}"
 
 
 class Plane:
@@ -159,7 +149,7 @@ class Plane:
         self.process, self.addresses = None, None
 
     def start(self):
-        at = self.addresses or {"discovery": free_address(), "api": free_address(), "monitoring": "127.0.0.1:0"}
+        at = self.addresses or {name: free_address() for name in ("discovery", "api", "monitoring")}
         argv = [os.path.join(BUILD, "ambitd"), "--standalone", "--data", self.data, "--listen", at["discovery"],
                 "--api-listen", at["api"], "--monitoring", at["monitoring"], "--readiness", "", "--admin", "",
                 *self.flags]

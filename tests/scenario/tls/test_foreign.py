@@ -8,6 +8,7 @@ import threading
 
 import pytest
 from lib import pki
+from lib.ports import free_port
 
 import gnutls
 from conftest import Peer, Tool, name, save
@@ -19,12 +20,6 @@ TEXT = b"".join(b"line %06d of a text that is long enough\n" % i for i in range(
 def priority(group, cipher):
     return (f"NORMAL:-VERS-ALL:+VERS-TLS1.3:-GROUP-ALL:+GROUP-{GROUPS[group]}:"
             f"-CIPHER-ALL:+AES-{cipher}-GCM")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def gnutls_cli(run, files, port, *more):

@@ -19,16 +19,16 @@
 #include "node/shim.h"
 #include "podnet.h"
 
-/* The runtime starts its own program as the shim: that is this one. Otherwise the test gets a node of
- * its own: network and mounts. Its files are in a file system that goes with it, so that nothing is
- * left behind even where a test fails or is killed. */
-__attribute__((constructor)) static void early(int argc, char **argv)
+/* The runtime starts its own program as the shim: that is this one, and it stays in the network where
+ * it was started. Otherwise the test gets mounts of its own, as it gets a network of its own (t.c): its
+ * files are in a file system that goes with it, so that nothing is left behind even where a test fails
+ * or is killed. */
+__attribute__((constructor(101))) static void early(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "shim") == 0) {
         _exit(shim_main(argv[2]));
     }
-    if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0 ||
-        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
         mount("tmpfs", "/mnt", "tmpfs", 0, "mode=0755") < 0) {
         printf("Bail out! no namespaces\n");
         exit(1);
