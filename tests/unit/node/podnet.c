@@ -21,7 +21,8 @@
 #include "node/rtnl.h"
 #include "node/rules.h"
 
-enum { WAIT_MS = 2000 };
+/* For what has to come, on however slow a machine, and for what must not. */
+enum { WAIT_MS = 30000, NEVER_MS = 2000 };
 
 static void must(int r, const struct diag *why, const char *what)
 {
@@ -208,14 +209,15 @@ int podnet_udp(int ns, enum socket_role role, struct ip at, uint16_t port)
     return fd;
 }
 
-static bool wait_for(int fd, short what)
+static bool wait_for(int fd, short what, int wait_ms)
 {
     struct pollfd p = {.fd = fd, .events = what};
 
-    return poll(&p, 1, WAIT_MS) > 0;
+    return poll(&p, 1, wait_ms) > 0;
 }
 
-int podnet_connect(int ns, enum socket_role role, const struct endpoint *from, struct endpoint to)
+static int connect_within(int wait_ms, int ns, enum socket_role role, const struct endpoint *from,
+                          struct endpoint to)
 {
     struct sockaddr_storage ss;
     socklen_t len = endpoint_to_sockaddr(&to, &ss);
@@ -231,7 +233,7 @@ int podnet_connect(int ns, enum socket_role role, const struct endpoint *from, s
     }
     if (errno != EINPROGRESS) {
         error = errno;
-    } else if (!wait_for(fd, POLLOUT)) {
+    } else if (!wait_for(fd, POLLOUT, wait_ms)) {
         error = ETIMEDOUT;
     } else {
         must(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size), NULL, "SO_ERROR");
@@ -243,10 +245,25 @@ int podnet_connect(int ns, enum socket_role role, const struct endpoint *from, s
     return fd;
 }
 
+int podnet_connect(int ns, enum socket_role role, const struct endpoint *from, struct endpoint to)
+{
+    return connect_within(WAIT_MS, ns, role, from, to);
+}
+
+bool podnet_is_cut_off(int ns, enum socket_role role, const struct endpoint *from,
+                       struct endpoint to)
+{
+    int fd = connect_within(NEVER_MS, ns, role, from, to);
+
+    podnet_close_fd(fd);
+    return fd < 0;
+}
+
 int podnet_accept(int listener)
 {
-    return wait_for(listener, POLLIN) ? accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)
-                                      : -ETIMEDOUT;
+    return wait_for(listener, POLLIN, WAIT_MS)
+               ? accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)
+               : -ETIMEDOUT;
 }
 
 bool podnet_is_idle(int listener)
@@ -299,7 +316,7 @@ static bool send_byte(int from, int to, char byte)
 {
     char got = 0;
 
-    return write(from, &byte, 1) == 1 && wait_for(to, POLLIN) && read(to, &got, 1) == 1 &&
+    return write(from, &byte, 1) == 1 && wait_for(to, POLLIN, WAIT_MS) && read(to, &got, 1) == 1 &&
            got == byte;
 }
 

@@ -32,9 +32,11 @@ AUTO_DEFINE(fd, int, podnet_close_fd);
 enum socket_role { ROLE_APP, ROLE_PROXY }; /* the proxy's carry its mark and are transparent */
 
 int podnet_listen(int ns, enum socket_role role, struct ip at, uint16_t port);
-/* A connected socket or -errno; waits at most two seconds. from may be NULL. */
+/* A connected socket or -errno. from may be NULL. */
 int podnet_connect(int ns, enum socket_role role, const struct endpoint *from, struct endpoint to);
-/* -ETIMEDOUT if nothing comes for two seconds. */
+/* Nobody answers there, for two seconds, or somebody refuses. */
+bool podnet_is_cut_off(int ns, enum socket_role role, const struct endpoint *from,
+                       struct endpoint to);
 int podnet_accept(int listener);
 /* Nothing is waiting to be accepted. */
 bool podnet_is_idle(int listener);

@@ -214,10 +214,11 @@ bool await_closed(struct runtime_rig *g, struct client *c)
     ssize_t n;
 
     while ((n = recv(c->fd, byte, sizeof(byte), MSG_DONTWAIT)) != 0) {
-        runtime_rig_turn(g);
-        if (clock_mono_ms() > deadline || (n < 0 && errno != EAGAIN)) {
-            return n < 0 && errno == ECONNRESET;
+        int failure = n < 0 ? errno : EAGAIN; /* before the turn has failures of its own */
+        if (clock_mono_ms() > deadline || failure != EAGAIN) {
+            return failure == ECONNRESET;
         }
+        runtime_rig_turn(g);
     }
     return true;
 }
