@@ -24,6 +24,8 @@
 #include "io/loop.h"
 #include "t.h"
 
+enum { WAIT_TURNS = 3000 }; /* of 10 ms, while a thread writes */
+
 struct place {
     char dir[64];
     char path[96];
@@ -326,13 +328,13 @@ TEST(changes_wait_while_the_disk_is_full_and_are_written_afterwards)
               201);
     fill_disk(true);
     api_handle(s.api, &rq, &out);
-    for (int i = 0; i < 200 && !writer_is_failing(s.writer); i++) {
+    for (int i = 0; i < WAIT_TURNS && !writer_is_failing(s.writer); i++) {
         loop_turn(s.loop, 10);
     }
     bool failed = writer_is_failing(s.writer);
     bool held = store_durable(s.store) < out.rests_on;
     fill_disk(false);
-    for (int i = 0; i < 200 && store_durable(s.store) < out.rests_on; i++) {
+    for (int i = 0; i < WAIT_TURNS && store_durable(s.store) < out.rests_on; i++) {
         loop_advance(s.loop, WRITER_RETRY_MS);
         loop_turn(s.loop, 10);
     }

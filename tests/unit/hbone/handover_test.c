@@ -453,7 +453,7 @@ TEST(a_blob_of_another_version_or_cut_is_refused_whole)
     mem_free(more);
     stream_close(secure, 0);
     bytes_fini(&blob);
-    for (int i = 0; i < 200 && g.over < FLOWS; i++) { /* the near ends see the tunnel go */
+    for (int i = 0; i < TURNS_MAX && g.over < FLOWS; i++) { /* the near ends see the tunnel go */
         loop_turn(g.loop, 1);
     }
     rig_stop(&g);

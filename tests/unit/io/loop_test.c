@@ -7,7 +7,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "io/jobs.h"
 #include "io/worker.h"
@@ -296,10 +295,8 @@ TEST(mail_of_many_threads_arrives_complete_and_in_each_senders_order)
         s[i] = (struct sender){&inbox, i};
         CHECK_INT(pthread_create(&threads[i], NULL, send_letters, &s[i]), 0);
     }
-    for (int i = 0; i < 1000000 && inbox.count < SENDERS * LETTERS; i++) {
-        uint64_t before = clock_mono_ms();
-        (void)loop_turn(l, 5000);
-        CHECK(clock_mono_ms() - before < 4500); /* a lost poke is five seconds of silence */
+    while (inbox.count < SENDERS * LETTERS) {
+        (void)loop_turn(l, -1); /* for ever, if a poke is lost */
     }
     for (int i = 0; i < SENDERS; i++) {
         (void)pthread_join(threads[i], NULL);
@@ -364,14 +361,12 @@ TEST(a_sleeping_loop_is_woken_by_every_letter)
     AUTO(loop) struct loop *l = loop_new(NULL);
     AUTO(worker) struct worker *w = worker_new("far", NULL);
     struct ball b = {.mail.deliver = hit, .at = {l, worker_loop(w)}};
-    uint64_t start = clock_mono_ms();
 
     CHECK_INT(worker_start(w, WORKER_ANY_CPU, NULL), 0);
     loop_post(l, &b.mail);
     loop_run(l); /* for ever, if a letter is slept through */
     worker_stop(w);
     CHECK_INT(b.hits, 1000);
-    CHECK(clock_mono_ms() - start < 20000);
 }
 
 TEST(a_worker_on_no_such_processor_does_not_start)

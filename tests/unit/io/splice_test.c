@@ -51,7 +51,7 @@ static const struct battery_kit relayed_kit = {
     .pair = relayed,
     .live = relays_live,
     .has = BATTERY_RESET | BATTERY_DELIVERS,
-    .patience_ms = 2000,
+    .patience_ms = 30000, /* TCP may wait long before it sends again */
     .bulk_bytes = 12 << 20,
 };
 STREAM_BATTERY(relayed, &relayed_kit)

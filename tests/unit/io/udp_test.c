@@ -42,7 +42,7 @@ static ssize_t receive(struct loop *l, struct end *e, char *into, size_t room, s
 {
     ssize_t n = udp_receive(e->u, into, room, m);
 
-    for (int i = 0; i < 200 && n == -EAGAIN; i++) {
+    for (int i = 0; i < 3000 && n == -EAGAIN; i++) {
         (void)loop_turn(l, 10);
         n = udp_receive(e->u, into, room, m);
     }
