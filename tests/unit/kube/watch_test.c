@@ -64,23 +64,36 @@ static void believe(struct follower *f, const struct kube_event *e)
     }
 }
 
-/* Takes events until nothing has come for a while. */
+/* A turn of the loop, before which the owner takes the events there are. True: something happened. */
+static bool take_turn(struct follower *f)
+{
+    struct store *s = f->g->store;
+    struct kube_event e = {0};
+    bool busy = false;
+
+    if (store_durable(s) < store_rv(s)) {
+        store_set_durable(s, store_rv(s));
+    }
+    while (kube_watch_next(f->w, &e) == 1) {
+        believe(f, &e);
+        json_unref(e.object);
+        busy = true;
+    }
+    return loop_turn(f->g->loop, 5) > 0 || busy;
+}
+
+static void take_turns(struct follower *f, unsigned turns)
+{
+    for (unsigned i = 0; i < turns; i++) {
+        (void)take_turn(f);
+    }
+}
+
+/* Until nothing has happened for a while. */
 static void settle(struct follower *f, int quiet_turns)
 {
-    struct kube_event e = {0};
-    int quiet = 0;
-
-    while (quiet < quiet_turns) {
-        store_set_durable(f->g->store, store_rv(f->g->store));
-        int r = kube_watch_next(f->w, &e);
-        if (r == 1) {
-            believe(f, &e);
-            json_unref(e.object);
-            quiet = 0;
-        } else {
-            loop_turn(f->g->loop, 5);
-            quiet++;
-        }
+    for (int quiet = 0; quiet < quiet_turns;) {
+        quiet = take_turn(f) ? 0 : quiet + 1;
     }
 }
 
@@ -253,19 +266,6 @@ static bool serve_forgetfully(struct forgetful *f, struct rig *g)
            http_server_listen(f->server, fd, NULL) == 0;
 }
 
-/* Turns of the loop in which the owner asks whenever it may. */
-static void ask_for(struct follower *f, unsigned turns)
-{
-    struct kube_event e = {0};
-
-    for (unsigned i = 0; i < turns; i++) {
-        while (kube_watch_next(f->w, &e) == 1) {
-            json_unref(e.object);
-        }
-        (void)loop_turn(f->g->loop, 5);
-    }
-}
-
 TEST(a_server_that_forgets_at_once_is_not_asked_for_lists_all_the_time)
 {
     struct rig g;
@@ -277,14 +277,14 @@ TEST(a_server_that_forgets_at_once_is_not_asked_for_lists_all_the_time)
     CHECK(serve_forgetfully(&server, &g));
     follow(&f, &g, NULL);
     for (unsigned i = 0; i < 4000 && kube_watch_diag(f.w)->code != -ERR_VERSION; i++) {
-        ask_for(&f, 1);
+        take_turns(&f, 1);
     }
     int said = kube_watch_diag(f.w)->code;
-    ask_for(&f, 200);
+    take_turns(&f, 200);
     unsigned lists = server.lists;
     loop_advance(g.loop, KUBE_WATCH_BACKOFF_MAX_MS);
     for (unsigned i = 0; i < 40 && server.lists == lists; i++) {
-        ask_for(&f, 50);
+        take_turns(&f, 50);
     }
     unsigned later = server.lists;
     unfollow(&f);
@@ -345,10 +345,10 @@ TEST(random_changes_with_the_server_coming_and_going_end_in_the_same_world)
         }
         if (round % 3 == 1) {
             rig_stop_serving(&g);
-            settle(&f, 5);
+            take_turns(&f, 5);
             rig_serve(&g);
         }
-        settle(&f, 3);
+        take_turns(&f, 3);
     }
     settle_after(&f, 2 * KUBE_WATCH_BACKOFF_MAX_MS);
     AUTO(text) char *want = text_of(truth);
