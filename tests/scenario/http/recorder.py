@@ -4,6 +4,9 @@ and anything else is kept as an error."""
 import re
 import socket
 import threading
+import time
+
+from lib.wait import SCALE
 
 
 class Broken(Exception):
@@ -81,6 +84,7 @@ class Recorder:
         self.port = self.listener.getsockname()[1]
         self.lock = threading.Lock()
         self.kept = {}
+        self.heard = time.monotonic()  # of a request, the last time
         self.broken = []
         self.answer = lambda request: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
         threading.Thread(target=self.accept, daemon=True).start()
@@ -102,6 +106,7 @@ class Recorder:
                     tag = request["target"].split(b"/")[1] if b"/" in request["target"] else b""
                     with self.lock:
                         self.kept.setdefault(tag, []).append(request)
+                        self.heard = time.monotonic()
                     said = self.answer(request)
                     sock.sendall(said)
                     if b"x-then: close" in said:
@@ -111,6 +116,11 @@ class Recorder:
                     self.broken.append(str(e))
             except (EOFError, OSError):
                 pass
+
+    def wait_quiet(self):
+        """Until nothing has come for as long as what was let go takes to arrive."""
+        while (left := self.heard + 0.3 * SCALE - time.monotonic()) > 0:
+            time.sleep(left)
 
     def take(self, tag):
         with self.lock:

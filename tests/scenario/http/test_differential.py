@@ -7,11 +7,12 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 
 import pytest
 
 from conftest import Served, program
+from lib.ports import free_port
+from lib.wait import until
 from recorder import Recorder
 
 FOLLOWER = b"GET /%(tag)s/second HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -126,19 +127,8 @@ def mutations():
 CASES = [Case(name, raw) for name, raw in mutations()]
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
-
-
 def wait_for(port):
-    for _ in range(100):
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError(f"nothing listens on {port}")
+    until(f"somebody listens on {port}", lambda: socket.create_connection(("127.0.0.1", port)).close() is None, 20)
 
 
 def start_haproxy(folder, backend):
@@ -250,7 +240,7 @@ def views(chain, cases):
     out = [{} for _ in cases]
     with ThreadPoolExecutor(16) as pool:
         done = list(pool.map(one, itertools.product(range(len(cases)), ways)))
-    time.sleep(0.3)
+    chain.backend.wait_quiet()
     for (number, way), tag, said in done:
         seen = [(r["method"], r["target"].split(tag, 1)[-1], r["body"]) for r in chain.backend.take(tag)]
         out[number][way] = seen
