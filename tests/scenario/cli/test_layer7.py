@@ -39,7 +39,7 @@ kept, n, bad = None, 0, 0
 while True:
     for reuse in (False, True):
         try:
-            c = kept if reuse and kept else http.client.HTTPConnection("cart.shop", 80, timeout=5)
+            c = kept if reuse and kept else http.client.HTTPConnection("cart.shop", 80, timeout=20)
             c.request("GET", "/load")
             r = c.getresponse()
             text = r.read()

@@ -304,7 +304,7 @@ class Ads:
         """Takes what came until nothing comes for a moment."""
         while True:
             try:
-                self._in.get(timeout=0.6)
+                self._in.get(timeout=0.6 * SCALE)
             except queue.Empty:
                 return
 

@@ -44,7 +44,7 @@ ok, failed, first = 0, 0, ""
 end = time.monotonic() + float(sys.argv[2])
 while time.monotonic() < end:
     try:
-        c = http.client.HTTPConnection(sys.argv[1], 80, timeout=5)
+        c = http.client.HTTPConnection(sys.argv[1], 80, timeout=20)
         c.request("GET", "/load")
         r = c.getresponse()
         if r.status == 200 and r.read() == b"web /load":
@@ -63,7 +63,7 @@ print(f"ok {ok} failed {failed} {first}", flush=True)
 KEPT = """
 import http.client, sys, time
 path, end, ok, failed, opened = sys.argv[2], time.monotonic() + float(sys.argv[3]), 0, [], 0
-c = http.client.HTTPConnection(sys.argv[1], 80, timeout=5)
+c = http.client.HTTPConnection(sys.argv[1], 80, timeout=20)
 while time.monotonic() < end:
     fresh = c.sock is None
     opened += fresh

@@ -118,7 +118,7 @@ def test_a_peer_that_asks_and_does_not_listen_costs_little(driver):
     before = d.rss_kb()
     peer = client(d, connect(1))
     peer.sock.setblocking(False)
-    stop = time.monotonic() + 6
+    stop = time.monotonic() + 6 * SCALE
     said = 0
     while time.monotonic() < stop:  # never reads
         try:
@@ -276,8 +276,8 @@ def test_ping_is_sent_and_its_absence_ends_the_tunnel(driver):
 
 
 def test_ping_that_is_answered_keeps_the_tunnel(driver):
-    peer = client(driver("server", "app=9007", "ping_ms=100", "pong_ms=200"), connect(1))
-    for i in range(10):
+    peer = client(driver("server", "app=9007", "ping_ms=100", f"pong_ms={int(200 * SCALE)}"), connect(1))
+    for i in range(int(10 * SCALE)):
         peer.wait(lambda p: len(p.of("PING")) > i)
         peer.send(frame("PING", 1, 0, rawh2.KEEPALIVE))
     assert not peer.ended
@@ -292,14 +292,14 @@ def test_no_preface_and_no_request_have_deadlines(driver):
 
 
 def test_a_tunnel_that_had_a_request_may_be_idle(driver):
-    peer = client(driver("server", "app=9002", "first_request_ms=200"), connect(1, end=True))
-    peer.quiet(0.6)
+    peer = client(driver("server", "app=9002", f"first_request_ms={int(200 * SCALE)}"), connect(1, end=True))
+    peer.quiet(0.6 * SCALE)
     assert peer.is_alive()
 
 
 @pytest.mark.parametrize("answers", [True, False])
 def test_drain_is_said_twice_with_a_ping_between(answers, driver):
-    d = driver("server", "app=9002", "drain_ms=500")
+    d = driver("server", "app=9002", f"drain_ms={int(500 * SCALE)}")
     peer = client(d, connect(1))
     peer.wait(lambda p: p.status(1))
     d.drain()

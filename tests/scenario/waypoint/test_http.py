@@ -12,7 +12,7 @@ import wsproto.events
 
 from lib import l7, model, topo, waypoint
 from lib.tunnelled import H1, H2, open_websocket
-from lib.wait import until
+from lib.wait import SCALE, until
 
 # How the client speaks, and which port the server has: 80 speaks HTTP/1.1, 81 HTTP/2.
 PAIRS = [(kind, port) for kind in ("h1", "h2") for port in (80, 81)]
@@ -312,13 +312,14 @@ def test_a_response_that_is_cut_is_cut(lab):
 
 
 def test_timeouts(lab):
-    lab.use(l7.route("web", "slow", l7.prefix("/delay"), backends=[l7.backend("web")], request_timeout_ms=200),
+    limit_ms = int(200 * SCALE)
+    lab.use(l7.route("web", "slow", l7.prefix("/delay"), backends=[l7.backend("web")], request_timeout_ms=limit_ms),
             l7.route("web", "rest", rule=1, backends=[l7.backend("web")]))
     with lab.h1() as http:
         r = http.get("/delay/3000")
         assert (r.status, r.body) == (504, b"upstream request timeout")
         assert http.get("/delay/10").status == 200
-    lab.use(l7.route("web", "slow", port=81, backends=[l7.backend("web", 81)], request_timeout_ms=200))
+    lab.use(l7.route("web", "slow", port=81, backends=[l7.backend("web", 81)], request_timeout_ms=limit_ms))
     with lab.h2(port=81) as http:
         r = http.request("POST", "/delay/3001", [("content-type", "application/grpc")], body=b"\0\0\0\0\0")
         assert (r.status, r["grpc-status"]) == (200, "14")
@@ -395,12 +396,12 @@ def test_large_bodies_stream(lab):
 
 def test_a_client_that_leaves_takes_its_request_along(lab):
     with lab.h2() as http:
-        stream = http.begin("GET", "/delay/2000/left")
-        time.sleep(0.3)
+        stream = http.begin("GET", "/delay/9000/left")
+        time.sleep(0.3 * SCALE)
         http.conn.reset_stream(stream, 8)
         http.flush()
         assert http.get("/echo").status == 200
-    assert " DC " in lab.wp.wait_request("/delay/2000/left")
+    assert " DC " in lab.wp.wait_request("/delay/9000/left")
 
 
 def test_load_from_many_clients(lab):

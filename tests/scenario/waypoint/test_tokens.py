@@ -6,7 +6,7 @@ import pytest
 
 from lib import l7
 from lib.tokens import KEYS, rule, token
-from lib.wait import until
+from lib.wait import SCALE, until
 
 def get(http, text):
     return http.get("/echo", ("authorization", f"Bearer {text}")).status
@@ -17,7 +17,7 @@ class Counted:
 
     def __init__(self, wp):
         self.wp, self.before = wp, None
-        time.sleep(2.5)  # an engine says every other second what it has counted
+        time.sleep(2 + 0.5 * SCALE)  # an engine says every other second what it has counted
         self.before = self.now()
 
     def now(self):

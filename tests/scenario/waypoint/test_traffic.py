@@ -149,7 +149,7 @@ def test_connections_are_used_again(lab):
 
 
 def test_each_try_has_its_time(lab):
-    lab.use(l7.route("web", "slow", backends=[l7.backend("web")], backend_timeout_ms=150,
+    lab.use(l7.route("web", "slow", backends=[l7.backend("web")], backend_timeout_ms=int(150 * SCALE),
                      retry=l7.w.Retry(attempts=2, codes=[504], backoff_ms=1)))
     with lab.h1() as http:
         watch = Stopwatch()
@@ -215,7 +215,7 @@ MOMENTS = {"before anything": lambda pipe, path: None, "in the head": half_a_hea
 @pytest.mark.parametrize("how", ("reset", "end", "drop"))
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_client_may_leave_at_any_moment(lab, moment, how):
-    path = f"/delay/1500/{uuid.uuid4().hex}"
+    path = f"/delay/4000/{uuid.uuid4().hex}"
     with lab.h1() as http:
         pipe = http.sock
         MOMENTS[moment](pipe, path)
