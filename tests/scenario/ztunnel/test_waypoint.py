@@ -204,8 +204,8 @@ def test_connections_spread_over_waypoints_by_weight(solo):
             return len(old.requests()) - before[0], len(new.requests()) - before[1]
         assert counts(8) == (8, 0)
         solo.cp.push(front(p41=3, p42=1))
-        got = counts(60)
-        assert sum(got) == 60 and 0 < got[1] < got[0]
+        got = counts(160)
+        assert sum(got) == 160 and 0 < got[1] < got[0]
         solo.cp.push(front(p41=0, p42=1))
         assert counts(8) == (0, 8)
 
