@@ -12,6 +12,7 @@ import h2.events
 import pytest
 
 from conftest import program
+from lib.wait import SCALE
 
 
 class Peer:
@@ -19,7 +20,7 @@ class Peer:
 
     def __init__(self, sock):
         self.sock = sock
-        self.sock.settimeout(10)
+        self.sock.settimeout(10 * SCALE)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
         self.h2.initiate_connection()
         self.streams = {}

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node proxy under test: one process in a node's namespace, with the eyes an operator has on it."""
 import collections
+import datetime
 import glob
 import http.client
 import json
 import os
 import pathlib
 import re
+import time
 
 from lib import netns, topo
 from lib.proc import Process
@@ -55,6 +57,21 @@ def parse_plain(line):
     fields = {key: json.loads(value) if value.startswith('"') else value
               for key, value in re.findall(r'([\w.]+)=("(?:[^"\\]|\\.)*"|\S+)', parts[4])}
     return parts[1], parts[2], parts[3], fields
+
+
+class Mark(int):
+    """A place in a log, and the time when that was its end."""
+
+    def __new__(cls, place):
+        mark = super().__new__(cls, place)
+        mark.at = time.time()
+        return mark
+
+
+def began(line, fields):
+    """When the connection of a plain access line began: the line comes at its end. To the millisecond."""
+    end = datetime.datetime.strptime(line[:27], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=datetime.timezone.utc)
+    return end.timestamp() - int(fields.get("duration", "0ms")[:-2]) / 1000
 
 
 def parse_json(line):
@@ -162,20 +179,21 @@ class Ztunnel:
                    if m.name == name and all(m.labels.get(k) == v for k, v in labels.items()))
 
     def mark(self):
-        return self.process.mark()
+        return Mark(self.process.mark())
 
     def events(self, since=0, parse=parse_plain):
         return [event for event in map(parse, self.process.text(since).splitlines()) if event]
 
-    def access(self, since=0, parse=parse_plain, **fields):
+    def access(self, since=0, parse=parse_plain, begun=None, **fields):
         """Access log lines (level, message, fields); a dot in a field's name is written as an underscore, and a value
-        may be a predicate."""
+        may be a predicate. `begun`: only of connections that began after that time."""
         wanted = {k.replace("_", ".", 1) if k.startswith(("src_", "dst_")) else k: v for k, v in fields.items()}
 
         def fits(have):
             return all(v(have.get(k)) if callable(v) else have.get(k) == v for k, v in wanted.items())
-        return [(level, message, have) for level, target, message, have in self.events(since, parse)
-                if target == "access" and fits(have)]
+        events = [(line, event) for line in self.process.text(since).splitlines() if (event := parse(line))]
+        return [(level, message, have) for line, (level, target, message, have) in events
+                if target == "access" and fits(have) and (begun is None or began(line, have) > begun)]
 
     def wait_access(self, since, count=1, seconds=5.0, **fields):
         def probe():
@@ -185,6 +203,12 @@ class Ztunnel:
             return until(f"{self.name} logs {count} x {fields}", probe, seconds)
         except Timeout as error:
             raise Timeout(f"{error}; access lines: {self.access(since)[-5:]}") from None
+
+    def only_access(self, since, **fields):
+        """(level, message, fields) of the one connection of these fields that began since then. Others may have been
+        under way at that time, of an earlier test too; their lines come later."""
+        (found,) = self.wait_access(since, begun=since.at - 0.002, **fields)
+        return found
 
     def pids(self):
         """The process and its children."""

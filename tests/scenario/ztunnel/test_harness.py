@@ -405,7 +405,7 @@ def test_the_agent_hands_out_namespaces_and_takes_answers(world, tmp_path):
     agent.serve()
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as proxy:
-            proxy.settimeout(5)
+            proxy.settimeout(5 * wait.SCALE)
             proxy.connect(agent.path)
             proxy.send(cni.HELLO)
             packet, control, _, _ = proxy.recvmsg(1024, socket.CMSG_SPACE(8))

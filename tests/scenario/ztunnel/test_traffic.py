@@ -32,7 +32,7 @@ def test_a_pod_reaches_a_pod_and_both_nodes_log_both_identities(mesh, v):
               "dst_workload": "web-1", "src_namespace": "shop", "dst_namespace": "shop", "src_cluster": "Kubernetes",
               "dst_cluster": "Kubernetes", "error": None, "bytes_sent": "100", "bytes_recv": "100"}
     for node, direction in ((1, "outbound"), (2, "inbound")):
-        ((level, message, fields),) = mesh[node].wait_access(since[node], direction=direction, **common)
+        level, message, fields = mesh[node].only_access(since[node], direction=direction, **common)
         assert (level, message) == ("info", "connection complete")
         assert fields["src.addr"].startswith(f"{bracketed(CLIENT4 if v == 4 else CLIENT6)}:")
         assert fields["duration"].endswith("ms")
@@ -63,7 +63,7 @@ def test_an_unknown_destination_is_reached_in_the_clear(mesh, v):
     since = mesh[1].mark()
     hello = client.greet(mesh.ns("p11"), topo.EXT4 if v == 4 else topo.EXT6)
     assert hello["peer"][0] == (CLIENT4 if v == 4 else CLIENT6)
-    ((_, _, fields),) = mesh[1].wait_access(
+    _, _, fields = mesh[1].only_access(
         since, direction="outbound", dst_addr=f"{bracketed(topo.EXT4 if v == 4 else topo.EXT6)}:{app.GREET}")
     assert "src.identity" not in fields and "dst.hbone_addr" not in fields and "dst.workload" not in fields
 
@@ -71,7 +71,7 @@ def test_an_unknown_destination_is_reached_in_the_clear(mesh, v):
 def test_a_pod_outside_the_mesh_is_reached_in_the_clear(mesh):
     since = mesh[1].mark()
     assert client.greet(mesh.ns("p11"), topo.pod4(2, 2))["peer"][0] == CLIENT4
-    ((_, _, fields),) = mesh[1].wait_access(since, dst_addr=f"{topo.pod4(2, 2)}:{app.GREET}", dst_workload="plain-1")
+    _, _, fields = mesh[1].only_access(since, dst_addr=f"{topo.pod4(2, 2)}:{app.GREET}", dst_workload="plain-1")
     assert "dst.identity" not in fields and "src.identity" not in fields
 
 
@@ -80,7 +80,7 @@ def test_a_pod_outside_the_mesh_reaches_one_inside_and_keeps_its_address(mesh, v
     since = mesh[2].mark()
     hello = client.greet(mesh.ns("p22"), server(v))
     assert hello["peer"][0] == (topo.pod4(2, 2) if v == 4 else topo.pod6(2, 2))
-    ((_, _, fields),) = mesh[2].wait_access(since, direction="inbound", dst_addr=f"{bracketed(server(v))}:{app.GREET}")
+    _, _, fields = mesh[2].only_access(since, direction="inbound", dst_addr=f"{bracketed(server(v))}:{app.GREET}")
     assert "src.identity" not in fields and fields["src.workload"] == "plain-1"
 
 
@@ -221,7 +221,7 @@ def test_a_port_where_nothing_listens_fails_at_once_and_is_logged_on_both_sides(
 def test_a_service_without_endpoints_fails_early(mesh):
     since, opened = mesh[1].mark(), mesh[1].metric("istio_tcp_connections_opened_total")
     assert client.is_cut(client.outcome(mesh.ns("p11"), meshes.EMPTY4, 80))
-    ((level, message, fields),) = mesh[1].wait_access(since, dst_addr=f"{meshes.EMPTY4}:80")
+    level, message, fields = mesh[1].only_access(since, dst_addr=f"{meshes.EMPTY4}:80")
     assert (level, message, fields["direction"]) == ("warn", "connection failed", "outbound")
     assert fields["error"] == f"no healthy upstream: {meshes.EMPTY4}:80" and "src.workload" not in fields
     assert mesh[1].metric("istio_tcp_connections_opened_total") == opened
@@ -274,7 +274,7 @@ def test_a_service_may_leave_the_destination_as_it_was(mesh):
     mesh.cp.push(model.service("outside", [topo.EXT4], {app.ECHO: app.ECHO}, load_balancing=passthrough))
     since = mesh[1].mark()
     client.echo(mesh.ns("p11"), topo.EXT4)
-    ((_, _, fields),) = mesh[1].wait_access(since, dst_addr=f"{topo.EXT4}:{app.ECHO}")
+    _, _, fields = mesh[1].only_access(since, dst_addr=f"{topo.EXT4}:{app.ECHO}")
     assert "dst.hbone_addr" not in fields
 
 

@@ -148,7 +148,7 @@ def test_a_pod_the_control_plane_does_not_know_yet_is_waited_for(solo):
                 sock.recv(1)
         solo.cp.push(alpha)
         for sock in (out, come):
-            sock.settimeout(3)
+            sock.settimeout(3 * wait.SCALE)
             assert sock.recv(1) == b"?"
 
 
