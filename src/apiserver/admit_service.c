@@ -9,10 +9,12 @@
 #include "apiserver/store.h"
 #include "base/ip.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/rand.h"
 #include "codec/json.h"
 
 enum { ALLOCATE_TRIES = 64 /* at random; then one by one */, ALLOCATE_SCAN = 4096 };
+enum { KEPT_MIN = 16, KEPT_MAX = 256, KEPT_PART = 16 };
 
 static bool is_headless(const struct json *spec)
 {
@@ -118,38 +120,50 @@ static bool is_used(const struct admission *a, const char *text)
     return used;
 }
 
-/* The host part counted up by n, within the last 32 bits. Never the first or the last address. */
-static bool nth_address(const struct ip_prefix *range, uint32_t n, struct ip *out)
+/* How many addresses a range has to give, within the last 32 bits: all but the first and the last. */
+static uint32_t usable_of(const struct ip_prefix *range)
 {
-    size_t size = ip_size(&range->ip);
-    unsigned host_bits = (unsigned)(size * 8) - range->len;
+    unsigned host_bits = (unsigned)(ip_size(&range->ip) * 8) - range->len;
     uint32_t hosts = host_bits >= 32 ? UINT32_MAX : (uint32_t)((1u << host_bits) - 1u);
 
-    if (hosts < 3) {
-        return false;
-    }
-    uint32_t host = 1 + n % (hosts - 1);
-    *out = range->ip;
+    return hosts < 3 ? 0 : hosts - 1;
+}
+
+/* So many of them, from the first on, are for services that name theirs: they are given to others only
+ * where nothing else is left, so that chance takes nobody's address (Kubernetes' ClusterIP static
+ * sub-range). */
+static uint32_t kept_of(uint32_t usable)
+{
+    uint32_t part = MAX_OF(usable / KEPT_PART, (uint32_t)KEPT_MIN);
+
+    return usable < KEPT_MIN ? 0 : MIN_OF(part, (uint32_t)KEPT_MAX);
+}
+
+static struct ip nth_address(const struct ip_prefix *range, uint32_t n)
+{
+    size_t size = ip_size(&range->ip);
+    struct ip ip = range->ip;
+
     for (size_t i = 0; i < 4; i++) {
-        out->bytes[size - 1 - i] |= (uint8_t)(host >> (8 * i));
+        ip.bytes[size - 1 - i] |= (uint8_t)((1 + n) >> (8 * i));
     }
-    return true;
+    return ip;
 }
 
 static bool allocate(const struct admission *a, const struct ip_prefix *range, char *text)
 {
-    struct ip ip;
+    uint32_t usable = usable_of(range);
+    uint32_t kept = kept_of(usable);
 
-    for (int i = 0; i < ALLOCATE_TRIES; i++) {
-        if (!nth_address(range, (uint32_t)rand_u64(), &ip)) {
-            return false;
-        }
+    for (int i = 0; usable > 0 && i < ALLOCATE_TRIES; i++) {
+        struct ip ip = nth_address(range, kept + (uint32_t)(rand_u64() % (usable - kept)));
         if (!is_used(a, ip_format(&ip, text))) {
             return true;
         }
     }
-    for (uint32_t n = 0; n < ALLOCATE_SCAN; n++) {
-        if (nth_address(range, n, &ip) && !is_used(a, ip_format(&ip, text))) {
+    for (uint32_t n = 0; n < MIN_OF(usable, (uint32_t)ALLOCATE_SCAN); n++) {
+        struct ip ip = nth_address(range, (uint32_t)((n + (uint64_t)kept) % usable));
+        if (!is_used(a, ip_format(&ip, text))) {
             return true;
         }
     }

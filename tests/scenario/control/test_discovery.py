@@ -193,7 +193,7 @@ def test_on_demand_starts_empty_and_follows_names_and_addresses(ads, api, ns):
     """04-on-demand, 05-on-demand-names-first, 10-reconnect-on-demand"""
     api.create(pod("p1", ns, "10.1.7.1", labels={"app": "a"}))
     api.create(pod("p2", ns, "10.1.7.2", labels={"app": "b"}))
-    s1 = service("s1", ns, "10.96.7.1", {"app": "a"})
+    s1 = service("s1", ns, "10.96.0.7", {"app": "a"})
     api.create(s1)
     probe = ads().first()
     until("all are there", lambda: len(only(probe.held(), ns)) == 3)
@@ -205,10 +205,10 @@ def test_on_demand_starts_empty_and_follows_names_and_addresses(ads, api, ns):
     assert list(answer.resources[uid(ns, "p1")].aliases) == ["/10.1.7.1"]
     stream.send(ADDRESS, subscribe=["/10.1.7.1"])
     stream.silent()
-    stream.send(ADDRESS, subscribe=["/10.96.7.1"])
+    stream.send(ADDRESS, subscribe=["/10.96.0.7"])
     answer = stream.next()
     assert answer.names == [host(ns, "s1")], "its workload was sent before"
-    assert list(answer.resources[host(ns, "s1")].aliases) == ["/10.96.7.1"]
+    assert list(answer.resources[host(ns, "s1")].aliases) == ["/10.96.0.7"]
     api.patch(pod("p2", ns, ""), {"metadata": {"labels": {"app": "c"}}})
     stream.silent()
     api.patch(pod("p1", ns, ""), {"metadata": {"annotations": {"ambient.istio.io/redirection": None}}})
@@ -231,11 +231,11 @@ def test_on_demand_brings_the_clients_own_node_unasked(ads, api, ns):
 
 def test_on_demand_hears_of_an_address_that_nobody_had(ads, api, ns):
     """18-on-demand-alias-later says nothing there, for ever: traffic to that address would stay unknown"""
-    stream = ads().first(subscribe=["/10.1.9.50", "/10.96.9.50", uid(ns, "later")])
+    stream = ads().first(subscribe=["/10.1.9.50", "/10.96.0.50", uid(ns, "later")])
     assert len(stream.next().removed) == 3
     api.create(pod("by-ip", ns, "10.1.9.50"))
     assert stream.next().names == [uid(ns, "by-ip")]
-    api.create(service("vip", ns, "10.96.9.50", {"app": "none"}))
+    api.create(service("vip", ns, "10.96.0.50", {"app": "none"}))
     assert stream.next().names == [host(ns, "vip")]
     api.create(pod("later", ns, "10.1.9.51"))
     assert stream.next().names == [uid(ns, "later")]
@@ -243,7 +243,7 @@ def test_on_demand_hears_of_an_address_that_nobody_had(ads, api, ns):
 
 def test_on_demand_hears_of_new_members_of_a_named_service(ads, api, ns):
     """04-on-demand sends them only with the service's next change: a proxy would not balance over them"""
-    api.create(service("s", ns, "10.96.10.1", {"app": "a"}))
+    api.create(service("s", ns, "10.96.0.10", {"app": "a"}))
     probe = ads().first()
     until("it is there", lambda: host(ns, "s") in probe.held())
     stream = ads().first(subscribe=[host(ns, "s")])

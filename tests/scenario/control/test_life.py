@@ -119,7 +119,7 @@ def test_a_sudden_end_loses_nothing_and_costs_clients_only_what_changed(tmp_path
     plane = planes.Plane(tmp_path).start()
     api = plane.admin()
     api.create(named("Namespace", "load"))
-    api.create(service("s", "load", "10.96.44.1", {"app": "p"}))
+    api.create(service("s", "load", "10.96.0.44", {"app": "p"}))
     acknowledged, stop = [], threading.Event()
 
     def write():

@@ -16,7 +16,7 @@ from lib.ztunnel import Ztunnel
 from plane import named, pod, policy, service
 
 LIB = os.path.dirname(app.__file__)
-VIP = "10.96.33.1"
+VIP = "10.96.0.33"
 
 
 class Inside:

@@ -18,7 +18,7 @@ from plane import named, pod, policy, service
 from test_proxy import Inside
 from test_waypoints import GROUP, condition, gateway, route, target
 
-WEB, V2 = "10.96.44.1", "10.96.44.2"
+WEB, V2 = "10.96.0.44", "10.96.0.45"
 SERVER = """
 import http.server, sys, time
 class Handler(http.server.BaseHTTPRequestHandler):

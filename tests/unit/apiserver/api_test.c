@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Behaviour that single recorded exchanges do not show: watches, paging, tokens, endpoints, namespaces. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "apiserver/bootstrap.h"
@@ -763,5 +764,37 @@ TEST(slices_are_written_when_pods_and_services_change)
     rig_call(&g, slices, NULL, NULL);
     CHECK_INT(json_count(json_get(g.body, "items")), 0);
     endpoints_free(e);
+    rig_stop(&g);
+}
+
+/* The last number of the address that a service of that name gets in 10.9.0.0/27; 0: none. */
+static long given(struct rig *g, unsigned n)
+{
+    char body[128];
+
+    snprintf(body, sizeof(body),
+             "{\"metadata\":{\"name\":\"s%u\"},\"spec\":{\"ports\":[{\"port\":80}]}}", n);
+    if (rig_call(g, "POST /api/v1/namespaces/default/services", NULL, body) != 201) {
+        return 0;
+    }
+    const char *address = rig_str(g, "spec.clusterIP");
+    return strtol(address + strlen("10.9.0."), NULL, 10);
+}
+
+/* Who names an address is not told by chance that somebody has it. */
+TEST(the_first_addresses_are_for_services_that_name_theirs)
+{
+    enum { USABLE = 30, KEPT = 16 };
+    bool taken[USABLE + 2] = {false};
+    struct rig g;
+
+    rig_start_in(&g, "10.9.0.0/27");
+    for (unsigned i = 0; i < USABLE; i++) {
+        long last = given(&g, i);
+        CHECK(last > 0 && last <= USABLE && !taken[last]);
+        CHECK((last > KEPT) == (i < USABLE - KEPT)); /* until nothing else is left */
+        taken[last] = true;
+    }
+    CHECK_INT(given(&g, USABLE), 0);
     rig_stop(&g);
 }

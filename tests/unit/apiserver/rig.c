@@ -29,7 +29,7 @@ void rig_namespace(struct rig *g, const char *name)
     }
 }
 
-void rig_start(struct rig *g)
+void rig_start_in(struct rig *g, const char *range)
 {
     struct diag why = {0};
     static const char *const namespaces[] = {"default", "kube-system", "kube-public",
@@ -39,7 +39,7 @@ void rig_start(struct rig *g)
     *g = (struct rig){.store = store_new(),
                       .user = {.name = "admin", .groups = master_groups, .is_admin = true},
                       .now_ns = 1764080768ull * 1000000000u};
-    if (ip_prefix_parse(&config.service_cidr4, "10.96.0.0/16", 12) < 0 ||
+    if (ip_prefix_parse(&config.service_cidr4, range, strlen(range)) < 0 ||
         ip_prefix_parse(&config.service_cidr6, "fd00:96::/112", 13) < 0 ||
         api_new(g->store, &config, &why, &g->api) < 0) {
         fprintf(stderr, "rig: %s\n", why.text);
@@ -49,6 +49,11 @@ void rig_start(struct rig *g)
     for (size_t i = 0; i < ARRAY_LEN(namespaces); i++) {
         rig_namespace(g, namespaces[i]);
     }
+}
+
+void rig_start(struct rig *g)
+{
+    rig_start_in(g, "10.96.0.0/16");
 }
 
 void rig_stop(struct rig *g)

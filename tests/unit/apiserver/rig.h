@@ -21,6 +21,7 @@ struct rig {
 
 /* Also makes the namespaces that every cluster has. */
 void rig_start(struct rig *g);
+void rig_start_in(struct rig *g, const char *range); /* of services' IPv4 addresses */
 void rig_namespace(struct rig *g, const char *name);
 void rig_stop(struct rig *g);
 /* "GET /path?query"; content_type and body may be NULL. The status. Everything is durable at once. */
