@@ -115,7 +115,7 @@ static inline const struct l7 *l7_now(const struct snap_slot *slot)
  * keeps a reference to its service. */
 
 uint64_t l7_generation(const struct l7 *w);
-/* Rises when a policy was put, replaced or removed. */
+/* Rises when a policy was put, replaced or removed, and when a service came to be bound or ceased to. */
 uint64_t l7_policy_generation(const struct l7 *w);
 /* NULL: nothing is known about it. key is "ns/hostname". */
 const struct l7_service *l7_service_find(const struct l7 *w, const char *key);

@@ -194,6 +194,17 @@ static void next_services(struct l7 *w, const struct l7 *base, struct map *touch
     table_edits_fini(&fresh);
 }
 
+static bool changes_judgements(const struct l7_delta *d)
+{
+    list_for_each (at, &d->changes.in_order) {
+        const struct change *c = container_of(at, struct change, in_order);
+        if (c->kind == L7_TYPE_POLICY || (c->kind == L7_TYPE_BINDING && !c->old != !c->now)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const struct l7 *l7_next(struct l7_delta *take_d)
 {
     AUTO(l7_delta) struct l7_delta *d = take_d;
@@ -210,7 +221,6 @@ const struct l7 *l7_next(struct l7_delta *take_d)
     next_services(w, d->base, &touched);
     map_fini(&touched);
     w->generation = d->base->generation + 1;
-    w->policy_generation =
-        d->base->policy_generation + (d->changes.by_key[L7_TYPE_POLICY].count > 0);
+    w->policy_generation = d->base->policy_generation + changes_judgements(d);
     return w;
 }

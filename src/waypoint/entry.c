@@ -21,6 +21,7 @@ void entry_drop(struct entry *facts)
         baggage_side_fini(facts->baggage);
         mem_free(MOVE(facts->baggage));
     }
+    facts->judges = l7_service_unref(facts->judges);
     facts->peer = NULL;
     facts->service = NULL;
     facts->workload = NULL;
@@ -52,6 +53,17 @@ const struct l7_service *entry_bound(const struct entry *e)
     return l7 && e->service ? l7_service_find(l7, e->service->key) : NULL;
 }
 
+const struct l7_service *entry_judges(struct entry *e)
+{
+    const struct l7_service *now = entry_bound(e);
+
+    if (now && now->binding && now != e->judges) {
+        l7_service_unref(e->judges);
+        e->judges = l7_service_ref(now);
+    }
+    return e->judges;
+}
+
 bool entry_was_left(const struct entry *e)
 {
     const struct world *w = engine_world(e->engine);
@@ -60,7 +72,8 @@ bool entry_was_left(const struct entry *e)
         return false;
     }
     const struct service *now = world_service_named(w, e->service->ns, e->service->hostname);
-    return !now || !gateway_equal(now->waypoint, e->service->waypoint) || !entry_bound(e);
+    const struct l7_service *bound = entry_bound(e);
+    return !now || !gateway_equal(now->waypoint, e->service->waypoint) || !bound || !bound->binding;
 }
 
 bool entry_is_guarded(const struct entry *e)

@@ -35,6 +35,7 @@ struct entry {
     const struct service *service;   /* counted; NULL: a workload was addressed */
     const struct workload *workload; /* counted; then */
     const struct workload *source;   /* counted; NULL: not known */
+    const struct l7_service *judges; /* counted: see entry_judges */
     struct baggage_side *baggage;    /* what the client's proxy says; NULL: source says it */
     enum l7_protocol protocol;       /* of the port */
     bool plain;                      /* counts in the engine's load by itself */
@@ -51,6 +52,10 @@ void entry_drop(struct entry *facts);
 struct l7_conn entry_conn(const struct entry *e);
 /* The service's settings as they are now; NULL: a workload, or they went. Borrowed. */
 const struct l7_service *entry_bound(const struct entry *e);
+/* By whose policies its traffic is judged: the service's as they are now; while it is not bound here, as
+ * they were when it last was: what was let in by them is not left to nobody. NULL: a workload, or it never
+ * was bound. Borrowed until the next call. */
+const struct l7_service *entry_judges(struct entry *e);
 /* Whether its service goes another way by now: it went, or names another waypoint than it did, or is
  * not served here. */
 bool entry_was_left(const struct entry *e);

@@ -122,13 +122,14 @@ static void refuse(struct passage *p, unsigned status, int r, const char *error)
 static struct l7_authz judge(struct passage *p)
 {
     const struct l7 *l7 = engine_l7(p->entry.engine);
+    const struct l7_service *judges = entry_judges(&p->entry);
     struct l7_conn conn = entry_conn(&p->entry);
 
     p->policy_generation = l7_policy_generation(l7);
-    if (p->entry.protocol == L7_UNKNOWN && l7_asks_for_tokens(l7, entry_bound(&p->entry))) {
+    if (p->entry.protocol == L7_UNKNOWN && l7_asks_for_tokens(l7, judges)) {
         return (struct l7_authz){.reason = L7_TOKEN_HIDDEN};
     }
-    return l7_authorize_tcp(l7, entry_bound(&p->entry), &conn);
+    return l7_authorize_tcp(l7, judges, &conn);
 }
 
 /* ---- an endpoint */
@@ -196,12 +197,24 @@ static bool pick(struct passage *p)
 
 /* ---- steps: 0 to go on, -EAGAIN to wait, 1 when p is gone or the relay has it */
 
+/* It was bound when the client came, but that may have taken a while to say what it speaks. */
+static bool is_unbound(const struct passage *p)
+{
+    const struct l7_service *bound = entry_bound(&p->entry);
+
+    return p->entry.service && (!bound || !bound->binding);
+}
+
 static int step_start(struct passage *p)
 {
     struct l7_authz v = judge(p);
     char text[L7_AUTHZ_TEXT];
 
     access_fill(p);
+    if (is_unbound(p)) {
+        refuse(p, 503, -ERR_NOT_FOUND, "the service is not bound to this waypoint any more");
+        return 1;
+    }
     policy_notes_take(&p->facts.notes, &v, p->facts.service, p->entry.engine->shard, &p->notes);
     if (!v.allowed) {
         refuse(p, 401, -ERR_DENIED, l7_authz_text(&v, text));

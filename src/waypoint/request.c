@@ -791,9 +791,26 @@ static bool is_under_way(const struct request *q)
     return false;
 }
 
+static void deny(struct request *q)
+{
+    q->denied = true;
+    task_wake(&q->task, WAKE_CONFIG);
+}
+
+void requests_deny(struct session *s)
+{
+    list_for_each (n, &s->requests) {
+        struct request *q = container_of(n, struct request, in_session);
+        if (is_under_way(q)) {
+            (void)request_refuse_guarded(q); /* 1: it is answered */
+            deny(q);
+        }
+    }
+}
+
 unsigned requests_reconsider(struct session *s)
 {
-    const struct l7_service *bound = entry_bound(&s->entry);
+    const struct l7_service *judges = entry_judges(&s->entry);
     uint64_t generation = l7_policy_generation(engine_l7(s->entry.engine));
     unsigned judged = 0;
 
@@ -803,9 +820,8 @@ unsigned requests_reconsider(struct session *s)
             continue;
         }
         judged++;
-        if (request_judge_again(q, bound) != 0) {
-            q->denied = true;
-            task_wake(&q->task, WAKE_CONFIG);
+        if (request_judge_again(q, judges) != 0) {
+            deny(q);
         }
     }
     return judged;

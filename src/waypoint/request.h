@@ -25,6 +25,8 @@ void request_open(struct session *s, struct exchange *take_x);
 void request_refused(struct session *s, const struct refusal *r);
 /* The client is gone, or has to go. */
 void requests_abort(struct session *s, int why);
+/* The pod that they go to is guarded by now: those that are under way end as denied. */
+void requests_deny(struct session *s);
 /* Policies have changed: those that are under way are judged again, and end where they would not be let
  * in now. How many were judged. */
 unsigned requests_reconsider(struct session *s);

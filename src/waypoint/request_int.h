@@ -137,6 +137,8 @@ static inline const struct message *request_came(const struct request *q)
 MUST_USE int request_judge(struct request *q);
 /* By what is in force now: 0: goes on; 1: q->reply is what would be answered. */
 MUST_USE int request_judge_again(struct request *q, const struct l7_service *bound);
+/* Policy of a service guards the pod that was asked by its address: 1, q->reply says so. */
+int request_refuse_guarded(struct request *q);
 /* The key for consistent hashing. False: none. */
 bool request_hash(struct request *q, const struct l7_traffic *t, uint64_t *out);
 

@@ -210,11 +210,16 @@ static int judge_token(struct request *q, const struct l7 *l7)
     return 0;
 }
 
+int request_refuse_guarded(struct request *q)
+{
+    return request_answer(q, 403, HTTP_FLAG_NONE, "policy_guards_port", "RBAC: access denied");
+}
+
 static int judge_policy(struct request *q, const struct l7 *l7)
 {
     const struct service *s = q->session->entry.service;
     if (entry_is_guarded(&q->session->entry)) { /* it was not when the client came */
-        return request_answer(q, 403, HTTP_FLAG_NONE, "policy_guards_port", "RBAC: access denied");
+        return request_refuse_guarded(q);
     }
     struct l7_authz v = l7_authorize(l7, q->held->bound, &q->view);
 

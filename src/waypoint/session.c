@@ -68,6 +68,7 @@ struct held *session_held(struct session *s)
         s->held->users = 1;
         s->held->generation = generation;
         s->held->bound = l7_service_ref(entry_bound(&s->entry));
+        (void)entry_judges(&s->entry); /* notes what its requests are let in by */
         s->held->port =
             s->held->bound ? l7_service_port(s->held->bound, s->entry.destination.port) : NULL;
     }
@@ -168,8 +169,15 @@ static void entry_drain(struct entry *e)
 
 static void entry_abort(struct entry *e, int why)
 {
-    of(e)->abort = surely_negative(why);
-    task_wake(&of(e)->task, WAKE_DRAIN);
+    struct session *s = of(e);
+
+    if (why == -ERR_POLICY_CHANGED) { /* each of its requests is told, and who still asks */
+        requests_deny(s);
+        entry_drain(e);
+        return;
+    }
+    s->abort = surely_negative(why);
+    task_wake(&s->task, WAKE_DRAIN);
 }
 
 static unsigned entry_reconsider(struct entry *e)
@@ -237,9 +245,9 @@ void session_open(const struct entry *take_facts, struct stream *take_near, stru
     } else {
         start_h1(s, l, take_near, take_seen);
     }
-    if (s->entry.engine->draining) {
+    if (s->entry.engine->draining || entry_was_left(&s->entry)) {
         entry_drain(&s->entry);
     }
     task_wake(&s->task, WAKE_START);
 }
-_Static_assert(sizeof(struct session) <= 304, "per-connection memory is a budget");
+_Static_assert(sizeof(struct session) <= 312, "per-connection memory is a budget");

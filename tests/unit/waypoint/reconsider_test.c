@@ -79,6 +79,20 @@ static struct request *the_request(struct rig *r)
     return container_of(s->requests.next, struct request, in_session);
 }
 
+static unsigned running(struct rig *r)
+{
+    unsigned n = 0;
+
+    list_for_each (e, &r->engine->entries) {
+        struct session *s =
+            container_of(container_of(e, struct entry, in_engine), struct session, entry);
+        list_for_each (q, &s->requests) {
+            n++;
+        }
+    }
+    return n;
+}
+
 static bool counts_cuts(struct rig *r, long long wanted)
 {
     loop_advance(r->loop, 2000); /* an engine says every other second what it has counted */
@@ -387,6 +401,148 @@ TEST(only_policies_have_it_judged_again)
     rig_end(&r);
 }
 
+/* ---- while the service is not bound */
+
+TEST(while_its_binding_is_away_a_request_stays_as_it_was_let_in)
+{
+    struct rig r = {.seen = NULL};
+
+    rig_start(&r);
+    rig_put_policy(&r, "p5", L7_ALLOW, false, "/x*");
+    settle(&r);
+    int fd = begin(&r, "GET /x/S HTTP/1.1\r\nhost: a\r\n\r\n");
+    CHECK(strstr(rig_hear(&r, fd, "piece"), " 200 "));
+    rig_put_own_policy(&r, "own", false, "/own*");
+    settle(&r);
+    rig_unbind(&r, true); /* nobody else says that it may */
+    settle(&r);
+    rig_put_own_policy(&r, "more", false, "/more*");
+    settle(&r);
+    CHECK_INT(running(&r), 1);
+    send_piece(&r, "/x/S", "more");
+    CHECK(strstr(rig_hear(&r, fd, "more"), "more"));
+    rig_bind(&r); /* no policy changes, and none of its own is left to let it in */
+    settle(&r);
+    CHECK(has_ended(&r, fd));
+    CHECK(rig_has_recent(&r, "\"details\":\"rbac_access_denied_matched_policy[none]\""));
+    CHECK(counts_cuts(&r, 1));
+    (void)close(fd);
+    rig_end(&r);
+}
+
+TEST(while_its_binding_is_away_the_waypoints_own_policies_still_cut)
+{
+    struct rig r = {.seen = NULL};
+
+    rig_start(&r);
+    int fd = begin(&r, "GET /x/S HTTP/1.1\r\nhost: a\r\n\r\n");
+    CHECK(strstr(rig_hear(&r, fd, "piece"), " 200 "));
+    rig_unbind(&r, true);
+    settle(&r);
+    rig_put_own_policy(&r, "own", true, "/x*");
+    settle(&r);
+    CHECK(has_ended(&r, fd));
+    CHECK(rig_has_recent(&r, "policy[own]"));
+    (void)close(fd);
+    rig_end(&r);
+}
+
+static bool was_asked;
+
+static void note_asked(const struct message *head)
+{
+    (void)head;
+    was_asked = true;
+}
+
+/* It was bound when the client came; until it is known what the client speaks, it is not any more. */
+TEST(what_opens_while_the_binding_goes_is_refused)
+{
+    static const char *const said[] = {"hello\n", "GET /x HTTP/1.1\r\nhost: a\r\n\r\n"};
+
+    for (unsigned i = 0; i < ARRAY_LEN(said); i++) {
+        struct rig r = {.seen = note_asked, .undecided = true};
+        rig_start(&r);
+        was_asked = false;
+        int fd = rig_dial(&r);
+        for (unsigned k = 0; k < LONG && r.engine->entry_count == 0; k++) {
+            rig_turn(&r);
+        }
+        CHECK_INT(r.engine->entry_count, 1);
+        rig_unbind(&r, true);
+        rig_say(fd, said[i]);
+        const char *got = rig_hear(&r, fd, NULL);
+        CHECK(*got == '\0' || strstr(got, "HTTP/1.1 404 "));
+        CHECK(has_ended(&r, fd));
+        CHECK(!was_asked);
+        (void)close(fd);
+        rig_end(&r);
+    }
+}
+
+/* ---- at a pod that is guarded by now */
+
+#define GUARDED "\"details\":\"policy_guards_port\""
+
+TEST(what_runs_to_a_pod_that_is_guarded_by_now_ends_as_denied)
+{
+    struct rig r = {.seen = NULL};
+
+    rig_start(&r);
+    r.door.to = r.at; /* the pod itself */
+    int held = begin(&r, "GET /held/H HTTP/1.1\r\nhost: a\r\n\r\n");
+    int stream = begin(&r, "GET /events/S HTTP/1.1\r\nhost: a\r\n\r\n");
+    int chat = begin(&r, WS("/chat"));
+    CHECK(strstr(rig_hear(&r, stream, "piece"), " 200 "));
+    CHECK(strstr(rig_hear(&r, chat, "piece"), " 101 "));
+    for (unsigned i = 0; i < LONG && !r.held; i++) {
+        rig_turn(&r);
+    }
+    CHECK(r.held);
+    rig_guard(&r, "shop");
+    const char *got = rig_hear(&r, held, "denied");
+    CHECK(strstr(got, "HTTP/1.1 403 ") && strstr(got, "RBAC: access denied"));
+    CHECK(has_ended(&r, held) && has_ended(&r, stream) && has_ended(&r, chat));
+    CHECK(rig_has_recent(&r, GUARDED));
+    CHECK(rig_has_recent(&r, "\"flags\":\"DENY\",\"method\":\"GET\",\"path\":\"/events/S\""));
+    CHECK(rig_has_recent(&r, "\"flags\":\"DENY\",\"method\":\"GET\",\"path\":\"/chat\""));
+    CHECK_INT(
+        RIG_METRIC(&r, "istio_requests_total", "response_code=\"403\"", "response_flags=\"-\""), 1);
+    CHECK_INT(RIG_METRIC(&r, "istio_requests_total", "response_flags=\"DC\""), -1);
+    CHECK(counts_cuts(&r, 3));
+    CHECK_INT(r.engine->entry_count, 0);
+    (void)close(held);
+    (void)close(stream);
+    (void)close(chat);
+    rig_end(&r);
+}
+
+TEST(streams_to_a_pod_that_is_guarded_by_now_hear_why)
+{
+    struct rig r = {.seen = NULL};
+    struct client c;
+
+    rig_start(&r);
+    r.door.to = r.at;
+    client_open(&c, &r);
+    struct exchange *held = ask(&c, "GET", "/held/H", NULL);
+    struct exchange *stream = ask(&c, "GET", "/x/S", NULL);
+    CHECK_INT(await_head(&r, stream), 0);
+    for (unsigned i = 0; i < LONG && !r.held; i++) {
+        rig_turn(&r);
+    }
+    rig_guard(&r, "shop");
+    CHECK_INT(await_head(&r, held), 0);
+    CHECK_INT(held->in.status, 403);
+    CHECK_INT(drink(&r, stream, 0), -ERR_H2_RESET);
+    CHECK_INT(stream->reset_code, 8);
+    CHECK(counts_cuts(&r, 2));
+    exchange_close(held, -ERR_CANCELLED);
+    exchange_close(stream, -ERR_CANCELLED);
+    client_close(&c);
+    rig_end(&r);
+}
+
 /* The head has moved, and lines that are joined are joined for each judgement. */
 TEST(all_that_was_asked_is_still_known)
 {
@@ -435,20 +591,6 @@ static bool crowd_open(struct crowd *c, struct rig *r)
     return true;
 }
 
-static unsigned crowd_running(struct rig *r)
-{
-    unsigned n = 0;
-
-    list_for_each (e, &r->engine->entries) {
-        struct session *s =
-            container_of(container_of(e, struct entry, in_engine), struct session, entry);
-        list_for_each (q, &s->requests) {
-            n++;
-        }
-    }
-    return n;
-}
-
 static void crowd_close(struct crowd *c)
 {
     for (int k = 0; k < CLIENTS; k++) {
@@ -466,7 +608,7 @@ TEST(many_are_judged_a_part_a_turn)
 
     rig_start(&r);
     CHECK(crowd_open(&c, &r));
-    CHECK_INT(crowd_running(&r), CLIENTS * EACH);
+    CHECK_INT(running(&r), CLIENTS * EACH);
     rig_put_policy(&r, "p2", L7_DENY, false, "/many*");
     (void)loop_turn(r.loop, 0);
     CHECK(r.engine->unjudged > 0);
@@ -475,7 +617,7 @@ TEST(many_are_judged_a_part_a_turn)
     for (int i = 0; i < 50; i++) {
         (void)loop_turn(r.loop, 0);
     }
-    unsigned left = crowd_running(&r);
+    unsigned left = running(&r);
     CHECK(left >= EACH && left < CLIENTS * EACH);
     CHECK(counts_cuts(&r, CLIENTS * EACH - left));
     crowd_close(&c);
@@ -494,7 +636,7 @@ TEST(the_last_one_has_its_turn_though_policies_change_with_every_turn)
         (void)loop_turn(r.loop, 0);
         rig_put_policy(&r, "p3", L7_DENY, false, i % 2 == 0 ? "/one*" : "/two*");
     }
-    CHECK_INT(crowd_running(&r), CLIENTS * EACH - 1);
+    CHECK_INT(running(&r), CLIENTS * EACH - 1);
     CHECK_INT(r.engine->policy_cuts, 1);
     crowd_close(&c);
     rig_end(&r);

@@ -12,8 +12,9 @@
 #include "tcp_pair.h"
 #include "waypoint/request.h"
 
-#define KEY  "shop/web.shop.svc"
-#define HOST "web.shop.svc"
+#define KEY     "shop/web.shop.svc"
+#define HOST    "web.shop.svc"
+#define BINDING "shop/gate/" KEY
 
 static void nothing_start(struct grpc_dialer *d, struct task *wake)
 {
@@ -158,6 +159,17 @@ static const char *policy_resource(struct strbuf *out, const char *name)
     return strbuf_text(out);
 }
 
+static void put_made(struct l7_delta *d, const struct l7_policy *policy)
+{
+    const struct l7_policy *made = NULL;
+    struct diag why = {0};
+
+    if (l7_policy_new(&made, policy, &why) < 0) {
+        exit(2);
+    }
+    (void)l7_put_policy(d, made);
+}
+
 static void put_rule(struct l7_delta *d, const char *name, enum l7_action action, bool dry_run,
                      const struct l7_rule *rule)
 {
@@ -171,14 +183,9 @@ static void put_rule(struct l7_delta *d, const char *name, enum l7_action action
                                .dry_run = dry_run,
                                .rules = rule,
                                .rule_count = 1};
-    const struct l7_policy *made = NULL;
-    struct diag why = {0};
 
     policy.resource = policy_resource(&resource, name);
-    if (l7_policy_new(&made, &policy, &why) < 0) {
-        exit(2);
-    }
-    (void)l7_put_policy(d, made);
+    put_made(d, &policy);
 }
 
 /* For the service: what begins with a path. */
@@ -230,6 +237,62 @@ void rig_remove_policy(struct rig *r, const char *name)
     publish_delta(r, d);
 }
 
+void rig_put_own_policy(struct rig *r, const char *name, bool denies, const char *path)
+{
+    AUTO(strbuf) struct strbuf resource = {0};
+    struct l7_operation to = {.paths = {.at = &path, .count = 1}};
+    struct l7_rule rule = {.to = &to, .to_count = 1};
+    struct l7_policy policy = {.kind = L7_AUTHORIZATION,
+                               .ns = "shop",
+                               .name = name,
+                               .action = denies ? L7_DENY : L7_ALLOW,
+                               .rules = &rule,
+                               .rule_count = 1};
+    struct l7_delta *d = l7_delta_new(engine_l7(r->engine));
+
+    strbuf_printf(&resource, "shop/gate/AuthorizationPolicy/shop/%s", name);
+    policy.resource = strbuf_text(&resource);
+    put_made(d, &policy);
+    publish_delta(r, d);
+}
+
+static void put_binding(const struct rig *r, struct l7_delta *d)
+{
+    struct l7_bound_port port = {.port = 80, .protocol = r->h2 ? L7_HTTP2 : L7_HTTP};
+    struct l7_binding b = {
+        .ns = "shop", .hostname = HOST, .resource = BINDING, .ports = &port, .port_count = 1};
+    const struct l7_binding *made = NULL;
+    struct diag why = {0};
+
+    port.protocol = r->undecided ? L7_UNKNOWN : port.protocol;
+    if (l7_binding_new(&made, &b, &why) < 0) {
+        exit(2);
+    }
+    (void)l7_put_binding(d, made);
+}
+
+void rig_bind(struct rig *r)
+{
+    struct l7_delta *d = l7_delta_new(engine_l7(r->engine));
+
+    put_binding(r, d);
+    publish_delta(r, d);
+}
+
+void rig_unbind(struct rig *r, bool policies)
+{
+    const struct l7_service *s = l7_service_find(engine_l7(r->engine), KEY);
+    struct l7_delta *d = l7_delta_new(engine_l7(r->engine));
+
+    for (size_t i = 0; policies && i < s->authorization.count; i++) {
+        (void)l7_remove(d, L7_TYPE_POLICY, s->authorization.at[i].policy->resource);
+    }
+    if (!l7_remove(d, L7_TYPE_BINDING, BINDING)) {
+        exit(2);
+    }
+    publish_delta(r, d);
+}
+
 void rig_change_route(struct rig *r)
 {
     struct l7_route route = {.resource = "shop/gate/" KEY "/80/HTTPRoute/shop/r/0",
@@ -251,12 +314,6 @@ void rig_change_route(struct rig *r)
 
 static void publish_routes(struct rig *r)
 {
-    struct l7_bound_port port = {.port = 80, .protocol = r->h2 ? L7_HTTP2 : L7_HTTP};
-    struct l7_binding b = {.ns = "shop",
-                           .hostname = HOST,
-                           .resource = "shop/gate/" KEY,
-                           .ports = &port,
-                           .port_count = 1};
     struct l7_backend backend = {.ns = "shop", .hostname = HOST, .port = 80, .weight = 1};
     struct l7_header set = {.name = "x-set", .value = "1"};
     struct l7_filter filter = {.kind = L7_FILTER_REQUEST_HEADERS,
@@ -277,14 +334,13 @@ static void publish_routes(struct rig *r)
         .retry = {.set = true, .attempts = 2, .codes = codes, .code_count = 1}};
     const struct l7 *base = l7_new(NULL, NULL);
     struct l7_delta *d = l7_delta_new(base);
-    const struct l7_binding *made_b = NULL;
     const struct l7_route *made_r = NULL;
     struct diag why = {0};
 
-    if (l7_binding_new(&made_b, &b, &why) < 0 || l7_route_new(&made_r, &route, &why) < 0) {
+    if (l7_route_new(&made_r, &route, &why) < 0) {
         exit(2);
     }
-    (void)l7_put_binding(d, made_b);
+    put_binding(r, d);
     (void)l7_put_route(d, made_r);
     put_policy(d, "p", L7_DENY, false, "/secret*");
     put_policy(d, "a", L7_AUDIT, false, "/audit*");
@@ -317,10 +373,12 @@ void rig_start(struct rig *r)
 
     void (*seen)(const struct message *) = r->seen;
     bool h2 = r->h2;
+    bool undecided = r->undecided;
 
     memset(r, 0, sizeof(*r));
     r->seen = seen;
     r->h2 = h2;
+    r->undecided = undecided;
     r->loop = loop_new(&why);
     loop_stop_clock(r->loop);
     r->jobs = jobs_new(1, 16, 16, &why);

@@ -42,6 +42,7 @@ struct rig {
     /* Set before rig_start. */
     void (*seen)(const struct message *head); /* what the application is asked; may be NULL */
     bool h2;                                  /* what the application speaks */
+    bool undecided;                           /* the port does not say so */
 };
 
 #define RIG_MESSAGE "\0\0\0\0\5piece" /* of gRPC */
@@ -58,6 +59,11 @@ void rig_put_policy(struct rig *r, const char *name, enum l7_action action, bool
 /* Denies by the value of a header. */
 void rig_put_header_policy(struct rig *r, const char *name, const char *header, const char *value);
 void rig_remove_policy(struct rig *r, const char *name);
+/* The waypoint's own: denies, or else allows, what begins with a path. */
+void rig_put_own_policy(struct rig *r, const char *name, bool denies, const char *path);
+/* Its binding goes, with all of its policies or without them; and the binding comes back alone. */
+void rig_unbind(struct rig *r, bool policies);
+void rig_bind(struct rig *r);
 /* Another rule for the service, that leads nowhere; no policy changes. */
 void rig_change_route(struct rig *r);
 /* The application, of that namespace, is guarded for policy of a service there from now on. */
