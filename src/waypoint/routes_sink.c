@@ -9,8 +9,7 @@
 #include "xds/resource.h"
 #include "xds/waypoint.h"
 
-/* In the order in which they are asked for and so answered, each seen at once: of a stream that begins
- * anew, too, policies come before what they protect. */
+/* In the order in which they are asked for and so answered; the first answers are in force together. */
 static const char *const types[] = {XDS_TYPE_ADDRESS, XDS_TYPE_L7_POLICY, XDS_TYPE_L7_TRAFFIC,
                                     XDS_TYPE_L7_ROUTE, XDS_TYPE_L7_BINDING};
 

@@ -46,12 +46,14 @@ struct ads_client {
     struct list outbox;
     unsigned outbox_count;
     struct snap_bin bin;
-    const struct world *world;
+    const struct world *told;  /* by all of the answers */
+    const struct world *world; /* what is in force */
     struct intern *pool;
     struct ads_names rejected;
     struct ads_response response;
     bool in_response;
     bool answered[ADS_CLIENT_TYPES_MAX]; /* a first answer was acknowledged */
+    bool heard[ADS_CLIENT_TYPES_MAX];    /* this stream has answered */
     struct ads_stats stats;
 };
 
@@ -159,10 +161,11 @@ static bool is_rejected(void *arg, const char *name)
 
 static void subscribe(struct ads_client *c)
 {
+    memset(c->heard, 0, sizeof(c->heard));
     for (unsigned i = 0; i < c->interest.type_count; i++) {
         struct ads_first_request q = {.type_url = c->interest.types[i],
                                       .node = &c->node,
-                                      .world = c->world,
+                                      .world = c->told,
                                       .interest = &c->interest,
                                       .is_rejected = is_rejected,
                                       .arg = c};
@@ -208,19 +211,43 @@ static int outbox_send(struct ads_client *c)
     return r == -EAGAIN ? 0 : r; /* what is accepted leaves by itself */
 }
 
-static void publish(struct ads_client *c, const struct world *take_w)
+static void publish(struct ads_client *c)
 {
     world_unref(c->world);
-    c->world = take_w;
+    c->world = world_ref(c->told);
     if (c->interest.sink) {
-        c->interest.sink->commit(c->interest.sink_arg, take_w);
+        c->interest.sink->commit(c->interest.sink_arg, c->world);
     }
-    snap_publish(c->config.slots, c->config.slot_count, world_snap(world_ref(take_w)));
+    snap_publish(c->config.slots, c->config.slot_count, world_snap(world_ref(c->world)));
     for (unsigned i = 0; c->config.poke && c->config.poke[i]; i++) {
         loop_poke(c->config.poke[i]);
     }
     (void)snap_bin_empty(&c->bin); /* how many is of no interest */
     task_wake(c->config.owner, WAKE_CHILD);
+}
+
+static bool is_whole(const struct ads_client *c)
+{
+    for (unsigned i = 0; i < c->interest.type_count; i++) {
+        if (!c->heard[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The first answers of a stream say by type what has changed meanwhile: a policy that went may have
+ * gone with what it protected, or in favour of another type's. They are in force together or not at
+ * all, whatever their order is. */
+static void take_in(struct ads_client *c, unsigned type)
+{
+    world_unref(c->told);
+    c->told = world_next(c->response.delta);
+    c->response.delta = NULL;
+    c->heard[type] = true;
+    if (is_whole(c)) {
+        publish(c);
+    }
 }
 
 static void answer(struct ads_client *c, unsigned type)
@@ -253,8 +280,7 @@ static int response_done(struct ads_client *c, struct diag *why)
     if (type != ADS_NO_TYPE) {
         c->stats.responses[type]++;
         c->stats.response_bytes[type] += c->response.bytes;
-        publish(c, world_next(c->response.delta));
-        c->response.delta = NULL;
+        take_in(c, type);
     }
     answer(c, type);
     ads_response_fini(&c->response);
@@ -289,7 +315,7 @@ static int next_message(struct ads_client *c)
     int r = grpc_call_next(c->call, &len);
 
     if (r > 0) {
-        ads_response_init(&c->response, &c->interest, c->world, c->pool, &c->rejected);
+        ads_response_init(&c->response, &c->interest, c->told, c->pool, &c->rejected);
         c->in_response = true;
     }
     return r;
@@ -395,7 +421,8 @@ struct ads_client *ads_client_new(struct loop *l, const struct ads_config *confi
     list_init(&c->outbox);
     ads_names_init(&c->rejected);
     c->pool = intern_new();
-    c->world = world_new(&c->bin);
+    c->told = world_new(&c->bin);
+    c->world = world_ref(c->told);
     bytes_init(&c->node, 1 << 20);
     ads_node_pack(&c->node, config->node_id, config->metadata);
     c->config.metadata = NULL;
@@ -416,6 +443,7 @@ void ads_client_free(struct ads_client *c)
     }
     connection_drop(c);
     task_fini(&c->task);
+    world_unref(c->told);
     world_unref(c->world);
     (void)snap_bin_empty(
         &c->bin); /* the slots were emptied before: nothing names the bin any more */

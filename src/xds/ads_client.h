@@ -2,7 +2,8 @@
 /*
  * The delta discovery client (contract 5): one stream to the control plane that keeps a world up to
  * date. Answers are walked resource by resource, so their size does not matter; what one answer
- * brought becomes visible at once, as a new world. The world outlives every failure of the stream.
+ * brought becomes visible at once, as a new world; of a stream that begins anew, what the first answers of
+ * all types brought, together. The world outlives every failure of the stream.
  *
  * Runs on one loop (the control loop), decodes there, publishes to the slots of all others.
  */
@@ -22,7 +23,7 @@ struct ads_sink {
     int (*put)(void *arg, const char *type_url, const char *name, struct slice value,
                struct diag *why);
     void (*remove)(void *arg, const char *type_url, const char *name);
-    /* What an answer brought is complete, and the world that came with it is published next. */
+    /* What was put and removed is complete, and the world that came with it is published next. */
     void (*commit)(void *arg, const struct world *world);
     /* The names that are held, for a stream that begins anew: calls each(). NULL: none. */
     void (*names)(void *arg, const char *type_url, void (*each)(void *to, const char *name),
@@ -54,7 +55,7 @@ struct ads_client *ads_client_new(struct loop *l, const struct ads_config *confi
 void ads_client_free(struct ads_client *c);
 AUTO_DEFINE(ads_client, struct ads_client *, ads_client_free);
 
-/* Never NULL; borrowed until the owner's run() ends. */
+/* What is in force. Never NULL; borrowed until the owner's run() ends. */
 const struct world *ads_client_world(const struct ads_client *c);
 /* Every type had its first answer, and all of it was good (contract 5.4). Never becomes false again. */
 bool ads_client_is_synced(const struct ads_client *c);

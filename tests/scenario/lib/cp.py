@@ -26,7 +26,7 @@ class ControlPlane:
         self.authority = pki.Authority(folder)
         self.root_file = os.path.join(folder, "root.pem")
         self.resources, self.ca_behaviour = {}, {}
-        self.process, self._control = None, None
+        self.process, self._control, self.held = None, None, []
 
     @property
     def url(self):
@@ -34,7 +34,8 @@ class ControlPlane:
 
     def start(self):
         with open(os.path.join(self.folder, "state.json"), "w", encoding="utf-8") as f:
-            json.dump({"put": [self._wire(r) for r in self.resources.values()], "ca": self.ca_behaviour}, f)
+            json.dump({"put": [self._wire(r) for r in self.resources.values()], "ca": self.ca_behaviour,
+                       "held": self.held}, f)
         self.process = Process("control-plane", [sys.executable, str(SERVER), self.folder, f"{self.address}:{self.port}"],
                                self.folder, ns=self.ns, env=dict(os.environ, GRPC_VERBOSITY="NONE"))
         self.process.wait_text("serving", 20)
@@ -57,6 +58,19 @@ class ControlPlane:
     def restart(self):
         self.kill()
         self.start()
+
+    @contextlib.contextmanager
+    def away(self, held):
+        """For the body there is no control plane; afterwards one that answers no stream's first request of type `held`
+        until it is released."""
+        self.kill()
+        yield
+        self.held = [held]
+        self.start()
+        self.held = []
+
+    def release(self):
+        self._do("release")
 
     def _do(self, command, **arguments):
         self._control.write(json.dumps({"do": command, **arguments}) + "\n")

@@ -53,7 +53,7 @@ class World:
     def __init__(self):
         self.changed = threading.Condition()
         self.resources = {kind: {} for kind in TYPES}
-        self.streams = []
+        self.streams, self.held = [], []
 
     def update(self, put, remove):
         with self.changed:
@@ -85,6 +85,7 @@ class Stream:
         Stream.count += 1
         self.number, self.world, self.events = Stream.count, world, events
         self.inbox, self.subs, self.nonces, self.open = queue.Queue(), {}, 0, True
+        self.waiting = []  # first requests of types that are held
 
     def settled(self):
         with self.world.changed:
@@ -107,6 +108,10 @@ class Stream:
                     yield from self._request(value)
                 elif what == "raw":
                     yield value
+                elif what == "release":
+                    for r in self.waiting:
+                        yield from self._subscribe(r)
+                    self.waiting = []
                 else:
                     for kind in list(self.subs):
                         yield from self._push(kind)
@@ -132,6 +137,9 @@ class Stream:
                         unsubscribe=list(r.resource_names_unsubscribe), hex=octets.hex(),
                         node=r.node.id if r.HasField("node") else None, node_metadata=struct_to_dict(r.node.metadata))
         if r.type_url not in self.world.resources:
+            return
+        if r.type_url in self.world.held and r.type_url not in self.subs:
+            self.waiting.append(r)
             return
         if r.type_url not in self.subs:
             yield from self._subscribe(r)
@@ -305,6 +313,11 @@ class Control:
         for stream in list(self.world.streams):
             stream.inbox.put(("end", [status, text] if status else None))
 
+    def do_release(self):
+        self.world.held = []
+        for stream in list(self.world.streams):
+            stream.inbox.put(("release", None))
+
     def do_raw(self, octets):
         for stream in list(self.world.streams):
             stream.inbox.put(("raw", base64.b64decode(octets)))
@@ -317,7 +330,7 @@ def main():
     with open(os.path.join(folder, "state.json"), encoding="utf-8") as f:
         state = json.load(f)
     world.update(state["put"], [])
-    certificates.behaviour = state["ca"]
+    certificates.behaviour, world.held = state["ca"], state["held"]
     server = grpc.server(futures.ThreadPoolExecutor(64), options=[
         ("grpc.max_send_message_length", 1 << 28), ("grpc.max_receive_message_length", 1 << 28),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 15000)])

@@ -10,11 +10,12 @@ import pytest
 import wsproto
 import wsproto.events
 
-from lib import grpcecho, l7, model, netns, waypoint
+from lib import grpcecho, l7, model, netns, tunnelled, waypoint
 from lib.proc import Process
 from lib.tokens import rule, token
 from lib.tunnelled import open_websocket
 from lib.wait import until
+from lib.wiretypes import ADDRESS, BINDING, POLICY, ROUTE, TRAFFIC
 
 CUT = "connection_closed_due_to_policy_change"
 GRPC_PORT = 8090
@@ -192,6 +193,24 @@ def test_policies_that_do_not_act_or_go_and_routes_cut_nobody(lab):
             assert events.go_on()
         lab.use(l7.policy("in", "web", l7.ALLOW, [to_path("/echo")]))
         events.wait_cut()
+
+
+def test_policy_outlasts_what_it_protects_when_discovery_begins_anew(lab):
+    """Binding and policy went while nobody was there to say so: the policy's removal is heard first."""
+    lab.use(l7.policy("secret", "web", l7.DENY, [to_path("/secret")]))
+    with lab.tunnel() as tunnel:
+        stream, _ = tunnel.connect(f"{waypoint.WEB}:80")
+        http = tunnelled.H1(tunnelled.Pipe(tunnel, stream))
+        assert (http.get("/echo").status, http.get("/secret").status) == (200, 403)
+        with lab.cp.away(BINDING):
+            lab.cp.replace([r for r in waypoint.baseline() if r != l7.binding("web", waypoint.PROTOCOLS)])
+        for kind in (ADDRESS, POLICY, TRAFFIC, ROUTE):
+            until(f"{kind} is answered", lambda kind=kind: [
+                e for e in lab.cp.events("request", type=kind) if e["nonce"]], 20)
+        assert (http.get("/echo").status, http.get("/secret").status) == (200, 403)
+        lab.cp.release()
+        lab.cp.settle()
+        until("it is not served any more", lambda: tunnel.connect(f"{waypoint.WEB}:80")[1] == 400)
 
 
 def test_by_who_the_client_is(lab):

@@ -223,6 +223,28 @@ def test_a_stream_cut_by_policy_is_reset_and_its_tunnel_lives(solo):
         tunnel.echo(f"{solo.POD4}:{app.ECHO}")
 
 
+# ---- when discovery begins anew
+
+def test_a_policy_that_is_everybodys_now_is_in_force_at_every_moment(solo):
+    """The pod names it no more, and that is heard first."""
+    deny = [model.DENY, model.only(destination_ports=[app.GREET])]
+    named = model.policy("greet", *deny, scope=model.SELECTOR)
+    solo.cp.push(named, model.pod(3, 1, "alpha-1", "alpha", policies=[named.name]), settle=False)
+    solo.start()
+    with peers.Tunnel(solo.ns("p41"), solo.POD4, solo.credential()) as tunnel:
+        greeted = lambda: tunnel.connect(f"{solo.POD4}:{app.GREET}")[1]  # noqa: E731
+        assert greeted() == 401
+        with solo.cp.away(model.AUTHORIZATION):
+            solo.cp.push(model.policy("greet", *deny), model.pod(3, 1, "alpha-1", "alpha"))
+        wait.until("the addresses are answered", lambda: [
+            e for e in solo.cp.events("request", type=model.ADDRESS) if e["nonce"]], 20)
+        assert greeted() == 401
+        solo.cp.release()
+        solo.cp.settle()
+        assert greeted() == 401
+        tunnel.echo(f"{solo.POD4}:{app.ECHO}")
+
+
 # ---- how often living connections are judged
 
 def test_only_what_touches_policy_has_living_connections_judged_again(solo):
