@@ -5,6 +5,8 @@
 
 #include "base/num.h"
 #include "base/rand.h"
+#include "codec/pbwalk.h"
+#include "model/policy.h"
 #include "xds/ads_stream_int.h"
 #include "xds/pbwrite.h"
 
@@ -306,20 +308,61 @@ static bool finish_push(struct reply *r, enum ads_type type)
     return true;
 }
 
+/* Of what is told before its turn. */
+static const struct catalog_entry *first_ahead(const struct reply *r)
+{
+    return catalog_after(r->catalog, MAX_OF(r->watch->heard, r->watch->ahead));
+}
+
 bool ads_withdrawal_build(struct ads_stream *c, enum ads_type type)
 {
     struct reply r;
 
     begin(&r, c, type);
-    const struct catalog_entry *e =
-        catalog_after(r.catalog, MAX_OF(r.watch->heard, r.watch->withdrawn));
+    const struct catalog_entry *e = first_ahead(&r);
     for (; e; e = catalog_next(r.catalog, e)) {
         if (catalog_is_gone(e) && is_for(c, type, e->name)) {
             put_removed(&r, slice_of(e->name));
         }
     }
-    r.watch->withdrawn = catalog_seq(r.catalog);
+    r.watch->ahead = catalog_seq(r.catalog);
     return finish_push(&r, type);
+}
+
+static bool is_scoped(const struct catalog_entry *e)
+{
+    enum { SCOPE = 3 }; /* proto/authorization.proto; absent: global */
+    struct slice value = catalog_value(e);
+    struct pbwalk w;
+    struct pb_field f;
+
+    pbwalk_init(&w, value.p, value.len);
+    while (pbwalk_next(&w, &f) > 0) {
+        if (f.number == SCOPE) {
+            return f.value != SCOPED_WORKLOAD;
+        }
+    }
+    return true;
+}
+
+bool ads_scoped_build(struct ads_stream *c)
+{
+    struct reply r;
+
+    begin(&r, c, ADS_AUTHORIZATION);
+    const struct catalog_entry *e = first_ahead(&r);
+    for (; e; e = catalog_next(r.catalog, e)) {
+        if (is_live(e) && is_scoped(e)) {
+            put_resource(&r, e);
+        }
+    }
+    r.watch->ahead = catalog_seq(r.catalog);
+    return finish_push(&r, ADS_AUTHORIZATION);
+}
+
+static bool was_put_ahead(const struct reply *r, enum ads_type type, const struct catalog_entry *e)
+{
+    return type == ADS_AUTHORIZATION && e->changed <= r->watch->ahead && is_live(e) && is_scoped(e);
 }
 
 bool ads_push_build(struct ads_stream *c, enum ads_type type)
@@ -329,7 +372,7 @@ bool ads_push_build(struct ads_stream *c, enum ads_type type)
     begin(&r, c, type);
     const struct catalog_entry *e = catalog_after(r.catalog, r.watch->heard);
     for (; e; e = catalog_next(r.catalog, e)) {
-        if (is_for(c, type, e->name)) {
+        if (is_for(c, type, e->name) && !was_put_ahead(&r, type, e)) {
             put_changed(&r, e);
         }
     }

@@ -253,6 +253,7 @@ uint64_t ads_server_published(const struct ads_server *s)
     return s->published[ADS_ADDRESS];
 }
 
+/* Of a stream that begins, addresses are in force with the policies (xds/ads_client.h). */
 uint64_t ads_server_acknowledged(const struct ads_server *s)
 {
     uint64_t all = s->published[ADS_ADDRESS];
@@ -260,7 +261,10 @@ uint64_t ads_server_acknowledged(const struct ads_server *s)
     list_for_each (n, &s->streams) {
         const struct ads_stream *c = container_of(n, struct ads_stream, in_server);
         const struct ads_watch *w = &c->watch[ADS_ADDRESS];
-        uint64_t its = w->is_answered ? w->heard : w->answered;
+        const struct ads_watch *policies = &c->watch[ADS_AUTHORIZATION];
+        bool begins =
+            policies->mode != WATCH_NONE && !policies->is_answered && policies->answered == 0;
+        uint64_t its = begins ? 0 : w->is_answered ? w->heard : w->answered;
         if (!c->gateway && w->mode != WATCH_NONE && its < all) {
             all = its;
         }

@@ -308,9 +308,84 @@ static int step_read(struct ads_stream *c)
 
 /* ---- responses */
 
+/* Its first request was answered. */
+static bool is_told(const struct ads_watch *w)
+{
+    return w->mode != WATCH_NONE && w->nonce[0] != '\0';
+}
+
+static bool is_too_far(const struct ads_stream *c, enum ads_type t)
+{
+    const struct ads_watch *w = &c->watch[t];
+
+    return is_told(w) && w->heard < catalog_floor(c->server->catalogs[t]);
+}
+
+/* What is served no more goes before its policies and routes do, which are pushed first: each push is in
+ * force at once. */
+static bool withdraw(struct ads_stream *c)
+{
+    return c->gateway && is_told(&c->watch[ADS_L7_BINDING]) &&
+           ads_withdrawal_build(c, ADS_L7_BINDING);
+}
+
+/* A policy that is in force for a namespace or for all goes before the addresses, which may have named it
+ * until now. */
+static bool put_in_force(struct ads_stream *c, enum ads_type next)
+{
+    return next == ADS_ADDRESS && is_told(&c->watch[ADS_AUTHORIZATION]) && ads_scoped_build(c);
+}
+
+/* What of a type is not told up to `due`. 0: something is to be sent; 1: nothing is; -EAGAIN. */
+static int push(struct ads_stream *c, enum ads_type t, uint64_t due)
+{
+    const struct ads_watch *w = &c->watch[t];
+
+    if (w->mode == WATCH_NONE || w->heard >= due) {
+        return 1;
+    }
+    if (is_too_far(c, t) || is_too_far(c, ADS_AUTHORIZATION) || is_too_far(c, ADS_L7_BINDING)) {
+        cut(c, GRPC_UNAVAILABLE, "too far behind: come back with what you have");
+        return 0;
+    }
+    if (!ads_server_may_build(c->server, c)) {
+        return -EAGAIN;
+    }
+    return withdraw(c) || put_in_force(c, t) || ads_push_build(c, t) ? 0 : 1;
+}
+
+/* As push(). Address first: a policy that is named and not there yet is waited for by those who name it. */
+static int step_push(struct ads_stream *c)
+{
+    const uint64_t *due = c->gateway ? c->server->ahead : c->server->published;
+    int r = 1;
+
+    for (unsigned t = 0; r == 1 && t < ADS_TYPES; t++) {
+        r = push(c, (enum ads_type)t, due[t]);
+    }
+    return r;
+}
+
+/* As push(): the first answer about bindings has those of this moment, and their policies and routes may
+ * be newer than the answers that told of these. */
+static int step_catch_up(struct ads_stream *c)
+{
+    int r = 1;
+
+    for (unsigned t = ADS_L7_POLICY; r == 1 && t < ADS_L7_BINDING; t++) {
+        r = push(c, (enum ads_type)t, catalog_seq(c->server->catalogs[t]));
+    }
+    return r;
+}
+
 /* -EAGAIN: woken when others have sent theirs. */
 static int step_answer(struct ads_stream *c)
 {
+    int r = c->request.type == ADS_L7_BINDING ? step_catch_up(c) : 1;
+
+    if (r < 1) {
+        return r;
+    }
     if (!ads_server_may_build(c->server, c)) {
         return -EAGAIN;
     }
@@ -321,45 +396,6 @@ static int step_answer(struct ads_stream *c)
     }
     forget_request(c);
     return 0;
-}
-
-static bool is_too_far(const struct ads_stream *c, enum ads_type t)
-{
-    const struct ads_watch *w = &c->watch[t];
-
-    return w->mode != WATCH_NONE && w->heard < catalog_floor(c->server->catalogs[t]);
-}
-
-/* What is served no more goes before its policies and routes do, which are pushed first: each push is in
- * force at once. */
-static bool withdraw(struct ads_stream *c)
-{
-    return c->gateway && c->watch[ADS_L7_BINDING].mode != WATCH_NONE &&
-           ads_withdrawal_build(c, ADS_L7_BINDING);
-}
-
-/* 0: something is to be sent; 1: nothing is; -EAGAIN. Address first: a policy that is named and not
- * there yet is waited for by those who name it. */
-static int step_push(struct ads_stream *c)
-{
-    for (unsigned t = 0; t < ADS_TYPES; t++) {
-        const struct ads_watch *w = &c->watch[t];
-        const uint64_t *due = c->gateway ? c->server->ahead : c->server->published;
-        if (w->mode == WATCH_NONE || w->heard >= due[t]) {
-            continue;
-        }
-        if (is_too_far(c, (enum ads_type)t) || is_too_far(c, ADS_L7_BINDING)) {
-            cut(c, GRPC_UNAVAILABLE, "too far behind: come back with what you have");
-            return 0;
-        }
-        if (!ads_server_may_build(c->server, c)) {
-            return -EAGAIN;
-        }
-        if (withdraw(c) || ads_push_build(c, (enum ads_type)t)) {
-            return 0;
-        }
-    }
-    return 1;
 }
 
 static int step_send(struct ads_stream *c)

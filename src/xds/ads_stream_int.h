@@ -16,8 +16,9 @@ enum { ADS_NONCE_TEXT = 48 };
 
 struct ads_watch {
     enum watch_mode mode;
-    uint64_t heard;     /* sequence up to which the client has been told */
-    uint64_t withdrawn; /* and up to which of what is gone, where that is told first */
+    uint64_t heard; /* sequence up to which the client has been told */
+    uint64_t
+        ahead; /* and up to which of what is told first: bindings that are gone, scoped policies */
     char nonce[ADS_NONCE_TEXT];
     bool is_answered;      /* the response of that nonce */
     uint64_t answered;     /* sequence up to which responses were answered, while that one is not */
@@ -85,6 +86,8 @@ bool ads_answer_build(struct ads_stream *c);
 bool ads_push_build(struct ads_stream *c, enum ads_type type);
 /* Only of what is gone; the push tells it once more, in its turn. */
 bool ads_withdrawal_build(struct ads_stream *c, enum ads_type type);
+/* Of policies: those that are in force by themselves, for a namespace or for all. */
+bool ads_scoped_build(struct ads_stream *c);
 /* The answer for a type nobody has: empty. */
 void ads_answer_unknown(struct ads_stream *c);
 

@@ -93,6 +93,28 @@ def test_addresses_go_before_policies_of_the_same_push(ads, api, ns):
     assert any(order(n) == [ADDRESS, AUTHORIZATION] for n in range(20))
 
 
+def test_a_policy_that_becomes_its_namespaces_is_there_before_pods_cease_to_name_it(ads, api, ns):
+    """And the other way round they name it before it is theirs alone: at no moment is nobody protected."""
+    api.create(pod("w", ns, "10.1.0.9"))
+    api.create(policy("p", ns, selector={"matchLabels": {"app": "w"}}))
+    stream = ads().first()
+    named = lambda: list(stream.message(ADDRESS, uid(ns, "w")).workload.authorization_policies)  # noqa: E731
+    until("the pod names it", lambda: uid(ns, "w") in stream.state[ADDRESS] and named() == [f"{ns}/p"])
+    stream.send(AUTHORIZATION)
+    until("the policy is there", lambda: f"{ns}/p" in stream.state[AUTHORIZATION])
+    stream.drain()
+    api.patch(policy("p", ns), {"spec": {"selector": None}})
+    answers = [stream.next(), stream.next()]
+    assert [(a.type, a.names) for a in answers] == [(AUTHORIZATION, [f"{ns}/p"]), (ADDRESS, [uid(ns, "w")])]
+    assert stream.message(AUTHORIZATION, f"{ns}/p").scope == 1 and named() == []
+    stream.silent()
+    api.patch(policy("p", ns), {"spec": {"selector": {"matchLabels": {"app": "w"}}}})
+    answers = [stream.next(), stream.next()]
+    assert [(a.type, a.names) for a in answers] == [(ADDRESS, [uid(ns, "w")]), (AUTHORIZATION, [f"{ns}/p"])]
+    assert stream.message(AUTHORIZATION, f"{ns}/p").scope == 2 and named() == [f"{ns}/p"]
+    stream.silent()
+
+
 def test_a_refusal_is_counted_and_changes_nothing(ads, api, ns, plane):
     """03-nack: no re-send; the next push comes as usual"""
     stream = ads(ack=False).first()

@@ -551,6 +551,29 @@ def test_a_waypoint_has_policy_for_as_long_as_it_serves(plane, api, town, standi
     assert not naked
 
 
+def test_a_waypoint_that_comes_back_hears_of_no_binding_before_its_policy(plane, api, town, standing):
+    """What is bound between its first questions; when the answer about bindings is written is ambitd's affair."""
+    naked, name = [], f"{town}/{standing}/{host(town, 'web')}"
+    api.create(policy("no-admin", town, "DENY", [{"to": [{"operation": {"paths": ["/admin"]}}]}],
+                      targetRefs=[target("web")]))
+    for n in range(8):
+        with stream_of(plane, api, town, standing, kinds=(POLICY,)) as ads:
+            ads.state[BINDING] = {}
+            until("it is not served", lambda ads=ads: not ads.state[POLICY])
+
+            def look(answer, ads=ads):
+                if name in ads.state[BINDING] and not ads.state[POLICY]:
+                    naked.append((answer.type, answer.names))
+            ads.on_answer = look
+            use(api, town, "web", standing)
+            time.sleep(n * 0.015)
+            ads.send(BINDING, subscribe=["*"])
+            until("it serves", lambda ads=ads: name in ads.state[BINDING])
+            use(api, town, "web", None)
+            until("it serves no more", lambda ads=ads: name not in ads.state[BINDING] and not ads.state[POLICY])
+    assert not naked
+
+
 def test_traffic_rules_follow_services_and_backends(plane, api, town, standing):
     use(api, town, "web", "wp")
     rule = {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
