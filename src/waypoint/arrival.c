@@ -65,12 +65,33 @@ enum arrival_verdict {
     ARRIVAL_WORKLOAD,
     ARRIVAL_NOT_OURS, /* 400 */
     ARRIVAL_NO_PORT,  /* 404 */
+    ARRIVAL_LOOP,     /* 508: a replica of this waypoint, or itself, is who asks */
     ARRIVAL_GUARDED, /* 403: a pod's port that is only served by its service, for that has policy */
 };
 
 static bool is_reserved(uint16_t port)
 {
     return port == PORT_HBONE || port == 15001 || port == 15006 || port == 0;
+}
+
+/* We send to endpoints; what comes back from there was led here by configuration. */
+static bool is_from_us(const struct engine *e, const struct entry *facts)
+{
+    const struct world *w = engine_world(e);
+    struct world_cursor cursor = {0};
+    struct backend b;
+
+    if (!facts->peer || !identity_equal(facts->peer, e->identity)) {
+        return false;
+    }
+    const struct service *own = world_service_named(w, e->config->ns, e->config->hostname);
+    while (own && world_each_backend(w, own->key, &cursor, &b)) {
+        if (identity_equal(b.workload->identity, e->identity) &&
+            workload_has_ip(b.workload, &facts->client.ip)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Fills service, workload and protocol of facts, with references; its destination is set. host is
@@ -83,8 +104,10 @@ static enum arrival_verdict find(struct engine *e, struct entry *facts, struct s
     if (!engine_world(e)) { /* nobody has told us anything yet */
         return ARRIVAL_NOT_OURS;
     }
+    if (is_from_us(e, facts)) {
+        return ARRIVAL_LOOP;
+    }
     const struct service *s = service_at(e, &to->ip, facts->peer, host);
-
     if (s) {
         const struct l7_port *port =
             l7_service_port(l7_service_find(engine_l7(e), s->key), to->port);
@@ -93,7 +116,7 @@ static enum arrival_verdict find(struct engine *e, struct entry *facts, struct s
         return port ? ARRIVAL_SERVICE : ARRIVAL_NO_PORT;
     }
     const struct workload *w = world_workload_at(engine_world(e), e->config->network, &to->ip);
-    if (!w || !is_our_workload(e, w) || is_reserved(to->port)) {
+    if (!w || !is_our_workload(e, w) || is_reserved(to->port) || engine_is_at(e, &to->ip)) {
         return ARRIVAL_NOT_OURS;
     }
     if (workload_is_guarded(w, to->port)) {
@@ -169,12 +192,14 @@ void arrival_open(struct inlet *i, struct hbone_request *take_request)
         static const struct {
             unsigned status;
             const char *error;
-        } verdicts[] = {[ARRIVAL_SERVICE] = {0, NULL},
-                        [ARRIVAL_WORKLOAD] = {0, NULL},
-                        [ARRIVAL_NOT_OURS] = {400, "this waypoint does not serve that address"},
-                        [ARRIVAL_NO_PORT] = {404, "the service has no such port"},
-                        [ARRIVAL_GUARDED] = {403, "policy of its service guards the pod's port: "
-                                                  "connect to the service"}};
+        } verdicts[] = {
+            [ARRIVAL_SERVICE] = {0, NULL},
+            [ARRIVAL_WORKLOAD] = {0, NULL},
+            [ARRIVAL_NOT_OURS] = {400, "this waypoint does not serve that address"},
+            [ARRIVAL_NO_PORT] = {404, "the service has no such port"},
+            [ARRIVAL_LOOP] = {508, "a loop: this waypoint's own request came back to it"},
+            [ARRIVAL_GUARDED] = {403, "policy of its service guards the pod's port: "
+                                      "connect to the service"}};
         enum arrival_verdict v = find(i->engine, &facts, forwarded.host);
         status = verdicts[v].status;
         error = verdicts[v].error;

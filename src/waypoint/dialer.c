@@ -77,11 +77,31 @@ static struct stream *dial_tunnel(struct engine *e, const struct workload *w,
 
 /* What a name server says, or who writes a pod's status, must not lead to this pod's own ports, to what its node keeps
  * for itself (link-local: clouds keep a node's secrets there), or to nobody's address. Who serves on the loopback (plain listeners, to measure) may have servers there. */
-static bool may_dial(const struct engine *e, const struct ip *ip)
+static bool may_dial(struct engine *e, const struct ip *ip)
 {
     bool own = ip_is_loopback(ip) && e->config->plain_count == 0;
 
     return !ip_is_unspecified(ip) && !ip_is_multicast(ip) && !own && !ip_is_link_local(ip);
+}
+
+/* What goes out to ourselves comes in again. Who serves on plain listeners may be the application's pod. */
+static bool is_loop(struct engine *e, const struct ip *ip)
+{
+    return e->config->plain_count == 0 && engine_is_at(e, ip);
+}
+
+static int check(struct upstream *u, const struct ip *ip, struct diag *why)
+{
+    struct engine *e = upstream_engine(u);
+    const char *name = u->workload->name;
+
+    if (is_loop(e, ip)) {
+        return FAIL(why, -ERR_DENIED, "a loop: %.200s has the address of this waypoint itself",
+                    name);
+    }
+    return may_dial(e, ip)
+               ? 0
+               : FAIL(why, -ERR_DENIED, "%.200s has no address that may be dialled", name);
 }
 
 /* Any of the family; false: there is none. */
@@ -108,17 +128,17 @@ int upstream_address(struct upstream *u, struct host_wait *w, struct endpoint *o
 
     *out = u->at;
     if (u->at.ip.family != IP_NONE) {
-        return may_dial(e, &u->at.ip)
-                   ? 0
-                   : FAIL(why, -ERR_DENIED, "%.200s has no address that may be dialled",
-                          u->workload->name);
+        return check(u, &u->at.ip, why);
     }
     if (!e->hosts) {
         return FAIL(why, -ERR_UNAVAILABLE, "no name servers to ask for %.200s", name);
     }
     int n = host_names_find(e->hosts, name, &e->asked, w, &ips, why);
-    if (n < 0 || draw(e, ips, n, IP_V4, &out->ip) || draw(e, ips, n, IP_V6, &out->ip)) {
-        return n < 0 ? n : 0;
+    if (n < 0) {
+        return n;
+    }
+    if (draw(e, ips, n, IP_V4, &out->ip) || draw(e, ips, n, IP_V6, &out->ip)) {
+        return check(u, &out->ip, why);
     }
     return FAIL(why, -ERR_DENIED, "%.200s has no address that may be dialled", name);
 }

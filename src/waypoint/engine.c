@@ -96,6 +96,16 @@ const struct workload *engine_self(struct engine *e)
     return e->self;
 }
 
+bool engine_is_at(struct engine *e, const struct ip *at)
+{
+    const struct workload *self = engine_self(e);
+    struct ip ip;
+
+    return self ? workload_has_ip(self, at)
+                : ip_parse(&ip, e->config->instance_ip, strlen(e->config->instance_ip)) == 0 &&
+                      ip_equal(&ip, at);
+}
+
 bool engine_is_overloaded(const struct engine *e)
 {
     return memory_guard_is_over(e->guard) ||

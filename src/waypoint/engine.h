@@ -117,3 +117,5 @@ bool engine_is_overloaded(const struct engine *e);
 
 /* NULL: the control plane has not told of it. Borrowed until the turn ends. */
 const struct workload *engine_self(struct engine *e);
+/* Our own address. */
+bool engine_is_at(struct engine *e, const struct ip *at);
