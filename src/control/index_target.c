@@ -172,6 +172,20 @@ static void mark_targets(struct index *x, struct l7_policy_item *p)
     }
 }
 
+/* Beside their marks, which status has set, too. */
+static void note_change(struct index *x, const struct l7_policy_item *p)
+{
+    for (unsigned i = 0; i < p->aim_count; i++) {
+        turn_policies_changed(x, p->aims[i].service, p->aims[i].gateway);
+    }
+}
+
+static bool says_the_same(const struct json *a, const struct json *b)
+{
+    return json_same(json_get(a, "spec"), json_get(b, "spec")) &&
+           json_same(json_at(a, "metadata.annotations"), json_at(b, "metadata.annotations"));
+}
+
 /* ---- coming and going */
 
 void l7_policy_put(struct index *x, enum l7_policy_kind kind, const struct json *object)
@@ -182,8 +196,12 @@ void l7_policy_put(struct index *x, enum l7_policy_kind kind, const struct json 
         l7_policy_remove(x, kind, meta_ns(object), meta_name(object));
         return;
     }
+    bool is_new = !p || !says_the_same(p->object, object);
     if (p) {
         mark_targets(x, p);
+        if (is_new) {
+            note_change(x, p);
+        }
         drop_aims(x, p);
         json_unref(p->object);
         p->object = json_ref(object);
@@ -197,6 +215,9 @@ void l7_policy_put(struct index *x, enum l7_policy_kind kind, const struct json 
     }
     take_aims(x, p);
     mark_targets(x, p);
+    if (is_new) {
+        note_change(x, p);
+    }
 }
 
 void l7_policy_item_free(struct index *x, struct l7_policy_item *p)
@@ -215,6 +236,7 @@ void l7_policy_remove(struct index *x, enum l7_policy_kind kind, const char *ns,
 
     if (p) {
         mark_targets(x, p);
+        note_change(x, p);
         l7_policy_item_free(x, p);
     }
 }

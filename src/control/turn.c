@@ -162,12 +162,30 @@ void index_hear(struct index *x, const struct index_heard *h, uint64_t now_ms)
     }
 }
 
+void turn_policies_changed(struct index *x, const struct service_item *s,
+                           const struct gateway_item *g)
+{
+    list_for_each (n, &x->resting) {
+        struct turn *t = container_of(n, struct turn, in_index);
+        t->is_stale |= s   ? container_of(t, struct service_item, turn) == s
+                       : g ? t->gateway == g || t->next == g
+                           : true;
+    }
+}
+
+static uint64_t rests_until(const struct turn *t, const struct service_item *s)
+{
+    bool is_short = t->is_stale || !waypoint_is_fit(t->gateway, s);
+
+    return is_short ? t->due_ms : t->due_ms - TURN_REST_MS + TURN_REST_MOST_MS;
+}
+
 void turn_tick(struct index *x, uint64_t now_ms)
 {
     list_for_each_safe (n, &x->resting) {
         struct turn *t = container_of(n, struct turn, in_index);
-        if (t->due_ms <= now_ms) {
-            struct service_item *s = container_of(t, struct service_item, turn);
+        struct service_item *s = container_of(t, struct service_item, turn);
+        if (rests_until(t, s) <= now_ms) {
             turn_fini(x, t);
             mark_binding(x, s);
         }

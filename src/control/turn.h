@@ -4,7 +4,9 @@
  * of a change one after the other, so that two changes at once let one of them send past a waypoint to
  * where another still asks for it. A service that leaves its waypoint therefore loses its guards first;
  * one that gets a waypoint gets the guards later; where one waypoint follows another, the guards let both
- * in before the first service is sent there, and until what is under way by the old one had time to end.
+ * in before the first service is sent there, and until what is under way by the old one had time to end: a
+ * while in any case, and long if until then the old one is there and the policies that it judged by are the
+ * ones in force. It gets nothing new, but of policies that change it would not hear.
  * What comes second waits until every node proxy has acknowledged the first, or for a second after it was
  * published.
  *
@@ -20,7 +22,8 @@
 
 enum {
     TURN_WAIT_MS = 1000,
-    TURN_REST_MS = 30000 /* as long as a waypoint that ends gives its requests */
+    TURN_REST_MS = 30000, /* as long as a waypoint that ends gives its requests */
+    TURN_REST_MOST_MS = 3600 * 1000
 };
 
 struct gateway_item;
@@ -44,7 +47,8 @@ struct turn { /* of one service */
         *gateway;              /* the old one if it leaves one; with a use; NULL with TURN_NONE */
     struct gateway_item *next; /* that follows it; with a use; NULL: none does */
     uint64_t seq;              /* of Address: what is waited for; 0: it is not settled yet */
-    uint64_t due_ms;           /* 0: it is not published yet */
+    uint64_t due_ms;           /* 0: it is not published yet; of TURN_REST: its least */
+    bool is_stale;             /* TURN_REST: policies have changed since */
 };
 
 void turn_init(struct turn *t);
@@ -54,6 +58,9 @@ void turn_fini(struct index *x, struct turn *t);
 void turn_follow(struct index *x, struct service_item *s);
 /* Of a service that moves: the gateway that is let in beside the one it has. NULL: it does not. */
 struct gateway_item *turn_other(const struct turn *t);
+/* Policies that aim at that service, at that gateway, or (neither) at all gateways, are not what they were. */
+void turn_policies_changed(struct index *x, const struct service_item *s,
+                           const struct gateway_item *g);
 /* Ends what has rested long enough. */
 void turn_tick(struct index *x, uint64_t now_ms);
 

@@ -323,6 +323,13 @@ TEST(a_service_that_goes_meanwhile_waits_no_more)
 
 /* ---- from one waypoint to another */
 
+/* So long after the last step of a move, which hear_all or the test had heard at 100. */
+static void tick(struct case_rig *r, uint64_t after_ms)
+{
+    index_tick(r->index, 100 + after_ms);
+    settle(r);
+}
+
 TEST(a_move_permits_both_then_sends_there_then_takes_the_old_one_away)
 {
     struct case_rig r;
@@ -343,14 +350,63 @@ TEST(a_move_permits_both_then_sends_there_then_takes_the_old_one_away)
     hear_all(&r);
     CHECK(!index_is_turning(r.index));
     CHECK_STR(lets_in(&r), "wp wq"); /* requests are under way there */
-    index_tick(r.index, 100 + TURN_REST_MS - 1);
-    settle(&r);
+    tick(&r, TURN_REST_MOST_MS - 1);
     CHECK_STR(lets_in(&r), "wp wq");
-    index_tick(r.index, 100 + TURN_REST_MS);
-    settle(&r);
-    CHECK_STR(lets_in(&r), "wq");
     CHECK(!serves(&r, "wp"));
+    tick(&r, TURN_REST_MOST_MS);
+    CHECK_STR(lets_in(&r), "wq");
     case_rig_close(&r);
+}
+
+/* Of what would judge its requests by now the old one hears nothing. */
+TEST(a_move_is_over_earlier_when_policies_change_or_the_old_one_goes)
+{
+    static const char own[] = "kind: AuthorizationPolicy\nmetadata: {name: own, namespace: shop}\n"
+                              "spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: "
+                              "Gateway, name: wq}], action: DENY, rules: [{}]}\n";
+    static const char other[] =
+        "kind: AuthorizationPolicy\nmetadata: {name: else, namespace: shop}\n"
+        "spec: {targetRefs: [{group: '', kind: Service, name: else}], "
+        "action: DENY, rules: [{}]}\n";
+    static const char dry[] =
+        "kind: AuthorizationPolicy\nmetadata: {name: no-admin, namespace: shop,\n"
+        "  annotations: {istio.io/dry-run: 'true'}}\n"
+        "spec: {targetRefs: [{group: '', kind: Service, name: web}], action: DENY,\n"
+        "  rules: [{to: [{operation: {paths: [/admin]}}]}]}\n";
+
+    for (int how = 0; how < 5; how++) {
+        struct case_rig r;
+        open(&r, labelled);
+        put(&r, INDEX_NAMESPACE, moved);
+        hear_all(&r);
+        hear_all(&r);
+        CHECK_STR(lets_in(&r), "wp wq");
+        switch (how) {
+        case 0: /* what is said of it again is no news, nor is another service's */
+            put(&r, INDEX_AUTHORIZATION, policy);
+            put(&r, INDEX_AUTHORIZATION, other);
+            break;
+        case 1:
+            put(&r, INDEX_AUTHORIZATION, dry);
+            put(&r, INDEX_AUTHORIZATION, policy);
+            break;
+        case 2:
+            put(&r, INDEX_AUTHORIZATION, own);
+            break;
+        case 3:
+            index_remove(r.index, INDEX_AUTHORIZATION, "shop", "no-admin");
+            put(&r, INDEX_AUTHORIZATION, policy);
+            break;
+        default:
+            index_remove(r.index, INDEX_GATEWAY, "shop", "wp");
+            settle(&r);
+        }
+        tick(&r, TURN_REST_MS - 1);
+        CHECK_STR(lets_in(&r), "wp wq");
+        tick(&r, TURN_REST_MS);
+        CHECK_STR(lets_in(&r), how == 0 ? "wp wq" : "wq");
+        case_rig_close(&r);
+    }
 }
 
 /* Limits and health of backends are no less the old one's while it serves. */
