@@ -316,7 +316,7 @@ static void run(struct task *t, unsigned why)
         return;
     }
     if (p->abort < 0) {
-        refuse(p, 503, p->abort, err_text(p->abort));
+        refuse(p, p->abort == -ERR_POLICY_CHANGED ? 401 : 503, p->abort, err_text(p->abort));
         return;
     }
     while (r == 0) {
@@ -335,6 +335,7 @@ static void entry_abort(struct entry *e, int why)
 {
     struct passage *p = of(e);
 
+    e->engine->policy_cuts += why == -ERR_POLICY_CHANGED && p->abort == 0;
     p->abort = surely_negative(why);
     task_wake(&p->task, WAKE_DRAIN);
 }
@@ -354,7 +355,6 @@ static unsigned entry_reconsider(struct entry *e)
         return 0;
     }
     if (!judge(p).allowed) {
-        e->engine->policy_cuts++;
         entry_abort(e, -ERR_POLICY_CHANGED);
     }
     return 1;

@@ -236,6 +236,12 @@ TEST(a_connection_to_a_pod_that_is_guarded_by_now_ends)
         rig_turn(&r);
     }
     CHECK_INT(r.engine->entry_count, 0);
+    CHECK_INT(RIG_METRIC(&r, "istio_tcp_connections_closed_total", "response_flags=\"DENY\""), 1);
+    loop_advance(r.loop, 2000); /* an engine says every other second what it has counted */
+    for (unsigned i = 0; i < RIG_TURNS && RIG_METRIC(&r, "wp_policy_cuts_total", "") < 1; i++) {
+        rig_turn(&r);
+    }
+    CHECK_INT(RIG_METRIC(&r, "wp_policy_cuts_total", ""), 1); /* of the other one, nothing ran */
     (void)close(silent);
     (void)close(kept);
     rig_end(&r);
