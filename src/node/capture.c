@@ -43,13 +43,25 @@ static int install_inside(int netns, const struct rules *rules, struct diag *why
     return r < 0 ? r : rules_install_blocking(rules, why);
 }
 
+/* Somebody may have taken all rules away from the host. */
+static int put_probed(const struct ip *ip, const char *uid, struct diag *why)
+{
+    int r = host_rules_put_blocking(ip, uid, why);
+
+    if (r == -ENOENT) {
+        r = host_rules_ensure_blocking(why);
+        r = r < 0 ? r : host_rules_put_blocking(ip, uid, why);
+    }
+    return r;
+}
+
 static int install(int netns, const struct pod *pod, const struct rules *rules, struct diag *why)
 {
     int r = 0;
 
     /* The host's rules first: where they are missing, no pod gets the exemption. */
     for (unsigned i = 0; r == 0 && rules->probes && i < pod->ip_count; i++) {
-        r = host_rules_put_blocking(&pod->ips[i], pod->uid, why);
+        r = put_probed(&pod->ips[i], pod->uid, why);
     }
     return r < 0 ? r : install_inside(netns, rules, why);
 }

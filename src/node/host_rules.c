@@ -12,6 +12,8 @@
 #include "node/rules.h"
 
 enum { PRIORITY_FILTER = 0, PRIORITY_SRCNAT = 100 };
+/* linux/netfilter_bridge.h, which does not go with net/if.h */
+enum { BRIDGE_FORWARD = 2, PRIORITY_BRIDGED = -200 };
 
 static const enum ip_family families[] = {IP_V4, IP_V6};
 
@@ -76,10 +78,37 @@ static int commit(struct nl_batch *b, const char *what, struct diag *why)
     return r < 0 ? r : netlink_commit_blocking(n, b, acked, what, why);
 }
 
+/* Two pods on one bridge: what passes between them is no routed packet. */
+static int guard_bridges(struct diag *why)
+{
+    static const struct nft_chain guard = {.table = HOST_RULES_TABLE,
+                                           .name = "guard",
+                                           .type = "filter",
+                                           .hook = BRIDGE_FORWARD,
+                                           .priority = PRIORITY_BRIDGED};
+    AUTO(nl_batch) struct nl_batch b;
+
+    nl_batch_init(&b);
+    nft_begin(&b);
+    nft_bridged(&b);
+    nft_table_add(&b, HOST_RULES_TABLE, "ambit probe guard 1", true);
+    nft_chain_add(&b, &guard);
+    for (size_t i = 0; i < ARRAY_LEN(families); i++) {
+        add_guard_rule(&b, families[i]);
+    }
+    int r = commit(&b, "guard the probes' address on bridges", why);
+    return r == -EEXIST ? 0 : r;
+}
+
+/* The guards come first: the exemption is nothing without them. */
 int host_rules_ensure_blocking(struct diag *why)
 {
     AUTO(nl_batch) struct nl_batch b;
+    int r = guard_bridges(why);
 
+    if (r < 0) {
+        return r;
+    }
     nl_batch_init(&b);
     nft_begin(&b);
     nft_table_add(&b, HOST_RULES_TABLE, "ambit probe rules 1", true);
@@ -91,7 +120,7 @@ int host_rules_ensure_blocking(struct diag *why)
         add_probe_rule(&b, families[i]);
         add_guard_rule(&b, families[i]);
     }
-    int r = commit(&b, "add probe rules", why);
+    r = commit(&b, "add probe rules", why);
     return r == -EEXIST ? 0 : r;
 }
 
@@ -102,6 +131,9 @@ int host_rules_remove_blocking(struct diag *why)
     nl_batch_init(&b);
     nft_begin(&b);
     nft_table_add(&b, HOST_RULES_TABLE, NULL, false); /* so that deleting cannot fail */
+    nft_table_delete(&b, HOST_RULES_TABLE);
+    nft_bridged(&b);
+    nft_table_add(&b, HOST_RULES_TABLE, NULL, false);
     nft_table_delete(&b, HOST_RULES_TABLE);
     return commit(&b, "remove probe rules", why);
 }

@@ -2,7 +2,7 @@
 /*
  * The node's own rules for health probes: what a process of the node itself sends to an enrolled pod
  * gets the probes' source address, by which the pod's rules let it through; and nobody else may send
- * from that address. The two belong together: without the guard the exemption would be a way past
+ * from that address, neither through the node's routes nor over a bridge of it. They belong together: without the guard the exemption would be a way past
  * every policy. Act on the namespace the calling thread is in (the node's). Blocking: job threads, or
  * program start.
  */
@@ -13,7 +13,8 @@
 
 #define HOST_RULES_TABLE "ambit_host"
 
-/* Rules without pods; what is there already stays, with its pods. */
+/* Rules without pods; what is there already stays, with its pods. A kernel that cannot filter what
+ * passes a bridge is refused. */
 MUST_USE int host_rules_ensure_blocking(struct diag *why);
 MUST_USE int host_rules_remove_blocking(struct diag *why);
 

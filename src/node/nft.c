@@ -14,7 +14,8 @@ enum { UDATA_COMMENT = 0, UDATA_ROOM = 128 };
 
 static void message(struct nl_batch *b, unsigned type, unsigned flags)
 {
-    struct nfgenmsg g = {.nfgen_family = NFPROTO_INET, .version = NFNETLINK_V0};
+    struct nfgenmsg g = {.nfgen_family = b->bridged ? NFPROTO_BRIDGE : NFPROTO_INET,
+                         .version = NFNETLINK_V0};
 
     nl_message(b, NFNL_SUBSYS_NFTABLES << 8 | type, flags, &g, sizeof(g));
 }
@@ -29,6 +30,11 @@ static void bracket(struct nl_batch *b, unsigned type)
 void nft_begin(struct nl_batch *b)
 {
     bracket(b, NFNL_MSG_BATCH_BEGIN);
+}
+
+void nft_bridged(struct nl_batch *b)
+{
+    b->bridged = true;
 }
 
 static void ask_for_ack(struct nl_batch *b)

@@ -12,8 +12,10 @@
 #include "base/ip.h"
 #include "node/nl_batch.h"
 
-/* All tables of ours are in the inet family: one rule for both address families. */
+/* Tables of ours are in the inet family: one rule for both address families. */
 void nft_begin(struct nl_batch *b);
+/* What follows is about the bridge family: frames that a bridge passes on. */
+void nft_bridged(struct nl_batch *b);
 /* The last message: the kernel commits here, all or nothing. Returns the number of the message
  * before it, which asks for an acknowledgement. */
 uint32_t nft_commit(struct nl_batch *b);

@@ -3,6 +3,7 @@
 #include "node/nft_expr.h"
 
 #include <assert.h>
+#include <linux/if_ether.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
@@ -166,6 +167,13 @@ void nft_if_not_mark(struct nl_batch *b, uint32_t value, uint32_t mask)
 
 static void if_family(struct nl_batch *b, enum ip_family family)
 {
+    uint16_t type = htons(family == IP_V4 ? ETH_P_IP : ETH_P_IPV6);
+
+    if (b->bridged) { /* where the other key says "bridge" */
+        load_meta(b, NFT_META_PROTOCOL);
+        compare(b, NFT_CMP_EQ, &type, sizeof(type));
+        return;
+    }
     uint8_t proto = family == IP_V4 ? NFPROTO_IPV4 : NFPROTO_IPV6;
 
     load_meta(b, NFT_META_NFPROTO);

@@ -19,6 +19,7 @@ struct nl_batch {
     struct strbuf bytes;
     size_t message; /* offset of the message being written */
     uint32_t seq;   /* of that message; the first one gets 1 */
+    bool bridged;   /* messages of nf_tables are for the bridge family (nft_bridged) */
 };
 
 void nl_batch_init(struct nl_batch *b);

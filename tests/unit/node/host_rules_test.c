@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "node/capture.h"
 #include "node/netns.h"
 #include "node/rules.h"
 #include "podnet.h"
@@ -117,6 +118,63 @@ TEST(nobody_else_may_send_from_the_probes_address)
         AUTO(fd) int fd = guarded ? -1 : podnet_connect(neighbour, ROLE_APP, &probe, to);
         CHECK(guarded ? podnet_is_cut_off(neighbour, ROLE_APP, &probe, to) : fd >= 0);
     }
+}
+
+/* The pod and a neighbour are ports of one bridge, whose frames the rules for routed packets do not
+ * see; the pod takes the neighbour for its gateway (an ARP answer of the neighbour's makes it so). */
+static int bridged_neighbour(struct podnet n)
+{
+    int neighbour = podnet_neighbour(n);
+    AUTO(text)
+    char *a = podnet_run(n.node, "ip addr flush dev eth0; ip addr flush dev eth1; "
+                                 "ip link add br0 type bridge; ip link set br0 up; "
+                                 "ip link set eth0 master br0; ip link set eth1 master br0; "
+                                 "sysctl -qw net.bridge.bridge-nf-call-iptables=0 2>&1");
+    AUTO(text)
+    char *b = podnet_run(neighbour, "ip link set eth0 address 02:00:00:00:00:99; "
+                                    "ip addr add 10.77.0.3/24 dev eth0; "
+                                    "ip addr add " RULES_PROBE_V4 "/32 dev lo");
+    AUTO(text)
+    char *c = podnet_run(n.pod, "ip neigh replace 10.77.0.1 lladdr 02:00:00:00:00:99 dev eth0");
+    return neighbour;
+}
+
+TEST(nobody_on_the_same_bridge_may_either)
+{
+    struct endpoint probe = {podnet_ip(RULES_PROBE_V4), 0};
+    struct endpoint to = {podnet_pod_ip(IP_V4), 8080};
+
+    for (int guarded = 0; guarded < 2; guarded++) {
+        AUTO(podnet) struct podnet n = podnet_make();
+        AUTO(fd) int neighbour = bridged_neighbour(n);
+        CHECK_INT(install_pod(n), 0);
+        CHECK(guarded == 0 || install_host(n) == 0);
+        AUTO(fd) int app = podnet_listen(n.pod, ROLE_APP, podnet_ip("0.0.0.0"), 8080);
+        int fd = podnet_connect(neighbour, ROLE_APP, &probe, to);
+        podnet_close_fd(fd);
+        CHECK_INT(fd >= 0, !guarded);
+        CHECK_INT(remove_host(n), 0);
+        AUTO(text) char *left = podnet_run(n.node, "nft list tables");
+        CHECK_STR(left, "");
+    }
+}
+
+/* As a firewall that is loaded again does. A pod is installed again every minute. */
+TEST(rules_that_somebody_took_from_the_node_come_back)
+{
+    AUTO(podnet) struct podnet n = podnet_make();
+    struct pod pod = {.uid = (char[]){"uid-1"}, .ip_count = 1, .ips = {podnet_pod_ip(IP_V4)}};
+
+    CHECK_INT(install_host(n), 0);
+    AUTO(text) char *gone = podnet_run(n.node, "nft flush ruleset");
+    {
+        NETNS_VISIT(visit);
+        CHECK_INT(netns_enter_blocking(&visit, n.node, NULL), 0);
+        CHECK_INT(capture_kernel.install(n.pod, &pod, &exempt, NULL), 0);
+    }
+    CHECK(passes(n, IP_V4));
+    AUTO(text) char *bridges = podnet_run(n.node, "nft list table bridge ambit_host");
+    CHECK(strstr(bridges, RULES_PROBE_V4) && strstr(bridges, RULES_PROBE_V6));
 }
 
 TEST(an_owner_that_changes_is_shown)
