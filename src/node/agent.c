@@ -29,6 +29,7 @@ struct agent {
     char **excluded; /* NULL at the end */
     char *netns_dir;
     unsigned syncs;
+    uint64_t repairs;
     bool open; /* proxies are served */
 };
 
@@ -259,6 +260,7 @@ int agent_new(const struct agent_config *config, struct agent **out, struct diag
         .source = config->source,
         .netns_dir = a->netns_dir,
         .told_ms = config->told_ms > 0 ? config->told_ms : ENROLMENT_TOLD_MS,
+        .repairs = &a->repairs,
         .probes = config->probes,
     };
     a->excluded = dup_list(config->excluded);
@@ -332,7 +334,8 @@ void agent_watch(struct agent *a, struct agent_watcher *w, struct task *t)
 struct agent_counts agent_counts(const struct agent *a)
 {
     struct agent_counts c = {.pods = (unsigned)a->pods.count,
-                             .proxies = zds_server_proxies(a->env.zds)};
+                             .proxies = zds_server_proxies(a->env.zds),
+                             .repairs = a->repairs};
 
     map_for_each (n, &a->pods) {
         enum enrolment_standing s =

@@ -60,5 +60,6 @@ struct agent_counts {
     unsigned members;
     unsigned leaving;
     unsigned proxies;
+    uint64_t repairs; /* of rules that were changed inside their pod */
 };
 struct agent_counts agent_counts(const struct agent *a);

@@ -15,6 +15,13 @@ static int look(struct capture_work *w)
     return r < 0 ? r : w->ops->inspect(w->netns, &w->rules, &w->state, &w->why);
 }
 
+static int reinstall(struct capture_work *w)
+{
+    int r = w->ops->inspect(w->netns, &w->rules, &w->state, &w->why);
+
+    return r < 0 ? r : w->ops->install(w->netns, w->pod, &w->rules, &w->why);
+}
+
 static int call(struct capture_work *w)
 {
     switch (w->kind) {
@@ -22,6 +29,8 @@ static int call(struct capture_work *w)
         return look(w);
     case CAPTURE_INSTALL:
         return w->ops->install(w->netns, w->pod, &w->rules, &w->why);
+    case CAPTURE_REINSTALL:
+        return reinstall(w);
     case CAPTURE_PROVE:
         return w->ops->prove(w->netns, &w->rules, &w->why);
     case CAPTURE_LEAVE:

@@ -9,6 +9,7 @@
 enum capture_kind {
     CAPTURE_LOOK, /* find the namespace, then inspect it */
     CAPTURE_INSTALL,
+    CAPTURE_REINSTALL, /* inspect, then install: what was there must have been */
     CAPTURE_PROVE,
     CAPTURE_LEAVE,
     CAPTURE_COUNT,
@@ -25,8 +26,9 @@ struct capture_work {
     char netns_dir[128];
     /* once done */
     int result;
-    enum rules_state state; /* of CAPTURE_LOOK; its namespace is in netns */
-    unsigned count;         /* of CAPTURE_COUNT */
+    enum rules_state
+        state;      /* of CAPTURE_LOOK, whose namespace is in netns, and CAPTURE_REINSTALL */
+    unsigned count; /* of CAPTURE_COUNT */
     struct diag why;
 };
 

@@ -349,17 +349,45 @@ static int step_add(struct enrolment *e)
     return -EAGAIN;
 }
 
+static bool has_new_options(const struct enrolment *e)
+{
+    struct rules now = pod_rules(e->pod, e->env->probes);
+
+    return !rules_equal(&now, &e->rules);
+}
+
+/* Are our rules there already, so that others in their place are somebody else's doing? */
+static enum capture_kind install_kind(const struct enrolment *e)
+{
+    return e->kernel == RULES_CAPTURING && !has_new_options(e) ? CAPTURE_REINSTALL
+                                                               : CAPTURE_INSTALL;
+}
+
+/* Who may change rules inside the pod may go without the mesh for as long as that lasts: its own
+ * policies included, nobody else's. */
+static void note_repair(const struct enrolment *e)
+{
+    ++*e->env->repairs;
+    log_warn(&scope, "capture rules were changed inside the pod, and are put back",
+             F_STR("namespace", e->pod->namespace), F_STR("name", e->pod->name));
+}
+
 static int step_rules(struct enrolment *e)
 {
     struct diag why = {0};
 
+    enum capture_kind kind = e->work ? e->work->kind : install_kind(e);
     if (!e->work) {
         e->rules = pod_rules(e->pod, e->env->probes);
     }
-    int r = work_once(e, CAPTURE_INSTALL, &why);
+    int r = work(e, kind, &why);
     if (r == -EAGAIN) {
         return r;
     }
+    if (r == 0 && kind == CAPTURE_REINSTALL && e->work->state != RULES_CAPTURING) {
+        note_repair(e);
+    }
+    drop_work(e);
     if (r < 0) {
         return fail(e, RULES, &why);
     }
@@ -413,13 +441,6 @@ static int step_announce(struct enrolment *e)
     e->announced = true;
     enter(e, IN);
     return 0;
-}
-
-static bool has_new_options(const struct enrolment *e)
-{
-    struct rules now = pod_rules(e->pod, e->env->probes);
-
-    return !rules_equal(&now, &e->rules);
 }
 
 static int step_in(struct enrolment *e)

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "io/jobs.h"
 #include "node/capture.h"
@@ -35,7 +36,8 @@ struct enrolment_env { /* the agent's; outlives its enrolments */
     struct pod_source *source;
     const char *netns_dir; /* mounts of local workloads' namespaces */
     unsigned told_ms;
-    bool probes; /* the host's rules for health probes are in place */
+    uint64_t *repairs; /* counted here */
+    bool probes;       /* the host's rules for health probes are in place */
 };
 
 enum enrolment_standing {

@@ -131,6 +131,11 @@ static int64_t read_on_the_way(void *arg)
     return c.joining + c.leaving;
 }
 
+static int64_t read_repairs(void *arg)
+{
+    return (int64_t)agent_counts(arg).repairs;
+}
+
 static void add_metrics(struct program *p)
 {
     static const struct metric_set *const sets[] = {&socket_metrics};
@@ -141,6 +146,8 @@ static void add_metrics(struct program *p)
         {"ambit_agent_pods", "Pods of this node that may join the mesh.", read_pods, p->agent},
         {"ambit_agent_members", "Pods that are in the mesh.", read_members, p->agent},
         {"ambit_agent_changing", "Pods that are joining or leaving.", read_on_the_way, p->agent},
+        {"ambit_agent_repairs", "Capture rules that were changed inside their pod and put back.",
+         read_repairs, p->agent, NULL, true},
     };
 
     p->metrics = metrics_new(sets, ARRAY_LEN(sets));

@@ -152,6 +152,30 @@ TEST(a_pod_that_was_unlabelled_while_no_agent_ran_leaves_in_order)
     CHECK_STR(broken ? broken : "", "");
 }
 
+TEST(rules_that_were_taken_away_inside_a_pod_are_put_back_and_counted)
+{
+    struct world w;
+
+    world_start(&w);
+    world_label(&w, true);
+    bool in = world_reach(&w, ENROLMENT_IN);
+    for (int minute = 0; minute < 2; minute++) { /* all is as it was */
+        loop_advance(w.loop, ENROLMENT_CHECK_MS);
+        world_pass(&w, 60);
+    }
+    uint64_t untouched = agent_counts(w.agent).repairs;
+    w.kernel = RULES_OTHER;
+    loop_advance(w.loop, ENROLMENT_CHECK_MS);
+    world_pass(&w, 60);
+    uint64_t repaired = agent_counts(w.agent).repairs;
+    bool back = w.kernel == RULES_CAPTURING && world_reach(&w, ENROLMENT_IN);
+    world_stop(&w);
+    CHECK(in);
+    CHECK_INT(untouched, 0);
+    CHECK_INT(repaired, 1);
+    CHECK(back);
+}
+
 TEST(connections_that_never_end_hold_a_leaving_pod_for_ten_minutes)
 {
     struct world w;
