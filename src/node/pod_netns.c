@@ -13,7 +13,7 @@
 #include "node/procfs.h"
 #include "node/rtnl.h"
 
-enum { CGROUP_BYTES = 4096 };
+enum { CGROUP_BYTES = 4096, UID_DIGITS = 32 };
 
 static bool same_letter(char a, char b)
 {
@@ -40,6 +40,21 @@ static bool is_pod_part(const char *p)
     return ispunct((unsigned char)p[0]) && p[1] == 'p' && p[2] == 'o' && p[3] == 'd';
 }
 
+/* A UUID, or the hash that static pods have for one. */
+static bool starts_with_any_uid(struct slice path)
+{
+    unsigned digits = 0;
+
+    for (size_t i = 0; i < path.len && path.p[i] != '/'; i++) {
+        if (isxdigit((unsigned char)path.p[i])) {
+            digits++;
+        } else if (!ispunct((unsigned char)path.p[i])) {
+            break;
+        }
+    }
+    return digits >= UID_DIGITS;
+}
+
 bool pod_netns_is_cgroup_of(struct slice line, const char *uid)
 {
     enum { POD_PART = 4 };
@@ -54,6 +69,9 @@ bool pod_netns_is_cgroup_of(struct slice line, const char *uid)
         struct slice rest = {path.p + i + POD_PART, path.len - i - POD_PART};
         if (is_pod_part(path.p + i) && starts_with_uid(rest, uid)) {
             return true;
+        }
+        if (is_pod_part(path.p + i) && starts_with_any_uid(rest)) {
+            return false; /* what is below another pod's group was named by that pod */
         }
     }
     return false;

@@ -17,5 +17,6 @@ MUST_USE int pod_netns_find_blocking(const char *proc, const struct pod *pod, in
                                      struct diag *why);
 
 /* Pure: does this line of /proc/PID/cgroup ("id:controllers:path") belong to the pod? Runtimes write
- * the uid with any punctuation between its parts, behind "pod". */
+ * the uid with any punctuation between its parts, behind "pod". The first that names a pod counts:
+ * groups below are that pod's own to make, and to name after others. */
 bool pod_netns_is_cgroup_of(struct slice line, const char *uid);

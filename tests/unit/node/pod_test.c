@@ -103,7 +103,8 @@ TEST(booleans_are_those_of_the_api_and_nonsense_is_absent)
     CHECK(pod_bool(NULL, true));
 }
 
-#define UID "2f0d7b0c-1111-4222-8333-444455556666"
+#define OTHER "99999999-1111-4222-8333-444455556666"
+#define UID   "2f0d7b0c-1111-4222-8333-444455556666"
 
 TEST(control_groups_name_their_pod_in_every_runtimes_dialect)
 {
@@ -118,6 +119,11 @@ TEST(control_groups_name_their_pod_in_every_runtimes_dialect)
          true},
         {"11:memory:/kubepods/besteffort/pod" UID "/abc", true},
         {"1:name=systemd:/kubelet/kubepods/pod" UID "/crio-abc", true},
+        {"0::/kubepods/pod" UID "/abc/x-pod" OTHER "-/y", true},
+        {"0::/kubepods/pod" OTHER "/abc/x-pod" UID "-/y", false},
+        {"0::/kubepods/pod" OTHER "/abc/pod" UID "/y", false},
+        {"0::/kubepods/podaaaaaaaabbbbbbbbccccccccdddddddd/abc/pod" UID "/y", false}, /* static */
+        {"0::/pod-manager/kubepods/pod" UID "/abc", true},
         {"0::/kubepods/pod" UID, false},
         {"0::/kubepods/pod2f0d7b0c-1111-4222-8333-444455556667/abc", false},
         {"0::/kubepods/pod" UID "0/abc", false},
