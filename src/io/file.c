@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -118,6 +119,24 @@ int file_write_blocking(const char *path, const void *data, size_t len, mode_t m
     if (r < 0) {
         (void)unlink(strbuf_text(&fresh)); /* what failed is reported below */
         return FAIL(why, r, "write %s: %s", path, err_text(r));
+    }
+    return 0;
+}
+
+int folder_make_blocking(const char *path, mode_t mode, struct diag *why)
+{
+    struct stat s;
+
+    if ((mkdir(path, mode) < 0 && errno != EEXIST) || stat(path, &s) < 0) {
+        return FAIL(why, neg_errno(), "make %s", path);
+    }
+    if (!S_ISDIR(s.st_mode)) {
+        return FAIL(why, -ENOTDIR, "%s is no folder", path);
+    }
+    if ((s.st_uid != 0 && s.st_uid != geteuid()) || (s.st_mode & S_IWOTH) ||
+        (s.st_gid != 0 && (s.st_mode & S_IWGRP))) {
+        return FAIL(why, -ERR_DENIED, "%s may be written by others: take a folder of your own",
+                    path);
     }
     return 0;
 }

@@ -20,4 +20,7 @@ MUST_USE int file_write_blocking(const char *path, const void *data, size_t len,
                                  struct diag *why);
 /* However many writes it takes. */
 int fd_write_all_blocking(int fd, const void *data, size_t len);
+/* Makes it if only it is missing. -ERR_DENIED for one that others may write in: who does could put
+ * something else in the place of what we make there. */
+MUST_USE int folder_make_blocking(const char *path, mode_t mode, struct diag *why);
 bool file_exists_blocking(const char *path);

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/file.h"
 #include "kube/client.h"
 #include "kube/config.h"
 #include "node/agent.h"
@@ -304,11 +305,11 @@ static int prepare(struct program *p, const struct options *o, struct diag *why)
         return FAIL(why, -ERR_RANGE, "run-dir: at most %d bytes", LOCAL_RUN_DIR_MAX - 1);
     }
     /* What is in it guards itself; a waypoint goes through it to its token. */
-    if (mkdir(o->run_dir, 0711) < 0 && errno != EEXIST) {
-        return FAIL(why, neg_errno(), "make %s", o->run_dir);
-    }
+    int r = folder_make_blocking(o->run_dir, 0711, why);
     (void)snprintf(p->netns_dir, sizeof(p->netns_dir), "%s/netns", o->run_dir); /* fits */
-    int r = make_parent(o->zds_path, why);
+    if (r == 0) {
+        r = make_parent(o->zds_path, why);
+    }
     return r == 0 && o->probes ? host_rules_ensure_blocking(why) : r;
 }
 
