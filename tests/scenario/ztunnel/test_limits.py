@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 
+import h2.exceptions
 import pytest
 
 from lib import app, client, netns, peers, topo, wait, ztunnel
@@ -91,6 +92,30 @@ def test_an_upload_that_nobody_takes_is_held_back(mesh, tmp_path):
         for node in (1, 2):
             assert mesh[node].private_kib() - before[node] <= 2 * WINDOW_KIB + 2048
         client.echo(mesh.ns("p11"), SERVER4)
+
+
+def test_what_one_peer_sends_and_nobody_takes_is_bounded_by_the_pods_budget(solo):
+    """200 streams of 10 tunnels, each sending as much of 4 MiB as its window lets it, to a server that never accepts."""
+    solo.zt.binary = ztunnel.PLAIN
+    solo.start()
+    client.echo(solo.ns("p42"), topo.pod4(3, 2))
+    before, piece = solo.zt.private_kib(), b"x" * (4 << 20)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(netns.listen(solo.ns("p32"), "::", 9990, 1024))
+        for _ in range(10):
+            tunnel = stack.enter_context(peers.Tunnel(solo.ns("p41"), topo.pod4(3, 2), solo.credential()))
+            streams = [tunnel.connect(f"{topo.pod4(3, 2)}:9990") for _ in range(20)]
+            assert {status for _, status in streams} == {200}
+            for stream, _ in streams:
+                with contextlib.suppress(h2.exceptions.ProtocolError):  # who hoards is reset
+                    room = tunnel.h2.local_flow_control_window(stream)
+                    if tunnel.streams[stream].end is None:
+                        tunnel.send(stream, piece[:room])
+            tunnel.pump(0)
+            assert not tunnel.closed
+        assert solo.zt.private_kib() - before <= (64 + 16) << 10
+        client.echo(solo.ns("p42"), topo.pod4(3, 1))
+        client.echo(solo.ns("p42"), topo.pod4(3, 2))
 
 
 def fill_door(stack, solo):
