@@ -24,7 +24,6 @@ struct dns_upstream {
     struct dns_upstream_options o; /* servers points below */
     struct endpoint servers[DNS_UPSTREAM_SERVERS_MAX];
     unsigned flying;
-    unsigned best_server; /* the last one that answered: where the next query begins */
     struct dns_upstream_stats stats;
 };
 
@@ -39,6 +38,7 @@ enum dns_step {
 
 struct dns_query {
     struct dns_upstream *up;
+    struct dns_source *source;
     struct netns *where; /* NULL: own */
     struct task *owner;
     struct timer timer; /* armed in every waiting step */
@@ -168,12 +168,30 @@ static void begin_try(struct dns_query *q)
     enter(q, DNS_ASKING, q->up->o.try_ms);
 }
 
+static void take_off(struct dns_query *q)
+{
+    q->up->flying++;
+    q->source->flying++;
+}
+
+static void land(struct dns_query *q)
+{
+    q->up->flying--;
+    q->source->flying--;
+}
+
+static bool has_room(const struct dns_upstream *u, const struct dns_source *source)
+{
+    return u->flying < u->o.flying_max ||
+           (source->flying < DNS_SOURCE_FEW && u->flying < 2 * u->o.flying_max);
+}
+
 static int finish(struct dns_query *q, enum dns_step step, int failure)
 {
     let_go(q);
     enter(q, step, 0);
     q->failure = failure;
-    q->up->flying--;
+    land(q);
     return failure;
 }
 
@@ -199,7 +217,7 @@ static int accept_answer(struct dns_query *q, const uint8_t *p, size_t len)
     if (!q->answer) {
         return next_try(q, -ENOMEM);
     }
-    q->up->best_server = q->server;
+    q->source->best_server = q->server;
     memcpy(q->answer, p, len);
     be16_put(q->answer, q->client_id);
     q->answer_len = len;
@@ -387,12 +405,14 @@ static void refuse(struct dns_query *q, int r, const char *what)
     q->failure = FAIL(&q->why, r, "forward a DNS query: %s", what);
 }
 
-struct dns_query *dns_query_new(struct dns_upstream *u, struct netns *where, const uint8_t *packet,
-                                size_t len, struct task *owner)
+struct dns_query *dns_query_new(struct dns_upstream *u, struct netns *where,
+                                struct dns_source *source, const uint8_t *packet, size_t len,
+                                struct task *owner)
 {
     struct dns_query *q = mem_new(struct dns_query);
 
     q->up = u;
+    q->source = source;
     q->owner = owner;
     task_wake(owner, WAKE_START);
     q->question_end = find_question_end(packet, len);
@@ -400,7 +420,7 @@ struct dns_query *dns_query_new(struct dns_upstream *u, struct netns *where, con
         refuse(q, -ERR_SYNTAX, "not one question");
         return q;
     }
-    q->packet = u->flying < u->o.flying_max ? mem_try(len, DNS_QUERY_MAX) : NULL;
+    q->packet = has_room(u, source) ? mem_try(len, DNS_QUERY_MAX) : NULL;
     if (!q->packet) {
         refuse(q, -ERR_LIMIT, "too many under way");
         return q;
@@ -409,8 +429,8 @@ struct dns_query *dns_query_new(struct dns_upstream *u, struct netns *where, con
     q->len = len;
     q->client_id = be16_get(packet);
     q->where = where ? netns_ref(where) : NULL;
-    q->server = u->best_server;
-    u->flying++;
+    q->server = source->best_server;
+    take_off(q);
     begin_try(q);
     return q;
 }
@@ -421,7 +441,7 @@ void dns_query_free(struct dns_query *q)
         return;
     }
     if (q->step != DNS_ANSWERED && q->step != DNS_FAILED) {
-        q->up->flying--;
+        land(q);
     }
     let_go(q);
     timer_clear(&q->timer);

@@ -24,7 +24,17 @@ struct dns_upstream_options {
     unsigned tries;      /* 0: 3 */
     unsigned sends;      /* datagrams a try; 0: 3 */
     unsigned try_ms;     /* 0: 5000; divided among the datagrams; also the limit of a TCP try */
-    unsigned flying_max; /* queries at once; 0: 1024 */
+    unsigned flying_max; /* queries at once; 0: 1024. As many again for sources that have few */
+};
+
+enum { DNS_SOURCE_FEW = 16 };
+
+/* On whose behalf is asked (a pod): others' queries leave it room for a few of its own, and which
+ * server answers it is its own experience, since it may be another's that others meet from its
+ * namespace. Zeroed at first; outlives its queries. */
+struct dns_source {
+    unsigned flying;
+    unsigned best_server; /* the last one that answered: where the next query begins */
 };
 
 struct dns_upstream_stats {
@@ -48,10 +58,11 @@ struct dns_upstream_stats dns_upstream_stats(const struct dns_upstream *u);
 
 /* Any moment; a query under way is forgotten. */
 void dns_query_free(struct dns_query *q);
-/* Asks from the namespace where (NULL: own). packet is copied. Never fails at once. owner is woken
+/* Asks from the namespace where (NULL: own), for source. packet is copied. Never fails at once. owner is woken
  * whenever dns_query_answer is worth a call. */
-struct dns_query *dns_query_new(struct dns_upstream *u, struct netns *where, const uint8_t *packet,
-                                size_t len, struct task *owner) FREED_BY(dns_query_free);
+struct dns_query *dns_query_new(struct dns_upstream *u, struct netns *where,
+                                struct dns_source *source, const uint8_t *packet, size_t len,
+                                struct task *owner) FREED_BY(dns_query_free);
 AUTO_DEFINE(dns_query, struct dns_query *, dns_query_free);
 /* 0 and the answer with the query's own id, borrowed from q; -EAGAIN promises a wake; a failure
  * (-ERR_LIMIT, -ERR_SYNTAX, -ERR_DEADLINE, a socket's) is final. */

@@ -36,6 +36,7 @@ struct dns_proxy {
     struct pod *pod;
     struct face faces[FAMILIES];
     struct dns_cache *cache;
+    struct dns_source asked;
     struct list asks;
     unsigned ask_count;
     struct list conns;
@@ -237,7 +238,8 @@ static void forward(struct ask *a, const struct dns_request *q)
     count_request(a, q, DNS_COUNT_UPSTREAM, 0);
     a->step = ASK_UPSTREAM;
     a->asked_ns = clock_mono_ns();
-    a->upstream = dns_query_new(d->pod->plane->names, d->pod->netns, packet, (size_t)n, &a->task);
+    a->upstream =
+        dns_query_new(d->pod->plane->names, d->pod->netns, &d->asked, packet, (size_t)n, &a->task);
 }
 
 static void step_upstream(struct ask *a, const struct dns_request *q)

@@ -14,6 +14,7 @@
 
 struct asker {
     struct task task;
+    struct dns_source source;
     struct dns_query *q;
     uint8_t answer[1024];
     size_t len;
@@ -75,7 +76,7 @@ static void ask(struct rig *g, struct netns *where, const char *name)
     size_t len = fake_dns_query(query, 0x1234, name, 1);
 
     g->asker.result = -EAGAIN;
-    g->asker.q = dns_query_new(g->up, where, query, len, &g->asker.task);
+    g->asker.q = dns_query_new(g->up, where, &g->asker.source, query, len, &g->asker.task);
 }
 
 /* Turns, and lets the clock jump where nothing happens, which is sure at once only where nobody answers:
@@ -235,12 +236,14 @@ TEST(a_dead_server_costs_no_time_and_the_next_one_is_remembered)
     int second = g.asker.result;
     unsigned seen = g.dns.datagrams;
     uint64_t tries = dns_upstream_stats(g.up).tries;
+    unsigned known = g.asker.source.best_server;
     rig_stop(&g);
     sock_close(&dead);
     CHECK_INT(first, 0);
     CHECK_INT(second, 0);
     CHECK_INT(seen, 2);
     CHECK_INT(tries, 3);
+    CHECK_INT(known, 1); /* to who asked, and to nobody else */
 }
 
 TEST(queries_leave_from_the_pods_namespace)
@@ -269,23 +272,68 @@ TEST(what_is_no_query_or_too_much_is_refused_at_once)
     rig_start(&g, FAKE_DNS_SILENT);
     for (size_t cut = 0; cut < len; cut++) { /* exact copies, so that a read beyond is seen */
         AUTO(mem) void *copy = mem_dup(p, cut);
-        AUTO(dns_query) struct dns_query *q = dns_query_new(g.up, NULL, copy, cut, &g.asker.task);
+        AUTO(dns_query)
+        struct dns_query *q = dns_query_new(g.up, NULL, &g.asker.source, copy, cut, &g.asker.task);
         CHECK_INT(dns_query_answer(q, &out, &out_len, NULL), -ERR_SYNTAX);
     }
     p[2] |= 0x80;
-    AUTO(dns_query) struct dns_query *response = dns_query_new(g.up, NULL, p, len, &g.asker.task);
+    AUTO(dns_query)
+    struct dns_query *response = dns_query_new(g.up, NULL, &g.asker.source, p, len, &g.asker.task);
     CHECK_INT(dns_query_answer(response, &out, &out_len, NULL), -ERR_SYNTAX);
-    dns_upstream_free(g.up);
-    struct dns_upstream_options o = {.servers = &g.dns.at, .server_count = 1, .flying_max = 1};
-    g.up = dns_upstream_new(g.loop, g.factory, &o, NULL);
-    p[2] &= 0x7f;
-    ask(&g, NULL, "x.example");
-    struct dns_query *over = dns_query_new(g.up, NULL, p, len, &g.asker.task);
-    int r = dns_query_answer(over, &out, &out_len, &g.asker.why);
-    dns_query_free(over);
-    CHECK_INT(r, -ERR_LIMIT);
-    CHECK_INT(dns_upstream_stats(g.up).refused, 1);
     rig_stop(&g);
+}
+
+/* Of a new query: -EAGAIN while it is under way. */
+static int ask_more(struct rig *g, struct dns_source *source, struct dns_query **q)
+{
+    uint8_t p[600];
+    size_t len = fake_dns_query(p, 1, "x.example", 1);
+    const uint8_t *out;
+    size_t out_len;
+
+    *q = dns_query_new(g->up, NULL, source, p, len, &g->asker.task);
+    return dns_query_answer(*q, &out, &out_len, &g->asker.why);
+}
+
+TEST(who_asks_much_leaves_room_for_those_who_ask_little)
+{
+    enum { MAX = 2 * DNS_SOURCE_FEW, ALL = 2 * MAX };
+    struct dns_source sources[4] = {{0}};
+    struct dns_query *q[ALL];
+    struct dns_query *over;
+    struct rig g;
+    int count = 0;
+
+    rig_start(&g, FAKE_DNS_SILENT);
+    dns_upstream_free(g.up);
+    struct dns_upstream_options o = {.servers = &g.dns.at, .server_count = 1, .flying_max = MAX};
+    g.up = dns_upstream_new(g.loop, g.factory, &o, NULL);
+    for (; count < MAX; count++) {
+        CHECK_INT(ask_more(&g, &sources[0], &q[count]), -EAGAIN);
+    }
+    for (int s = 0; s < 3; s++) {
+        CHECK_INT(ask_more(&g, &sources[s], &over), s == 0 ? -ERR_LIMIT : -EAGAIN);
+        for (int i = 1; s > 0 && i < DNS_SOURCE_FEW; i++) {
+            CHECK_INT(ask_more(&g, &sources[s], &q[count++]), -EAGAIN);
+        }
+        if (s > 0) {
+            q[count++] = over;
+            CHECK_INT(ask_more(&g, &sources[s], &over), -ERR_LIMIT);
+        }
+        dns_query_free(over);
+    }
+    CHECK_INT(count, ALL);
+    CHECK_INT(ask_more(&g, &sources[3], &over), -ERR_LIMIT); /* there is an end to it */
+    dns_query_free(over);
+    dns_query_free(q[0]);
+    CHECK_INT(ask_more(&g, &sources[3], &q[0]), -EAGAIN);
+    CHECK_INT(dns_upstream_stats(g.up).refused, 4);
+    for (int i = 0; i < count; i++) {
+        dns_query_free(q[i]);
+    }
+    CHECK_INT(sources[0].flying + sources[1].flying + sources[3].flying, 0);
+    rig_stop(&g);
+    CHECK_INT(test_fd_count(), g.fds);
 }
 
 TEST(a_query_can_be_forgotten_at_any_moment)

@@ -112,6 +112,7 @@ TEST(queries_that_are_not_forwarded_are_told)
 {
     struct rig g;
     struct endpoint server = {.port = 9};
+    struct dns_source source = {0};
     struct task owner;
 
     rig_start(&g);
@@ -120,7 +121,7 @@ TEST(queries_that_are_not_forwarded_are_told)
     struct sock_factory *sockets = sock_factory_local_new(NULL);
     struct dns_upstream *up = dns_upstream_new(g.loop, sockets, &o, NULL);
     task_init(&owner, g.loop, "asker", asker);
-    dns_query_free(dns_query_new(up, NULL, (const uint8_t *)"no query", 8, &owner));
+    dns_query_free(dns_query_new(up, NULL, &source, (const uint8_t *)"no query", 8, &owner));
     g.meter.upstream = up;
     part_meter_start(&g.meter, metrics_shard_new(g.metrics));
     (void)loop_turn(g.loop, 0);
