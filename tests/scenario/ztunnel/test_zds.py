@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The proxy and the node agent: pods handed over, taken away, kept; what bad messages cause."""
+import array
+import contextlib
 import os
+import random
 import socket
 
 import pytest
@@ -267,3 +270,43 @@ def test_the_agents_socket_may_be_recreated(solo):
     wait.until("readiness tells", lambda: solo.zt.readiness()[0] == 500)
     solo.agent.serve()
     solo.zt.wait_ready(5)
+
+
+def test_agents_that_end_in_the_middle_of_anything_leave_what_the_last_one_says(solo):
+    """Forty agents, each with words in any order whose answers it may not await: pods that come, go, move, are another's."""
+    choice = random.Random(1)
+    spaces = [solo.ns(name) for name in ("p31", "p32", "p41", "p42")]
+
+    def word():
+        uid = f"uid-{choice.randrange(4)}"
+        kind = choice.choice(("add", "add", "add", "del", "keep", "sent"))
+        if kind == "add":
+            return cni.add_message(uid, *choice.choice((INFO, ("beta-1", "shop", "beta")))), choice.choice(spaces)
+        return {"del": cni.del_message(uid), "keep": cni.keep_message(uid), "sent": cni.SNAPSHOT_SENT}[kind], None
+
+    def say(session, octets, space):
+        fds = [os.open(netns.path(space), os.O_RDONLY)] if space else []
+        try:
+            session.sock.sendmsg([octets], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else [])
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    solo.start(serve=False, ready=False)
+    for _ in range(40):
+        session, sent = solo.agent.accept(30), False
+        with contextlib.suppress(OSError):  # the proxy may have had enough first
+            for _ in range(choice.randrange(12)):
+                octets, space = word()
+                if sent and octets[:1] in (cni.SNAPSHOT_SENT[:1], cni.keep_message("")[:1]):
+                    continue  # after the snapshot these end the process, as they should
+                sent = sent or octets == cni.SNAPSHOT_SENT
+                say(session, octets, space)
+                if choice.random() < 0.5:
+                    session.sock.recv(1024)
+        session.close()
+    last = solo.agent.accept(30)
+    assert last.add("uid-last", spaces[1], *INFO) == "" and last.snapshot_sent() == ""
+    assert states(solo) == {"uid-last": "Up"}
+    wait.until("all others are let go", lambda: not any(listening(ns) for ns in spaces if ns != spaces[1]))
+    assert listening(spaces[1]) == LISTENERS and solo.zt.process.alive
