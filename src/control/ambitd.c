@@ -42,6 +42,9 @@ enum {
     TROUBLE_MS = 10000 /* between two complaints about a cluster that does not answer */
 };
 
+/* Callers share the room for handshakes by their addresses. */
+static const struct tls_loop_options room = {.lane_max = TLS_HANDSHAKES_MAX};
+
 static const char cluster_sync[] = "cluster sync";
 
 struct ambitd {
@@ -282,7 +285,7 @@ static int build_security_blocking(struct ambitd *a, struct diag *why)
         r = tls_ctx_new(&a->tls, NULL, why);
     }
     if (r == 0) {
-        a->tls_loop = tls_loop_new(a->loop, a->jobs, a->tls, NULL);
+        a->tls_loop = tls_loop_new(a->loop, a->jobs, a->tls, &room);
         start_meter(a);
     }
     return r;

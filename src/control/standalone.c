@@ -25,6 +25,9 @@
 
 static struct log_scope scope = LOG_SCOPE("standalone");
 
+/* Callers share the room for handshakes by their addresses. */
+static const struct tls_loop_options room = {.lane_max = TLS_HANDSHAKES_MAX};
+
 enum { THREADS = 2, JOBS_MAX = 512, BOOTSTRAP_TURN_MS = 100, BOOTSTRAP_TURNS = 300 };
 
 /* Reads the credentials' folder in the pool. */
@@ -363,7 +366,7 @@ static int open_server(struct standalone *s, const struct authority *authority, 
     if (r < 0) {
         return r;
     }
-    s->tls = tls_loop_new(s->loop, s->jobs, tls, NULL);
+    s->tls = tls_loop_new(s->loop, s->jobs, tls, &room);
     struct http_server_options http = {.tls = s->tls, .spec = server_cert_spec(s->cert)};
     s->serve = serve_new(s->loop, s->api, &http);
     serve_extra(s->serve, &s->extra);

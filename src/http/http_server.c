@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/http_server.h"
 
-#include "base/map.h"
 #include "base/mem.h"
 #include "io/listener.h"
 #include "io/sock.h"
@@ -167,7 +166,7 @@ static bool has_room(struct http_server *s)
     return s->stats.connections < s->o.connections_max || displace_one(s);
 }
 
-void http_server_add(struct http_server *s, struct stream *take_stream)
+static void add(struct http_server *s, struct stream *take_stream, const struct ip *from)
 {
     if (!has_room(s)) {
         s->stats.refused++;
@@ -182,12 +181,18 @@ void http_server_add(struct http_server *s, struct stream *take_stream)
     s->stats.connections++;
     s->stats.accepted++;
     if (s->o.tls) {
-        c->securing = tls_stream_new(s->o.tls, take_stream, s->o.spec, map_hash(&c, sizeof(c)));
+        c->securing =
+            tls_stream_accept(s->o.tls, take_stream, s->o.spec, (uint64_t)(uintptr_t)s, from);
         stream_own(c->securing, &c->task);
         task_wake(&c->task, WAKE_START);
     } else {
         start_http(c, take_stream, false);
     }
+}
+
+void http_server_add(struct http_server *s, struct stream *take_stream)
+{
+    add(s, take_stream, &(struct ip){.family = IP_NONE});
 }
 
 static void accept_from(struct http_server *s, struct listener *from)
@@ -199,7 +204,7 @@ static void accept_from(struct http_server *s, struct listener *from)
             return; /* a wake is owed, or the listener is broken for good */
         }
         (void)sock_set_nodelay(fd); /* a Unix socket has no such thing */
-        http_server_add(s, tcp_stream_new(s->task.loop, fd));
+        add(s, tcp_stream_new(s->task.loop, fd), &peer.ip);
     }
     task_wake(&s->task, WAKE_IO);
 }

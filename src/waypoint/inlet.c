@@ -9,7 +9,8 @@
 #include "io/tcp_stream.h"
 #include "waypoint/arrival.h"
 
-enum { CREDENTIAL_WAIT_MS = 10000 };
+/* One for all clients: their addresses share it. */
+enum { CREDENTIAL_WAIT_MS = 10000, INLET_LANE = 0 };
 
 static struct log_scope scope = LOG_SCOPE("tunnel");
 
@@ -53,11 +54,9 @@ static void serve(struct inlet *i, struct credential *credential)
     static const char *const alpn[] = {"h2"};
     struct handshake_spec spec = {
         .role = TLS_MESH_SERVER, .credential = credential, .alpn = alpn, .alpn_count = 1};
-    /* The lane is the client's address: one client's handshakes do not hold up the others'. */
-    uint64_t lane = 0;
+    struct stream *tls =
+        tls_stream_accept(i->engine->tls, i->tcp, &spec, INLET_LANE, &i->client.ip);
 
-    memcpy(&lane, i->client.ip.bytes, sizeof(lane));
-    struct stream *tls = tls_stream_new(i->engine->tls, i->tcp, &spec, lane);
     i->tcp = NULL;
     i->server = hbone_server_new(i->engine->hbone, tls, &i->task, &i->engine->budget);
     enter(i, INLET_OPEN);

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates: every recorded call of CreateCertificate against ours, and whom the node authorizer believes."""
 import base64
+import contextlib
 import datetime
 import json
 import pathlib
+import socket
 import threading
 
 import pytest
@@ -272,3 +274,17 @@ def test_unknown_methods_are_unimplemented(channel):
     with pytest.raises(grpc.RpcError) as error:
         call(b"", timeout=20)
     assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_who_fills_the_door_with_silence_keeps_nobody_out(plane, api, world, ready):
+    """More connections that say nothing than there is room for handshakes, all of one address: the next caller, of another."""
+    host, port = plane.addresses["discovery"].split(":")
+    token = api.token_for("istio-system", "ztunnel", world["zt-1"])
+    with contextlib.ExitStack() as stack:
+        for n in range(1200):
+            silent = stack.enter_context(socket.socket())
+            silent.bind(("127.0.0.2", 0))
+            silent.connect((host, int(port)))
+        for _ in range(3):
+            with plane.channel() as fresh:
+                assert create_certificate(fresh, csr_pem(), token)[0] == "OK"
