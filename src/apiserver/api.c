@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/api.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -9,8 +11,10 @@
 #include "apiserver/fault.h"
 #include "apiserver/namespace.h"
 #include "apiserver/object.h"
+#include "apiserver/openapi.h"
 #include "apiserver/render.h"
 #include "apiserver/schema.h"
+#include "apiserver/schemas_int.h"
 #include "apiserver/store.h"
 #include "apiserver/table.h"
 #include "apiserver/token.h"
@@ -21,12 +25,7 @@
 #include "codec/url.h"
 
 /* What stands beside the fields of each kind. */
-static const char common_schema[] =
-    "kind apiVersion "
-    "metadata:{name generateName namespace selfLink uid resourceVersion generation:int "
-    "creationTimestamp deletionTimestamp deletionGracePeriodSeconds:int labels:<string> "
-    "annotations:<string> ownerReferences:[{apiVersion! kind! name! uid! controller:bool "
-    "blockOwnerDeletion:bool}]@uid finalizers:[string]@* managedFields:any} ";
+static const char common_schema[] = "kind apiVersion " SCHEMA_METADATA " ";
 
 static int load_schemas(struct api *a, struct diag *why)
 {
@@ -67,6 +66,7 @@ void api_free(struct api *a)
         schema_free(a->schemas[i]);
     }
     mem_free(a->schemas);
+    openapi_pages_free(a->pages);
     mem_free(a);
 }
 
@@ -130,6 +130,29 @@ void call_answer(struct call *c, unsigned code, const struct json *body)
     strbuf_clear(&c->out->body);
     json_print(body, c->q.pretty ? JSON_PRINT_INDENT : 0, &c->out->body);
     strbuf_putc(&c->out->body, '\n');
+}
+
+/* FNV-1a, twice: equal text, equal tag; nothing more is asked of it. */
+static void make_etag(struct api_response *out)
+{
+    uint64_t h[2] = {0xcbf29ce484222325u, 0x84222325cbf29ce4u};
+
+    for (size_t i = 0; i < out->body.len; i++) {
+        for (size_t k = 0; k < 2; k++) {
+            h[k] = (h[k] ^ (unsigned char)out->body.p[i]) * 0x100000001b3u;
+        }
+    }
+    (void)snprintf(out->etag, sizeof(out->etag), "\"%016" PRIX64 "%016" PRIX64 "\"", h[0],
+                   h[1]); /* fits */
+}
+
+void call_tag(struct call *c)
+{
+    make_etag(c->out);
+    if (slice_is(call_header(c, "if-none-match"), c->out->etag)) {
+        c->out->status = 304;
+        strbuf_clear(&c->out->body);
+    }
 }
 
 void call_answer_object(struct call *c, unsigned code, const struct object *o)

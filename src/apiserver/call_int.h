@@ -19,6 +19,7 @@ struct api {
     struct store *store;
     struct api_config config;
     struct schema **schemas; /* one a kind, metadata included */
+    struct openapi_page *pages;
 };
 
 enum { CALL_SEGMENTS = 10 };
@@ -51,6 +52,8 @@ int call_not_found(struct call *c, const struct kind *kind, const char *name);
 int call_not_allowed(struct call *c);
 
 void call_answer(struct call *c, unsigned code, const struct json *body);
+/* Gives the answer's body a tag; a client that has it already is told so instead. */
+void call_tag(struct call *c);
 /* The stored object in the form asked for. */
 void call_answer_object(struct call *c, unsigned code, const struct object *o);
 void call_warn(struct call *c, const char *text);
@@ -87,6 +90,7 @@ int review_token_request(struct call *c);
 
 /* Paths that are no resources. */
 int discovery_answer(struct call *c);
+int openapi_answer(struct call *c);
 bool discovery_owns(const struct call *c);
 
 /* May this user do this? 0, or the 403 is written. verb as in Kubernetes' RBAC. */

@@ -125,7 +125,7 @@ static void prune(const struct schema *s, struct json *o)
     mem_free(gone);
 }
 
-static struct json *standard_value(const struct schema *s)
+struct json *check_standard(const struct schema *s)
 {
     uint64_t n = 0;
 
@@ -144,7 +144,7 @@ static void check_absent(struct walk *w, const struct schema *f, struct json *o)
     size_t was = enter_field(w, f->name);
 
     if (f->standard) {
-        json_set(o, f->name, standard_value(f));
+        json_set(o, f->name, check_standard(f));
     } else if (f->make) {
         json_set(o, f->name, json_new_object());
         check_value(w, f, json_get(o, f->name));

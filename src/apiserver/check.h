@@ -28,6 +28,9 @@ enum check_mode {
     CHECK_PARTIAL /* what somebody applies: nothing is required, nothing is filled in */
 };
 
+/* The value of a field that is absent and has a standard one. The caller's. */
+struct json *check_standard(const struct schema *s);
+
 /* Changes o. unknown may be NULL. Values of the wrong type are faults of FAULT_TYPE. */
 void check_object(const struct schema *s, struct json *o, enum check_mode mode,
                   struct unknown_fields *unknown, struct faults *faults);

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Paths that are no resources: what is served (both forms of discovery), health, version, and the
- * least OpenAPI document with which kubectl goes on to write. */
-#include <inttypes.h>
-#include <stdio.h>
+/* Paths that are no resources: what is served (both forms of discovery, OpenAPI), health, version. */
 #include <string.h>
 
 #include "apiserver/api_status.h"
@@ -13,10 +10,6 @@
 static const char *const stored_verbs[] = {"create", "delete", "deletecollection", "get",
                                            "list",   "patch",  "update",           "watch"};
 static const char *const status_verbs[] = {"get", "patch", "update"};
-
-/* What both Kubernetes and kubectl from 1.20 on accept as a description of nothing: swagger "2.0". */
-static const char least_openapi[] = {0x0a, 0x03, '2', '.', '0'};
-static const char openapi_type[] = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 static const char *segment(const struct call *c, size_t i)
 {
@@ -315,31 +308,13 @@ static struct json *aggregated(bool is_core)
     return o;
 }
 
-/* FNV-1a, twice: equal text, equal tag; nothing more is asked of it. */
-static void make_etag(struct api_response *out)
-{
-    uint64_t h[2] = {0xcbf29ce484222325u, 0x84222325cbf29ce4u};
-
-    for (size_t i = 0; i < out->body.len; i++) {
-        for (size_t k = 0; k < 2; k++) {
-            h[k] = (h[k] ^ (unsigned char)out->body.p[i]) * 0x100000001b3u;
-        }
-    }
-    (void)snprintf(out->etag, sizeof(out->etag), "\"%016" PRIX64 "%016" PRIX64 "\"", h[0],
-                   h[1]); /* fits */
-}
-
 static int answer_aggregated(struct call *c)
 {
     AUTO(json) struct json *body = aggregated(is_api(c));
 
     call_answer(c, 200, body);
     c->out->content_type = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-    make_etag(c->out);
-    if (slice_is(call_header(c, "if-none-match"), c->out->etag)) {
-        c->out->status = 304;
-        strbuf_clear(&c->out->body);
-    }
+    call_tag(c);
     return 0;
 }
 
@@ -380,8 +355,9 @@ static int answer_root(struct call *c)
 {
     struct json *o = json_new_object();
     struct json *paths = json_make_array(o, "paths");
-    static const char *const fixed[] = {"/api",   "/api/v1", "/apis",       "/healthz",
-                                        "/livez", "/readyz", "/openapi/v2", "/version"};
+    static const char *const fixed[] = {"/api",        "/api/v1",     "/apis",
+                                        "/healthz",    "/livez",      "/readyz",
+                                        "/openapi/v2", "/openapi/v3", "/version"};
 
     for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
         json_append_str(paths, fixed[i]);
@@ -443,17 +419,6 @@ static int answer_discovery(struct call *c)
     return answer_take(c, is_api(c) ? legacy_api() : legacy_groups());
 }
 
-static int answer_openapi(struct call *c)
-{
-    if (strcmp(segment(c, 1), "v2") != 0 || c->segment_count > 2) {
-        return answer_text(c, 404, "404 page not found\n");
-    }
-    c->out->status = 200;
-    c->out->content_type = openapi_type;
-    strbuf_add(&c->out->body, least_openapi, sizeof(least_openapi));
-    return 0;
-}
-
 static bool is_open_path(const char *first)
 {
     static const char *const open[] = {"healthz", "livez", "readyz", "version"};
@@ -486,7 +451,7 @@ int discovery_answer(struct call *c)
         return answer_discovery(c);
     }
     if (strcmp(first, "openapi") == 0) {
-        return answer_openapi(c);
+        return openapi_answer(c);
     }
     return c->segment_count == 0 ? answer_root(c) : answer_text(c, 404, "404 page not found\n");
 }

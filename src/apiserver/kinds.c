@@ -12,9 +12,7 @@
 #define CONDITIONS   SCHEMA_CONDITIONS
 #define PORT         SCHEMA_PORT
 #define LABELS       SCHEMA_LABELS
-#define LOCAL_REF    "{name}"
 #define OBJECT_REF   "{kind namespace name uid apiVersion resourceVersion fieldPath}~"
-#define PROTOCOL     "protocol:(TCP|UDP|SCTP)=TCP"
 #define TARGET_REF   "{group kind! name! namespace}"
 #define POD_SELECTOR "selector:{matchLabels:" LABELS "}"
 #define ISTIO_STATUS "status:any"
@@ -22,13 +20,13 @@
 static const char schema_namespace[] = "spec:{finalizers:[string]} status:{phase " CONDITIONS "}";
 
 static const char schema_service_account[] =
-    "secrets:[" OBJECT_REF "]@name imagePullSecrets:[" LOCAL_REF
+    "secrets:[" OBJECT_REF "]@name imagePullSecrets:[" SCHEMA_LOCAL_REF
     "] automountServiceAccountToken:bool";
 
 static const char schema_service[] =
     "spec:{type:(ClusterIP|NodePort|LoadBalancer|ExternalName)=ClusterIP clusterIP "
     "clusterIPs:[string] "
-    "ports:[{name " PROTOCOL " port!:" PORT
+    "ports:[{name " SCHEMA_PROTOCOL " port!:" PORT
     " targetPort:intstr nodePort:int(0..65535) appProtocol}]"
     "@port+protocol "
     "selector:" LABELS "~ sessionAffinity:(ClientIP|None)=None sessionAffinityConfig:any "
@@ -38,36 +36,6 @@ static const char schema_service[] =
     "loadBalancerIP loadBalancerClass loadBalancerSourceRanges:[string] "
     "allocateLoadBalancerNodePorts:bool healthCheckNodePort:int}+ "
     "status:{loadBalancer:{ingress:[any]}+ " CONDITIONS "}+";
-
-#define CONTAINER                                                                                  \
-    "{name! image command:[string] args:[string] workingDir "                                      \
-    "ports:[{name containerPort!:" PORT " hostPort:int(0..65535) hostIP " PROTOCOL "}]"            \
-    "@containerPort+protocol "                                                                     \
-    "env:[{name! value valueFrom:any}]@name envFrom:[any] resources:{limits:any requests:any "     \
-    "claims:any}+ resizePolicy:[any] restartPolicy restartPolicyRules:[any] "                      \
-    "volumeMounts:[any]@mountPath volumeDevices:[any]@devicePath livenessProbe:any "               \
-    "readinessProbe:any startupProbe:any lifecycle:any "                                           \
-    "terminationMessagePath=/dev/termination-log terminationMessagePolicy=File "                   \
-    "imagePullPolicy:(Always|IfNotPresent|Never)=IfNotPresent securityContext:any stdin:bool "     \
-    "stdinOnce:bool tty:bool}"
-
-static const char schema_pod[] =
-    "spec:{volumes:[any]@name containers!:[" CONTAINER "]@name initContainers:[" CONTAINER "]@name "
-    "ephemeralContainers:[any]@name restartPolicy:(Always|OnFailure|Never)=Always "
-    "terminationGracePeriodSeconds:int=30 activeDeadlineSeconds:int dnsPolicy=ClusterFirst "
-    "nodeSelector:" LABELS "~ serviceAccountName serviceAccount automountServiceAccountToken:bool "
-    "nodeName hostNetwork:bool hostPID:bool hostIPC:bool shareProcessNamespace:bool hostUsers:bool "
-    "securityContext:any imagePullSecrets:[" LOCAL_REF "]@name hostname subdomain hostnameOverride "
-    "affinity:any schedulerName=default-scheduler tolerations:[any] hostAliases:[any]@ip "
-    "priorityClassName priority:int preemptionPolicy dnsConfig:any readinessGates:[any] "
-    "runtimeClassName enableServiceLinks:bool overhead:any topologySpreadConstraints:[any] "
-    "setHostnameAsFQDN:bool os:any schedulingGates:[any]@name resourceClaims:[any]@name "
-    "resources:any workloadRef:any} "
-    "status:{phase:(Pending|Running|Succeeded|Failed|Unknown) " CONDITIONS " message reason "
-    "nominatedNodeName hostIP hostIPs:[{ip!}] podIP podIPs:[{ip!}]@ip startTime qosClass resize "
-    "observedGeneration:int initContainerStatuses:[any] containerStatuses:[any] "
-    "ephemeralContainerStatuses:[any] resourceClaimStatuses:[any]@name "
-    "extendedResourceClaimStatus:any allocatedResources:any resources:any}";
 
 static const char schema_node[] =
     "spec:{podCIDR podCIDRs:[string]@* providerID unschedulable:bool taints:[any] configSource:any "
@@ -97,7 +65,8 @@ static const char schema_lease[] =
     "strategy preferredHolder}";
 
 static const char schema_crd[] =
-    "spec!:{group! names!:any scope!:(Cluster|Namespaced) versions!:[any] conversion:any "
+    "spec!:{group! names!:any scope!:(Cluster|Namespaced) versions!:[any] "
+    "conversion:{strategy! webhook:<any>} "
     "preserveUnknownFields:bool} status:any";
 
 #define SOURCE                                                                                     \

@@ -8,6 +8,15 @@
     "conditions:[{type! status!:(True|False|Unknown) reason message lastTransitionTime "           \
     "lastProbeTime observedGeneration:int}]@type"
 
+#define SCHEMA_PROTOCOL  "protocol:(TCP|UDP|SCTP)=TCP"
+#define SCHEMA_LOCAL_REF "{name}"
+/* What every object has, and a template of objects. */
+#define SCHEMA_METADATA                                                                            \
+    "metadata:{name generateName namespace selfLink uid resourceVersion generation:int "           \
+    "creationTimestamp deletionTimestamp deletionGracePeriodSeconds:int labels:" SCHEMA_LABELS     \
+    " annotations:<string> ownerReferences:[{apiVersion! kind! name! uid! controller:bool "        \
+    "blockOwnerDeletion:bool}]@uid finalizers:[string]@* managedFields:any}"
+
 /* Gateway API 1.6: the standard channel, and retries and external authorization of the other. */
 extern const char schema_http_route[];
 extern const char schema_grpc_route[];
@@ -18,4 +27,5 @@ extern const char schema_reference_grant[];
 extern const char schema_destination_rule[];
 
 /* Kubernetes 1.35. */
+extern const char schema_pod[];
 extern const char schema_deployment[];

@@ -31,10 +31,3 @@
 const char schema_destination_rule[] =
     "spec:{host! " POLICY " subsets:[{name! labels:" SCHEMA_LABELS " " POLICY
     "}] exportTo:[string] workloadSelector:{matchLabels:" SCHEMA_LABELS "}} status:any";
-
-const char schema_deployment[] =
-    "spec!:{replicas:int(0..2147483647)=1 selector!:any template!:any strategy:any "
-    "minReadySeconds:int revisionHistoryLimit:int=10 paused:bool progressDeadlineSeconds:int=600} "
-    "status:{observedGeneration:int replicas:int updatedReplicas:int readyReplicas:int "
-    "availableReplicas:int unavailableReplicas:int terminatingReplicas:int "
-    "collisionCount:int " SCHEMA_CONDITIONS "}";

@@ -6,9 +6,9 @@
 #include "base/num.h"
 #include "base/rand.h"
 #include "codec/pbwalk.h"
+#include "codec/pbwrite.h"
 #include "model/policy.h"
 #include "xds/ads_stream_int.h"
-#include "xds/pbwrite.h"
 
 enum {
     RESPONSE_SYSTEM_VERSION = 1,

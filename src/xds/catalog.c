@@ -2,7 +2,7 @@
 #include "xds/catalog.h"
 
 #include "base/mem.h"
-#include "xds/pbwrite.h"
+#include "codec/pbwrite.h"
 
 /* Resource{version 1, resource 2, name 3}; Any{type_url 1, value 2} */
 enum { RESOURCE_VERSION = 1, RESOURCE_RESOURCE = 2, RESOURCE_NAME = 3 };

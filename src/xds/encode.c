@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "xds/pbwrite.h"
+#include "codec/pbwrite.h"
 #include "xds/resource.h"
 
 enum { ADDRESS_WORKLOAD = 1, ADDRESS_SERVICE = 2 };

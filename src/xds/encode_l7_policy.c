@@ -2,7 +2,7 @@
 /* A waypoint's policies to the wire (proto/waypoint.proto). */
 #include <string.h>
 
-#include "xds/pbwrite.h"
+#include "codec/pbwrite.h"
 #include "xds/waypoint.h"
 
 static void put_texts(struct strbuf *out, uint32_t field, struct l7_texts t)

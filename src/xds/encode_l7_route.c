@@ -2,7 +2,7 @@
 /* A waypoint's bindings, routes and traffic settings to the wire (proto/waypoint.proto). */
 #include <string.h>
 
-#include "xds/pbwrite.h"
+#include "codec/pbwrite.h"
 #include "xds/waypoint.h"
 
 /* ---- bindings */

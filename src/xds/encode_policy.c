@@ -2,7 +2,7 @@
 /* Authorizations to the wire (contract 4.1, 4.2). */
 #include <string.h>
 
-#include "xds/pbwrite.h"
+#include "codec/pbwrite.h"
 #include "xds/resource.h"
 
 static void put_str(struct strbuf *out, uint32_t field, const struct str_match *m)

@@ -65,7 +65,7 @@ void rig_stop(struct rig *g)
 
 unsigned rig_send(struct rig *g, const char *request, const char *content_type, struct slice body)
 {
-    struct api_header headers[3];
+    struct api_header headers[4];
     struct api_request rq = {
         .headers = headers, .body = body, .user = &g->user, .now_ns = g->now_ns};
 
@@ -76,6 +76,10 @@ unsigned rig_send(struct rig *g, const char *request, const char *content_type, 
     }
     if (g->accept) {
         headers[rq.header_count++] = (struct api_header){slice_of("accept"), slice_of(g->accept)};
+    }
+    if (g->etag) {
+        headers[rq.header_count++] =
+            (struct api_header){slice_of("if-none-match"), slice_of(g->etag)};
     }
     headers[rq.header_count++] = (struct api_header){slice_of("user-agent"), slice_of("rig/1")};
     forget(g);

@@ -13,6 +13,7 @@ struct rig {
     struct api_user user;
     uint64_t now_ns;
     const char *accept; /* NULL = none */
+    const char *etag;   /* of what the client has; likewise */
     /* of the last call */
     struct api_response out;
     struct json *body; /* NULL when it is no JSON */

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "codec/pbwrite.h"
 #include "t.h"
-#include "xds/pbwrite.h"
 
 struct rig {
     struct catalog *c[ADS_TYPES];

@@ -6,9 +6,9 @@
 
 #include "base/mem.h"
 #include "base/rand.h"
+#include "codec/pbwrite.h"
 #include "t.h"
 #include "xds/lookup.h"
-#include "xds/pbwrite.h"
 
 static bool put(struct catalog *c, const char *name, const char *value)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "xds/pbwrite.h"
+#include "codec/pbwrite.h"
 
 #include <string.h>
 
