@@ -8,6 +8,7 @@
 #include "apiserver/api.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/endpoints.h"
+#include "apiserver/node_ready.h"
 #include "apiserver/serve.h"
 #include "apiserver/store.h"
 #include "apiserver/writer.h"
@@ -51,6 +52,7 @@ struct standalone {
     struct server_cert *cert;
     struct serve *serve;
     struct endpoints *endpoints;
+    struct node_ready *nodes;
     struct endpoint at;
     const struct settings *settings;
     struct extra extra;
@@ -371,6 +373,7 @@ static int open_server(struct standalone *s, const struct authority *authority, 
     s->serve = serve_new(s->loop, s->api, &http);
     serve_extra(s->serve, &s->extra);
     s->endpoints = endpoints_new(s->api, s->loop);
+    s->nodes = node_ready_new(s->api, s->loop, NODE_READY_GRACE_MS);
     r = listen_at("api-listen", s->settings->api_listen, &fd, &s->at, why);
     return r < 0 ? r : serve_listen(s->serve, fd, why);
 }
@@ -424,6 +427,7 @@ void standalone_free(struct standalone *s)
     }
     worker_stop(s->worker);
     endpoints_free(s->endpoints);
+    node_ready_free(s->nodes);
     serve_free(s->serve);
     if (s->scan) {
         job_abandon(&s->scan->job);

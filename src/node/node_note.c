@@ -42,7 +42,9 @@ struct node_note {
     struct kube_client *client;
     char *node;
     bool runs_waypoints;
+    struct json *facts;
     struct said label;
+    struct said status; /* once the label is said: then there is an object */
     struct said lease;
 };
 
@@ -52,6 +54,7 @@ struct kind {
     const char *api_version;
     const char *name; /* of the kind */
     const char *ns;
+    const char *sub;   /* NULL: the object itself, which is made if there is none */
     unsigned every_ms; /* 0: once is enough */
     void (*fill)(const struct node_note *n, struct json *body);
 };
@@ -60,6 +63,11 @@ static void fill_label(const struct node_note *n, struct json *body)
 {
     json_set(json_make_object(body, "metadata.labels"), LABEL_RUNS,
              n->runs_waypoints ? json_new_str("true") : json_new_null());
+}
+
+static void fill_status(const struct node_note *n, struct json *body)
+{
+    json_set(body, "status", json_clone(n->facts));
 }
 
 static void fill_lease(const struct node_note *n, struct json *body)
@@ -78,6 +86,11 @@ static const struct kind kind_label = {.what = "the node object does not say yet
                                        .api_version = "v1",
                                        .name = "Node",
                                        .fill = fill_label};
+static const struct kind kind_status = {.what =
+                                            "the node object does not say yet what the machine is",
+                                        .resource = &nodes,
+                                        .sub = "status",
+                                        .fill = fill_status};
 static const struct kind kind_lease = {.what = "the node's lease is not renewed",
                                        .resource = &leases,
                                        .api_version = "coordination.k8s.io/v1",
@@ -94,6 +107,7 @@ static void begin(struct said *s, enum step next)
                            .resource = s->kind->resource,
                            .ns = s->kind->ns,
                            .name = next == CREATE ? NULL : node,
+                           .sub = s->kind->sub,
                            .body = body,
                            .limit_ms = s->kind->every_ms};
 
@@ -121,15 +135,24 @@ static void rest(struct said *s, bool good)
     timer_set(&s->timer, &s->task, s->kind->every_ms > 0 ? s->kind->every_ms : s->retry_ms);
 }
 
+static void is_said(struct said *s)
+{
+    s->step = SAID;
+    if (s->kind == &kind_label) {
+        struct node_note *n = container_of(s, struct node_note, label);
+        begin(&n->status, PATCH);
+    }
+}
+
 static void settle(struct said *s, int r, const struct diag *why)
 {
     kube_call_free(MOVE(s->call));
-    if (s->step == PATCH && r == -ERR_NOT_FOUND) {
+    if (s->step == PATCH && r == -ERR_NOT_FOUND && !s->kind->sub) {
         begin(s, CREATE);
     } else if (s->step == CREATE && r == -ERR_EXISTS) {
         begin(s, PATCH);
     } else if (r == 0 && s->kind->every_ms == 0) {
-        s->step = SAID;
+        is_said(s);
     } else {
         if (r < 0 && s->retry_ms == 0) {
             log_warn(&scope, s->kind->what, F_STR("node", s->note->node), F_DIAG(why));
@@ -159,7 +182,6 @@ static void said_init(struct said *s, const struct node_note *n, const struct ki
     s->note = n;
     s->kind = kind;
     task_init(&s->task, kube_client_loop(n->client), "node note", run);
-    begin(s, PATCH);
 }
 
 static void said_fini(struct said *s)
@@ -169,15 +191,20 @@ static void said_fini(struct said *s)
     task_fini(&s->task);
 }
 
-struct node_note *node_note_new(struct kube_client *client, const char *node, bool runs_waypoints)
+struct node_note *node_note_new(struct kube_client *client, const char *node, bool runs_waypoints,
+                                struct json *take_facts)
 {
     struct node_note *n = mem_new(struct node_note);
 
     n->client = client;
     n->node = mem_strdup(node);
     n->runs_waypoints = runs_waypoints;
+    n->facts = take_facts;
     said_init(&n->label, n, &kind_label);
+    said_init(&n->status, n, &kind_status);
     said_init(&n->lease, n, &kind_lease);
+    begin(&n->label, PATCH);
+    begin(&n->lease, PATCH);
     return n;
 }
 
@@ -185,6 +212,8 @@ void node_note_free(struct node_note *n)
 {
     if (n) {
         said_fini(&n->label);
+        said_fini(&n->status);
+        json_unref(n->facts);
         said_fini(&n->lease);
         mem_free(n->node);
         mem_free(n);

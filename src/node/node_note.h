@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the agent says of its node to the API server: in the Node object whether it runs waypoints
- * (label ambit.io/runs-waypoints=true, or away), until it is said; and in the Lease
- * kube-node-lease/NODE, as kubelets do, again and again that it lives. Who sees the Lease grow old
- * (control/waypoint_pods.h) gives the node's waypoints to others. An object that is not there is made;
+ * (label ambit.io/runs-waypoints=true, or away) and what the machine is like, until it is said; and in
+ * the Lease kube-node-lease/NODE, as kubelets do, again and again that it lives. Who sees the Lease
+ * grow old gives the node's waypoints to others (control/waypoint_pods.h) or says that nobody knows
+ * whether the node is ready (apiserver/node_ready.h). An object that is not there is made;
  * what fails is logged once and tried again. Lives on the client's loop.
  */
 #pragma once
@@ -12,13 +13,15 @@
 
 #include "base/auto.h"
 
+struct json;
 struct kube_client;
 struct node_note;
 
 enum { NODE_LEASE_RENEW_MS = 5000, NODE_LEASE_S = 20 };
 
-/* node is copied. */
-struct node_note *node_note_new(struct kube_client *client, const char *node, bool runs_waypoints);
+/* node is copied. facts: the status of the Node object (node_facts.h). */
+struct node_note *node_note_new(struct kube_client *client, const char *node, bool runs_waypoints,
+                                struct json *take_facts);
 /* Before the client. */
 void node_note_free(struct node_note *n);
 AUTO_DEFINE(node_note, struct node_note *, node_note_free);

@@ -17,6 +17,7 @@
 #include "node/agent.h"
 #include "node/host_rules.h"
 #include "node/kube_pods.h"
+#include "node/node_facts.h"
 #include "node/node_note.h"
 #include "node/proxy_token.h"
 #include "node/runtime.h"
@@ -43,6 +44,7 @@ struct program {
     struct agent *agent;
     struct runtime *runtime;         /* NULL: no local workloads */
     struct node_note *note;          /* likewise */
+    char *server;                    /* URL of the API server */
     struct proxy_token *proxy_token; /* NULL: the kubelet sees to it */
     struct metrics *metrics;
     struct part_meter meter;
@@ -219,6 +221,7 @@ static int start_kube(struct program *p, const struct options *o, struct diag *w
     int r = kube_config_load_blocking(o->kubeconfig, NULL, why, &config);
 
     if (r == 0) {
+        p->server = mem_strdup(config->server);
         r = kube_client_new(p->loop, p->local_jobs, config, "ambit-agent", why, &p->client);
     }
     if (r == 0) {
@@ -267,7 +270,8 @@ static int start_runtime(struct program *p, const struct options *o, struct diag
     (void)snprintf(path, sizeof(path), "%s/runtime.sock", o->run_dir); /* checked by prepare */
     int result = runtime_new(&r, &p->runtime, why);
     if (result == 0) {
-        p->note = node_note_new(p->client, o->node, o->discovery != NULL);
+        p->note =
+            node_note_new(p->client, o->node, o->discovery != NULL, node_facts_blocking(p->server));
     }
     return result;
 }
@@ -382,6 +386,7 @@ void program_free(struct program *p)
     part_meter_stop(&p->meter);
     metrics_free(p->metrics);
     node_note_free(p->note);
+    mem_free(p->server);
     proxy_token_free(p->proxy_token);
     runtime_free(p->runtime);
     agent_free(p->agent);

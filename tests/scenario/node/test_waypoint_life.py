@@ -107,6 +107,20 @@ def relay(ns, address, port):
         listener.close()
 
 
+def ready(place, n):
+    """status and reason of the node's condition Ready."""
+    node = place.get("node", "", f"node{n}")
+    return [(c["status"], c["reason"]) for c in node["status"].get("conditions", []) if c["type"] == "Ready"]
+
+
+def test_a_node_says_that_it_is_ready_and_what_it_is(place):
+    for n in NODES:
+        until("the node is ready", lambda n=n: ready(place, n) == [("True", "AgentAlive")], 20)
+        status = until("the node says what it is", lambda n=n: "nodeInfo" in (s := place.get("node", "", f"node{n}")["status"]) and s, 20)
+        assert {"type": "InternalIP", "address": topo.node4(n)} in status["addresses"]
+        assert status["nodeInfo"]["kernelVersion"] == os.uname().release
+
+
 def test_replicas_and_jobs_are_counted(place):
     made, ended = (place.metric_of_control(f"ambit_waypoint_pods_{what}_total") for what in ("made", "ended"))
     place.apply_waypoint("counted")
@@ -200,7 +214,9 @@ def test_a_node_whose_agent_is_silent_loses_its_replicas_to_another_and_ends_the
     moved = until("another node runs it", lambda: [p for p in place.ready("theta") if p["spec"]["nodeName"] != f"node{node}"], 40)
     assert len(moved) == 1 and place.ask(pod, "/told")  # the old one runs on, and nobody is sent to it
     assert len(place.pods("theta")) == 1
+    until("nobody knows whether the node is ready", lambda: ready(place, node) == [("Unknown", "NodeStatusUnknown")], 60)
     place.start_agent(node)
+    until("the node is ready again", lambda: ready(place, node) == [("True", "AgentAlive")], 20)
     until("the old one is ended", lambda: not [t for t in traces(place) if f"node{node}" in t], 20)
     place.ambit.delete("gateway", "theta", "way")
     gone(place, "theta")

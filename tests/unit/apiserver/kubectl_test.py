@@ -298,6 +298,22 @@ def says_where_output_of_workloads_is(s):
     has(s.run("logs", "cart-1", "-n", "shop", code=1), "pods/log is a kubelet's", "ambit ps -o wide")
 
 
+def tells_which_nodes_live(s):
+    """A heartbeat is a change of the node's Lease; here it comes from the node's own credential."""
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+             "metadata": {"name": "node-a", "namespace": "kube-node-lease"}, "spec": {"holderIdentity": "node-a"}}
+    s.run("apply", "-f", "-", text="apiVersion: v1\nkind: Node\nmetadata: {name: node-a}", user="node")
+    has(s.run("get", "nodes"), "node-a   Unknown")
+    deadline = time.monotonic() + 60
+    while " Ready " not in s.run("get", "nodes") and time.monotonic() < deadline:
+        lease["spec"]["leaseTransitions"] = lease["spec"].get("leaseTransitions", 0) + 1
+        s.run("apply", "-f", "-", text=json.dumps(lease), user="node")
+    has(s.run("describe", "node", "node-a"), "AgentAlive", "the node's agent renews its lease")
+    has(s.run("wait", "--for=condition=Ready=Unknown", "node/node-a", "--timeout=60s"), "condition met")
+    has(s.run("get", "nodes"), "node-a   NotReady")
+    has(s.run("describe", "node", "node-a"), "NodeStatusUnknown")
+
+
 def knows_who_asks(s):
     has(s.run("auth", "can-i", "create", "pods", "-n", "shop"), "yes")
     has(s.run("auth", "can-i", "create", "namespaces", user="node", code=1), "no")
@@ -356,7 +372,7 @@ def deletes_and_waits(s):
 STEPS = [applies_a_mesh_twice_and_a_change, shows_tables_and_selects, labels_and_annotates,
          patches_in_every_form, makes_endpoint_slices, watches_while_things_change,
          applies_on_the_server_and_meets_conflicts, edits_replaces_and_diffs, refuses_what_is_wrong,
-         explains_what_it_takes, patches_deep_objects, says_where_output_of_workloads_is, knows_who_asks, gives_out_tokens, survives_kill_9, deletes_and_waits]
+         explains_what_it_takes, patches_deep_objects, says_where_output_of_workloads_is, tells_which_nodes_live, knows_who_asks, gives_out_tokens, survives_kill_9, deletes_and_waits]
 
 
 def main():

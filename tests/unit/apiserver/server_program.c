@@ -13,6 +13,7 @@
 #include "apiserver/api.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/endpoints.h"
+#include "apiserver/node_ready.h"
 #include "apiserver/serve.h"
 #include "apiserver/store.h"
 #include "apiserver/writer.h"
@@ -24,6 +25,8 @@
 #include "io/sock.h"
 #include "tls/csr.h"
 #include "tls/x509.h"
+
+enum { GRACE_MS = 8000 }; /* after which a silent node is no longer ready */
 
 static void give_up(const char *what, const struct diag *why)
 {
@@ -164,6 +167,7 @@ int main(int argc, char **argv)
     struct http_server_options http = {.tls = tls, .spec = &spec};
     struct serve *serve = serve_new(l, api, &http);
     struct endpoints *endpoints = endpoints_new(api, l);
+    struct node_ready *ready = node_ready_new(api, l, GRACE_MS);
     if (serve_add_user(serve, &(struct serve_user){.token = "admin-token",
                                                    .name = "admin",
                                                    .groups = masters,
@@ -189,6 +193,7 @@ int main(int argc, char **argv)
     fd_watch_stop(&end.watch);
     task_fini(&end.task);
     endpoints_free(endpoints);
+    node_ready_free(ready);
     serve_free(serve);
     tls_loop_free(tls);
     writer_close(writer);
