@@ -6,6 +6,7 @@
 #include "apiserver/api_status.h"
 #include "apiserver/call_int.h"
 #include "apiserver/fault.h"
+#include "apiserver/hostname.h"
 #include "apiserver/object.h"
 #include "apiserver/store.h"
 #include "apiserver/traffic_rule.h"
@@ -13,6 +14,11 @@
 #include "base/num.h"
 #include "codec/base64.h"
 #include "codec/json.h"
+
+bool admit_is_kept(const struct admission *a)
+{
+    return a->old && json_same(json_get(a->old, "spec"), json_get(a->object, "spec"));
+}
 
 /* ---- namespaces */
 
@@ -255,8 +261,27 @@ static void add_waiting(struct json *object, const char *type)
     json_append(json_make_array(object, "status.conditions"), c);
 }
 
+static void check_listeners(struct admission *a)
+{
+    const struct json *all = json_at(a->object, "spec.listeners");
+
+    for (size_t i = 0; i < json_count(all); i++) {
+        const char *name = json_str_at(json_item(all, i), "hostname", NULL);
+        const char *problem = name ? hostname_problem(name, true) : NULL;
+        if (problem) {
+            AUTO(strbuf) struct strbuf path = {0};
+            strbuf_printf(&path, "spec.listeners[%zu].hostname", i);
+            faults_addf(a->faults, FAULT_INVALID, strbuf_text(&path), "\"%.64s\": %s", name,
+                        problem);
+        }
+    }
+}
+
 void admit_gateway(struct admission *a)
 {
+    if (!admit_is_kept(a)) {
+        check_listeners(a);
+    }
     if (!a->old) {
         add_waiting(a->object, "Accepted");
         add_waiting(a->object, "Programmed");

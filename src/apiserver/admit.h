@@ -24,6 +24,10 @@ struct admission {
     int64_t now_s;
 };
 
+/* Neither created nor asked for anew: what was taken once is not held against it, so that its status
+ * and its labels can still be written. */
+bool admit_is_kept(const struct admission *a);
+
 void admit_namespace(struct admission *a);
 void admit_pod(struct admission *a);
 void admit_service(struct admission *a);

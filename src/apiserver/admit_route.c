@@ -7,6 +7,7 @@
 
 #include "apiserver/admit.h"
 #include "apiserver/fault.h"
+#include "apiserver/hostname.h"
 #include "base/ascii.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -20,6 +21,7 @@ enum { RULES_MAX = 16, PARENTS_MAX = 32, MATCHES_MAX = 64, LIST_MAX = 16, VALUE_
 struct place {
     struct faults *faults;
     struct strbuf path;
+    bool is_kept; /* admit_is_kept */
 };
 
 static size_t enter(struct place *p, const char *list, size_t i)
@@ -42,6 +44,19 @@ static void fault_at(struct place *p, enum fault_kind kind, const char *field, c
 
     strbuf_printf(&at, "%s%s%s", strbuf_text(&p->path), field[0] != '\0' ? "." : "", field);
     faults_add(p->faults, kind, strbuf_text(&at), detail);
+}
+
+/* name NULL: there is none. */
+static void check_hostname(struct place *p, const char *field, const char *name,
+                           bool may_be_wildcard)
+{
+    const char *problem = name && !p->is_kept ? hostname_problem(name, may_be_wildcard) : NULL;
+    AUTO(strbuf) struct strbuf detail = {0};
+
+    if (problem) {
+        strbuf_printf(&detail, "\"%.64s\": %s", name, problem);
+        fault_at(p, FAULT_INVALID, field, strbuf_text(&detail));
+    }
 }
 
 static void check_count(struct place *p, const struct json *o, const char *list, size_t most)
@@ -328,6 +343,10 @@ static void check_filter(struct place *p, const struct json *filter)
     check_header_change(p, filter, "responseHeaderModifier");
     check_path_change(p, filter, "requestRedirect");
     check_path_change(p, filter, "urlRewrite");
+    check_hostname(p, "requestRedirect.hostname",
+                   json_str_at(filter, "requestRedirect.hostname", NULL), false);
+    check_hostname(p, "urlRewrite.hostname", json_str_at(filter, "urlRewrite.hostname", NULL),
+                   false);
     check_status_code(p, filter);
     check_mirror(p, filter);
 }
@@ -478,14 +497,26 @@ static void check_names_once(struct place *p, const struct json *rules)
     }
 }
 
+static void check_hostnames(struct place *p, const struct json *spec)
+{
+    const struct json *all = json_get(spec, "hostnames");
+
+    check_count(p, spec, "hostnames", LIST_MAX);
+    for (size_t i = 0; i < json_count(all); i++) {
+        size_t was = enter(p, "hostnames", i);
+        check_hostname(p, "", json_str(json_item(all, i), ""), true);
+        leave(p, was);
+    }
+}
+
 static void check_route(struct admission *a, void (*check)(struct place *p, struct json *rule))
 {
     struct json *spec = json_make_object(a->object, "spec");
-    struct place p = {.faults = a->faults};
+    struct place p = {.faults = a->faults, .is_kept = admit_is_kept(a)};
 
     strbuf_puts(&p.path, "spec");
     check_count(&p, spec, "parentRefs", PARENTS_MAX);
-    check_count(&p, spec, "hostnames", LIST_MAX);
+    check_hostnames(&p, spec);
     check_count(&p, spec, "rules", RULES_MAX);
     struct json *rules = json_get(spec, "rules");
     check_names_once(&p, rules);

@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "apiserver/change.h"
+#include "apiserver/hostname.h"
+#include "apiserver/kind.h"
 #include "base/mem.h"
 #include "codec/json.h"
 #include "rig.h"
@@ -11,6 +14,7 @@
 
 #define HTTP_ROUTES "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes"
 #define GRPC_ROUTES "/apis/gateway.networking.k8s.io/v1/namespaces/shop/grpcroutes"
+#define GATEWAYS    "/apis/gateway.networking.k8s.io/v1/namespaces/shop/gateways"
 #define TCP_ROUTES  "/apis/gateway.networking.k8s.io/v1alpha2/namespaces/shop/tcproutes"
 #define GRANTS      "/apis/gateway.networking.k8s.io/v1beta1/namespaces/shop/referencegrants"
 #define RULES       "/apis/networking.istio.io/v1/namespaces/shop/destinationrules"
@@ -29,6 +33,7 @@ static unsigned post(struct rig *g, const char *collection, const char *name, co
     static const char *const kinds[][3] = {
         {HTTP_ROUTES, "gateway.networking.k8s.io/v1", "HTTPRoute"},
         {GRPC_ROUTES, "gateway.networking.k8s.io/v1", "GRPCRoute"},
+        {GATEWAYS, "gateway.networking.k8s.io/v1", "Gateway"},
         {TCP_ROUTES, "gateway.networking.k8s.io/v1alpha2", "TCPRoute"},
         {GRANTS, "gateway.networking.k8s.io/v1beta1", "ReferenceGrant"},
         {RULES, "networking.istio.io/v1", "DestinationRule"},
@@ -167,6 +172,106 @@ TEST(what_is_wrong_with_an_http_route_is_named)
     };
 
     check_refusals(t, rows, ARRAY_LEN(rows));
+}
+
+#define LISTENER(host)                                                                             \
+    "{\"gatewayClassName\":\"c\",\"listeners\":[{\"name\":\"a\",\"port\":1,\"protocol\":"          \
+    "\"HTTP\"},{\"name\":\"b\",\"port\":2,\"protocol\":\"HTTP\",\"hostname\":\"" host "\"}]}"
+#define REDIRECT(host)                                                                             \
+    RULE("\"filters\":[{\"type\":\"RequestRedirect\",\"requestRedirect\":{\"hostname\":\"" host    \
+         "\"}}]")
+
+TEST(host_names_follow_the_pattern_of_the_standard)
+{
+    static const struct refusal rows[] = {
+        {HTTP_ROUTES, "{\"hostnames\":[\"a.example\",\"*.b-c.example\",\"x\",\"1.2.3.4\"]}", NULL},
+        {HTTP_ROUTES, "{\"hostnames\":[\"a.example\",\"B.example\"]}", "spec.hostnames[1]"},
+        {GRPC_ROUTES, "{\"hostnames\":[\"a.example:80\"]}", "spec.hostnames[0]"},
+        {GRPC_ROUTES, "{\"hostnames\":[\"*.example\"]}", NULL},
+        {GATEWAYS, LISTENER("*"), "spec.listeners[1].hostname"},
+        {GATEWAYS, LISTENER(""), "spec.listeners[1].hostname"},
+        {GATEWAYS, LISTENER("*.shop.example"), NULL},
+        {HTTP_ROUTES, REDIRECT("*.example"), "spec.rules[0].filters[0].requestRedirect.hostname"},
+        {HTTP_ROUTES, REDIRECT("to.example"), NULL},
+        {HTTP_ROUTES,
+         RULE("\"filters\":[{\"type\":\"URLRewrite\",\"urlRewrite\":{\"hostname\":\"a_b\"}}]"),
+         "spec.rules[0].filters[0].urlRewrite.hostname"},
+    };
+
+    check_refusals(t, rows, ARRAY_LEN(rows));
+}
+
+TEST(a_host_name_that_is_none_is_told_what_helps)
+{
+    static const struct {
+        const char *name;
+        bool may_be_wildcard;
+        const char *problem; /* a part of it; NULL: there is none */
+    } rows[] = {
+        {"a", true, NULL},
+        {"a-b.c--d.0", true, NULL},
+        {"*.a", true, NULL},
+        {"*.a", false, "wildcard is not allowed here"},
+        {"", true, "leave it out"},
+        {"*", true, "leave it out to match every host"},
+        {"*", false, "wildcard is not allowed here"},
+        {"*.", true, "the whole first label"},
+        {"*a.b", true, "the whole first label"},
+        {"*.*.b", true, "the whole first label"},
+        {"a.*.b", true, "the whole first label"},
+        {"https://a", true, "without a scheme"},
+        {"a/b", true, "a path"},
+        {"a:80", true, "without a port"},
+        {"fd00::1", true, "without a port"},
+        {"Shop.example", true, "lower case"},
+        {"-a", true, "not at either end"},
+        {"a-", true, "not at either end"},
+        {"a-.b", true, "not at either end"},
+        {"a..b", true, "joined by dots"},
+        {".a", true, "joined by dots"},
+        {"a.", true, "joined by dots"},
+        {"a_b", true, "joined by dots"},
+        {"a b", true, "joined by dots"},
+        {"\xc3\xa4.example", true, "joined by dots"},
+    };
+    char longest[255];
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *problem = hostname_problem(rows[i].name, rows[i].may_be_wildcard);
+        CHECK_INT(problem == NULL, rows[i].problem == NULL);
+        CHECK(!problem || strstr(problem, rows[i].problem));
+    }
+    memset(longest, 'a', 254);
+    longest[254] = '\0';
+    CHECK_STR(hostname_problem(longest, true), "must be no longer than 253 bytes");
+    longest[253] = '\0';
+    CHECK(hostname_problem(longest, true) == NULL);
+}
+
+/* Stored before there was the check: whoever does not touch it is not stopped by it. */
+TEST(a_host_name_that_was_taken_once_stays)
+{
+    static const char *const old =
+        "{\"kind\":\"HTTPRoute\",\"apiVersion\":\"gateway.networking.k8s.io/v1\",\"metadata\":{"
+        "\"name\":\"old\",\"namespace\":\"shop\",\"uid\":\"u\"},\"spec\":{\"hostnames\":[\"*\"],"
+        "\"rules\":[{\"matches\":[{\"path\":{\"type\":\"PathPrefix\",\"value\":\"/\"}}]}]}}";
+    AUTO(json) struct json *body = NULL;
+    struct rig g;
+
+    start(&g);
+    CHECK_INT(json_parse(&body, old, strlen(old), NULL, NULL), 0);
+    (void)change_put(g.api, kind_named("gateway.networking.k8s.io", "HTTPRoute"), body);
+    CHECK_INT(rig_call(&g, "PATCH " HTTP_ROUTES "/old", "application/merge-patch+json",
+                       "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}"),
+              200);
+    CHECK_INT(rig_call(&g, "PATCH " HTTP_ROUTES "/old/status", "application/merge-patch+json",
+                       "{\"status\":{\"parents\":[]}}"),
+              200);
+    CHECK_INT(rig_call(&g, "PATCH " HTTP_ROUTES "/old", "application/merge-patch+json",
+                       "{\"spec\":{\"hostnames\":[\"*\",\"a\"]}}"),
+              422);
+    CHECK(strstr(g.text, "spec.hostnames[0]: Invalid value: \\\"*\\\": must be a name"));
+    rig_stop(&g);
 }
 
 TEST(what_is_wrong_with_others_is_named)
