@@ -7,6 +7,7 @@
 #include "apiserver/call_int.h"
 #include "apiserver/fault.h"
 #include "apiserver/hostname.h"
+#include "apiserver/meta.h"
 #include "apiserver/object.h"
 #include "apiserver/store.h"
 #include "apiserver/traffic_rule.h"
@@ -149,6 +150,48 @@ void admit_pod(struct admission *a)
         json_set_str(status, "phase", "Pending");
         json_set_str(status, "qosClass", "BestEffort");
         check_account(a);
+    }
+}
+
+/* ---- deployments */
+
+static const char nobody_deploys[] =
+    "nothing here makes pods of a Deployment: `ambit run` starts a workload";
+
+static struct json *progress_of(struct json *status)
+{
+    const struct json *all = json_get(status, "conditions");
+
+    for (size_t i = 0; i < json_count(all); i++) {
+        if (strcmp(json_str_at(json_item(all, i), "message", ""), nobody_deploys) == 0) {
+            return json_item(all, i);
+        }
+    }
+    return NULL;
+}
+
+/* Whoever waits for the rollout is told at once that there will be none. Of a status that somebody
+ * else writes nothing is said. */
+void admit_deployment(struct admission *a)
+{
+    struct json *status = json_make_object(a->object, "status");
+    int64_t generation = json_int_at(a->old, "metadata.generation", 0);
+
+    if (!a->old) {
+        struct json *c = json_new_object();
+        char time[TIME_TEXT];
+        meta_format_time(a->now_s, time, sizeof(time));
+        json_set_str(c, "type", "Progressing");
+        json_set_str(c, "status", "False");
+        json_set_str(c, "reason", "ProgressDeadlineExceeded");
+        json_set_str(c, "message", nobody_deploys);
+        json_set_str(c, "lastUpdateTime", time);
+        json_set_str(c, "lastTransitionTime", time);
+        json_append(json_make_array(status, "conditions"), c);
+        a->warning = nobody_deploys;
+    }
+    if (progress_of(status)) {
+        json_set_int(status, "observedGeneration", generation + (admit_is_kept(a) ? 0 : 1));
     }
 }
 

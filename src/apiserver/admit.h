@@ -22,6 +22,7 @@ struct admission {
     struct faults *faults;
     struct json *refusal; /* set: answer this Status instead; owned by the caller */
     int64_t now_s;
+    const char *warning; /* set: a client is told so beside the answer; static */
 };
 
 /* Neither created nor asked for anew: what was taken once is not held against it, so that its status
@@ -30,6 +31,7 @@ bool admit_is_kept(const struct admission *a);
 
 void admit_namespace(struct admission *a);
 void admit_pod(struct admission *a);
+void admit_deployment(struct admission *a);
 void admit_service(struct admission *a);
 void admit_secret(struct admission *a);
 void admit_authorization_policy(struct admission *a);

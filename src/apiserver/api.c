@@ -345,6 +345,14 @@ static int no_kubelet(struct call *c)
                        c->sub);
 }
 
+static int no_scale(struct call *c)
+{
+    return call_refuse(c, 404, "NotFound",
+                       "%s/scale is not served here, and nothing makes pods of them: `ambit run` "
+                       "starts a workload",
+                       c->kind->plural);
+}
+
 static int known_subresource(struct call *c)
 {
     static const char of_kubelets[] = "log exec attach portforward proxy";
@@ -353,6 +361,9 @@ static int known_subresource(struct call *c)
     if (c->sub[0] == '\0' || (strcmp(c->sub, "status") == 0 && kind_is(c->kind, KIND_STATUS)) ||
         (strcmp(c->sub, "token") == 0 && is_account)) {
         return 0;
+    }
+    if (strcmp(c->kind->plural, "deployments") == 0 && strcmp(c->sub, "scale") == 0) {
+        return no_scale(c);
     }
     return strcmp(c->kind->plural, "pods") == 0 &&
                    slice_has_word(slice_of(of_kubelets), ' ', c->sub)

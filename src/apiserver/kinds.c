@@ -40,9 +40,12 @@ static const char schema_service[] =
 static const char schema_node[] =
     "spec:{podCIDR podCIDRs:[string]@* providerID unschedulable:bool taints:[any] configSource:any "
     "externalID} "
-    "status:{capacity:any allocatable:any phase " CONDITIONS " addresses:[{type! address!}] "
-    "daemonEndpoints:any nodeInfo:any images:[any] volumesInUse:[string] volumesAttached:[any] "
-    "config:any runtimeHandlers:[any] features:any declaredFeatures:[string]}";
+    "status:{capacity:any allocatable:any phase " SCHEMA_CONDITIONS_TIMED(
+        "lastHeartbeatTime") " addresses:[{type! address!}] "
+                             "daemonEndpoints:any nodeInfo:any images:[any] volumesInUse:[string] "
+                             "volumesAttached:[any] "
+                             "config:any runtimeHandlers:[any] features:any "
+                             "declaredFeatures:[string]}";
 
 static const char schema_config_map[] = "data:" LABELS " binaryData:" LABELS " immutable:bool";
 static const char schema_secret[] =
@@ -250,7 +253,8 @@ const struct kind kind_list[] = {
      .categories = "all",
      .flags = OBJECTS | KIND_STATUS | KIND_GENERATION,
      .schema = schema_deployment,
-     .columns = columns_deployment},
+     .columns = columns_deployment,
+     .admit = admit_deployment},
     {.group = "coordination.k8s.io",
      .versions = {"v1"},
      .plural = "leases",

@@ -325,7 +325,9 @@ static int decode_object(const char *kind, const char *api_version, const struct
         json_set_str(*out, "apiVersion", api_version);
         return 0;
     }
-    return FAIL(why, -ERR_UNSUPPORTED, "%.60s is not read as protobuf here: send application/json",
+    return FAIL(why, -ERR_UNSUPPORTED,
+                "%.60s is not read as protobuf; as JSON: `kubectl create ... --dry-run=client -o "
+                "yaml | kubectl apply -f -`",
                 kind);
 }
 

@@ -4,12 +4,13 @@
 
 #define SCHEMA_LABELS "<string>"
 #define SCHEMA_PORT   "int(1..65535)"
-#define SCHEMA_CONDITIONS                                                                          \
-    "conditions:[{type! status!:(True|False|Unknown) reason message lastTransitionTime "           \
-    "lastProbeTime observedGeneration:int}]@type"
-
-#define SCHEMA_PROTOCOL  "protocol:(TCP|UDP|SCTP)=TCP"
-#define SCHEMA_LOCAL_REF "{name}"
+#define SCHEMA_CONDITION                                                                           \
+    "type! status!:(True|False|Unknown) reason message lastTransitionTime observedGeneration:int"
+#define SCHEMA_CONDITIONS "conditions:[{" SCHEMA_CONDITION "}]@type"
+/* Of kinds whose conditions have a time more, which is given. */
+#define SCHEMA_CONDITIONS_TIMED(time) "conditions:[{" SCHEMA_CONDITION " " time "}]@type"
+#define SCHEMA_PROTOCOL               "protocol:(TCP|UDP|SCTP)=TCP"
+#define SCHEMA_LOCAL_REF              "{name}"
 /* What every object has, and a template of objects. */
 #define SCHEMA_METADATA                                                                            \
     "metadata:{name generateName namespace selfLink uid resourceVersion generation:int "           \

@@ -47,11 +47,13 @@
 
 const char schema_pod[] =
     "spec:" POD_SPEC " "
-    "status:{phase:(Pending|Running|Succeeded|Failed|Unknown) " SCHEMA_CONDITIONS
-    " message reason nominatedNodeName hostIP hostIPs:[{ip!}] podIP podIPs:[{ip!}]@ip startTime "
-    "qosClass resize observedGeneration:int initContainerStatuses:[any] containerStatuses:[any] "
-    "ephemeralContainerStatuses:[any] resourceClaimStatuses:[any]@name "
-    "extendedResourceClaimStatus:any allocatedResources:any resources:any}";
+    "status:{phase:(Pending|Running|Succeeded|Failed|Unknown) " SCHEMA_CONDITIONS_TIMED(
+        "lastProbeTime") " message reason nominatedNodeName hostIP hostIPs:[{ip!}] podIP "
+                         "podIPs:[{ip!}]@ip startTime "
+                         "qosClass resize observedGeneration:int initContainerStatuses:[any] "
+                         "containerStatuses:[any] "
+                         "ephemeralContainerStatuses:[any] resourceClaimStatuses:[any]@name "
+                         "extendedResourceClaimStatus:any allocatedResources:any resources:any}";
 
 const char schema_deployment[] =
     "spec!:{replicas:int(0..2147483647)=1 "
@@ -60,4 +62,4 @@ const char schema_deployment[] =
     "minReadySeconds:int revisionHistoryLimit:int=10 paused:bool progressDeadlineSeconds:int=600} "
     "status:{observedGeneration:int replicas:int updatedReplicas:int readyReplicas:int "
     "availableReplicas:int unavailableReplicas:int terminatingReplicas:int "
-    "collisionCount:int " SCHEMA_CONDITIONS "}";
+    "collisionCount:int " SCHEMA_CONDITIONS_TIMED("lastUpdateTime") "}";

@@ -261,6 +261,9 @@ static int admit(struct write *w, struct faults *f)
     if (f->count == 0 && a.kind->admit) {
         a.kind->admit(&a);
     }
+    if (a.warning) {
+        call_warn(w->c, a.warning);
+    }
     if (a.refusal) {
         return call_refuse_status(w->c, a.refusal);
     }

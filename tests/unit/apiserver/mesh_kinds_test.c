@@ -373,3 +373,74 @@ TEST(a_route_has_a_status_of_its_own)
     CHECK_INT(rig_int(&g, "spec.replicas"), 1);
     rig_stop(&g);
 }
+
+/* Nothing here makes pods of it: who waits for that must not wait in vain. */
+TEST(a_deployment_says_that_nobody_rolls_it_out)
+{
+    static const char *const merge = "application/merge-patch+json";
+    struct rig g;
+
+    start(&g);
+    CHECK_INT(post(&g, DEPLOYMENTS, "w", "{\"selector\":{},\"template\":{}}"), 201);
+    CHECK_INT(g.out.warning_count, 1);
+    CHECK(strstr(g.out.warnings[0], "nothing here makes pods of a Deployment"));
+    CHECK_INT(rig_int(&g, "status.observedGeneration"), 1);
+    CHECK_STR(json_str_at(json_item(json_at(g.body, "status.conditions"), 0), "reason", ""),
+              "ProgressDeadlineExceeded");
+    CHECK_INT(
+        rig_call(&g, "PATCH " DEPLOYMENTS "/w", merge, "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}"),
+        200);
+    CHECK_INT(rig_int(&g, "status.observedGeneration"), 1);
+    CHECK_INT(rig_call(&g, "PATCH " DEPLOYMENTS "/w", merge, "{\"spec\":{\"replicas\":2}}"), 200);
+    CHECK_INT(g.out.warning_count, 0);
+    CHECK_INT(rig_int(&g, "metadata.generation"), 2);
+    CHECK_INT(rig_int(&g, "status.observedGeneration"), 2);
+    /* somebody does after all */
+    CHECK_INT(
+        rig_call(&g, "PATCH " DEPLOYMENTS "/w/status", merge,
+                 "{\"status\":{\"conditions\":[{\"type\":\"Progressing\",\"status\":\"True\"}]}}"),
+        200);
+    CHECK_INT(rig_call(&g, "PATCH " DEPLOYMENTS "/w", merge, "{\"spec\":{\"replicas\":3}}"), 200);
+    CHECK_INT(rig_int(&g, "metadata.generation"), 3);
+    CHECK_INT(rig_int(&g, "status.observedGeneration"), 2);
+    CHECK_INT(rig_call(&g, "GET " DEPLOYMENTS "/w/scale", NULL, NULL), 404);
+    CHECK(strstr(g.text, "deployments/scale is not served here"));
+    rig_stop(&g);
+}
+
+/* Times that only some kinds' conditions have. */
+TEST(conditions_keep_the_times_of_their_kind)
+{
+    static const struct {
+        const char *path;
+        const char *body;
+        const char *time;
+    } rows[] = {
+        {"/api/v1/nodes", "{\"metadata\":{\"name\":\"a\"}}", "lastHeartbeatTime"},
+        {"/api/v1/namespaces/shop/pods",
+         "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"b\"}"
+         "]}}",
+         "lastProbeTime"},
+        {DEPLOYMENTS, "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"selector\":{},\"template\":{}}}",
+         "lastUpdateTime"},
+    };
+    struct rig g;
+
+    start(&g);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char request[160];
+        char body[160];
+        snprintf(request, sizeof(request), "POST %s", rows[i].path);
+        CHECK_INT(rig_call(&g, request, NULL, rows[i].body), 201);
+        snprintf(request, sizeof(request), "PATCH %s/a/status", rows[i].path);
+        snprintf(body, sizeof(body),
+                 "{\"status\":{\"conditions\":[{\"type\":\"X\",\"status\":\"True\",\"%s\":"
+                 "\"2026-11-26T00:00:00Z\"}]}}",
+                 rows[i].time);
+        CHECK_INT(rig_call(&g, request, "application/merge-patch+json", body), 200);
+        CHECK_INT(g.out.warning_count, 0);
+        CHECK_STR(json_str_at(json_item(json_at(g.body, "status.conditions"), 0), rows[i].time, ""),
+                  "2026-11-26T00:00:00Z");
+    }
+    rig_stop(&g);
+}
