@@ -64,15 +64,24 @@ static void put_list(const struct document *d, const struct schema *s, struct js
     }
 }
 
+#define INT_OR_STRING "IntOrString"
+
 static void put_number_or_text(const struct document *d, struct json *out)
 {
+    if (d->is_v3) { /* clients show the last word of the name */
+        json_set_str(out, "$ref", "#/components/schemas/" INT_OR_STRING);
+    } else { /* there is no alternative of types in 2.0 */
+        json_set_str(out, "type", "string");
+        json_set_str(out, "format", "int-or-string");
+    }
+}
+
+static void define_number_or_text(const struct document *d)
+{
     static const char *const types[] = {"integer", "string"};
+    struct json *out = json_make_object(d->definitions, INT_OR_STRING);
 
     json_set_str(out, "format", "int-or-string");
-    if (!d->is_v3) {
-        json_set_str(out, "type", "string"); /* there is no alternative of types in 2.0 */
-        return;
-    }
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
         struct json *one = json_new_object();
         json_set_str(one, "type", types[i]);
@@ -335,5 +344,9 @@ struct json *openapi_v3(struct schema *const *schemas, const char *group, const 
             add_definition(&d, k, version);
         }
     }
-    return json_count(d.definitions) > 0 ? MOVE(o) : NULL;
+    if (json_count(d.definitions) == 0) {
+        return NULL;
+    }
+    define_number_or_text(&d);
+    return MOVE(o);
 }

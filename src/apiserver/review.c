@@ -374,7 +374,8 @@ int review_token_request(struct call *c)
         return call_not_found(c, c->kind, c->name);
     }
     const struct json *ref = json_at(body, "spec.boundObjectRef");
-    r = ref ? find_pod(c, ref, &pod) : 0;
+    bool is_bound = ref && json_kind(ref) != JSON_KIND_NULL; /* as JSON kubectl sends null */
+    r = is_bound ? find_pod(c, ref, &pod) : 0;
     if (r == 0) {
         r = check_node(c, pod);
     }

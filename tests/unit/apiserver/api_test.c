@@ -355,6 +355,22 @@ static bool is_valid(struct rig *g, const char *token)
            json_bool_at(g->body, "status.authenticated", false);
 }
 
+/* As kubectl asks in JSON, where nothing was said: null is not an object that is named badly. */
+TEST(a_token_that_is_bound_to_nothing_may_say_so)
+{
+    struct rig g;
+
+    start(&g);
+    CHECK_INT(
+        rig_call(
+            &g, token_path, NULL,
+            "{\"spec\":{\"audiences\":null,\"expirationSeconds\":null,\"boundObjectRef\":null}}"),
+        201);
+    CHECK(rig_str(&g, "status.token")[0] != '\0');
+    CHECK_INT(rig_call(&g, token_path, NULL, "{\"spec\":{\"boundObjectRef\":{}}}"), 422);
+    rig_stop(&g);
+}
+
 TEST(a_token_lives_as_long_as_its_pod_its_account_and_its_time)
 {
     struct rig g;

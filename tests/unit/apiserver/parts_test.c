@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "codec/base64.h"
 #include "codec/json.h"
+#include "codec/pbwrite.h"
 #include "t.h"
 
 TEST(times_go_out_and_come_back)
@@ -235,4 +236,22 @@ TEST(protobuf_that_is_cut_or_unknown_is_refused)
     }
     /* Between two fields a cut cannot be seen; there are few such places. */
     CHECK(refused > (unsigned)n - 8);
+}
+
+/* Typed clients of kinds that have no table: the answer names the way that works. */
+TEST(protobuf_of_another_kind_is_told_what_helps)
+{
+    AUTO(strbuf) struct strbuf body = {0};
+    AUTO(json) struct json *o = NULL;
+    struct diag why = {0};
+
+    strbuf_add(&body, "k8s", 4);
+    size_t type = pb_open(&body, 1);
+    pb_put_text(&body, 1, "apps/v1");
+    pb_put_text(&body, 2, "Deployment");
+    pb_close(&body, type);
+    pb_close(&body, pb_open(&body, 2));
+    CHECK_INT(proto_decode((struct slice){body.p, body.len}, &why, &o), -ERR_UNSUPPORTED);
+    CHECK(strstr(why.text, "Deployment is not read as protobuf"));
+    CHECK(strstr(why.text, "--dry-run=client -o yaml | kubectl apply -f -`"));
 }
