@@ -181,6 +181,15 @@ const char *ip_format(const struct ip *ip, char buf[static IP_TEXT])
     return buf;
 }
 
+const char *ip_prefix_format(const struct ip_prefix *p, char buf[static IP_PREFIX_TEXT])
+{
+    char *end = strchr(ip_format(&p->ip, buf), '\0');
+
+    *end++ = '/';
+    *put_number(end, p->len) = '\0';
+    return buf;
+}
+
 const char *endpoint_format(const struct endpoint *e, char buf[static ENDPOINT_TEXT])
 {
     bool v6 = e->ip.family == IP_V6;

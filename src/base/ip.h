@@ -31,8 +31,8 @@ struct ip_prefix {
     uint8_t len;
 };
 
-/* "[" address "]:65535" and the terminator */
-enum { IP_TEXT = 46, ENDPOINT_TEXT = 54 };
+/* "[" address "]:65535", address "/128", and the terminator */
+enum { IP_TEXT = 46, ENDPOINT_TEXT = 54, IP_PREFIX_TEXT = 50 };
 
 static inline size_t ip_size(const struct ip *ip)
 {
@@ -57,8 +57,9 @@ bool ip_is_multicast(const struct ip *ip);
 bool ip_is_link_local(const struct ip *ip); /* 169.254.0.0/16, fe80::/10 */
 bool ip_prefix_has(const struct ip_prefix *p, const struct ip *ip);
 
-/* Both return buf. */
+/* They return buf. */
 const char *ip_format(const struct ip *ip, char buf[static IP_TEXT]);
+const char *ip_prefix_format(const struct ip_prefix *p, char buf[static IP_PREFIX_TEXT]);
 const char *endpoint_format(const struct endpoint *e, char buf[static ENDPOINT_TEXT]);
 
 /* -EAFNOSUPPORT for other families. */

@@ -47,6 +47,22 @@ static int make(struct api *a, const struct kube_resource *resource, const struc
     return r == -ERR_EXISTS ? 0 : r;
 }
 
+/* A range that is there may be another one: only an administrator changes it (apiserver/node_range.h). */
+static int make_node(struct api *a, const struct up_config *config, struct diag *why)
+{
+    AUTO(json) struct json *node = object_of("Node", "", config->node);
+    AUTO(json) struct json *patch = json_new_object();
+    AUTO(json) struct json *after = NULL;
+    struct json *spec = json_make_object(patch, "spec");
+    struct kube_ask ask = {
+        .verb = KUBE_MERGE_PATCH, .resource = &nodes, .name = config->node, .body = patch};
+    int r = make(a, &nodes, node, why);
+
+    json_set(spec, "podCIDRs", up_pod_ranges(config));
+    json_set_str(spec, "podCIDR", json_str(json_item(json_get(spec, "podCIDRs"), 0), ""));
+    return r < 0 ? r : api_call_blocking(a, &ask, &after, why);
+}
+
 static int make_pod(struct api *a, const char *node, const char *name, struct diag *why)
 {
     AUTO(json) struct json *pod = object_of("Pod", mesh_namespace, name);
@@ -117,12 +133,11 @@ int up_api_prepare_blocking(struct cli *c, const struct up_config *config, struc
     AUTO(api) struct api *a = NULL;
     AUTO(text) char *path = up_path(config->data, "admin", ".kubeconfig");
     AUTO(strbuf) struct strbuf pod = {0};
-    AUTO(json) struct json *node = object_of("Node", "", config->node);
     int r = api_open_file_blocking(c, path, &a, why);
 
     strbuf_printf(&pod, "ztunnel-%s", config->node);
     if (r == 0) {
-        r = make(a, &nodes, node, why);
+        r = make_node(a, config, why);
     }
     if (r == 0) {
         r = make_pod(a, config->node, strbuf_text(&pod), why);

@@ -173,17 +173,32 @@ static void add(struct json *list, const char *fmt, ...)
     json_append_str(list, strbuf_text(&b));
 }
 
-static void add_ranges(const struct args *a, const char *option, const char *v4, const char *v6,
-                       struct json *argv)
+/* Those that were given, else the two. */
+static struct json *ranges_of(const struct args *a, const char *option, const char *v4,
+                              const char *v6)
 {
+    struct json *list = json_new_array();
     const char *text;
 
-    if (!args_item(a, option, 0)) {
-        add(argv, "--%s=%s", option, v4);
-        add(argv, "--%s=%s", option, v6);
-    }
     for (unsigned i = 0; (text = args_item(a, option, i)) != NULL; i++) {
-        add(argv, "--%s=%s", option, text);
+        json_append_str(list, text);
+    }
+    if (json_count(list) == 0) {
+        json_append_str(list, v4);
+        json_append_str(list, v6);
+    }
+    return list;
+}
+
+struct json *up_pod_ranges(const struct up_config *c)
+{
+    return ranges_of(c->args, "pod-cidr", "10.244.0.0/16", "fd00:10:244::/64");
+}
+
+static void add_ranges(const char *option, const struct json *ranges, struct json *argv)
+{
+    for (size_t i = 0; i < json_count(ranges); i++) {
+        add(argv, "--%s=%s", option, json_str(json_item(ranges, i), ""));
     }
 }
 
@@ -207,6 +222,8 @@ static void pod_address(const struct up_config *c, struct strbuf *out, bool *out
 static void add_control(const struct up_config *c, struct json *argv)
 {
     AUTO(strbuf) struct strbuf pods = {0};
+    AUTO(json)
+    struct json *services = ranges_of(c->args, "service-cidr", "10.96.0.0/16", "fd00:10:96::/112");
     bool own;
 
     add(argv, "--standalone");
@@ -223,12 +240,13 @@ static void add_control(const struct up_config *c, struct json *argv)
     add(argv, "--trust-domain=%s", args_text(c->args, "trust-domain"));
     add(argv, "--readiness=127.0.0.1:%d", UP_PORT_CONTROL_READY);
     add(argv, "--monitoring=127.0.0.1:15014");
-    add_ranges(c->args, "service-cidr", "10.96.0.0/16", "fd00:10:96::/112", argv);
+    add_ranges("service-cidr", services, argv);
 }
 
 static void add_agent(const struct up_config *c, struct json *argv)
 {
     AUTO(strbuf) struct strbuf discovery = {0};
+    AUTO(json) struct json *ranges = up_pod_ranges(c);
     bool own;
 
     pod_address(c, &discovery, &own);
@@ -242,7 +260,7 @@ static void add_agent(const struct up_config *c, struct json *argv)
     add(argv, "--root-cert=%s/root-cert.pem", c->data);
     add(argv, "--waypoint-program=%s/ambit-waypoint", c->programs);
     add(argv, "--trust-domain=%s", args_text(c->args, "trust-domain"));
-    add_ranges(c->args, "pod-cidr", "10.244.0.0/16", "fd00:10:244::/64", argv);
+    add_ranges("pod-cidr", ranges, argv);
 }
 
 struct json *up_argv(const struct up_config *c, enum up_part p)

@@ -33,6 +33,7 @@ void up_config_fini(struct up_config *c);
 
 const char *up_part_name(enum up_part p);
 /* Arrays of strings, the caller's. */
+struct json *up_pod_ranges(const struct up_config *c); /* addresses of workloads */
 struct json *up_argv(const struct up_config *c, enum up_part p);
 struct json *up_env(const struct up_config *c, enum up_part p);
 /* RUN-DIR/name and the like, the caller's. */

@@ -31,7 +31,7 @@ enum step {
 struct said {
     struct task task;
     struct timer timer;
-    const struct node_note *note;
+    struct node_note *note;
     const struct kind *kind;
     enum step step;
     struct kube_call *call;
@@ -41,10 +41,10 @@ struct said {
 struct node_note {
     struct kube_client *client;
     char *node;
-    bool runs_waypoints;
-    struct json *facts;
-    struct said label;
-    struct said status; /* once the label is said: then there is an object */
+    struct node_note_words words;
+    bool was_tried;
+    struct said object;
+    struct said status; /* once the object is said: then there is one */
     struct said lease;
 };
 
@@ -59,15 +59,23 @@ struct kind {
     void (*fill)(const struct node_note *n, struct json *body);
 };
 
-static void fill_label(const struct node_note *n, struct json *body)
+/* Both at once: waypoints are for a node whose addresses the API takes. */
+static void fill_object(const struct node_note *n, struct json *body)
 {
+    struct json *ranges = json_make_array(body, "spec.podCIDRs");
+
     json_set(json_make_object(body, "metadata.labels"), LABEL_RUNS,
-             n->runs_waypoints ? json_new_str("true") : json_new_null());
+             n->words.runs_waypoints ? json_new_str("true") : json_new_null());
+    for (unsigned i = 0; i < n->words.range_count; i++) {
+        char text[IP_PREFIX_TEXT];
+        json_append_str(ranges, ip_prefix_format(&n->words.ranges[i], text));
+    }
+    json_set_str(json_get(body, "spec"), "podCIDR", json_str(json_item(ranges, 0), ""));
 }
 
 static void fill_status(const struct node_note *n, struct json *body)
 {
-    json_set(body, "status", json_clone(n->facts));
+    json_set(body, "status", json_clone(n->words.facts));
 }
 
 static void fill_lease(const struct node_note *n, struct json *body)
@@ -81,11 +89,12 @@ static void fill_lease(const struct node_note *n, struct json *body)
     json_set_str(spec, "renewTime", now);
 }
 
-static const struct kind kind_label = {.what = "the node object does not say yet what runs here",
-                                       .resource = &nodes,
-                                       .api_version = "v1",
-                                       .name = "Node",
-                                       .fill = fill_label};
+static const struct kind kind_object = {
+    .what = "the node object does not say yet what its range is and what runs here",
+    .resource = &nodes,
+    .api_version = "v1",
+    .name = "Node",
+    .fill = fill_object};
 static const struct kind kind_status = {.what =
                                             "the node object does not say yet what the machine is",
                                         .resource = &nodes,
@@ -135,12 +144,23 @@ static void rest(struct said *s, bool good)
     timer_set(&s->timer, &s->task, s->kind->every_ms > 0 ? s->kind->every_ms : s->retry_ms);
 }
 
+/* With whatever end: that the API is away is told by others. */
+static void note_try(struct said *s)
+{
+    struct node_note *n = s->note;
+
+    if (s == &n->object && !n->was_tried) {
+        n->was_tried = true;
+        task_wake(n->words.owner, WAKE_CHILD);
+    }
+}
+
 static void is_said(struct said *s)
 {
     s->step = SAID;
-    if (s->kind == &kind_label) {
-        struct node_note *n = container_of(s, struct node_note, label);
-        begin(&n->status, PATCH);
+    note_try(s);
+    if (s == &s->note->object) {
+        begin(&s->note->status, PATCH);
     }
 }
 
@@ -154,6 +174,7 @@ static void settle(struct said *s, int r, const struct diag *why)
     } else if (r == 0 && s->kind->every_ms == 0) {
         is_said(s);
     } else {
+        note_try(s);
         if (r < 0 && s->retry_ms == 0) {
             log_warn(&scope, s->kind->what, F_STR("node", s->note->node), F_DIAG(why));
         }
@@ -177,7 +198,7 @@ static void run(struct task *t, unsigned wake)
     }
 }
 
-static void said_init(struct said *s, const struct node_note *n, const struct kind *kind)
+static void said_init(struct said *s, struct node_note *n, const struct kind *kind)
 {
     s->note = n;
     s->kind = kind;
@@ -191,19 +212,18 @@ static void said_fini(struct said *s)
     task_fini(&s->task);
 }
 
-struct node_note *node_note_new(struct kube_client *client, const char *node, bool runs_waypoints,
-                                struct json *take_facts)
+struct node_note *node_note_new(struct kube_client *client, const char *node,
+                                const struct node_note_words *words)
 {
     struct node_note *n = mem_new(struct node_note);
 
     n->client = client;
     n->node = mem_strdup(node);
-    n->runs_waypoints = runs_waypoints;
-    n->facts = take_facts;
-    said_init(&n->label, n, &kind_label);
+    n->words = *words;
+    said_init(&n->object, n, &kind_object);
     said_init(&n->status, n, &kind_status);
     said_init(&n->lease, n, &kind_lease);
-    begin(&n->label, PATCH);
+    begin(&n->object, PATCH);
     begin(&n->lease, PATCH);
     return n;
 }
@@ -211,11 +231,16 @@ struct node_note *node_note_new(struct kube_client *client, const char *node, bo
 void node_note_free(struct node_note *n)
 {
     if (n) {
-        said_fini(&n->label);
+        said_fini(&n->object);
         said_fini(&n->status);
-        json_unref(n->facts);
+        json_unref(n->words.facts);
         said_fini(&n->lease);
         mem_free(n->node);
         mem_free(n);
     }
+}
+
+bool node_note_was_tried(const struct node_note *n)
+{
+    return n->was_tried;
 }

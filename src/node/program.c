@@ -79,6 +79,11 @@ static void update_readiness(struct program *p)
     } else {
         readiness_block(p->readiness, "node proxy");
     }
+    if (p->note && !node_note_was_tried(p->note)) {
+        readiness_block(p->readiness, "node object");
+    } else {
+        readiness_clear(p->readiness, "node object");
+    }
 }
 
 static void run(struct task *t, unsigned why)
@@ -264,14 +269,19 @@ static int start_runtime(struct program *p, const struct options *o, struct diag
                                              .network = o->network,
                                              .node = o->node}};
 
+    struct node_note_words words = {.ranges = o->cidrs,
+                                    .range_count = o->cidr_count,
+                                    .runs_waypoints = o->discovery != NULL,
+                                    .owner = &p->task};
+
     if (o->cidr_count == 0) {
         return 0;
     }
     (void)snprintf(path, sizeof(path), "%s/runtime.sock", o->run_dir); /* checked by prepare */
     int result = runtime_new(&r, &p->runtime, why);
     if (result == 0) {
-        p->note =
-            node_note_new(p->client, o->node, o->discovery != NULL, node_facts_blocking(p->server));
+        words.facts = node_facts_blocking(p->server);
+        p->note = node_note_new(p->client, o->node, &words);
     }
     return result;
 }

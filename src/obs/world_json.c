@@ -137,16 +137,15 @@ static void set_vips(struct json *o, const struct service *s)
     struct json *vips = json_new_array();
     struct json *cidrs = json_new_array();
     AUTO(strbuf) struct strbuf prefix = {0};
-    char text[IP_TEXT];
+    char cidr[IP_PREFIX_TEXT];
 
     for (unsigned i = 0; i < s->vip_count; i++) {
         const struct service_vip *v = &s->vips[i];
         strbuf_clear(&prefix);
         if (service_vip_is_cidr(v)) {
             struct json *c = json_new_object();
-            strbuf_printf(&prefix, "%s/%u", ip_format(&v->prefix.ip, text), v->prefix.len);
             json_set_str(c, "network", v->network);
-            json_set_str(c, "cidr", strbuf_text(&prefix));
+            json_set_str(c, "cidr", ip_prefix_format(&v->prefix, cidr));
             json_append(cidrs, c);
         } else {
             strbuf_printf(&prefix, "%s/", v->network);
@@ -260,12 +259,10 @@ static void set_strings(struct json *o, const char *key, const struct str_matche
 static void set_prefixes(struct json *o, const char *key, const struct ip_matches *m)
 {
     struct json *all = json_new_array();
-    char text[IP_TEXT];
-    char cidr[IP_TEXT + 8];
+    char cidr[IP_PREFIX_TEXT];
 
     for (size_t i = 0; i < m->count; i++) {
-        (void)snprintf(cidr, sizeof(cidr), "%s/%u", ip_format(&m->at[i].ip, text), m->at[i].len);
-        json_append_str(all, cidr);
+        json_append_str(all, ip_prefix_format(&m->at[i], cidr));
     }
     json_set(o, key, all);
 }

@@ -145,6 +145,20 @@ def test_from_nothing_to_mutual_tls_and_back_to_nothing(mesh):
     assert traces(mesh.home) == before
 
 
+def test_another_range_is_the_nodes_at_the_next_start(mesh):
+    """The node's own credential could not change it."""
+    def ranges():
+        return mesh("get", "node", "n1", "-o", "json", code=0).json["spec"]["podCIDRs"]
+    mesh("up", code=0, seconds=60)
+    assert ranges() == ["10.244.0.0/16", "fd00:10:244::/64"]
+    mesh("down", "--yes", code=0, seconds=60)
+    mesh("up", "--pod-cidr", "10.77.0.0/24", code=0, seconds=60)
+    assert ranges() == ["10.77.0.0/24"]
+    mesh("apply", "-f", "-", text=MANIFEST, code=0)
+    ip, = mesh.start_workload("cart", "cart", "sleep", "infinity")["ips"]
+    assert ip.startswith("10.77.0.")
+
+
 def test_a_part_that_does_not_come_up_is_shown_and_what_was_started_goes_again(mesh):
     before = traces(mesh.home)
     with subprocess.Popen(["nsenter", f"--net={netns.path(NS)}", "python3", "-m", "http.server", "--bind", "127.0.0.1",

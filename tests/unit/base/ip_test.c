@@ -23,6 +23,19 @@ TEST(endpoints_print_as_they_were_read)
     }
 }
 
+TEST(prefixes_print_as_they_were_read)
+{
+    static const char *const good[] = {"10.0.0.0/8", "192.168.100.254/32", "::/0", "fc00::/7",
+                                       "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff/128"};
+    struct ip_prefix p;
+    char text[IP_PREFIX_TEXT];
+
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        CHECK_INT(ip_prefix_parse(&p, good[i], strlen(good[i])), 0);
+        CHECK_STR(ip_prefix_format(&p, text), good[i]);
+    }
+}
+
 TEST(what_is_not_an_endpoint_is_refused)
 {
     static const char *const bad[] = {
