@@ -5,6 +5,7 @@
 #include "cli/command.h"
 #include "cli/view.h"
 
+extern const struct command cmd_allow_node;
 extern const struct command cmd_apply;
 extern const struct command cmd_can;
 extern const struct command cmd_certs;

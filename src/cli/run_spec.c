@@ -148,6 +148,23 @@ bool run_spec_namespace_fix(const char *ns, const char *error, struct strbuf *ou
     return true;
 }
 
+/* The account is other nodes' (apiserver/account_owner.h): "node n2 may not run account shop/web". */
+static bool account_fix(const struct args *a, const char *error, struct strbuf *out)
+{
+    const char *end = strstr(error, " may not run account ");
+    const char *node = end;
+
+    while (node && node > error && node[-1] != ' ') {
+        node--;
+    }
+    if (!node) {
+        return false;
+    }
+    strbuf_printf(out, "ambit allow-node %.*s %s -n %s", (int)(end - node), node,
+                  args_text(a, "sa"), args_text(a, "namespace"));
+    return true;
+}
+
 bool run_spec_fix(const struct args *a, const char *error, struct strbuf *out)
 {
     const char *ns = args_text(a, "namespace");
@@ -157,7 +174,7 @@ bool run_spec_fix(const struct args *a, const char *error, struct strbuf *out)
 
     strbuf_printf(&account_gone, "serviceaccount \"%s\" not found", account);
     strbuf_printf(&account_cut, "error looking up service account %s/%s", ns, account);
-    if (run_spec_namespace_fix(ns, error, out)) {
+    if (run_spec_namespace_fix(ns, error, out) || account_fix(a, error, out)) {
         return true;
     }
     if (strstr(error, strbuf_text(&account_gone)) || strstr(error, strbuf_text(&account_cut))) {

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-COMMANDS = ["up", "down", "status", "run", "ps", "stop", "apply", "get", "label", "delete", "waypoint", "routes", "why", "can", "flows", "conns",
+COMMANDS = ["up", "down", "status", "run", "ps", "stop", "apply", "get", "label", "delete", "allow-node", "waypoint", "routes", "why", "can", "flows", "conns",
             "logs",
             "workloads", "services", "certs", "kubeconfig", "version"]
 DOC = pathlib.Path(__file__).resolve().parents[3] / "docs" / "cli.md"
@@ -18,7 +18,7 @@ def test_the_reference_in_the_documentation_is_what_the_program_says(ambit):
 
 def test_every_command_is_listed_and_has_help_with_examples(ambit):
     overview = ambit(code=0).out
-    assert re.findall(r"^  (\w+) ", overview, re.M) == COMMANDS
+    assert re.findall(r"^  ([\w-]+) ", overview, re.M) == COMMANDS
     for name in COMMANDS:
         text = ambit("help", name, code=0).out
         assert text == ambit(name, "--help", code=0).out == ambit(name, "-h", code=0).out

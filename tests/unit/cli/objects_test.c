@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "base/mem.h"
+#include "cli/allowed_nodes.h"
 #include "cli/args.h"
 #include "cli/label_change.h"
 #include "cli/manifest.h"
@@ -385,5 +387,63 @@ TEST(objects_of_layer_7_show_what_they_are_about)
             printf("# %s %s\n", rows[i].kind, it.key);
             CHECK(json_same(json_get(row, it.key), it.value));
         }
+    }
+}
+
+TEST(a_node_more_may_run_an_account)
+{
+    static const struct {
+        const char *account;
+        const char *namespace;
+        const char *pods;
+        const char *nodes; /* NULL: n2 may already */
+    } rows[] = {
+        {"{metadata: {name: web}}", "{}", "[]", "n2"},
+        {"{metadata: {name: web}}", "{}",
+         "[{spec: {serviceAccountName: web, nodeName: n1}}, {spec: {serviceAccountName: web, "
+         "nodeName: n1}}, {spec: {serviceAccountName: other, nodeName: n3}}, {spec: "
+         "{serviceAccountName: web}}]",
+         "n1,n2"},
+        {"{metadata: {name: web, annotations: {ambit.io/allowed-nodes: n1}}}", "{}",
+         "[{spec: {serviceAccountName: web, nodeName: n3}}]", "n1,n2"},
+        {"{metadata: {name: web, annotations: {ambit.io/allowed-nodes: 'n1, n2'}}}", "{}", "[]",
+         NULL},
+        {"{metadata: {name: web, annotations: {ambit.io/allowed-nodes: '*'}}}", "{}", "[]", NULL},
+        {"{metadata: {name: web, annotations: {ambit.io/allowed-nodes: ''}}}", "{}", "[]", "n2"},
+        {"{metadata: {name: web}}", "{metadata: {annotations: {ambit.io/allowed-nodes: 'n1,n3'}}}",
+         "[]", "n1,n3,n2"},
+        {"{metadata: {name: web}}", "{metadata: {annotations: {ambit.io/allowed-nodes: '*'}}}",
+         "[]", NULL},
+        {"{metadata: {name: web, annotations: {ambit.io/allowed-nodes: n22}}}",
+         "{metadata: {annotations: {ambit.io/allowed-nodes: '*'}}}", "[]", "n22,n2"},
+        {"{metadata: {name: default}}", "{}", "[]", NULL},
+        {"{metadata: {name: default}}", "{metadata: {annotations: {ambit.io/allowed-nodes: n1}}}",
+         "[]", "n1,n2"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO(json) struct json *account = read_yaml(rows[i].account);
+        AUTO(json) struct json *namespace = read_yaml(rows[i].namespace);
+        AUTO(json) struct json *pods = read_yaml(rows[i].pods);
+        AUTO(text) char *nodes = allowed_nodes_with(account, namespace, pods, "n2");
+        CHECK_STR(nodes ? nodes : "(may)", rows[i].nodes ? rows[i].nodes : "(may)");
+    }
+}
+
+TEST(what_a_node_was_refused_is_answered_with_the_command_that_allows_it)
+{
+    static const struct arg_option *const tables[] = {options_run_spec, NULL};
+    static const char *const errors[] = {
+        "API server, 403: node n2 may not run account shop/web, only n1 may: ambit allow-node n2 w",
+        "node n2 may not run account sho"};
+    char *argv[] = {(char[]){"-n"},  (char[]){"shop"}, (char[]){"--sa"},
+                    (char[]){"web"}, (char[]){"--"},   (char[]){"true"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
+        struct args a;
+        AUTO(strbuf) struct strbuf fix = {0};
+        CHECK_INT(args_parse(&a, tables, true, ARRAY_LEN(argv), argv, NULL), 0);
+        CHECK(run_spec_fix(&a, errors[i], &fix));
+        CHECK_STR(strbuf_text(&fix), "ambit allow-node n2 web -n shop");
     }
 }
