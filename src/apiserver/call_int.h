@@ -70,8 +70,8 @@ MUST_USE int body_check_shape(struct call *c, const struct json *j);
 
 /* The object named in the path; 404 when absent. */
 MUST_USE int call_load(struct call *c, struct json **out);
-/* A service account; NULL when absent. The caller's. */
-struct json *call_load_account(struct call *c, const char *ns, const char *name);
+/* An object of the core group; NULL when absent. The caller's. */
+struct json *call_find(const struct call *c, const char *kind, const char *ns, const char *name);
 /* 503 while the disk is behind by too much. */
 MUST_USE int call_check_store(struct call *c);
 MUST_USE int call_check_dry_run(struct call *c, const char *options, const char *value);

@@ -109,6 +109,11 @@ bool permit_allows(const struct api_user *user, const struct permit_question *q)
            (user->node && rules_allow(node_rules, ARRAY_LEN(node_rules), user, q));
 }
 
+bool permit_is_node(const struct api_user *user)
+{
+    return user->node && !user->is_admin;
+}
+
 bool permit_allows_pod_of(const struct api_user *user, const char *node)
 {
     return user->is_admin || (user->node && node && strcmp(user->node, node) == 0);
@@ -163,42 +168,17 @@ int permit_check(struct call *c, const char *verb)
     return permit_check_list(c, verb, NULL);
 }
 
-/* A service account may name the nodes that its workloads run on. */
-static bool account_admits_node(struct call *c, const struct json *pod)
-{
-    const struct json *account = NULL;
-    AUTO(json)
-    struct json *loaded =
-        call_load_account(c, c->ns, json_str_at(pod, "spec.serviceAccountName", "default"));
-
-    account =
-        json_get(json_get(json_get(loaded, "metadata"), "annotations"), "ambit.io/allowed-nodes");
-    struct slice part;
-    struct slice rest = slice_of(json_str(account, ""));
-    bool more = rest.len > 0;
-    bool listed = !account;
-
-    while (more) {
-        more = slice_cut(rest, ',', &part, &rest);
-        listed = listed || slice_is(slice_trim(part), c->rq->user->node);
-    }
-    return listed;
-}
-
 int permit_check_object(struct call *c, const char *verb, const struct json *object)
 {
     const struct api_user *user = c->rq->user;
     const char *kind = c->kind->name;
     bool own = true;
 
-    if (user->is_admin || !user->node) {
+    if (!permit_is_node(user)) {
         return 0;
     }
     if (strcmp(kind, "Pod") == 0) {
         own = permit_allows_pod_of(user, json_str_at(object, "spec.nodeName", ""));
-        if (own && strcmp(verb, "create") == 0 && !account_admits_node(c, object)) {
-            return forbidden(c, verb, ": its service account may not run on this node");
-        }
     } else if (strcmp(kind, "Node") == 0 || strcmp(kind, "Lease") == 0) {
         own = strcmp(verb, "get") == 0 ||
               strcmp(json_str_at(object, "metadata.name", ""), user->node) == 0;

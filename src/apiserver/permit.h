@@ -21,5 +21,7 @@ struct permit_question {
 };
 
 bool permit_allows(const struct api_user *user, const struct permit_question *q);
+/* A node's credential, which gets what is its node's. */
+bool permit_is_node(const struct api_user *user);
 /* A pod's node decides, where the user is a node. */
 bool permit_allows_pod_of(const struct api_user *user, const char *node);

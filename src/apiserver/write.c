@@ -3,6 +3,7 @@
  * schema, completed, checked, and stored if it differs from what is there. */
 #include <string.h>
 
+#include "apiserver/account_owner.h"
 #include "apiserver/admit.h"
 #include "apiserver/api_status.h"
 #include "apiserver/call_int.h"
@@ -13,6 +14,7 @@
 #include "apiserver/managed.h"
 #include "apiserver/meta.h"
 #include "apiserver/namespace.h"
+#include "apiserver/node_range.h"
 #include "apiserver/object.h"
 #include "apiserver/store.h"
 #include "apiserver/write_int.h"
@@ -31,9 +33,9 @@ int call_load(struct call *c, struct json **out)
     return *out ? 0 : call_refuse(c, 500, "InternalError", "out of memory");
 }
 
-struct json *call_load_account(struct call *c, const char *ns, const char *name)
+struct json *call_find(const struct call *c, const char *kind, const char *ns, const char *name)
 {
-    const struct object *o = store_find(c->api->store, kind_named("", "ServiceAccount"), ns, name);
+    const struct object *o = store_find(c->api->store, kind_named("", kind), ns, name);
 
     return o ? object_parse(o, "v1") : NULL;
 }
@@ -281,6 +283,9 @@ static int judge(struct write *w)
     if (r == 0) {
         r = admit(w, &f);
     }
+    if (r == 0) {
+        account_owner_warn(w->c, w->object);
+    }
     faults_fini(&f);
     return r;
 }
@@ -415,6 +420,9 @@ static int store_new_object(struct write *w)
 
     change_stamp(c->kind, w->object, call_now_s(c));
     note_manager(w);
+    if (!w->dry_run) {
+        account_owner_note(c, w->object); /* first: nothing may part it from the pod */
+    }
     AUTO(object) struct object *o = NULL;
     int r = make_object(w, &o);
     if (r < 0) {
@@ -444,6 +452,12 @@ int write_store_new(struct write *w)
     }
     if (r == 0) {
         r = permit_check_object(w->c, "create", w->object);
+    }
+    if (r == 0) {
+        r = account_owner_check(w->c, w->object);
+    }
+    if (r == 0) {
+        r = node_range_check(w->c, w->object, NULL);
     }
     if (r == 0) {
         r = check_absent(w, json_str_at(w->object, "metadata.name", ""));
@@ -640,6 +654,9 @@ int write_store_changed(struct write *w)
     int r = judge(w);
     if (r == 0) {
         r = permit_check_object(c, "update", w->object);
+    }
+    if (r == 0) {
+        r = node_range_check(c, w->object, w->old);
     }
     return r < 0 ? r : store_update(w, current);
 }

@@ -42,6 +42,19 @@ static struct json *deployment_of(const struct index *x, const struct gateway_it
     return image.image ? gateway_deployment(g->object, &image) : NULL;
 }
 
+/* Without a cluster we make the waypoint's pods: no node is to make one of that account by itself
+ * (apiserver/account_owner.h), unless the Gateway's own annotation says so. */
+static struct json *account_of(const struct index *x, const struct gateway_item *g)
+{
+    struct json *account = gateway_account(g->object);
+    struct json *notes = json_at(account, "metadata.annotations");
+
+    if (x->mesh->is_standalone && !json_get(notes, "ambit.io/allowed-nodes")) {
+        json_set_str(notes, "ambit.io/allowed-nodes", "");
+    }
+    return account;
+}
+
 /* NULL: it needs none. */
 static struct json *wanted(const struct index *x, const struct gateway_item *g,
                            enum gateway_child which)
@@ -50,9 +63,8 @@ static struct json *wanted(const struct index *x, const struct gateway_item *g,
     case CHILD_SERVICE:
         return gateway_service(g->object);
     case CHILD_ACCOUNT:
-        return *meta_annotation(g->object, "gateway.istio.io/service-account")
-                   ? NULL
-                   : gateway_account(g->object);
+        return *meta_annotation(g->object, "gateway.istio.io/service-account") ? NULL
+                                                                               : account_of(x, g);
     case CHILD_DEPLOYMENT:
         return deployment_of(x, g);
     case CHILDREN:
