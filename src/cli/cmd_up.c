@@ -6,11 +6,14 @@
 
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/fix.h"
 #include "cli/http_get.h"
 #include "cli/node_where.h"
 #include "cli/runtime_client.h"
 #include "cli/up_api.h"
+#include "cli/up_log.h"
 #include "cli/up_plan.h"
+#include "cli/up_settings.h"
 #include "codec/json.h"
 #include "io/file.h"
 
@@ -20,7 +23,9 @@ struct up {
     struct cli *cli;
     struct up_config config;
     struct json *state;
+    bool is_new;            /* nothing was up before this call */
     bool started[UP_PARTS]; /* by this call */
+    size_t log_from[UP_PARTS];
 };
 
 /* ---- is a part ready? */
@@ -66,34 +71,52 @@ static bool all_are_ready(const struct up *u)
 
 /* ---- saying */
 
-/* The last lines of a part's log: why it did not come up. */
-static void show_log(struct up *u, const char *path)
+/* What a part has written to its log since this call started it: the last lines of it. */
+static void put_log(struct up *u, enum up_part p, const char *text)
 {
-    AUTO(text) char *text = NULL;
-    AUTO(strbuf) struct strbuf b = {0};
-    size_t len = 0;
+    const char *from = text + strlen(text);
 
-    if (file_read_blocking(path, &text, &len, NULL) < 0) {
-        return;
-    }
-    const char *from = text + len;
-    for (int lines = 0; from > text && lines <= LOG_LINES; from--) {
+    for (int lines = 0; from > text; from--) {
         lines += from[-1] == '\n';
         if (lines > LOG_LINES) {
             break;
         }
     }
-    strbuf_printf(&b, "  the end of %s:\n%s", path, from);
-    term_err(&u->cli->term, &b);
+    struct slice rest = slice_of(from);
+    struct slice line;
+    for (bool more = true; more;) {
+        more = slice_cut(rest, '\n', &line, &rest);
+        if (line.len > 0) {
+            cli_evidence(u->cli, "%.*s", (int)line.len, line.p);
+        }
+    }
+    cli_evidence(u->cli, "all of it: %s/%s.log", u->config.log_dir, up_part_name(p));
+}
+
+static char *read_log(const struct up *u, enum up_part p)
+{
+    AUTO(text) char *path = up_path(u->config.log_dir, up_part_name(p), ".log");
+    AUTO(text) char *text = NULL;
+    size_t len = 0;
+
+    if (file_read_blocking(path, &text, &len, NULL) < 0 || len < u->log_from[p]) {
+        return mem_strdup("");
+    }
+    return mem_strdup(text + u->log_from[p]);
 }
 
 static enum answer fail_part(struct up *u, enum up_part p, const char *what)
 {
-    AUTO(text) char *log = up_path(u->config.log_dir, up_part_name(p), ".log");
+    AUTO(text) char *text = read_log(u, p);
+    AUTO(strbuf) struct strbuf reason = {0};
+    AUTO(strbuf) struct strbuf fix = {0};
+    bool known = up_log_reason(text, &reason, &fix);
 
-    show_log(u, log);
-    return cli_fail(u->cli, ANSWER_NO, "ambit up, once the cause is gone", "%s %s", up_part_name(p),
-                    what);
+    (void)cli_fail(u->cli, ANSWER_NO, NULL, "%s %s%s%s", up_part_name(p), what, known ? ": " : "",
+                   strbuf_text(&reason));
+    put_log(u, p, text);
+    cli_helps(u->cli, fix.len > 0 ? strbuf_text(&fix) : "ambit up, once the cause is gone");
+    return ANSWER_NO;
 }
 
 /* ---- starting */
@@ -111,6 +134,8 @@ static enum answer start(struct up *u, enum up_part p)
         cli_say(u->cli, "%-14s runs already (pid %d)", up_part_name(p), (int)d.pid);
         return ANSWER_YES;
     }
+    struct stat old;
+    u->log_from[p] = stat(log, &old) == 0 ? (size_t)old.st_size : 0;
     int r = daemon_start_blocking(argv, env, log, &d, &why);
     if (r == 0) {
         u->started[p] = true;
@@ -187,7 +212,11 @@ static void roll_back(struct up *u)
         struct diag why = {0};
         if (u->started[p] && daemon_stop_blocking(&d, STOP_MS, &why) < 0) {
             (void)cli_fail(u->cli, ANSWER_NO, "ambit down", "%s", why.text);
+            return;
         }
+    }
+    if (u->is_new) {
+        up_state_forget_blocking(u->config.run_dir);
     }
 }
 
@@ -224,17 +253,13 @@ static int describe_node(const struct up_config *c, struct diag *why)
 
 static int load_state(struct up *u, struct diag *why)
 {
-    int r = up_state_load_blocking(u->config.run_dir, &u->state, why);
+    int r = up_state_load_blocking(args_text(&u->cli->args, "run-dir"), &u->state, why);
 
-    if (r == -ENOENT) {
+    u->is_new = r == -ENOENT;
+    if (u->is_new) {
         u->state = json_new_object();
         json_set_int(u->state, "version", UP_STATE_VERSION);
         r = 0;
-    }
-    if (r == 0) {
-        json_set_str(u->state, "node", u->config.node);
-        json_set_str(u->state, "data", u->config.data);
-        json_set_str(u->state, "logDir", u->config.log_dir);
     }
     return r;
 }
@@ -244,14 +269,11 @@ static int load_state(struct up *u, struct diag *why)
 static enum answer bring_up(struct up *u)
 {
     struct diag why = {0};
-    int r = make_folders(&u->config, &why);
 
-    if (r == 0) {
-        r = load_state(u, &why);
-    }
-    if (r < 0) {
+    if (make_folders(&u->config, &why) < 0) {
         return cli_fail(u->cli, ANSWER_NO, NULL, "%s", why.text);
     }
+    up_settings_keep(u->state, u->config.settings);
     enum answer a = start_all(u);
     if (a == ANSWER_YES && describe_node(&u->config, &why) < 0) {
         a = cli_fail(u->cli, ANSWER_NO, NULL, "%s", why.text);
@@ -267,17 +289,39 @@ static enum answer bring_up(struct up *u)
     return ANSWER_YES;
 }
 
+/* The programs that run would not know of what is wanted now. */
+static enum answer refuse_others(struct up *u)
+{
+    AUTO(strbuf) struct strbuf said = {0};
+    AUTO(strbuf) struct strbuf fix = {0};
+
+    if (!up_settings_clash(&u->cli->args, u->state, &said)) {
+        return ANSWER_YES;
+    }
+    strbuf_puts(&fix, "ambit down && ");
+    fix_again(u->cli, false, "", &fix);
+    return cli_fail(u->cli, ANSWER_NO, strbuf_text(&fix), "%s", strbuf_text(&said));
+}
+
 static enum answer run(struct cli *c)
 {
     struct up u = {.cli = c};
     struct diag why = {0};
+    enum answer a = ANSWER_YES;
 
-    if (up_config_read(&c->args, &u.config, &why) < 0) {
-        return cli_fail(c, ANSWER_USAGE, "ambit help up", "%s", why.text);
+    if (geteuid() == 0 && load_state(&u, &why) < 0) {
+        a = cli_fail_diag(c, NULL, &why);
+    } else if (up_config_read(&c->args, u.state, &u.config, &why) < 0) {
+        a = cli_fail(c, ANSWER_USAGE, "ambit help up", "%s", why.text);
+    } else if (geteuid() != 0) {
+        a = cli_fail(c, ANSWER_NO, "sudo ambit up",
+                     "only root may make network namespaces and rules");
+    } else {
+        a = refuse_others(&u);
     }
-    enum answer a = geteuid() == 0 ? bring_up(&u)
-                                   : cli_fail(c, ANSWER_NO, "sudo ambit up",
-                                              "only root may make network namespaces and rules");
+    if (a == ANSWER_YES) {
+        a = bring_up(&u);
+    }
     json_unref(u.state);
     up_config_fini(&u.config);
     return a;
@@ -293,9 +337,10 @@ const struct command cmd_up = {
     .about =
         "No cluster is needed: the control plane holds a Kubernetes API of its own, which kubectl "
         "works with as well (`ambit kubeconfig`). Starts what does not run yet, one part after the "
-        "other, and says when each is ready; run again it changes nothing. When a part does not "
-        "come up, the end of its log is shown and what this call has started is ended again. "
-        "`ambit down` takes all of it away.",
+        "other, and says when each is ready; run again it changes nothing: what the first call was "
+        "told holds until `ambit down`. When a part does not come up, the reason and the end of "
+        "its log are shown, and what this call has started is ended again. `ambit down` takes all "
+        "of it away.",
     .examples = "sudo ambit up\tstart, or start again what has died\n"
                 "sudo ambit up --node n1 --pod-cidr 10.20.0.0/24\tanother name, other addresses",
     .tables = tables,

@@ -238,6 +238,20 @@ void cli_evidence(struct cli *c, const char *fmt, ...)
     }
 }
 
+void cli_helps(struct cli *c, const char *fix)
+{
+    AUTO(strbuf) struct strbuf help = {0};
+    AUTO(strbuf) struct strbuf b = {0};
+    size_t count = json_count(c->errors);
+
+    fix_here(c, fix, &help);
+    strbuf_printf(&b, "  fix: %s\n", strbuf_text(&help));
+    term_err(&c->term, &b);
+    if (count > 0) {
+        json_set_str(json_item(c->errors, count - 1), "fix", strbuf_text(&help));
+    }
+}
+
 enum answer cli_answer_of(int code)
 {
     switch (-code) {

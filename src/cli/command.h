@@ -80,6 +80,8 @@ const char *cli_words(const struct cli *c, const struct diag *why);
 const char *cli_fix(struct cli *c, int r, const char *otherwise);
 /* A line that proves what cli_fail said last. */
 void cli_evidence(struct cli *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* The command that helps against it, behind the evidence: for a cli_fail that was given none. */
+void cli_helps(struct cli *c, const char *fix);
 /* Of a failure: "no" where the question could be put, else "cannot tell". */
 enum answer cli_answer_of(int code);
 /* The same with why's sentence: "cannot tell" when something could not be reached, else "no". The fix

@@ -5,15 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/ascii.h"
 #include "base/ip.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/args.h"
+#include "cli/up_settings.h"
 #include "codec/json.h"
 #include "io/file.h"
-
-enum { NODE_NAME_MAX = 63 };
 
 const struct arg_option options_up_where[] = {
     {"run-dir", 0, ARG_TEXT, "DIR", "/run/ambit", "sockets, and what is running"},
@@ -54,26 +52,6 @@ char *up_path(const char *dir, const char *name, const char *ending)
 
 /* ---- configuration */
 
-/* A host's name as the name of an object: its first part, small letters. */
-static char *host_name(void)
-{
-    struct strbuf b = {0};
-    char name[256] = {0};
-
-    if (gethostname(name, sizeof(name) - 1) < 0) {
-        name[0] = '\0';
-    }
-    for (const char *p = name; *p && *p != '.' && b.len < NODE_NAME_MAX; p++) {
-        if (ascii_is_alnum(*p) || (*p == '-' && b.len > 0)) {
-            strbuf_putc(&b, ascii_lower(*p));
-        }
-    }
-    if (b.len == 0) {
-        strbuf_puts(&b, "node");
-    }
-    return strbuf_take(&b);
-}
-
 /* Beside this program. */
 static char *own_folder(void)
 {
@@ -88,30 +66,6 @@ static char *own_folder(void)
     return mem_strdup(path);
 }
 
-static int check_endpoint(const struct args *a, const char *name, struct diag *why)
-{
-    const char *text = args_text(a, name);
-    struct endpoint e;
-
-    if (endpoint_parse(&e, text, strlen(text)) < 0 || e.port == 0) {
-        return FAIL(why, -ERR_SYNTAX, "--%s: %s is no address:port", name, text);
-    }
-    return 0;
-}
-
-static int check_ranges(const struct args *a, const char *name, struct diag *why)
-{
-    const char *text;
-    struct ip_prefix p;
-
-    for (unsigned i = 0; (text = args_item(a, name, i)) != NULL; i++) {
-        if (ip_prefix_parse(&p, text, strlen(text)) < 0) {
-            return FAIL(why, -ERR_SYNTAX, "--%s: %s is no range of addresses", name, text);
-        }
-    }
-    return 0;
-}
-
 /* Programs change to the root folder, so paths must not depend on where we are. */
 static int check_path(const struct args *a, const char *name, struct diag *why)
 {
@@ -121,41 +75,37 @@ static int check_path(const struct args *a, const char *name, struct diag *why)
                                   : 0;
 }
 
-int up_config_read(const struct args *a, struct up_config *out, struct diag *why)
+int up_config_read(const struct args *a, const struct json *state, struct up_config *out,
+                   struct diag *why)
 {
-    static const char *const paths[] = {"run-dir", "data", "log-dir", "programs"};
-    int r = check_endpoint(a, "listen", why);
+    AUTO(json) struct json *settings = up_settings_make(a, state);
+    int r = up_settings_check(settings, why);
 
     if (r == 0) {
-        r = check_endpoint(a, "api-listen", why);
+        r = check_path(a, "run-dir", why);
     }
     if (r == 0) {
-        r = check_ranges(a, "pod-cidr", why);
-    }
-    if (r == 0) {
-        r = check_ranges(a, "service-cidr", why);
-    }
-    for (size_t i = 0; r == 0 && i < ARRAY_LEN(paths); i++) {
-        r = check_path(a, paths[i], why);
+        r = check_path(a, "programs", why);
     }
     if (r < 0) {
         return r;
     }
-    const char *node = args_text(a, "node");
     const char *programs = args_text(a, "programs");
-    *out = (struct up_config){.args = a,
-                              .run_dir = args_text(a, "run-dir"),
-                              .data = args_text(a, "data"),
-                              .log_dir = args_text(a, "log-dir"),
-                              .node = node ? mem_strdup(node) : host_name(),
+    *out = (struct up_config){.run_dir = args_text(a, "run-dir"),
+                              .data = json_str_at(settings, "data", ""),
+                              .log_dir = json_str_at(settings, "logDir", ""),
+                              .node = json_str_at(settings, "node", ""),
+                              .listen = json_str_at(settings, "listen", ""),
+                              .trust_domain = json_str_at(settings, "trustDomain", ""),
                               .programs = programs ? mem_strdup(programs) : own_folder()};
+    out->settings = MOVE(settings);
     return 0;
 }
 
 void up_config_fini(struct up_config *c)
 {
-    mem_free(c->node);
     mem_free(c->programs);
+    json_unref(c->settings);
     *c = (struct up_config){0};
 }
 
@@ -173,32 +123,18 @@ static void add(struct json *list, const char *fmt, ...)
     json_append_str(list, strbuf_text(&b));
 }
 
-/* Those that were given, else the two. */
-static struct json *ranges_of(const struct args *a, const char *option, const char *v4,
-                              const char *v6)
-{
-    struct json *list = json_new_array();
-    const char *text;
-
-    for (unsigned i = 0; (text = args_item(a, option, i)) != NULL; i++) {
-        json_append_str(list, text);
-    }
-    if (json_count(list) == 0) {
-        json_append_str(list, v4);
-        json_append_str(list, v6);
-    }
-    return list;
-}
-
 struct json *up_pod_ranges(const struct up_config *c)
 {
-    return ranges_of(c->args, "pod-cidr", "10.244.0.0/16", "fd00:10:244::/64");
+    return json_clone(json_array_at(c->settings, "podRanges"));
 }
 
-static void add_ranges(const char *option, const struct json *ranges, struct json *argv)
+static void add_ranges(const struct up_config *c, const char *key, const char *option,
+                       struct json *argv)
 {
-    for (size_t i = 0; i < json_count(ranges); i++) {
-        add(argv, "--%s=%s", option, json_str(json_item(ranges, i), ""));
+    const struct json *list = json_array_at(c->settings, key);
+
+    for (size_t i = 0; i < json_count(list); i++) {
+        add(argv, "--%s=%s", option, json_str(json_item(list, i), ""));
     }
 }
 
@@ -206,7 +142,7 @@ static void add_ranges(const char *option, const struct json *ranges, struct jso
  * gateway of their link (node/local_net.h). *out_own: it needs a listener there. */
 static void pod_address(const struct up_config *c, struct strbuf *out, bool *out_own)
 {
-    const char *listen = args_text(c->args, "listen");
+    const char *listen = c->listen;
     struct endpoint e = {.port = 0};
     char text[ENDPOINT_TEXT];
 
@@ -222,31 +158,28 @@ static void pod_address(const struct up_config *c, struct strbuf *out, bool *out
 static void add_control(const struct up_config *c, struct json *argv)
 {
     AUTO(strbuf) struct strbuf pods = {0};
-    AUTO(json)
-    struct json *services = ranges_of(c->args, "service-cidr", "10.96.0.0/16", "fd00:10:96::/112");
     bool own;
 
     add(argv, "--standalone");
     add(argv, "--data=%s", c->data);
     add(argv, "--node=%s", c->node);
-    add(argv, "--listen=%s", args_text(c->args, "listen"));
+    add(argv, "--listen=%s", c->listen);
     pod_address(c, &pods, &own);
     if (own) {
         add(argv, "--pod-listen=%s", strbuf_text(&pods));
     } else {
         add(argv, "--name=169.254.1.1");
     }
-    add(argv, "--api-listen=%s", args_text(c->args, "api-listen"));
-    add(argv, "--trust-domain=%s", args_text(c->args, "trust-domain"));
+    add(argv, "--api-listen=%s", json_str_at(c->settings, "apiListen", ""));
+    add(argv, "--trust-domain=%s", c->trust_domain);
     add(argv, "--readiness=127.0.0.1:%d", UP_PORT_CONTROL_READY);
     add(argv, "--monitoring=127.0.0.1:15014");
-    add_ranges("service-cidr", services, argv);
+    add_ranges(c, "serviceRanges", "service-cidr", argv);
 }
 
 static void add_agent(const struct up_config *c, struct json *argv)
 {
     AUTO(strbuf) struct strbuf discovery = {0};
-    AUTO(json) struct json *ranges = up_pod_ranges(c);
     bool own;
 
     pod_address(c, &discovery, &own);
@@ -259,8 +192,8 @@ static void add_agent(const struct up_config *c, struct json *argv)
     add(argv, "--discovery=https://%s", strbuf_text(&discovery));
     add(argv, "--root-cert=%s/root-cert.pem", c->data);
     add(argv, "--waypoint-program=%s/ambit-waypoint", c->programs);
-    add(argv, "--trust-domain=%s", args_text(c->args, "trust-domain"));
-    add_ranges("pod-cidr", ranges, argv);
+    add(argv, "--trust-domain=%s", c->trust_domain);
+    add_ranges(c, "podRanges", "pod-cidr", argv);
 }
 
 struct json *up_argv(const struct up_config *c, enum up_part p)
@@ -303,7 +236,7 @@ struct json *up_env(const struct up_config *c, enum up_part p)
     if (p != UP_PROXY) {
         return env;
     }
-    client_address(args_text(c->args, "listen"), &control);
+    client_address(c->listen, &control);
     add(env, "XDS_ADDRESS=https://%s", strbuf_text(&control));
     add(env, "CA_ADDRESS=https://%s", strbuf_text(&control));
     add(env, "XDS_ROOT_CA=%s/root-cert.pem", c->data);
@@ -314,7 +247,7 @@ struct json *up_env(const struct up_config *c, enum up_part p)
     add(env, "POD_NAME=ztunnel-%s", c->node);
     add(env, "POD_NAMESPACE=istio-system");
     add(env, "SERVICE_ACCOUNT=ztunnel");
-    add(env, "TRUST_DOMAIN=%s", args_text(c->args, "trust-domain"));
+    add(env, "TRUST_DOMAIN=%s", c->trust_domain);
     add(env, "ISTIO_META_DNS_CAPTURE=true");
     return env;
 }
@@ -359,6 +292,19 @@ int up_state_save_blocking(const char *run_dir, const struct json *state, struct
 
     json_print(state, JSON_PRINT_INDENT, &text);
     return file_write_blocking(path, text.p, text.len, 0600, why);
+}
+
+void up_state_forget_blocking(const char *run_dir)
+{
+    static const char *const files[] = {"up.json", "ztunnel.token"};
+    AUTO(text) char *nodes = up_path(run_dir, "nodes", "");
+
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        AUTO(text) char *path = up_path(run_dir, files[i], "");
+        (void)unlink(path);
+    }
+    (void)rmdir(nodes);
+    (void)rmdir(run_dir); /* with more in them, they stay */
 }
 
 struct daemon up_state_daemon(const struct json *state, enum up_part p)

@@ -164,12 +164,33 @@ def test_a_part_that_does_not_come_up_is_shown_and_what_was_started_goes_again(m
     with subprocess.Popen(["nsenter", f"--net={netns.path(NS)}", "python3", "-m", "http.server", "--bind", "127.0.0.1",
                            "15021"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as thief:
         result = None
-        until("the port is taken", lambda: b":3AAD" in open(f"/proc/{thief.pid}/net/tcp", "rb").read(), 20)
+        inside = os.stat(netns.path(NS)).st_ino  # before it is there, its table is the machine's
+        until("the port is taken", lambda: os.stat(f"/proc/{thief.pid}/ns/net").st_ino == inside
+              and b":3AAD" in open(f"/proc/{thief.pid}/net/tcp", "rb").read(), 20)
         result = mesh("up", code=1, seconds=60)
         thief.kill()
-    assert "ambit-ztunnel has ended" in result.err and "the end of" in result.err
-    assert traces(mesh.home)["processes"] == before["processes"]
+    assert re.search(r"^ambit up: ambit-ztunnel has ended: .*:15021: Address already in use\n(    .*\n)+"
+                     r"  fix: ss -ltnp 'sport = :15021'\n", result.err), result.err
+    after = traces(mesh.home)
+    assert after["processes"] == before["processes"]
+    assert not [f for f in after["files"] if f.startswith(str(mesh.home / "run"))], "what it had made is left"
     assert mesh("up", code=0, seconds=60).out.count("ready after") == 3
+
+
+def test_another_mesh_than_the_one_that_is_up_is_refused(mesh):
+    mesh("up", "--pod-cidr", "10.20.0.0/24", code=0, seconds=60)
+    other = mesh("up", "--node", "n2", code=1)
+    assert "--node: the mesh that is up here has n1" in other.err and "ready" not in other.out
+    assert "  fix: ambit down && ambit up --node n1 --node n2\n" in other.err
+    assert [n["metadata"]["name"] for n in mesh("get", "nodes", "-o", "json", code=0).json["items"]] == ["n1"]
+    with open(mesh.home / "run" / "up.json", encoding="ascii") as f:
+        agent = json.load(f)["parts"]["ambit-agent"]["pid"]
+    os.kill(agent, signal.SIGKILL)
+    until("the agent is gone", lambda: mesh("ps").code == 3, 20)
+    assert "ambit-agent    ready" in mesh("up", code=0, seconds=60).out  # told nothing: with what holds already
+    with open(mesh.home / "run" / "up.json", encoding="ascii") as f:
+        agent = json.load(f)["parts"]["ambit-agent"]["pid"]
+    assert b"--pod-cidr=10.20.0.0/24" in pathlib.Path(f"/proc/{agent}/cmdline").read_bytes()
 
 
 def test_what_has_died_is_said_and_started_again(mesh):

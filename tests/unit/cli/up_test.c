@@ -9,7 +9,9 @@
 #include "base/mem.h"
 #include "cli/args.h"
 #include "cli/node_where.h"
+#include "cli/up_log.h"
 #include "cli/up_plan.h"
+#include "cli/up_settings.h"
 #include "codec/json.h"
 #include "io/file.h"
 #include "t.h"
@@ -30,7 +32,7 @@ static int read_config(struct args *a, struct up_config *c, const char *const *w
         argv[argc] = copies[argc];
     }
     int r = args_parse(a, tables, false, argc, argv, why);
-    return r < 0 ? r : up_config_read(a, c, why);
+    return r < 0 ? r : up_config_read(a, NULL, c, why);
 }
 
 static bool has(const struct json *list, const char *text)
@@ -103,12 +105,24 @@ TEST(arguments_that_no_program_would_take_are_refused)
     static const struct {
         const char *word;
         const char *said;
-    } rows[] = {{"--listen=here", "--listen: here is no address:port"},
-                {"--api-listen=127.0.0.1:0", "--api-listen: 127.0.0.1:0 is no address:port"},
-                {"--pod-cidr=10.0.0.0/99", "--pod-cidr: 10.0.0.0/99 is no range of addresses"},
-                {"--service-cidr=x", "--service-cidr: x is no range of addresses"},
-                {"--data=relative", "--data: write an absolute path"},
-                {"--run-dir=run", "--run-dir: write an absolute path"}};
+    } rows[] = {
+        {"--listen=here", "--listen: here is no address:port"},
+        {"--api-listen=127.0.0.1:0", "--api-listen: 127.0.0.1:0 is no address:port"},
+        {"--pod-cidr=10.0.0.0/99", "--pod-cidr: 10.0.0.0/99 is no range of addresses"},
+        {"--service-cidr=x", "--service-cidr: x is no range of addresses"},
+        {"--pod-cidr=10.1.2.3", "--pod-cidr: 10.1.2.3 is no range of addresses"},
+        {"--pod-cidr=10.1.2.0/30", "--pod-cidr: 10.1.2.0/30 has too few addresses"},
+        {"--service-cidr=10.244.9.0/24",
+         "--service-cidr: 10.244.9.0/24 has addresses of --pod-cidr"},
+        {"--service-cidr=10.0.0.0/8", "--service-cidr: 10.0.0.0/8 has addresses of --pod-cidr"},
+        {"--node=A B", "--node: A B is no name; write one like node-1"},
+        {"--node=-a", "--node: -a is no name; write one like node-1"},
+        {"--node=a..b", "--node: a..b is no name; write one like node-1"},
+        {"--node=a-.b", "--node: a-.b is no name; write one like node-1"},
+        {"--trust-domain=a/b", "--trust-domain: a/b is no name; write one like cluster.local"},
+        {"--trust-domain=", "--trust-domain:  is no name; write one like cluster.local"},
+        {"--data=relative", "--data: write an absolute path"},
+        {"--run-dir=run", "--run-dir: write an absolute path"}};
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const char *const words[] = {rows[i].word, NULL};
@@ -117,6 +131,94 @@ TEST(arguments_that_no_program_would_take_are_refused)
         struct diag why = {0};
         CHECK_INT(read_config(&a, &c, words, &why), -ERR_SYNTAX);
         CHECK_STR(why.text, rows[i].said);
+    }
+}
+
+TEST(a_family_has_one_range)
+{
+    static const char *const two[] = {"--pod-cidr=10.1.0.0/24", "--pod-cidr=10.2.0.0/24", NULL};
+    static const char *const both[] = {"--pod-cidr=10.1.0.0/24", "--pod-cidr=fd00:1::/64",
+                                       "--node=n-1.example", "--trust-domain=my_mesh.example",
+                                       NULL};
+    struct args a;
+    struct up_config c;
+    struct diag why = {0};
+
+    CHECK_INT(read_config(&a, &c, two, &why), -ERR_SYNTAX);
+    CHECK_STR(why.text, "--pod-cidr: 10.2.0.0/24 is a second range of its family");
+    CHECK_INT(read_config(&a, &c, both, NULL), 0);
+    up_config_fini(&c);
+}
+
+/* `ambit up` starts again what has died, with what it was told the first time. */
+TEST(what_the_first_up_was_told_holds_until_down)
+{
+    static const char *const first[] = {"--node=n1", "--pod-cidr=10.9.0.0/24",
+                                        "--listen=192.0.2.7:9", "--data=/d", NULL};
+    static const char *const nothing[] = {NULL};
+    static const char *const same[] = {"--node=n1", "--pod-cidr=10.9.0.0/24", NULL};
+    static const char *const others[][2] = {{"--node=n2", NULL},
+                                            {"--pod-cidr=10.8.0.0/24", NULL},
+                                            {"--trust-domain=other", NULL},
+                                            {"--data=/e", NULL}};
+    AUTO(json) struct json *state = json_new_object();
+    AUTO(strbuf) struct strbuf said = {0};
+    struct args a;
+    struct up_config c;
+
+    CHECK_INT(read_config(&a, &c, first, NULL), 0);
+    CHECK(!up_settings_clash(&a, NULL, &said));
+    up_settings_keep(state, c.settings);
+    up_config_fini(&c);
+    CHECK_INT(read_config(&a, &c, nothing, NULL), 0);
+    up_config_fini(&c);
+    CHECK(!up_settings_clash(&a, state, &said));
+    CHECK_INT(up_config_read(&a, state, &c, NULL), 0);
+    AUTO(json) struct json *agent = up_argv(&c, UP_AGENT);
+    CHECK(has(agent, "--node=n1") && has(agent, "--pod-cidr=10.9.0.0/24"));
+    CHECK(has(agent, "--discovery=https://192.0.2.7:9") &&
+          has(agent, "--root-cert=/d/root-cert.pem"));
+    up_config_fini(&c);
+    CHECK_INT(read_config(&a, &c, same, NULL), 0);
+    up_config_fini(&c);
+    CHECK(!up_settings_clash(&a, state, &said));
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        strbuf_clear(&said);
+        CHECK_INT(read_config(&a, &c, others[i], NULL), 0);
+        up_config_fini(&c);
+        CHECK(up_settings_clash(&a, state, &said));
+    }
+    CHECK_STR(strbuf_text(&said), "--data: the mesh that is up here has /d");
+}
+
+TEST(a_log_says_why_a_part_did_not_come_up)
+{
+    static const struct {
+        const char *log;
+        const char *reason; /* NULL: none */
+        const char *fix;
+    } rows[] = {
+        {"", NULL, ""},
+        {"t\tinfo\tready\n", NULL, ""},
+        {"t\terror\tx\tcannot start\terror=\"the store in /d takes no changes\" "
+         "code=ERR_DEADLINE\n",
+         "the store in /d takes no changes", ""},
+        {"t\terror\tx\tearlier\terror=\"a\" code=B\nt\terror\tx\tlast\terror=\"say "
+         "\\\"x\\\"\"\nt\tinfo\tended\n",
+         "say \"x\"", ""},
+        {"t\terror\tx\tcannot start\terror=\"bind to 127.0.0.1:15000\" code=EADDRINUSE\n",
+         "bind to 127.0.0.1:15000: Address already in use", "ss -ltnp 'sport = :15000'"},
+        {"t\terror\tx\tcannot start\terror=\"listen: listen at [::1]:7: Address already in use\" "
+         "code=EADDRINUSE\n",
+         "listen: listen at [::1]:7: Address already in use", "ss -ltnp 'sport = :7'"},
+        {"t\terror\tx\terror=\"cut sho", "cut sho", ""}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO(strbuf) struct strbuf reason = {0};
+        AUTO(strbuf) struct strbuf fix = {0};
+        CHECK_INT(up_log_reason(rows[i].log, &reason, &fix), rows[i].reason != NULL);
+        CHECK_STR(strbuf_text(&reason), rows[i].reason ? rows[i].reason : "");
+        CHECK_STR(strbuf_text(&fix), rows[i].fix);
     }
 }
 
