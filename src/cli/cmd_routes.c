@@ -29,6 +29,7 @@ struct found {
     struct json *rows;
     struct strbuf policies;
     struct json *tables; /* of each waypoint: what it said of the service, to compare replicas */
+    bool named;          /* one service was asked for */
     bool differ;
     struct strbuf source; /* empty: the waypoints have said it */
     bool unknown;         /* the control plane has no such service */
@@ -72,6 +73,7 @@ static bool is_wanted(const struct cli *c, const struct json *service)
 static void take_service(const char *waypoint, const struct json *service, struct found *f)
 {
     AUTO(strbuf) struct strbuf key = {0};
+    AUTO(strbuf) struct strbuf policies = {0};
 
     strbuf_printf(&key, "%s %s", waypoint, json_str_at(service, "service", ""));
     const struct json *before = json_get(f->tables, strbuf_text(&key));
@@ -81,7 +83,11 @@ static void take_service(const char *waypoint, const struct json *service, struc
     }
     json_set(f->tables, strbuf_text(&key), json_ref(service));
     route_view_service(service, waypoint, f->rows);
-    route_view_policies(service, &f->policies);
+    route_view_policies(service, &policies);
+    if (policies.len > 0) {
+        const char *of = f->named ? "" : json_str_at(service, "service", "");
+        strbuf_printf(&f->policies, "policies%s%s:\n%s", *of ? " of " : "", of, policies.p);
+    }
 }
 
 /* How many of its services are wanted. */
@@ -163,18 +169,34 @@ static int ask_control(struct cli *c, const struct wanted *w, struct found *f,
     return 0;
 }
 
+/* Rows of one service need not say which. */
+static bool has_several(const struct json *rows)
+{
+    const char *first = json_str_at(json_item(rows, 0), "service", "");
+
+    for (size_t i = 1; i < json_count(rows); i++) {
+        if (strcmp(json_str_at(json_item(rows, i), "service", ""), first) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum answer show(struct cli *c, const struct found *f)
 {
     AUTO(strbuf) struct strbuf verdict = {0};
+    struct row_column shown[ARRAY_LEN(columns)];
 
     bool good = route_view_verdict(f->rows, &verdict);
     if (f->source.len > 0) {
         strbuf_printf(&verdict, "; %s", f->source.p);
     }
-    node_rows_show(c, strbuf_text(&verdict), f->rows, columns);
+    memcpy(shown, columns, sizeof(columns));
+    shown[0].wide = !has_several(f->rows);
+    node_rows_show(c, strbuf_text(&verdict), f->rows, shown);
     if (!cli_wants_json(c) && f->policies.len > 0) {
         AUTO(strbuf) struct strbuf b = {0};
-        strbuf_printf(&b, "policies:\n%s", f->policies.p);
+        strbuf_puts(&b, f->policies.p);
         term_out(&c->term, &b);
     }
     if (f->differ) {
@@ -242,7 +264,8 @@ static enum answer find(struct cli *c, const struct waypoint_places *places, con
 
 static enum answer run(struct cli *c)
 {
-    struct found f = {.rows = json_new_array(), .tables = json_new_object()};
+    struct found f = {
+        .rows = json_new_array(), .tables = json_new_object(), .named = c->args.operand_count > 0};
     struct waypoint_places places;
     struct wanted wanted;
     struct diag why = {0};

@@ -105,7 +105,8 @@ static enum answer run(struct cli *c, bool brief)
     struct why_asked asked;
     struct diag why = {0};
 
-    if (request_words_blocking(&c->args, &request, &why) < 0) {
+    if (why_check_target(c->args.operands[1], &why) < 0 ||
+        request_words_blocking(&c->args, &request, &why) < 0) {
         return cli_fail(c, ANSWER_USAGE, "ambit help why", "%s", why.text);
     }
     enum answer a = answer(c, strbuf_text(&request), &asked, brief);

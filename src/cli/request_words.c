@@ -91,6 +91,8 @@ static int add_headers_blocking(const struct args *a, struct strbuf *query, stru
             r = FAIL(why, -ERR_SYNTAX,
                      "--header: everybody here can read command lines; say --token FILE, or "
                      "--header @FILE");
+        } else if (strchr(header, ':') == NULL || header[0] == ':') {
+            r = FAIL(why, -ERR_SYNTAX, "--header: %.60s is not NAME:VALUE", header);
         } else {
             url_query_add(query, "header", header);
         }
@@ -150,8 +152,12 @@ static int add_token_blocking(const char *file, struct strbuf *query, struct dia
 int request_words_blocking(const struct args *a, struct strbuf *query, struct diag *why)
 {
     static const char *const copied[] = {"method", "path", "host"};
+    const char *path = args_text(a, "path");
     int r;
 
+    if (path && path[0] != '/') {
+        return FAIL(why, -ERR_SYNTAX, "--path: %.60s does not begin with /", path);
+    }
     for (size_t i = 0; i < ARRAY_LEN(copied); i++) {
         if (args_has(a, copied[i])) {
             url_query_add(query, copied[i], args_text(a, copied[i]));

@@ -64,6 +64,17 @@ static void put_target(struct strbuf *query, const char *name, size_t len, const
     url_query_add(query, "port", port);
 }
 
+int why_check_target(const char *word, struct diag *why)
+{
+    const char *colon = strchr(word, ':');
+    uint32_t port;
+
+    return colon && !strchr(colon + 1, ':') &&
+                   num_parse_u32(colon + 1, strlen(colon + 1), UINT16_MAX, &port) < 0
+               ? FAIL(why, -ERR_SYNTAX, "%.50s: %.20s is no port", word, colon + 1)
+               : 0;
+}
+
 /* "shop/cart:80" is name and port; an IPv6 address with a port stands in brackets. */
 static void add_target(const char *word, struct strbuf *query)
 {

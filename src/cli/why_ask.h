@@ -27,4 +27,6 @@ struct why_asked {
  * wrong); *out is to be ended all the same. An answer may be {"error": ...}: the question makes no
  * sense, or there is no such thing. */
 MUST_USE int why_ask_blocking(struct cli *c, const char *request, struct why_asked *out);
+/* TO[:PORT]. -ERR_SYNTAX: what looks like its port is none. Pure. */
+MUST_USE int why_check_target(const char *word, struct diag *why);
 void why_asked_fini(struct why_asked *a);

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "obs/labels.h"
 
-enum { RECENT = 256, RECENT_TEXT = 160, LINE_MAX_BYTES = 32 << 10, LINE_KEPT = 4 << 10 };
+enum { RECENT = 256, RECENT_TEXT = 640, LINE_MAX_BYTES = 32 << 10, LINE_KEPT = 4 << 10 };
 
 static struct log_scope scope = LOG_SCOPE("request");
 
@@ -143,6 +143,30 @@ static bool is_same(const struct http_series *a, const struct http_series *b)
 
 /* ---- recent requests */
 
+enum recent_text {
+    IS_METHOD,
+    IS_PATH,
+    IS_AUTHORITY,
+    IS_SRC, /* "namespace/workload" */
+    IS_IDENTITY,
+    IS_DST,
+    IS_SERVICE,
+    IS_ROUTE,
+    IS_DETAILS,
+    IS_UPSTREAM,
+    RECENT_TEXTS
+};
+static const char *const recent_names[RECENT_TEXTS] = {[IS_METHOD] = "method",
+                                                       [IS_PATH] = "path",
+                                                       [IS_AUTHORITY] = "authority",
+                                                       [IS_SRC] = "source",
+                                                       [IS_IDENTITY] = "source_identity",
+                                                       [IS_DST] = "destination",
+                                                       [IS_SERVICE] = "service",
+                                                       [IS_ROUTE] = "route",
+                                                       [IS_DETAILS] = "details",
+                                                       [IS_UPSTREAM] = "upstream"};
+
 struct http_recorder {
     struct metrics_shard *shard;
     bool log;
@@ -155,16 +179,9 @@ struct http_recorder {
         uint16_t status;
         uint8_t flag;
         bool mutual_tls;
-        char method[12];
-        char path[RECENT_TEXT];
-        char authority[64];
-        char src[96]; /* "namespace/workload" */
-        char dst[96];
-        char service[96];
-        char route[64];
-        char details[64];
-        char upstream[ENDPOINT_TEXT];
-        char identity[160];
+        uint16_t at[RECENT_TEXTS]; /* in texts */
+        struct strbuf
+            texts; /* one behind the other, each with its zero; its memory is used again */
         uint64_t received;
         uint64_t sent;
     } recent[RECENT];
@@ -183,34 +200,39 @@ struct http_recorder *http_recorder_new(struct metrics_shard *shard, bool log)
 void http_recorder_free(struct http_recorder *r)
 {
     if (r) {
+        for (unsigned i = 0; i < RECENT; i++) {
+            strbuf_fini(&r->recent[i].texts);
+        }
         strbuf_fini(&r->line);
         mem_free(r);
     }
 }
 
-static void copy(char *to, size_t room, struct slice from)
+/* What a client chose may be cut, and shows it; names are whole. */
+static void keep(struct recent *x, enum recent_text k, struct slice from)
 {
-    size_t n = from.len < room - 1 ? from.len : room - 1;
+    static const char cut[] = "...";
 
-    if (n > 0) {
-        memcpy(to, from.p, n);
+    x->at[k] = (uint16_t)x->texts.len;
+    if (from.len > RECENT_TEXT) {
+        strbuf_add(&x->texts, from.p, RECENT_TEXT - strlen(cut));
+        from = slice_of(cut);
     }
-    to[n] = '\0';
+    strbuf_add(&x->texts, from.p, from.len);
+    strbuf_putc(&x->texts, '\0');
 }
 
-static void copy_text(char *to, size_t room, const char *from)
+static void keep_text(struct recent *x, enum recent_text k, const char *from)
 {
-    copy(to, room, slice_of(from));
+    keep(x, k, slice_of(from));
 }
 
-static void copy_side(char *to, size_t room, const struct access_side *s)
+static void keep_side(struct recent *x, enum recent_text k, const struct access_side *s)
 {
-    copy_text(to, room, s->namespace_);
-    size_t n = strlen(to);
-    if (n + 1 < room) {
-        to[n] = '/';
-        copy_text(to + n + 1, room - n - 1, s->workload);
-    }
+    x->at[k] = (uint16_t)x->texts.len;
+    strbuf_printf(&x->texts, "%s/%s", s->namespace_ ? s->namespace_ : "",
+                  s->workload ? s->workload : "");
+    strbuf_putc(&x->texts, '\0');
 }
 
 static void remember(struct http_recorder *r, const struct http_access *a, uint64_t us)
@@ -226,16 +248,17 @@ static void remember(struct http_recorder *r, const struct http_access *a, uint6
     x->mutual_tls = a->mutual_tls;
     x->received = a->received_bytes;
     x->sent = a->sent_bytes;
-    copy(x->method, sizeof(x->method), a->method);
-    copy(x->path, sizeof(x->path), a->path);
-    copy(x->authority, sizeof(x->authority), a->authority);
-    copy_side(x->src, sizeof(x->src), &a->src);
-    copy_side(x->dst, sizeof(x->dst), &a->dst);
-    copy_text(x->service, sizeof(x->service), a->service);
-    copy_text(x->route, sizeof(x->route), a->route);
-    copy_text(x->details, sizeof(x->details), a->details);
-    copy_text(x->upstream, sizeof(x->upstream), a->upstream_host);
-    copy_text(x->identity, sizeof(x->identity), a->src.identity);
+    strbuf_clear(&x->texts);
+    keep(x, IS_METHOD, a->method);
+    keep(x, IS_PATH, a->path);
+    keep(x, IS_AUTHORITY, a->authority);
+    keep_side(x, IS_SRC, &a->src);
+    keep_text(x, IS_IDENTITY, a->src.identity);
+    keep_side(x, IS_DST, &a->dst);
+    keep_text(x, IS_SERVICE, a->service);
+    keep_text(x, IS_ROUTE, a->route);
+    keep_text(x, IS_DETAILS, a->details);
+    keep_text(x, IS_UPSTREAM, a->upstream_host);
 }
 
 static void member(struct strbuf *out, const char *key, const char *value)
@@ -255,16 +278,9 @@ static void write_one(const struct recent *x, struct strbuf *out)
                   (unsigned long long)x->received, (unsigned long long)x->sent,
                   x->mutual_tls ? "true" : "false");
     member(out, "flags", flag_text((enum http_flag)x->flag));
-    member(out, "method", x->method);
-    member(out, "path", x->path);
-    member(out, "authority", x->authority);
-    member(out, "source", x->src);
-    member(out, "source_identity", x->identity);
-    member(out, "destination", x->dst);
-    member(out, "service", x->service);
-    member(out, "route", x->route);
-    member(out, "details", x->details);
-    member(out, "upstream", x->upstream);
+    for (enum recent_text k = IS_METHOD; k < RECENT_TEXTS; k++) {
+        member(out, recent_names[k], x->texts.p + x->at[k]);
+    }
     strbuf_putc(out, '}');
 }
 

@@ -179,7 +179,13 @@ static int find_port(struct ask *q, struct diag *why)
     if (q->port == 0 && q->service && q->service->port_count == 1) {
         q->port = q->service->ports[0].service_port;
     }
-    return q->port > 0 ? 0 : FAIL(why, -ERR_RANGE, "say which port is meant");
+    if (q->port == 0) {
+        const char *to = strbuf_text(&q->to);
+        bool is_v6 = strchr(to, ':') != NULL;
+        return FAIL(why, -ERR_RANGE, "say which port is meant: %s%.80s%s:PORT", is_v6 ? "[" : "",
+                    to, is_v6 ? "]" : "");
+    }
+    return 0;
 }
 
 /* ---- deciding */

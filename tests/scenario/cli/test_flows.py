@@ -72,6 +72,18 @@ def test_routes_are_those_that_the_waypoint_has_compiled(ambit, waypoint):
     assert "its traffic is layer 4" in ambit("routes", "shop/web", "--waypoint-admin", waypoint.at, code=1).err
 
 
+def test_rows_of_several_services_say_of_which(ambit, waypoint):
+    other = copy.deepcopy(SERVICE)
+    other["service"] = "shop/pay.shop.svc.cluster.local"
+    other["authorization"] = []
+    waypoint.pages["/config_dump"] = {"bound": [SERVICE, other]}
+    out = ambit("routes", "-n", "shop", "--waypoint-admin", waypoint.at, code=0).out
+    assert out.splitlines()[2].split()[:2] == ["SERVICE", "PORT"]
+    assert {line.split()[0] for line in out.splitlines()[3:5]} == {SERVICE["service"], other["service"]}
+    assert out.endswith("policies of shop/cart.shop.svc.cluster.local:\n  DENY shop/p\n")
+    assert "SERVICE" not in ambit("routes", "shop/pay", "--waypoint-admin", waypoint.at, code=0).out
+
+
 def test_what_is_only_a_backend_is_not_served(ambit, waypoint):
     backend = copy.deepcopy(SERVICE)
     backend["served"] = False

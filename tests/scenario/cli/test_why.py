@@ -42,6 +42,21 @@ def test_the_question_reaches_the_node_proxy_as_it_was_put(ambit, node):
     assert query_of(n.proxy.asked[-1]) == {"from": ["spiffe://td/ns/a/sa/b"], "to": ["10.96.0.1"]}
 
 
+@pytest.mark.parametrize("words, said", [
+    (["shop/cart:http"], "shop/cart:http: http is no port"),
+    (["shop/cart:"], "shop/cart::  is no port"),
+    (["shop/cart:70000"], "shop/cart:70000: 70000 is no port"),
+    (["shop/cart", "--path", "items"], "--path: items does not begin with /"),
+    (["shop/cart", "-H", "x-user"], "--header: x-user is not NAME:VALUE"),
+    (["shop/cart", "-H", ": jane"], "--header: : jane is not NAME:VALUE"),
+])
+def test_a_question_that_makes_no_sense_is_not_put(ambit, node, words, said):
+    n = node()
+    n.proxy.pages["/why"] = L4
+    assert f"{said}\n  fix: ambit help why\n" in ambit("why", "shop/web", *words, code=2).err
+    assert not n.proxy.asked
+
+
 def test_can_is_one_line_and_why_has_evidence_and_one_command(ambit, node):
     denied = copy.deepcopy(L4)
     denied["verdict"], denied["text"] = "deny", "explicitly denied by: shop/no-web"

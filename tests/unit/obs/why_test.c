@@ -199,7 +199,7 @@ TEST(questions_without_sense_say_what_is_missing)
         {"from=shop/web&to=shop/cart&port=80", 404, "no service and no workload shop/cart"},
         {"from=shop/nobody&to=cart.shop", 404, "no workload shop/nobody"},
         {"from=web&to=cart.shop", 404, "no workload web"},
-        {"from=shop/web&to=api.shop", 400, "which port"},
+        {"from=shop/web&to=api.shop", 400, "which port is meant: api.shop:PORT"},
         {"from=shop/web&to=api.shop&port=90000", 400, "port:"},
         {"from=shop/web&to=api.shop&port=9", 404, "has no port 9; it has "},
         {"from=spiffe://x&to=cart.shop", 400, ""},
