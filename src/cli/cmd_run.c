@@ -94,11 +94,15 @@ static bool is_answer(int code)
 
 static enum answer say_refused(struct cli *c, const struct diag *why)
 {
+    AUTO(strbuf) struct strbuf said = {0};
     AUTO(strbuf) struct strbuf fix = {0};
-    const char *help = run_spec_fix(&c->args, why->text, &fix) ? strbuf_text(&fix)
-                       : why->code == -EIO                     ? "ambit status" /* it knows more */
-                                                               : NULL;
+    const char *help = run_spec_fix(&c->args, why->text, &said, &fix) ? strbuf_text(&fix)
+                       : why->code == -EIO ? "ambit status" /* it knows more */
+                                           : NULL;
 
+    if (said.len > 0) {
+        return cli_fail(c, ANSWER_NO, help, "%s", said.p);
+    }
     return is_answer(why->code) ? cli_fail(c, ANSWER_NO, help, "%s", why->text)
                                 : cli_fail_diag(c, help, why);
 }

@@ -222,23 +222,29 @@ static int ask_judged(struct api *a, struct findings *f, struct diag *why)
     return r == -ERR_NOT_FOUND ? 0 : r;
 }
 
-/* Why it was not asked or did not answer goes into text; nodes answer without it. */
+/* Why it could not be asked at all goes into text; nodes answer without it. */
 static void ask_api(struct cli *c, struct findings *f, struct strbuf *text)
 {
     AUTO(api) struct api *a = NULL;
     struct diag why = {0};
-    int r = api_open_blocking(c, &a, &why);
 
-    if (r == 0) {
-        r = ask_judged(a, f, &why);
+    if (api_open_blocking(c, &a, &why) < 0) {
+        strbuf_printf(text,
+                      "the API was not asked for the status of policies, routes and waypoints: %s",
+                      why.text);
+        return;
     }
+    int r = ask_judged(a, f, &why);
     if (r == 0) {
         r = ask_waypoints(a, f, &why);
     }
     if (r < 0) {
-        strbuf_printf(text,
-                      "the API was not asked for the status of policies, routes and waypoints: %s",
-                      why.text);
+        struct finding *x = findings_add(
+            f, FINDING_A106, "the API does not say how policies, routes and waypoints are");
+        finding_evidence(x, "%s", cli_words(c, &why));
+        if (why.code == -ECONNREFUSED) {
+            finding_fix(x, "ambit up");
+        }
     }
 }
 

@@ -36,11 +36,18 @@ enum level { LEVEL_OK, LEVEL_WARN, LEVEL_UNKNOWN, LEVEL_BAD };
       "leave or be started on that node meanwhile.")                                               \
     X(A105, LEVEL_BAD, "a node agent is not ready",                                                \
       "The agent has not yet seen every pod, or no node proxy is connected to it.")                \
+    X(A106, LEVEL_UNKNOWN, "the API does not answer",                                              \
+      "What the control plane says of policies, routes and waypoints is in the API's objects, "    \
+      "and "                                                                                       \
+      "they could not be read. The nodes have answered for themselves.")                           \
     X(A201, LEVEL_BAD, "a workload is not in the mesh yet",                                        \
       "The node proxy knows the workload and has not opened its listeners, or the agent is still " \
       "on the way. Its connections are refused or still plain until that is done.")                \
     X(A202, LEVEL_BAD, "a workload has trouble joining or leaving",                                \
       "The node agent has tried and says what failed; it goes on trying.")                         \
+    X(A203, LEVEL_BAD, "a workload keeps ending",                                                  \
+      "Its command has ended and is started again after a pause, as --restart asks. What it says " \
+      "of the reason is in its log, which `ambit ps -o wide` names.")                              \
     X(A301, LEVEL_BAD, "a policy is broken and fails closed",                                      \
       "A version of the policy could not be decoded and no older one is held. Until a good "       \
       "version comes, every workload it applies to refuses new connections.")                      \

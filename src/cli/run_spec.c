@@ -54,6 +54,9 @@ static void make_name(const char *command, struct strbuf *out)
     }
 }
 
+static const char label_letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                    "-_./=";
+
 static int add_labels(const struct args *a, struct json *spec, struct diag *why)
 {
     const char *one;
@@ -64,6 +67,11 @@ static int add_labels(const struct args *a, struct json *spec, struct diag *why)
         AUTO(strbuf) struct strbuf name = {0};
         if (!slice_cut(slice_of(one), '=', &key, &value) || key.len == 0) {
             return FAIL(why, -ERR_SYNTAX, "--label: %s is not KEY=VALUE", one);
+        }
+        if (one[strspn(one, label_letters)] != '\0') {
+            return FAIL(why, -ERR_SYNTAX,
+                        "--label: %.50s: letters, digits, '-', '_', '.' and a key's '/' are needed",
+                        one);
         }
         strbuf_add(&name, key.p, key.len);
         json_set(json_make_object(spec, "labels"), strbuf_text(&name),
@@ -148,8 +156,10 @@ bool run_spec_namespace_fix(const char *ns, const char *error, struct strbuf *ou
     return true;
 }
 
-/* The account is other nodes' (apiserver/account_owner.h): "node n2 may not run account shop/web". */
-static bool account_fix(const struct args *a, const char *error, struct strbuf *out)
+/* The account is other nodes' (apiserver/account_owner.h): "node n2 may not run account shop/web, only n1
+ * may: ambit allow-node ...", of which the end may not have fitted. */
+static bool account_fix(const struct args *a, const char *error, struct strbuf *said,
+                        struct strbuf *fix)
 {
     const char *end = strstr(error, " may not run account ");
     const char *node = end;
@@ -160,12 +170,14 @@ static bool account_fix(const struct args *a, const char *error, struct strbuf *
     if (!node) {
         return false;
     }
-    strbuf_printf(out, "ambit allow-node %.*s %s -n %s", (int)(end - node), node,
+    const char *command = strstr(end, ": ambit");
+    strbuf_printf(said, "node %.*s", command ? (int)(command - node) : (int)strlen(node), node);
+    strbuf_printf(fix, "ambit allow-node %.*s %s -n %s", (int)(end - node), node,
                   args_text(a, "sa"), args_text(a, "namespace"));
     return true;
 }
 
-bool run_spec_fix(const struct args *a, const char *error, struct strbuf *out)
+bool run_spec_fix(const struct args *a, const char *error, struct strbuf *said, struct strbuf *fix)
 {
     const char *ns = args_text(a, "namespace");
     const char *account = args_text(a, "sa");
@@ -174,11 +186,16 @@ bool run_spec_fix(const struct args *a, const char *error, struct strbuf *out)
 
     strbuf_printf(&account_gone, "serviceaccount \"%s\" not found", account);
     strbuf_printf(&account_cut, "error looking up service account %s/%s", ns, account);
-    if (run_spec_namespace_fix(ns, error, out) || account_fix(a, error, out)) {
+    if (run_spec_namespace_fix(ns, error, fix)) {
+        strbuf_printf(said, "there is no namespace %s", ns);
+        return true;
+    }
+    if (account_fix(a, error, said, fix)) {
         return true;
     }
     if (strstr(error, strbuf_text(&account_gone)) || strstr(error, strbuf_text(&account_cut))) {
-        strbuf_printf(out,
+        strbuf_printf(said, "there is no service account %s in namespace %s", account, ns);
+        strbuf_printf(fix,
                       "ambit apply -f - <<< '{apiVersion: v1, kind: ServiceAccount, metadata: "
                       "{name: %s, namespace: %s}}'",
                       account, ns);

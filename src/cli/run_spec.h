@@ -16,5 +16,5 @@ extern const struct arg_option options_run_spec[];
 MUST_USE int run_spec_make(const struct args *a, bool attach, struct json **out, struct diag *why);
 /* Where error says that namespace ns is not there, the command that makes it: true. */
 bool run_spec_namespace_fix(const char *ns, const char *error, struct strbuf *out);
-/* The one command that helps against what the agent said, if there is one: true. */
-bool run_spec_fix(const struct args *a, const char *error, struct strbuf *out);
+/* What the agent said, in few words, and the one command that helps, if there is one: true. */
+bool run_spec_fix(const struct args *a, const char *error, struct strbuf *said, struct strbuf *fix);

@@ -88,11 +88,18 @@ static void judge_local(const struct node_facts *n, struct findings *f)
     for (size_t i = 0; i < json_count(n->local); i++) {
         const struct json *w = json_item(n->local, i);
         const char *trouble = json_str_at(w, "trouble", "");
-        if (*trouble) {
+        const char *state = json_str_at(w, "state", "unknown");
+        const char *ns = json_str_at(w, "namespace", "");
+        const char *name = json_str_at(w, "name", "");
+        if (strcmp(state, "waiting") == 0) {
+            struct finding *x = findings_add(f, FINDING_A203, "%s/%s keeps ending; %lld restarts",
+                                             ns, name, (long long)json_int_at(w, "restarts", 0));
+            finding_evidence(x, "%s", trouble);
+            finding_fix(x, "tail -n 20 %s", json_str_at(w, "log", ""));
+        } else if (*trouble) {
             struct finding *x =
-                findings_add(f, FINDING_A202, "%s/%s has trouble (state %s, mesh %s)",
-                             json_str_at(w, "namespace", ""), json_str_at(w, "name", ""),
-                             json_str_at(w, "state", "unknown"), json_str_at(w, "mesh", "unknown"));
+                findings_add(f, FINDING_A202, "%s/%s has trouble (state %s, mesh %s)", ns, name,
+                             state, json_str_at(w, "mesh", "unknown"));
             finding_evidence(x, "%s", trouble);
         }
     }

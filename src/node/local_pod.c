@@ -660,8 +660,9 @@ static int expire(struct local_pod *p)
 
     drop_work(p);
     drop_write(p);
+    const char *trouble = p->step == ENROL && e ? enrolment_trouble(e) : "";
     (void)FAIL(&why, -ERR_DEADLINE, "%s took too long: %s", steps[p->step].name,
-               p->step == ENROL && e ? enrolment_trouble(e) : "no answer"); /* said below */
+               *trouble ? trouble : "no answer"); /* said below */
     switch (p->step) {
     case PREPARE:
         return give_up(p, TEARDOWN, &why);
@@ -861,7 +862,9 @@ static void describe_mesh(const struct local_pod *p, struct json *j)
     const struct enrolment *e = agent_find(p->env->agent, p->record.uid ? p->record.uid : "");
 
     json_set_str(j, "mesh", words[e ? enrolment_standing(e) : ENROLMENT_OUT]);
-    json_set_str(j, "trouble", e ? enrolment_trouble(e) : "");
+    const char *trouble = e ? enrolment_trouble(e) : "";
+    bool again = !*trouble && steps[p->step].state == LOCAL_WAITING && p->has_exit;
+    json_set(j, "trouble", again ? local_exit_text(&p->exit) : json_new_str(trouble));
 }
 
 struct json *local_pod_describe(const struct local_pod *p)
@@ -870,15 +873,14 @@ struct json *local_pod_describe(const struct local_pod *p)
         [LOCAL_STARTING] = "starting", [LOCAL_RUNNING] = "running", [LOCAL_WAITING] = "waiting",
         [LOCAL_STOPPING] = "stopping", [LOCAL_GONE] = "gone",
     };
+    static const char *const own[] = {"version", "runDir", "shim", "startTime", "spec"};
     struct json *j = local_record_to_json(&p->record);
     char dir[LOCAL_PATH_MAX];
     char log[LOCAL_PATH_MAX + 8];
 
-    (void)json_remove(j, "version");
-    (void)json_remove(j, "runDir");
-    (void)json_remove(j, "shim");
-    (void)json_remove(j, "startTime");
-    (void)json_remove(j, "spec");
+    for (size_t i = 0; i < ARRAY_LEN(own); i++) {
+        (void)json_remove(j, own[i]);
+    }
     json_set_str(j, "namespace", p->record.spec.namespace);
     json_set_str(j, "name", p->record.spec.name);
     json_set_str(j, "serviceAccount", p->record.spec.service_account);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "io/file.h"
 
 void local_record_fini(struct local_record *r)
@@ -144,6 +145,15 @@ int local_record_load_blocking(const char *dir, struct local_record *out, struct
 int local_record_save_blocking(const char *dir, const struct json *record, struct diag *why)
 {
     return save(dir, "record.json", record, why);
+}
+
+struct json *local_exit_text(const struct local_exit *e)
+{
+    AUTO(strbuf) struct strbuf b = {0};
+
+    strbuf_printf(&b, "ended %s %d, is started again", e->signal > 0 ? "by signal" : "with status",
+                  e->signal > 0 ? e->signal : e->code);
+    return json_new_str(strbuf_text(&b));
 }
 
 int local_exit_load_blocking(const char *dir, struct local_exit *out, struct diag *why)

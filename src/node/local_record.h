@@ -41,6 +41,9 @@ struct local_exit {
     int signal; /* 0: it ended by itself */
 };
 
+/* The caller's. "ended with status 1, is started again" */
+struct json *local_exit_text(const struct local_exit *e);
+
 void local_record_fini(struct local_record *r);
 /* The folder of a workload. */
 void local_record_dir(const struct local_record *r, char out[static LOCAL_PATH_MAX]);

@@ -65,9 +65,11 @@ def test_detached_comes_back_once_it_runs(ambit, node):
 @pytest.mark.parametrize("answer, code, said", [
     ({"event": "failed", "code": "ERR_EXISTS", "error": "shop/cart runs already"}, 1, "shop/cart runs already"),
     ({"event": "failed", "code": "ERR_DENIED", "error": 'API server, 403: looking up: serviceaccount "default" not found'},
-     1, "kind: ServiceAccount, metadata: {name: default, namespace: default}"),
+     1, "ambit run: there is no service account default in namespace default\n  fix: ambit apply -f - <<< '{apiVersion: v1, "
+        "kind: ServiceAccount, metadata: {name: default, namespace: default}}'\n"),
     ({"event": "failed", "code": "ERR_NOT_FOUND", "error": 'API server, 404: namespaces "default" not found'},
-     1, "kind: Namespace, metadata: {name: default}"),
+     1, "ambit run: there is no namespace default\n  fix: ambit apply -f - <<< '{apiVersion: v1, kind: Namespace, "
+        "metadata: {name: default}}'\n"),
     ({"event": "failed", "code": "ENOENT", "error": "start x: No such file or directory"}, 1, "ambit run: start x: No such file or directory\n"),
     ({"event": "failed", "code": "EACCES", "error": "go to /root: Permission denied"}, 1, "ambit run: go to /root: Permission denied\n"),
     ({"event": "failed", "code": "ERR_UNAVAILABLE", "error": "no API"}, 3, "no API"),
@@ -78,6 +80,12 @@ def test_what_the_agent_refuses_is_said(ambit, node, answer, code, said):
     node().agent.script["run"] = [answer]
     err = ambit("run", "--", "x", code=code).err
     assert said in err and ("fix: ambit status" in err) <= (code == 3)
+
+
+def test_a_label_that_no_object_may_have_is_wrong_usage(ambit, node):
+    node()
+    assert "--label: a b=c: letters, digits" in ambit("run", "-l", "a b=c", "--", "x", code=2).err
+    assert "--label: a=b,c: letters, digits" in ambit("run", "-l", "a=b,c", "--", "x", code=2).err
 
 
 def test_without_an_agent_nothing_runs(ambit):

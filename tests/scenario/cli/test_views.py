@@ -2,6 +2,7 @@
 """What nodes say, as tables and as JSON; nodes that do not answer are said and never count as 'yes'."""
 import json
 import pathlib
+import re
 import socket
 import time
 
@@ -136,6 +137,9 @@ def test_following_logs_shows_each_record_once(ambit, node):
     ({"proxy": {"/access/open": [PLAIN, MTLS]}}, 0, "WARNING: 0 workloads captured on 1 node; 1 of 2 open"),
     ({"agent": {"event": "status", "ready": False, "proxies": 0}}, 1, "PROBLEM A105"),
     ({"workloads": [{"namespace": "s", "name": "a", "trouble": "no address left"}]}, 1, "no address left"),
+    ({"workloads": [{"namespace": "s", "name": "a", "state": "waiting", "restarts": 4, "trouble": "ended with status 1",
+                     "log": "/r/log"}]}, 1, "PROBLEM A203: s/a keeps ending; 4 restarts\n    ended with status 1\n"
+                                            "    fix: tail -n 20 /r/log\n"),
 ])
 def test_status_answers_with_verdict_evidence_and_exit_status(ambit, node, change, code, said):
     n = node()
@@ -146,6 +150,17 @@ def test_status_answers_with_verdict_evidence_and_exit_status(ambit, node, chang
     result = ambit("status", "--no-api", code=code)
     assert said in result.out, result
     assert ambit("status", "--no-api", "-o", "json").json["version"] == 1
+
+
+def test_an_api_that_does_not_answer_is_not_passed_over(ambit, node, tmp_path):
+    node()
+    config = tmp_path / "config"
+    config.write_text("{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: k, user: u}}],"
+                      " clusters: [{name: k, cluster: {server: 'http://127.0.0.1:1'}}], users: [{name: u, user: {}}]}")
+    result = ambit("status", "--kubeconfig", str(config), code=3)
+    assert re.search(r"^UNKNOWN A106: .*\n    .*127\.0\.0\.1 port 1 .*\n    fix: ambit up\b", result.out, re.M), result
+    assert "A106" not in ambit("status", "--kubeconfig", str(config), "--no-api", code=0).out
+    assert "note: the API was not asked" in ambit("status", code=0).out  # nobody said where one is
 
 
 def test_status_of_plaintext_counts_when_it_is_strict(ambit, node):

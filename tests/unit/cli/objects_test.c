@@ -436,14 +436,18 @@ TEST(what_a_node_was_refused_is_answered_with_the_command_that_allows_it)
     static const char *const errors[] = {
         "API server, 403: node n2 may not run account shop/web, only n1 may: ambit allow-node n2 w",
         "node n2 may not run account sho"};
+    static const char *const sentences[] = {"node n2 may not run account shop/web, only n1 may",
+                                            "node n2 may not run account sho"};
     char *argv[] = {(char[]){"-n"},  (char[]){"shop"}, (char[]){"--sa"},
                     (char[]){"web"}, (char[]){"--"},   (char[]){"true"}};
 
     for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
         struct args a;
+        AUTO(strbuf) struct strbuf said = {0};
         AUTO(strbuf) struct strbuf fix = {0};
         CHECK_INT(args_parse(&a, tables, true, ARRAY_LEN(argv), argv, NULL), 0);
-        CHECK(run_spec_fix(&a, errors[i], &fix));
+        CHECK(run_spec_fix(&a, errors[i], &said, &fix));
+        CHECK_STR(strbuf_text(&said), sentences[i]);
         CHECK_STR(strbuf_text(&fix), "ambit allow-node n2 web -n shop");
     }
 }

@@ -316,6 +316,8 @@ TEST(a_command_that_fails_is_started_again_where_that_was_asked)
         runtime_rig_turn(&g);
     }
     unsigned restarts = local_pod_record(p)->restarts;
+    AUTO(json)
+    struct json *waiting = local_pod_describe(p); /* for the pause behind the second end */
     c = client_open(&g);
     client_send(&c, "{\"op\":\"stop\",\"namespace\":\"shop\",\"name\":\"cart\"}\n");
     bool stopped = await(&g, &c, "\"stopped\"");
@@ -324,6 +326,8 @@ TEST(a_command_that_fails_is_started_again_where_that_was_asked)
     runtime_rig_stop(&g);
     CHECK(started);
     CHECK_INT(restarts, 2);
+    CHECK_STR(json_str_at(waiting, "state", ""), "waiting");
+    CHECK_STR(json_str_at(waiting, "trouble", ""), "ended with status 1, is started again");
     CHECK(stopped);
     CHECK(clean);
 }
