@@ -5,6 +5,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cli/commands.h"
 #include "cli/node_ask.h"
 #include "cli/node_where.h"
@@ -12,7 +13,7 @@
 #include "cli/runtime_client.h"
 #include "codec/json.h"
 
-enum { SIGNAL_ANSWER = 128, READY_MS = 0, PATIENCE_MS = 250 };
+enum { SIGNAL_ANSWER = 128, READY_MS = 0, PATIENCE_MS = 250, EARLY_MS = 2000 };
 
 /* ---- signals go to the command, not to us */
 
@@ -109,6 +110,26 @@ static enum answer say_refused(struct cli *c, const struct diag *why)
 
 enum event { EVENT_MORE, EVENT_DONE };
 
+/* One that was to run by itself. */
+static int say_ended(struct cli *c, const struct json *answer)
+{
+    int signal = (int)json_int_at(answer, "signal", 0);
+    int code = (int)json_int_at(answer, "code", 0);
+    const char *output = json_str_at(answer, "output", "");
+    const struct json *did = json_item(c->items, 0);
+
+    if (signal == 0 && code == 0) {
+        return ANSWER_YES;
+    }
+    (void)cli_fail(c, ANSWER_NO, NULL, "%s/%s has ended at once %s %d",
+                   json_str_at(did, "namespace", ""), json_str_at(did, "name", ""),
+                   signal > 0 ? "by signal" : "with status", signal > 0 ? signal : code);
+    if (*output) {
+        cli_evidence(c, "%s", output);
+    }
+    return ANSWER_NO;
+}
+
 static enum event take(struct cli *c, const struct json *answer, bool attach, int *status)
 {
     const char *event = json_str_at(answer, "event", "");
@@ -122,7 +143,11 @@ static enum event take(struct cli *c, const struct json *answer, bool attach, in
     if (strcmp(event, "started") == 0) {
         say_started(c, answer);
         *status = 0;
-        return attach ? EVENT_MORE : EVENT_DONE;
+        return EVENT_MORE;
+    }
+    if (strcmp(event, "exited") == 0 && !attach) {
+        *status = say_ended(c, answer);
+        return EVENT_DONE;
     }
     if (strcmp(event, "exited") == 0) {
         int signal = (int)json_int_at(answer, "signal", 0);
@@ -165,6 +190,9 @@ static int turn(struct cli *c, struct runtime_client *r, int signal_fd, bool att
     if (n == 0) {
         n = next(r, &answer, &why);
     }
+    if (n < 0 && !attach && *status >= 0) {
+        return *status; /* it has heard long enough that it runs */
+    }
     if (n < 0) {
         return (int)cli_fail(c, ANSWER_UNKNOWN, "ambit ps", "%s", why.text);
     }
@@ -176,6 +204,8 @@ static int converse(struct cli *c, struct runtime_client *r, int signal_fd, bool
     struct progress p;
     int status = -1; /* not started */
     int end = -1;
+    uint64_t early =
+        0; /* until when it is asked whether one that runs by itself has ended at once */
 
     progress_begin(&p, &c->term, "starting");
     while (end < 0) {
@@ -186,6 +216,10 @@ static int converse(struct cli *c, struct runtime_client *r, int signal_fd, bool
         end = turn(c, r, signal_fd, attach, &status);
         if (status >= 0) {
             progress_end(&p);
+            early = early > 0 ? early : clock_mono_ms() + EARLY_MS;
+        }
+        if (end < 0 && early > 0 && !attach && clock_mono_ms() > early) {
+            end = status;
         }
     }
     progress_end(&p);

@@ -557,7 +557,8 @@ static int step_exit(struct local_pod *p)
     unwatch_program(p);
     p->record.shim = 0;
     log_info(&scope, "local workload ended", F_STR("namespace", p->record.spec.namespace),
-             F_STR("name", p->record.spec.name), F_I64("code", p->exit.code));
+             F_STR("name", p->record.spec.name), F_I64("code", p->exit.code),
+             F_STR("output", p->exit.last));
     if (starts_again(p)) {
         p->record.restarts++;
         if (is_waypoint(p) && loop_now_ms(p->env->loop) - p->started_ms >= RAN_WELL_MS) {
@@ -875,8 +876,7 @@ struct json *local_pod_describe(const struct local_pod *p)
     };
     static const char *const own[] = {"version", "runDir", "shim", "startTime", "spec"};
     struct json *j = local_record_to_json(&p->record);
-    char dir[LOCAL_PATH_MAX];
-    char log[LOCAL_PATH_MAX + 8];
+    char log[LOCAL_LOG_MAX];
 
     for (size_t i = 0; i < ARRAY_LEN(own); i++) {
         (void)json_remove(j, own[i]);
@@ -892,8 +892,7 @@ struct json *local_pod_describe(const struct local_pod *p)
         json_set_str(j, "waypoint", p->record.spec.waypoint);
         json_set_bool(j, "ready", p->told == READY_YES);
     }
-    local_record_dir(&p->record, dir);
-    (void)snprintf(log, sizeof(log), "%s/log", dir); /* fits */
+    local_record_log(&p->record, log);
     json_set_str(j, "log", log);
     describe_mesh(p, j);
     return j;

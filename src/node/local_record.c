@@ -22,6 +22,14 @@ void local_record_dir(const struct local_record *r, char out[static LOCAL_PATH_M
                    r->spec.name);
 }
 
+void local_record_log(const struct local_record *r, char out[static LOCAL_LOG_MAX])
+{
+    char dir[LOCAL_PATH_MAX];
+
+    local_record_dir(r, dir);
+    (void)snprintf(out, LOCAL_LOG_MAX, "%s/log", dir); /* fits */
+}
+
 static int path_by_uid(const struct local_record *r, const char *folder,
                        char out[static LOCAL_PATH_MAX])
 {

@@ -20,6 +20,8 @@ enum {
     LOCAL_RECORD_VERSION = 1,
     LOCAL_RUN_DIR_MAX = 64,
     LOCAL_PATH_MAX = 256,
+    LOCAL_LOG_MAX = LOCAL_PATH_MAX + 8,
+    LOCAL_LAST_MAX = 256,
     LOCAL_RECORD_BYTES_MAX = 1 << 20
 };
 
@@ -37,16 +39,18 @@ struct local_record {
 };
 
 struct local_exit {
-    int code;   /* when signal is 0 */
-    int signal; /* 0: it ended by itself */
+    int code;                  /* when signal is 0 */
+    int signal;                /* 0: it ended by itself */
+    char last[LOCAL_LAST_MAX]; /* line of its log; "": it has none */
 };
 
 /* The caller's. "ended with status 1, is started again" */
 struct json *local_exit_text(const struct local_exit *e);
 
 void local_record_fini(struct local_record *r);
-/* The folder of a workload. */
+/* The folder of a workload, and the file in it that its output goes to. */
 void local_record_dir(const struct local_record *r, char out[static LOCAL_PATH_MAX]);
+void local_record_log(const struct local_record *r, char out[static LOCAL_LOG_MAX]);
 /* -ERR_SYNTAX: the uid, which the API gave, is no file name. */
 MUST_USE int local_record_netns(const struct local_record *r, char out[static LOCAL_PATH_MAX]);
 /* The folder of its secrets, which its user may read and nobody else but root. Likewise. */

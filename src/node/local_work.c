@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "codec/utf8.h"
 #include "io/file.h"
 #include "node/local_net.h"
 #include "node/local_token.h"
@@ -289,6 +290,46 @@ static int launch(struct local_work *w, const char *dir, struct diag *why)
 
 /* ---- the end */
 
+/* Anything may stand in a log; what is handed on is text. */
+static void put_clean(const char *text, size_t len, char *out)
+{
+    for (size_t i = 0; i < len;) {
+        size_t n = (unsigned char)text[i] >= ' ' ? utf8_char_len(text + i, len - i) : 0;
+        memcpy(out, n > 0 ? text + i : "?", n > 0 ? n : 1);
+        out += n > 0 ? n : 1;
+        i += n > 0 ? n : 1;
+    }
+    *out = '\0';
+}
+
+/* The end of what a workload without a terminal said: its folder goes with it. */
+static void read_last(const struct local_record *r, struct local_exit *e)
+{
+    char path[LOCAL_LOG_MAX];
+    char text[LOCAL_LAST_MAX];
+    struct stat about;
+
+    local_record_log(r, path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    off_t from = fd >= 0 && fstat(fd, &about) == 0 && about.st_size >= (off_t)sizeof(text)
+                     ? about.st_size - (off_t)sizeof(text) + 1
+                     : 0;
+    ssize_t n = fd >= 0 ? pread(fd, text, sizeof(text) - 1, from) : -1;
+    if (fd >= 0) {
+        close(fd);
+    }
+    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r')) {
+        n--;
+    }
+    ssize_t at = n;
+    while (at > 0 && text[at - 1] != '\n') {
+        at--;
+    }
+    if (n > at) {
+        put_clean(text + at, (size_t)(n - at), e->last);
+    }
+}
+
 static int read_exit(struct local_work *w, const char *dir, const struct local_record *r)
 {
     if (r->shim > 0) {
@@ -297,6 +338,7 @@ static int read_exit(struct local_work *w, const char *dir, const struct local_r
     if (local_exit_load_blocking(dir, &w->exit, NULL) < 0) {
         w->exit = (struct local_exit){.code = 128 + SIGKILL, .signal = SIGKILL};
     }
+    read_last(r, &w->exit);
     return 0;
 }
 

@@ -14,12 +14,13 @@
 
 static struct log_scope scope = LOG_SCOPE("local");
 
-enum { OUT_LIMIT = 8 << 20, REQUEST_LIMIT_MS = 10000, SIGNAL_MAX = 64 };
+enum { OUT_LIMIT = 8 << 20, REQUEST_LIMIT_MS = 10000, EARLY_MS = 200, SIGNAL_MAX = 64 };
 
 enum step {
     READ,     /* the request is not complete */
     START,    /* the workload is on its way */
     ATTACHED, /* it runs, and the client with it */
+    EARLY,    /* it runs by itself; whether it ends at once is still told */
     STOP,     /* it is on its way out */
     FLUSH     /* everything is said; then the connection ends */
 };
@@ -29,14 +30,14 @@ struct client {
     struct runtime_api *api;
     struct task task;
     struct fd_watch watch;
-    struct timer limit; /* armed in READ */
+    struct timer limit; /* armed in READ and EARLY */
     enum step step;
     struct bytes in;
     struct strbuf out;
     size_t sent; /* of out */
     int fds[LOCAL_STDIO];
     unsigned fd_count;
-    struct local_pod *pod; /* in START, ATTACHED and STOP */
+    struct local_pod *pod; /* in START, ATTACHED, EARLY and STOP */
     bool attach;
 };
 
@@ -76,6 +77,7 @@ static void say_end(struct client *c, const char *event, const struct local_pod 
 
     json_set_int(j, "code", e ? e->code : 0);
     json_set_int(j, "signal", e ? e->signal : 0);
+    json_set_str(j, "output", e ? e->last : "");
     say(c, event, j);
 }
 
@@ -375,6 +377,10 @@ static void run_client(struct task *t, unsigned why)
         client_close(c);
         return;
     }
+    if (timer_is_due(&c->limit) && c->step == EARLY && local_pod_state(c->pod) != LOCAL_STOPPING) {
+        c->pod = NULL;
+        c->step = FLUSH;
+    }
     bool there = listen_to(c);
     int r = flush(c);
     if (!there || (r < 0 && r != -EAGAIN)) {
@@ -408,9 +414,9 @@ static void client_start(struct runtime_api *a, int take_fd)
 static void on_started(struct client *c)
 {
     say(c, "started", local_pod_describe(c->pod));
-    c->step = c->attach ? ATTACHED : FLUSH;
+    c->step = c->attach ? ATTACHED : EARLY;
     if (!c->attach) {
-        c->pod = NULL;
+        timer_set(&c->limit, &c->task, EARLY_MS);
     }
 }
 

@@ -62,6 +62,19 @@ def test_detached_comes_back_once_it_runs(ambit, node):
     assert agent.seen[-1]["spec"]["labels"] == {"app": "x"} and agent.seen[-1]["spec"]["env"] == ["A=b"]
 
 
+def test_detached_and_over_at_once_is_said_with_its_last_words(ambit, node):
+    agent = node().agent
+    agent.script["run"] = [STARTED, {"event": "exited", "code": 3, "signal": 0, "output": "bind: Permission denied"}]
+    result = ambit("run", "-d", "--", "x", code=1)
+    assert result.err.endswith("ambit run: shop/cart has ended at once with status 3\n    bind: Permission denied\n"), result
+    said = ambit("run", "-d", "-o", "json", "--", "x", code=1).json
+    assert said["error"].endswith("at once with status 3") and said["evidence"] == ["bind: Permission denied"]
+    agent.script["run"] = [STARTED, {"event": "exited", "code": 137, "signal": 9, "output": ""}]
+    assert "shop/cart has ended at once by signal 9\n" in ambit("run", "-d", "--", "x", code=1).err
+    agent.script["run"] = [STARTED, {"event": "exited", "code": 0, "signal": 0, "output": "done"}]
+    assert "ended" not in ambit("run", "-d", "--", "x", code=0).err
+
+
 @pytest.mark.parametrize("answer, code, said", [
     ({"event": "failed", "code": "ERR_EXISTS", "error": "shop/cart runs already"}, 1, "shop/cart runs already"),
     ({"event": "failed", "code": "ERR_DENIED", "error": 'API server, 403: looking up: serviceaccount "default" not found'},

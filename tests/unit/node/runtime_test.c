@@ -122,6 +122,30 @@ TEST(a_detached_command_runs_until_it_is_stopped_with_all_its_children)
     CHECK(clean);
 }
 
+/* Nothing of it is left to be looked at, so whoever started it hears of it. The clock stands: that moment lasts. */
+TEST(a_detached_command_that_ends_at_once_is_told_with_its_last_words)
+{
+    struct runtime_rig g;
+    runtime_rig_start(&g, "");
+    loop_stop_clock(g.loop);
+    struct client c = client_open(&g);
+    client_send(
+        &c, RUN("false",
+                "[\"sh\",\"-c\",\"echo first; printf '\\\\377last words\\\\n\\\\n'; exit 3\"]"));
+    bool told = await(&g, &c, "\"exited\"");
+    bool status = strstr(c.said, "\"code\":3") != NULL;
+    bool words = strstr(c.said, "\"output\":\"?last words\"") != NULL;
+    bool closed = await_closed(&g, &c);
+    bool clean = nothing_is_left(&g);
+    client_close(&c);
+    runtime_rig_stop(&g);
+    CHECK(told);
+    CHECK(status);
+    CHECK(words);
+    CHECK(closed);
+    CHECK(clean);
+}
+
 TEST(a_client_that_goes_away_takes_its_command_along)
 {
     struct runtime_rig g;
