@@ -48,11 +48,19 @@ def differences(before, after):
 
     def foreign(entry):
         return any(fnmatch.fnmatch(entry, p) for p in theirs)
+
     out = []
     for kind in before:
         out += [f"{kind}: left behind: {x}" for x in sorted(after[kind] - before[kind]) if not foreign(x)]
         out += [f"{kind}: missing: {x}" for x in sorted(before[kind] - after[kind]) if not foreign(x)]
     return out
+
+
+def report(found, limit=20):
+    """Differences as people read them, with what to do if they are not ours."""
+    more = [f"... and {len(found) - limit} more"] if len(found) > limit else []
+    return "\n".join([*found[:limit], *more, "if others made them meanwhile, say so: AMBIT_DEMO_OTHERS='/tmp/*:/root/*' "
+                      "leaves out what fits such a pattern"])
 
 
 def size(listing):

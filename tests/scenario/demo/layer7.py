@@ -287,7 +287,11 @@ class Layer7:
         self.town.ambit("waypoint", "delete", market.GATEWAY, "-n", NAMESPACE)
         until("its pod is gone", lambda: self.waypoint() is None, 20)
         self.ledger.wait(ENOUGH, **{kind: "200" for kind in self.ledger.kinds})
-        return "no process, no pod"
+        for kind, name in (("authorizationpolicy", "no-admin"), ("authorizationpolicy", "tokens-only"),
+                           ("requestauthentication", "tokens")):  # they would say for ever that nobody acts on them
+            self.town.ambit.delete(kind, NAMESPACE, name)
+        until("all is in order", lambda: self.town.ambit.ask("status", "--run-dir", self.town.ambit.run_dir)[0] == 0, 20)
+        return "no process, no pod; its policies are deleted, and `ambit status` finds no problem"
 
     def account(self):
         rows = self.ledger.end()

@@ -451,6 +451,6 @@ def tell(report, town, before, keep):
 
     def same():
         after, found = inventory.lasting_differences(before)
-        check(not found, "\n".join(found[:20]))
+        check(not found, inventory.report(found))
         return f"as before: {inventory.size(after)}"
     report.step("namespaces, rules, processes and files are what they were before", same)
