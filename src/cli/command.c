@@ -124,6 +124,19 @@ struct view_filter view_filter_of(const struct cli *c)
                                 .name_count = c->args.operand_count};
 }
 
+/* An empty answer says that it is one. */
+static void note_nothing(struct cli *c, const struct view_filter *f)
+{
+    AUTO(strbuf) struct strbuf b = {0};
+
+    strbuf_puts(&b, "nothing is on record");
+    for (unsigned i = 0; i < f->name_count; i++) {
+        strbuf_printf(&b, "%s%s", i > 0 ? ", " : " of ", f->names[i]);
+    }
+    strbuf_putc(&b, '\n');
+    term_err(&c->term, &b);
+}
+
 void print_records(struct cli *c, const struct json *rows, const struct view_filter *f,
                    void (*put)(const struct json *row, bool colour, struct strbuf *out))
 {
@@ -143,6 +156,9 @@ void print_records(struct cli *c, const struct json *rows, const struct view_fil
         }
     }
     term_out(&c->term, &b);
+    if (count == 0 && json_count(c->errors) == 0 && !args_has(&c->args, "follow")) {
+        note_nothing(c, f);
+    }
 }
 
 bool cli_wants_json(const struct cli *c)

@@ -52,6 +52,12 @@ int manifest_read(const char *text, size_t len, const char *name, struct json *i
         if (r == 0) {
             return 0;
         }
+        size_t line;
+        const char *twice = r > 0 ? yaml_reader_twice(y, &line) : NULL;
+        if (twice) {
+            return FAIL(why, -ERR_SYNTAX, "%s:%zu: %.60s is there twice, and only one would count",
+                        name, line, twice);
+        }
         if (r > 0 && json_kind(document) != JSON_KIND_NULL) {
             add_document(into, name, yaml_reader_line(y), document);
         }

@@ -42,7 +42,7 @@ unsigned near_distance(const char *a, const char *b)
 
 const char *near_best(const char *word, const char *best, const char *candidate)
 {
-    unsigned limit = strlen(word) < 4 ? 1 : 2; /* short words are near everything */
+    unsigned limit = strlen(word) < 6 ? 1 : 2; /* short words are near everything */
     unsigned distance = near_distance(word, candidate);
 
     if (distance > limit || (best && near_distance(word, best) <= distance)) {

@@ -37,6 +37,8 @@ struct yaml_reader {
     struct map anchors;
     size_t cost; /* of this document, see YAML_BUDGET */
     size_t line;
+    char *twice; /* of this document: the first key that its mapping had already */
+    size_t twice_line;
     int failed;
 };
 
@@ -77,6 +79,8 @@ static void reset(struct yaml_reader *y)
     }
     map_fini(&y->anchors);
     y->cost = 0;
+    mem_free(y->twice);
+    y->twice = NULL;
 }
 
 void yaml_reader_free(struct yaml_reader *y)
@@ -280,6 +284,17 @@ static int scalar_value(struct json **out, const yaml_event_t *e, struct diag *w
     return 0;
 }
 
+/* The scalar of line has been put: as a key that is there already? The last one wins, which may not be what was meant. */
+static void note_twice(struct yaml_reader *y, size_t line)
+{
+    const struct level *l = y->depth > 0 ? &y->level[y->depth - 1] : NULL;
+
+    if (l && l->key && !l->key_is_merge && !y->twice && json_get(l->value, l->key)) {
+        y->twice = mem_strdup(l->key);
+        y->twice_line = line;
+    }
+}
+
 static int on_scalar(struct yaml_reader *y, const yaml_event_t *e, struct diag *why)
 {
     const char *anchor = (const char *)e->data.scalar.anchor;
@@ -305,8 +320,11 @@ static int on_scalar(struct yaml_reader *y, const yaml_event_t *e, struct diag *
         a->value = json_ref(v);
         a->cost = cost;
     }
-    return put(y, v, is_merge) < 0 ? fail_at(&e->start_mark, -ERR_SYNTAX, "not a usable key", why)
-                                   : 0;
+    if (put(y, v, is_merge) < 0) {
+        return fail_at(&e->start_mark, -ERR_SYNTAX, "not a usable key", why);
+    }
+    note_twice(y, e->start_mark.line + 1);
+    return 0;
 }
 
 static int on_alias(struct yaml_reader *y, const yaml_event_t *e, struct diag *why)
@@ -415,6 +433,12 @@ static int read_document(struct yaml_reader *y, struct diag *why)
         yaml_event_delete(&e);
     }
     return r;
+}
+
+const char *yaml_reader_twice(const struct yaml_reader *y, size_t *line)
+{
+    *line = y->twice_line;
+    return y->twice;
 }
 
 int yaml_reader_next(struct yaml_reader *y, struct json **out, struct diag *why)

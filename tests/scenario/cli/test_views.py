@@ -114,6 +114,16 @@ def test_logs_show_who_what_and_why(ambit, node):
     assert [json.loads(line)["verdict"] for line in ambit("logs", "-o", "json", code=0).out.splitlines()] == ["ok", "DENIED"]
 
 
+def test_an_empty_answer_says_that_it_is_one(ambit, node):
+    proxy = node().proxy
+    proxy.pages["/access/recent"] = []
+    result = ambit("logs", code=0)
+    assert (result.out, result.err) == ("", "nothing is on record\n")
+    assert ambit("flows", "--connections", "nobody", "else", code=0).err == "nothing is on record of nobody, else\n"
+    proxy.close()
+    assert "on record" not in ambit("logs", code=3).err
+
+
 def test_following_logs_shows_each_record_once(ambit, node):
     proxy = node().proxy
     proxy.pages["/access/recent"] = [record(1), record(2)]

@@ -154,6 +154,8 @@ TEST(words_that_are_near_are_found)
     CHECK_STR(near_best("staus", "status", "stats"), "status");
     CHECK(!near_best("ps", NULL, "up"));
     CHECK(!near_best("conns", NULL, "certs"));
+    CHECK(!near_best("bogus", NULL, "logs"));
+    CHECK_STR(near_best("servicse", NULL, "services"), "services");
 }
 
 TEST(text_is_wrapped_at_words)

@@ -139,6 +139,15 @@ TEST(documents_and_lists_are_taken_apart_and_remember_their_line)
                                "{\"from\":\"x.yaml:6\",\"object\":{\"d\":4}}]");
     CHECK_INT(manifest_read("a: [", 4, "x.yaml", all, &why), -ERR_SYNTAX);
     CHECK(strncmp(why.text, "x.yaml: ", 8) == 0);
+    static const char twice[] =
+        "kind: A\n---\nspec: {rules: []}\nmetadata: {name: rules}\nspec: {}\n";
+    static const char deeper[] = "[{a: 1, b: {c: 1, \n c: 2}}]";
+    static const char merged[] = "x: &x {a: 1}\ny: {<<: *x, a: 2, b: a}\n";
+    CHECK_INT(manifest_read(twice, strlen(twice), "x.yaml", all, &why), -ERR_SYNTAX);
+    CHECK_STR(why.text, "x.yaml:5: spec is there twice, and only one would count");
+    CHECK_INT(manifest_read(deeper, strlen(deeper), "x.yaml", all, &why), -ERR_SYNTAX);
+    CHECK_STR(why.text, "x.yaml:2: c is there twice, and only one would count");
+    CHECK_INT(manifest_read(merged, strlen(merged), "x.yaml", all, NULL), 0);
 }
 
 TEST(label_words_are_changes)
