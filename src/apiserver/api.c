@@ -512,8 +512,10 @@ void api_refuse_late(struct api *a, struct api_response *out)
 
     api_response_fini(out);
     *out = (struct api_response){.retry_after_s = 1};
-    (void)call_refuse(&c, 504, "Timeout",
-                      "the change is not on the disk yet, and may or may not get there");
+    (void)call_refuse(
+        &c, 504, "Timeout",
+        "the data folder takes no changes (is the disk full?), and the answer rests on one "
+        "that may or may not get there");
 }
 
 void api_handle(struct api *a, const struct api_request *rq, struct api_response *out)

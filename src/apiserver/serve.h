@@ -13,8 +13,9 @@
 struct serve;
 
 enum {
-    SERVE_DURABLE_MS = 30000, /* how long an answer waits for the disk */
-    SERVE_ASK_MS = 10000,     /* and another loop's answer is waited for */
+    SERVE_DURABLE_MS =
+        10000,            /* how long an answer waits for the disk: less than clients wait for it */
+    SERVE_ASK_MS = 10000, /* and another loop's answer is waited for */
     SERVE_TICK_MS = 1000,
     SERVE_WATCH_BYTES = 64 << 10, /* events written at once */
     SERVE_USERS_MAX = 4096,

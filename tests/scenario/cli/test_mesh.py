@@ -177,6 +177,31 @@ def test_a_part_that_does_not_come_up_is_shown_and_what_was_started_goes_again(m
     assert mesh("up", code=0, seconds=60).out.count("ready after") == 3
 
 
+def test_a_full_disk_is_said_and_nothing_is_lost_by_it(mesh):
+    data = mesh.home / "state"
+    data.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=4m", "none", str(data))
+    try:
+        mesh("up", code=0, seconds=60)
+        large = "{apiVersion: v1, kind: ConfigMap, metadata: {name: %s}, data: {x: '" + 900_000 * "x" + "'}}"
+        filler = data / "filler"
+        with filler.open("wb", buffering=0) as f, contextlib.suppress(OSError):
+            while True:
+                f.write(bytes(4096))
+        full = mesh("apply", "-f", "-", text=large % "late", code=3, seconds=60)
+        assert "the data folder takes no changes (is the disk full?)" in full.err
+        assert "  fix: ambit status\n" in full.err
+        filler.unlink()
+        until("changes are taken again", lambda: mesh("apply", "-f", "-", text=large % "next", seconds=60).code == 0, 60)
+        assert "configmap/late" in mesh("get", "configmaps", "-o", "name", code=0).out
+        assert mesh("down", "--yes", code=0, seconds=60).code == 0
+        mesh("up", code=0, seconds=60)
+        assert "configmap/late" in mesh("get", "configmaps", "-o", "name", code=0).out
+    finally:
+        mesh("down", "--yes", seconds=60)
+        run("umount", str(data))
+
+
 def test_another_mesh_than_the_one_that_is_up_is_refused(mesh):
     mesh("up", "--pod-cidr", "10.20.0.0/24", code=0, seconds=60)
     other = mesh("up", "--node", "n2", code=1)
