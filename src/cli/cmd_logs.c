@@ -10,18 +10,6 @@
 
 /* ---- one line */
 
-static void put_party(struct strbuf *out, const struct json *row, const char *name,
-                      const char *address)
-{
-    const char *who = json_str_at(row, name, "");
-    const char *at = json_str_at(row, address, "");
-
-    strbuf_puts(out, who);
-    if (strcmp(who, at) != 0) {
-        strbuf_printf(out, " (%s)", at);
-    }
-}
-
 static void put_verdict(struct strbuf *out, const struct json *row, bool colour)
 {
     const char *verdict = json_str_at(row, "verdict", "");
@@ -43,9 +31,7 @@ static void put_line(const struct json *row, bool colour, struct strbuf *out)
 
     put_verdict(&line, row, colour);
     strbuf_printf(&line, "%s  ", json_str_at(row, "direction", ""));
-    put_party(&line, row, "source", "source_address");
-    strbuf_puts(&line, " -> ");
-    put_party(&line, row, "destination", "destination_address");
+    view_put_parties(row, &line);
     strbuf_printf(&line, "%s%s  ", *service ? " as " : "", service);
     span_bytes((uint64_t)json_int_at(row, "to_server", 0), &line);
     strbuf_puts(&line, " sent, ");

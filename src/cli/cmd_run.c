@@ -97,9 +97,10 @@ static enum answer say_refused(struct cli *c, const struct diag *why)
 {
     AUTO(strbuf) struct strbuf said = {0};
     AUTO(strbuf) struct strbuf fix = {0};
+    bool is_open = !is_answer(why->code) && cli_answer_of(why->code) == ANSWER_UNKNOWN;
     const char *help = run_spec_fix(&c->args, why->text, &said, &fix) ? strbuf_text(&fix)
-                       : why->code == -EIO ? "ambit status" /* it knows more */
-                                           : NULL;
+                       : is_open || why->code == -EIO ? "ambit status" /* it knows more */
+                                                      : NULL;
 
     if (said.len > 0) {
         return cli_fail(c, ANSWER_NO, help, "%s", said.p);

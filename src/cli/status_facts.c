@@ -271,11 +271,10 @@ static void judge_connections(const struct node_facts *n, const struct json *cap
     for (size_t i = 0; i < json_count(plain); i++) {
         const struct json *row = json_item(plain, i);
         const char *note = json_str_at(row, "note", "");
-        finding_evidence(x, "%s (%s) -> %s (%s), %s%s%s", json_str_at(row, "source", ""),
-                         json_str_at(row, "source_address", ""),
-                         json_str_at(row, "destination", ""),
-                         json_str_at(row, "destination_address", ""),
-                         json_str_at(row, "direction", ""), *note ? ", " : "", note);
+        AUTO(strbuf) struct strbuf parties = {0};
+        view_put_parties(row, &parties);
+        finding_evidence(x, "%s, %s%s%s", strbuf_text(&parties), json_str_at(row, "direction", ""),
+                         *note ? ", " : "", note);
     }
 }
 

@@ -181,6 +181,25 @@ void view_services(const struct json *dump, struct json *by_host)
 
 /* ---- certificates */
 
+static void put_party(struct strbuf *out, const struct json *row, const char *name,
+                      const char *address)
+{
+    const char *who = json_str_at(row, name, "");
+    const char *at = json_str_at(row, address, "");
+
+    strbuf_puts(out, who);
+    if (strcmp(who, at) != 0) {
+        strbuf_printf(out, " (%s)", at);
+    }
+}
+
+void view_put_parties(const struct json *row, struct strbuf *out)
+{
+    put_party(out, row, "source", "source_address");
+    strbuf_puts(out, " -> ");
+    put_party(out, row, "destination", "destination_address");
+}
+
 bool view_is_near_end(int64_t from_s, int64_t until_s, int64_t now_s)
 {
     return now_s < until_s && (until_s - now_s) * 5 < until_s - from_s;

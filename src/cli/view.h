@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct json;
+struct strbuf;
 
 /* node is the name of the node that was asked. The first two gather in an object (rows_values makes a
  * list of it), because every node knows the whole world; the others append to an array. */
@@ -30,6 +31,9 @@ void view_policies(const struct json *dump, struct json *into);
  * age_ms of connections that are open; time, verdict ("ok", "DENIED", "FAILED"), flags, duration_us
  * and error of records. */
 void view_access(const struct json *records, const char *node, struct json *into);
+
+/* Who with whom: "shop/web (10.0.0.1:4000) -> 192.0.2.7:443". */
+void view_put_parties(const struct json *row, struct strbuf *out);
 
 /* What a filter keeps. */
 struct view_filter {

@@ -86,7 +86,7 @@ def test_detached_and_over_at_once_is_said_with_its_last_words(ambit, node):
     ({"event": "failed", "code": "ENOENT", "error": "start x: No such file or directory"}, 1, "ambit run: start x: No such file or directory\n"),
     ({"event": "failed", "code": "EACCES", "error": "go to /root: Permission denied"}, 1, "ambit run: go to /root: Permission denied\n"),
     ({"event": "failed", "code": "ERR_UNAVAILABLE", "error": "no API"}, 3, "no API"),
-    ({"event": "error", "code": "ERR_NEW", "error": "of a newer agent"}, 3, "of a newer agent"),
+    ({"event": "error", "code": "ERR_NEW", "error": "of a newer agent"}, 3, "of a newer agent\n  fix: ambit status\n"),
     ({}, 3, "the node agent went away"),
 ])
 def test_what_the_agent_refuses_is_said(ambit, node, answer, code, said):
