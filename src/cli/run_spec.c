@@ -13,7 +13,8 @@ enum { NAME_MAX_BYTES = 63, BASE_MAX_BYTES = 56 };
 const struct arg_option options_run_spec[] = {
     {"namespace", 'n', ARG_TEXT, "NAMESPACE", "default", "namespace of the workload"},
     {"sa", 0, ARG_TEXT, "ACCOUNT", "default",
-     "service account: it makes the identity, spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT"},
+     "service account, which has to exist: it makes the identity, "
+     "spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT"},
     {"name", 0, ARG_TEXT, "NAME", NULL, "name of the workload; otherwise made from the command's"},
     {"user", 'u', ARG_TEXT, "USER", "nobody", "run it as this user, or as UID:GID"},
     {"label", 'l', ARG_LIST, "KEY=VALUE", NULL, "label of the Pod object; services select by it"},
