@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/near.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/num.h"
@@ -42,7 +43,9 @@ unsigned near_distance(const char *a, const char *b)
 
 const char *near_best(const char *word, const char *best, const char *candidate)
 {
-    unsigned limit = strlen(word) < 6 ? 1 : 2; /* short words are near everything */
+    /* Short words are near everything, and people get the first letter right. */
+    bool is_short = strlen(word) < 4 || (strlen(word) < 6 && word[0] != candidate[0]);
+    unsigned limit = is_short ? 1 : 2;
     unsigned distance = near_distance(word, candidate);
 
     if (distance > limit || (best && near_distance(word, best) <= distance)) {
