@@ -305,6 +305,7 @@ static enum answer refuse_others(struct up *u)
 
 static enum answer run(struct cli *c)
 {
+    AUTO(strbuf) struct strbuf fix = {0};
     struct up u = {.cli = c};
     struct diag why = {0};
     enum answer a = ANSWER_YES;
@@ -314,7 +315,8 @@ static enum answer run(struct cli *c)
     } else if (up_config_read(&c->args, u.state, &u.config, &why) < 0) {
         a = cli_fail(c, ANSWER_USAGE, "ambit help up", "%s", why.text);
     } else if (geteuid() != 0) {
-        a = cli_fail(c, ANSWER_NO, "sudo ambit up",
+        fix_again(c, true, "", &fix);
+        a = cli_fail(c, ANSWER_NO, strbuf_text(&fix),
                      "only root may make network namespaces and rules");
     } else {
         a = refuse_others(&u);

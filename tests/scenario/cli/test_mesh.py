@@ -239,8 +239,8 @@ def test_what_has_died_is_said_and_started_again(mesh):
 def test_without_root_nothing_is_started(ambit):
     import pwd
     nobody = pwd.getpwnam("nobody").pw_uid
-    done = subprocess.run([AMBIT, "up"], user=nobody, capture_output=True, text=True, check=False, env=ambit.env)
-    assert done.returncode == 1 and "only root" in done.stderr
+    done = subprocess.run([AMBIT, "up", "--node", "n1"], user=nobody, capture_output=True, text=True, check=False, env=ambit.env)
+    assert done.returncode == 1 and "only root" in done.stderr and "fix: sudo ambit up --node n1\n" in done.stderr
 
 
 def kill(mesh, part):
