@@ -9,10 +9,13 @@ by its dead owner. Addresses are the same in every run; nothing here is joined t
     pod `p21`     10.244.2.11   fd44:2::11    first pod of node 2
     host `ext`    172.31.0.200  fd31::c8      no node, no mesh
 """
+import contextlib
 import os
 import pathlib
+import socket
 
 from lib import netns
+from lib.wait import SCALE
 
 RULES = pathlib.Path(__file__).parent / "rules"
 ROUTER4, ROUTER6 = "172.31.0.254", "fd31::fe"
@@ -134,6 +137,29 @@ class Topology:
             "route add 169.254.1.1 dev eth0 scope link", "route add default via 169.254.1.1 dev eth0",
             "-6 route add default via fe80::1 dev eth0"])
         return ns
+
+    @contextlib.contextmanager
+    def many_addresses(self, node, pod):
+        """Addresses of the sixth family that lead to the pod, 65535 of them, none of which an interface has: a socket
+        needs IP_FREEBIND."""
+        name, net = f"p{node}{pod}", f"fd44:{node}:0:0:1::/80"
+        hop = f"via {pod6(node, pod)} dev c{name}"
+        netns.batch(self.ns(name), [f"-6 route add local {net} dev lo"])
+        netns.batch(self.ns(f"n{node}"), [f"-6 route add {net} {hop}"])
+        try:
+            yield (f"fd44:{node}::1:0:0:{n:x}" for n in range(1, 1 << 16))
+        finally:
+            netns.batch(self.ns(f"n{node}"), [f"-6 route del {net} {hop}"])
+            netns.batch(self.ns(name), [f"-6 route del local {net} dev lo"])
+
+    def connect_from(self, name, address, host, port):
+        """A TCP connection of the pod from one of its many addresses."""
+        sock = netns.make_socket(self.ns(name), socket.AF_INET6)
+        sock.setsockopt(socket.SOL_IP, 15, 1)  # IP_FREEBIND
+        sock.bind((address, 0))
+        sock.settimeout(5 * SCALE)
+        sock.connect((host, port))
+        return sock
 
     def pod_port_exists(self, node, name):
         """Whether the node still has its end of the pod's cable: it goes when the last reference to the pod's

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import select
-import socket
 import ssl
 import time
 
@@ -148,18 +147,6 @@ def test_who_fills_a_pods_door_does_not_keep_others_out(solo):
     wait.until("the metrics count them", lambda: solo.zt.metric("ambit_tls_handshakes_displaced_total") > 0)
 
 
-@pytest.fixture
-def addresses(solo):
-    """p41 has more addresses of the sixth family than a pod's door has places."""
-    node, hop = solo.ns("n4"), f"via {topo.pod6(4, 1)} dev cp41"
-    net = "fd44:4:0:0:1::/80"
-    netns.batch(solo.ns("p41"), [f"-6 route add local {net} dev lo"])
-    netns.batch(node, [f"-6 route add {net} {hop}"])
-    yield (f"fd44:4::1:0:0:{n:x}" for n in range(1, 1 << 16))
-    netns.batch(node, [f"-6 route del {net} {hop}"])
-    netns.batch(solo.ns("p41"), [f"-6 route del local {net} dev lo"])
-
-
 def client_hello():
     """A real one, whose sender says no more."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -172,21 +159,18 @@ def client_hello():
 
 
 @pytest.mark.parametrize("says", [b"", client_hello()], ids=["nothing", "hello"])
-def test_one_handshake_of_each_of_many_addresses_does_not_keep_others_out(solo, addresses, says):
+def test_one_handshake_of_each_of_many_addresses_does_not_keep_others_out(solo, says):
     solo.start()
 
     def displaced():
         return solo.zt.metric("ambit_tls_handshakes_displaced_total") > 0
 
     with contextlib.ExitStack() as stack:
+        addresses = stack.enter_context(solo.topology.many_addresses(4, 1))
         low = [os.open(os.devnull, os.O_RDONLY) for _ in range(64)]  # python-h2's end waits by select()
         while not displaced():  # a slow machine fills it only after some have met their deadline
             for _ in range(200):
-                sock = stack.enter_context(netns.make_socket(solo.ns("p41"), socket.AF_INET6))
-                sock.setsockopt(socket.SOL_IP, 15, 1)  # IP_FREEBIND: no interface has it
-                sock.bind((next(addresses), 0))
-                sock.settimeout(5 * wait.SCALE)
-                sock.connect((topo.pod6(3, 2), 15008))
+                sock = stack.enter_context(solo.topology.connect_from("p41", next(addresses), topo.pod6(3, 2), 15008))
                 sock.sendall(says)
         for fd in low:
             os.close(fd)
