@@ -4,13 +4,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/ip.h"
 #include "base/mem.h"
 #include "codec/json.h"
 
 enum { NODE_NAME_MAX = 63, RANGES_MAX = 2, LISTS = 2 };
-
-static const char lower[] = "abcdefghijklmnopqrstuvwxyz0123456789";
 
 static const struct setting {
     const char *option;
@@ -37,9 +36,8 @@ static struct json *host_name(void)
         name[0] = '\0';
     }
     for (const char *p = name; *p && *p != '.' && b.len < NODE_NAME_MAX; p++) {
-        char c = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
-        if (strchr(lower, c) || (c == '-' && b.len > 0)) {
-            strbuf_putc(&b, c);
+        if (ascii_is_alnum(*p) || (*p == '-' && b.len > 0)) {
+            strbuf_putc(&b, ascii_lower(*p));
         }
     }
     while (b.len > 0 && b.p[b.len - 1] == '-') {
@@ -123,7 +121,7 @@ static bool is_dotted(const char *text, const char *more)
 
     for (size_t i = 0; good && i < len; i++) {
         bool edge = i == 0 || i + 1 == len || text[i - 1] == '.' || text[i + 1] == '.';
-        good = strchr(lower, text[i]) || (!edge && (text[i] == '.' || strchr(more, text[i])));
+        good = ascii_is_lower_alnum(text[i]) || (!edge && (text[i] == '.' || strchr(more, text[i])));
     }
     return good;
 }

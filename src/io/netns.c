@@ -2,9 +2,11 @@
 #include "io/netns.h"
 
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "base/log.h"
@@ -70,6 +72,11 @@ int netns_from_thread(struct netns **out, struct diag *why)
 bool netns_is_same(const struct netns *a, const struct netns *b)
 {
     return a->device == b->device && a->inode == b->inode;
+}
+
+bool netns_is_genuine(const struct netns *n)
+{
+    return ioctl(n->fd, NS_GET_NSTYPE) == CLONE_NEWNET;
 }
 
 int netns_fd(const struct netns *n)

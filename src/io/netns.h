@@ -30,6 +30,8 @@ MUST_USE int netns_from_path(struct netns **out, const char *path, struct diag *
 MUST_USE int netns_from_thread(struct netns **out, struct diag *why);
 
 bool netns_is_same(const struct netns *a, const struct netns *b);
+/* Whether the descriptor is a network namespace and not some other file. */
+bool netns_is_genuine(const struct netns *n);
 int netns_fd(const struct netns *n); /* borrowed */
 
 /* Moves the calling thread, and only it. Needs CAP_SYS_ADMIN. Takes about a microsecond and does not

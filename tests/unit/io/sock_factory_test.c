@@ -207,6 +207,7 @@ TEST(failures_carry_their_reason_and_leave_nothing)
     struct diag why;
 
     CHECK_INT(netns_from_path(&bad, "/dev/null", NULL), 0);
+    CHECK(!netns_is_genuine(bad));
     int before = test_fd_count();
     CHECK_INT(take(f, bad, &listen, &lapse, &why), -EINVAL);
     CHECK_STR(why.text, "enter a network namespace");
@@ -228,6 +229,7 @@ TEST(a_namespace_is_known_by_device_and_inode)
     CHECK_INT(netns_from_fd(&again, dup(netns_fd(a)), NULL), 0);
     CHECK(netns_is_same(a, again));
     CHECK(!netns_is_same(a, b));
+    CHECK(netns_is_genuine(a));
 }
 
 TEST(a_dial_waits_for_a_socket_that_comes_later)
