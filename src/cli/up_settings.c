@@ -121,7 +121,8 @@ static bool is_dotted(const char *text, const char *more)
 
     for (size_t i = 0; good && i < len; i++) {
         bool edge = i == 0 || i + 1 == len || text[i - 1] == '.' || text[i + 1] == '.';
-        good = ascii_is_lower_alnum(text[i]) || (!edge && (text[i] == '.' || strchr(more, text[i])));
+        good =
+            ascii_is_lower_alnum(text[i]) || (!edge && (text[i] == '.' || strchr(more, text[i])));
     }
     return good;
 }
