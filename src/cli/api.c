@@ -148,6 +148,15 @@ static void keep_whole(struct cli *c, const struct kube_answer *answer, const st
     c->whole = strbuf_take(&text);
 }
 
+static void say_warnings(struct cli *c, const struct json *warnings)
+{
+    for (size_t i = 0; i < json_count(warnings); i++) {
+        AUTO(strbuf) struct strbuf line = {0};
+        strbuf_printf(&line, "warning of the API: %s\n", json_str(json_item(warnings, i), ""));
+        term_err(&c->term, &line);
+    }
+}
+
 int api_call_blocking(struct api *a, const struct kube_ask *ask, struct json **out,
                       struct diag *why)
 {
@@ -160,6 +169,7 @@ int api_call_blocking(struct api *a, const struct kube_ask *ask, struct json **o
     if (r < 0) {
         return r;
     }
+    say_warnings(a->cli, answer.warnings);
     r = kube_answer_error(&answer, why);
     if (r < 0) {
         keep_whole(a->cli, &answer, why);

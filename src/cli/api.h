@@ -26,7 +26,7 @@ enum answer api_fail(struct cli *c, const struct diag *why);
 const char *api_namespace(const struct api *a);
 
 /* The body of a good answer, the caller's; it may be NULL. A bad one is its error, with the server's
- * sentence. */
+ * sentence. What the server warns of is said on standard error. */
 MUST_USE int api_call_blocking(struct api *a, const struct kube_ask *ask, struct json **out,
                                struct diag *why);
 /* All items, page by page; the caller's. ask says what to list. */

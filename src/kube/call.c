@@ -11,6 +11,8 @@
 #include "kube/resource.h"
 #include "kube/transfer_int.h"
 
+enum { WARNINGS_MAX = 16 };
+
 struct kube_call {
     struct transfer *transfer;
 };
@@ -106,6 +108,31 @@ struct kube_call *kube_call_new(struct kube_client *c, const struct kube_ask *as
     return call;
 }
 
+/* Of `299 - "text"` (RFC 9111 5.5) the text, on one line. */
+static void unquote_warning(const char *value, struct strbuf *out)
+{
+    const char *c = strchr(value, '"');
+
+    for (c = c ? c + 1 : ""; *c != '\0' && *c != '"'; c++) {
+        c += *c == '\\' && c[1] != '\0';
+        strbuf_putc(out, (unsigned char)*c < ' ' || *c == 0x7f ? ' ' : *c);
+    }
+}
+
+static struct json *take_warnings(const struct transfer *t)
+{
+    struct json *list = NULL;
+    const char *value;
+
+    for (size_t i = 0; i < WARNINGS_MAX && (value = transfer_header(t, "Warning", i)); i++) {
+        AUTO(strbuf) struct strbuf text = {0};
+        unquote_warning(value, &text);
+        list = list ? list : json_new_array();
+        json_append_str(list, strbuf_text(&text));
+    }
+    return list;
+}
+
 int kube_call_take(struct kube_call *call, struct kube_answer *out, struct diag *why)
 {
     int r = transfer_result(call->transfer);
@@ -124,7 +151,8 @@ int kube_call_take(struct kube_call *call, struct kube_answer *out, struct diag 
     }
     *out = (struct kube_answer){.status = (unsigned)status,
                                 .body = body,
-                                .retry_after_s = transfer_retry_after(call->transfer)};
+                                .retry_after_s = transfer_retry_after(call->transfer),
+                                .warnings = take_warnings(call->transfer)};
     return 0;
 }
 
@@ -139,6 +167,7 @@ void kube_call_free(struct kube_call *call)
 void kube_answer_fini(struct kube_answer *a)
 {
     a->body = json_unref(a->body);
+    a->warnings = json_unref(a->warnings);
 }
 
 int kube_answer_error(const struct kube_answer *a, struct diag *why)

@@ -53,6 +53,7 @@ struct kube_answer {
     unsigned status;   /* HTTP's */
     struct json *body; /* the object, list or Status; NULL when it is no JSON */
     uint64_t retry_after_s;
+    struct json *warnings; /* texts that the server wants people to see; NULL: none */
 };
 
 /* owner is woken with WAKE_CHILD when the answer is there. Never fails at once. */

@@ -314,6 +314,15 @@ uint64_t transfer_retry_after(const struct transfer *t)
     return (uint64_t)s;
 }
 
+const char *transfer_header(const struct transfer *t, const char *name, size_t index)
+{
+    struct curl_header *h = NULL;
+
+    return t->easy && curl_easy_header(t->easy, name, index, CURLH_HEADER, -1, &h) == CURLHE_OK
+               ? h->value
+               : NULL;
+}
+
 const struct diag *transfer_diag(const struct transfer *t)
 {
     return &t->diag;

@@ -34,6 +34,8 @@ int transfer_status(const struct transfer *t);
 int transfer_result(const struct transfer *t);
 /* Seconds; 0 = the answer does not say. */
 uint64_t transfer_retry_after(const struct transfer *t);
+/* The value of the index-th header of that name; NULL: there is none. Borrowed until the next call. */
+const char *transfer_header(const struct transfer *t, const char *name, size_t index);
 const struct diag *transfer_diag(const struct transfer *t);
 /* What has come and was not taken yet; borrowed until the next call. */
 struct slice transfer_data(const struct transfer *t);

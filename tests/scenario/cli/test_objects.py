@@ -231,6 +231,19 @@ spec: {%s: [{group: "", kind: Service, name: cart}], rules: [{backendRefs: [{nam
 """
 
 
+OPEN_POLICY = """apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: open, namespace: shop}
+spec: {action: ALLOW, rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/%s]}}]}]}
+"""
+
+
+def test_what_the_api_warns_of_is_said(ambit, api):
+    result = apply(ambit, NAMESPACE, OPEN_POLICY % "default", code=0)
+    assert "warning of the API: spec.rules[0].from[0].source.principals[0]: every node may run" in result.err
+    assert "warning" not in apply(ambit, OPEN_POLICY % "cart", code=0).err
+
+
 def test_a_field_that_its_kind_does_not_have_is_refused_by_name(ambit, api):
     result = apply(ambit, NAMESPACE, ROUTE % "parentRef", code=1)
     assert 'unknown field "spec.parentRef"' in result.err

@@ -128,6 +128,33 @@ TEST(every_verb_reaches_the_server_and_comes_back)
     CHECK_STR(why.text, "API server, 404: configmaps \"one\" not found");
 }
 
+TEST(what_the_server_warns_of_comes_with_the_answer)
+{
+    struct rig g;
+    struct kube_answer a = {0};
+    struct kube_answer clean = {0};
+    AUTO(json) struct json *odd = config_map("odd", "1");
+    AUTO(json) struct json *plain = config_map("plain", "1");
+    struct kube_ask ask_of = {.verb = KUBE_CREATE, .resource = &rig_config_maps, .ns = "n"};
+
+    json_set_str(odd, "say \"so\"", "x");
+    rig_start(&g);
+    ask_of.body = odd;
+    int warned = ask(&g, &ask_of, &a, NULL);
+    AUTO(json) struct json *warnings = MOVE(a.warnings);
+    kube_answer_fini(&a);
+    ask_of.body = plain;
+    int unwarned = ask(&g, &ask_of, &clean, NULL);
+    bool silent = clean.warnings == NULL;
+    kube_answer_fini(&clean);
+    rig_stop(&g);
+    CHECK_INT(warned, 0);
+    CHECK_INT(json_count(warnings), 1);
+    CHECK_STR(json_str(json_item(warnings, 0), ""), "unknown field \"say \"so\"\"");
+    CHECK_INT(unwarned, 0);
+    CHECK(silent);
+}
+
 /* Network sockets that a program we start would inherit. */
 static unsigned inheritable_sockets(void)
 {
