@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* xxHash64 with seed 0, after its published description: the same in every process, for versions and
- * for rings. Nothing that must withstand an attacker rests on it (for tables: base/map.h). */
+/* xxHash64 with seed 0, after its published description: the same in every process, for versions,
+ * tags and rings. Nothing that must withstand an attacker rests on it (for tables: base/map.h). */
 #pragma once
 
 #include <stddef.h>
