@@ -3,7 +3,7 @@
  * All objects, in memory and in order, with one version counter and a window of past changes for
  * watches and for lists of an older state. Pure data on the loop thread: it neither reads nor writes
  * files. A change is visible to its own process at once; whoever answers a client waits until
- * store_durable has reached the version that the answer rests on (writer.h moves it).
+ * store_durable has reached the version that the answer rests on (store_writer.h moves it).
  *
  * Versions are contiguous: each change takes exactly one.
  */

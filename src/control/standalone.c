@@ -11,7 +11,7 @@
 #include "apiserver/node_ready.h"
 #include "apiserver/serve.h"
 #include "apiserver/store.h"
-#include "apiserver/writer.h"
+#include "apiserver/store_writer.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -46,7 +46,7 @@ struct standalone {
     struct loop *loop;
     struct jobs *jobs;
     struct store *store;
-    struct writer *writer;
+    struct store_writer *writer;
     struct api *api;
     struct tls_loop *tls;
     struct server_cert *cert;
@@ -348,12 +348,12 @@ static int open_store_blocking(struct standalone *s, struct diag *why)
     }
     strbuf_printf(&path, "%s/state.db", s->settings->data);
     s->store = store_new();
-    r = writer_open_blocking(strbuf_text(&path), s->store, why, &s->writer);
+    r = store_writer_open_blocking(strbuf_text(&path), s->store, why, &s->writer);
     if (r == 0) {
         r = api_new(s->store, &config, why, &s->api);
     }
     if (r == 0) {
-        writer_start(s->writer, s->loop, s->jobs);
+        store_writer_start(s->writer, s->loop, s->jobs);
         r = bootstrap_blocking(s, why);
     }
     return r;
@@ -438,7 +438,7 @@ void standalone_free(struct standalone *s)
     }
     server_cert_free(s->cert);
     tls_loop_free(s->tls);
-    writer_close(s->writer);
+    store_writer_close(s->writer);
     api_free(s->api);
     store_free(s->store);
     jobs_free(s->jobs);

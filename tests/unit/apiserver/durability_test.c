@@ -16,7 +16,7 @@
 #include "apiserver/kind.h"
 #include "apiserver/object.h"
 #include "apiserver/store.h"
-#include "apiserver/writer.h"
+#include "apiserver/store_writer.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "codec/json.h"
@@ -57,7 +57,7 @@ struct server {
     struct loop *loop;
     struct jobs *jobs;
     struct store *store;
-    struct writer *writer;
+    struct store_writer *writer;
     struct api *api;
 };
 
@@ -66,7 +66,7 @@ static int server_start(struct server *s, const char *path, struct diag *why)
     struct api_config config = {0};
 
     *s = (struct server){.store = store_new()};
-    int r = writer_open_blocking(path, s->store, why, &s->writer);
+    int r = store_writer_open_blocking(path, s->store, why, &s->writer);
     if (r == 0) {
         r = api_new(s->store, &config, why, &s->api);
     }
@@ -76,13 +76,13 @@ static int server_start(struct server *s, const char *path, struct diag *why)
     s->loop = loop_new(why);
     loop_stop_clock(s->loop);
     s->jobs = jobs_new(1, 16, 16, why);
-    writer_start(s->writer, s->loop, s->jobs);
+    store_writer_start(s->writer, s->loop, s->jobs);
     return 0;
 }
 
 static void server_stop(struct server *s)
 {
-    writer_close(s->writer);
+    store_writer_close(s->writer);
     api_free(s->api);
     store_free(s->store);
     jobs_free(s->jobs);
@@ -156,11 +156,11 @@ static unsigned read_names(int fd, char ***out)
 static unsigned count_lost(const char *path, char **names, unsigned n, uint64_t *out_rv)
 {
     struct store *store = store_new();
-    struct writer *writer = NULL;
+    struct store_writer *writer = NULL;
     struct diag why = {0};
     unsigned lost = 0;
 
-    if (writer_open_blocking(path, store, &why, &writer) < 0) {
+    if (store_writer_open_blocking(path, store, &why, &writer) < 0) {
         printf("# %s\n", why.text);
         store_free(store);
         return n + 1;
@@ -169,7 +169,7 @@ static unsigned count_lost(const char *path, char **names, unsigned n, uint64_t 
         lost += !store_find(store, kind_named("", "ConfigMap"), "n", names[i]);
     }
     *out_rv = store_rv(store);
-    writer_close(writer);
+    store_writer_close(writer);
     store_free(store);
     return lost;
 }
@@ -248,14 +248,14 @@ TEST(a_second_server_on_the_same_file_is_refused)
     struct place p;
     struct server s;
     struct diag why = {0};
-    struct writer *second = NULL;
+    struct store_writer *second = NULL;
 
     place_make(&p);
     CHECK_INT(server_start(&s, p.path, &why), 0);
     CHECK_INT(server_call(&s, "POST", "/api/v1/namespaces", "{\"metadata\":{\"name\":\"n\"}}"),
               201);
     struct store *store = store_new();
-    int r = writer_open_blocking(p.path, store, &why, &second);
+    int r = store_writer_open_blocking(p.path, store, &why, &second);
     store_free(store);
     server_stop(&s);
     place_remove(&p);
@@ -267,7 +267,7 @@ static int open_after(const char *sql, struct diag *why)
     struct place p;
     struct server s;
     sqlite3 *db = NULL;
-    struct writer *w = NULL;
+    struct store_writer *w = NULL;
 
     place_make(&p);
     int r = server_start(&s, p.path, why);
@@ -277,8 +277,8 @@ static int open_after(const char *sql, struct diag *why)
     r = r == 0 && sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -EIO;
     sqlite3_close(db);
     struct store *store = store_new();
-    r = r == 0 ? writer_open_blocking(p.path, store, why, &w) : r;
-    writer_close(w);
+    r = r == 0 ? store_writer_open_blocking(p.path, store, why, &w) : r;
+    store_writer_close(w);
     store_free(store);
     place_remove(&p);
     return r;
@@ -328,17 +328,17 @@ TEST(changes_wait_while_the_disk_is_full_and_are_written_afterwards)
               201);
     fill_disk(true);
     api_handle(s.api, &rq, &out);
-    for (int i = 0; i < WAIT_TURNS && !writer_is_failing(s.writer); i++) {
+    for (int i = 0; i < WAIT_TURNS && !store_writer_is_failing(s.writer); i++) {
         loop_turn(s.loop, 10);
     }
-    bool failed = writer_is_failing(s.writer);
+    bool failed = store_writer_is_failing(s.writer);
     bool held = store_durable(s.store) < out.rests_on;
     fill_disk(false);
     for (int i = 0; i < WAIT_TURNS && store_durable(s.store) < out.rests_on; i++) {
-        loop_advance(s.loop, WRITER_RETRY_MS);
+        loop_advance(s.loop, STORE_WRITER_RETRY_MS);
         loop_turn(s.loop, 10);
     }
-    bool written = store_durable(s.store) >= out.rests_on && !writer_is_failing(s.writer);
+    bool written = store_durable(s.store) >= out.rests_on && !store_writer_is_failing(s.writer);
     CHECK_INT(out.status, 201);
     api_response_fini(&out);
     server_stop(&s);

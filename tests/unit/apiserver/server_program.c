@@ -16,7 +16,7 @@
 #include "apiserver/node_ready.h"
 #include "apiserver/serve.h"
 #include "apiserver/store.h"
-#include "apiserver/writer.h"
+#include "apiserver/store_writer.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "codec/base64.h"
@@ -137,7 +137,7 @@ int main(int argc, char **argv)
     unsigned port = 0;
     struct identity id = {0};
     struct store *store = store_new();
-    struct writer *writer = NULL;
+    struct store_writer *writer = NULL;
     struct api *api = NULL;
     struct tls_ctx *ctx = NULL;
     struct api_config config = {0};
@@ -149,12 +149,12 @@ int main(int argc, char **argv)
     struct jobs *jobs = jobs_new(2, 64, 64, &why);
     if (ip_prefix_parse(&config.service_cidr4, "10.96.0.0/16", 12) < 0 ||
         ip_prefix_parse(&config.service_cidr6, "fd00:96::/112", 13) < 0 ||
-        writer_open_blocking(path, store, &why, &writer) < 0 ||
+        store_writer_open_blocking(path, store, &why, &writer) < 0 ||
         api_new(store, &config, &why, &api) < 0 || tls_ctx_new(&ctx, NULL, &why) < 0) {
         give_up("start", &why);
     }
     make_identity(&id);
-    writer_start(writer, l, jobs);
+    store_writer_start(writer, l, jobs);
     bootstrap(api, clock_wall_s());
     while (store_durable(store) < store_rv(store)) {
         loop_turn(l, 100);
@@ -196,7 +196,7 @@ int main(int argc, char **argv)
     node_ready_free(ready);
     serve_free(serve);
     tls_loop_free(tls);
-    writer_close(writer);
+    store_writer_close(writer);
     api_free(api);
     store_free(store);
     jobs_free(jobs);

@@ -14,18 +14,18 @@
 struct jobs;
 struct loop;
 struct store;
-struct writer;
+struct store_writer;
 
-enum { WRITER_BATCH = 1024, WRITER_RETRY_MS = 1000 };
+enum { STORE_WRITER_BATCH = 1024, STORE_WRITER_RETRY_MS = 1000 };
 
 /* Opens or creates the file and fills the store, which is new and empty. Blocks: at program start. */
-MUST_USE int writer_open_blocking(const char *path, struct store *store, struct diag *why,
-                                  struct writer **out);
+MUST_USE int store_writer_open_blocking(const char *path, struct store *store, struct diag *why,
+                                        struct store_writer **out);
 /* From now on changes are written. jobs must outlive the writer. */
-void writer_start(struct writer *w, struct loop *l, struct jobs *jobs);
+void store_writer_start(struct store_writer *w, struct loop *l, struct jobs *jobs);
 /* The last attempt failed. */
-bool writer_is_failing(const struct writer *w);
+bool store_writer_is_failing(const struct store_writer *w);
 /* Changes that are not durable yet are dropped; nobody has been told of them. Before the store goes. */
-void writer_close(struct writer *w);
+void store_writer_close(struct store_writer *w);
 
-AUTO_DEFINE(writer, struct writer *, writer_close);
+AUTO_DEFINE(store_writer, struct store_writer *, store_writer_close);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "apiserver/writer.h"
+#include "apiserver/store_writer.h"
 
 #include "apiserver/disk.h"
 #include "apiserver/kind.h"
@@ -18,28 +18,28 @@ struct commit {
     struct job job;
     struct disk *disk;
     char **resources; /* "pods", one a kind: the writes borrow them */
-    struct disk_write writes[WRITER_BATCH];
-    struct object *objects[WRITER_BATCH]; /* what the writes point into */
+    struct disk_write writes[STORE_WRITER_BATCH];
+    struct object *objects[STORE_WRITER_BATCH]; /* what the writes point into */
     size_t count;
     uint64_t rv;
     int result;
     struct diag diag;
 };
 
-enum writer_step {
-    WRITER_OPEN,    /* the store is filled, nothing is written yet */
-    WRITER_IDLE,    /* everything is durable */
-    WRITER_WRITING, /* the job has the commit */
-    WRITER_RETRY,   /* it failed; the timer runs */
+enum store_writer_step {
+    STORE_WRITER_OPEN,    /* the store is filled, nothing is written yet */
+    STORE_WRITER_IDLE,    /* everything is durable */
+    STORE_WRITER_WRITING, /* the job has the commit */
+    STORE_WRITER_RETRY,   /* it failed; the timer runs */
 };
 
-struct writer {
+struct store_writer {
     struct task task;
     struct timer timer;
     struct store *store;
     struct jobs *jobs;
     struct commit *commit;
-    enum writer_step step;
+    enum store_writer_step step;
     bool failing;
 };
 
@@ -114,8 +114,8 @@ static int load(struct disk *disk, struct store *store, struct diag *why)
     return r;
 }
 
-int writer_open_blocking(const char *path, struct store *store, struct diag *why,
-                         struct writer **out)
+int store_writer_open_blocking(const char *path, struct store *store, struct diag *why,
+                               struct store_writer **out)
 {
     AUTO(disk) struct disk *disk = NULL;
     int r = disk_open_blocking(path, why, &disk);
@@ -126,14 +126,14 @@ int writer_open_blocking(const char *path, struct store *store, struct diag *why
     if (r < 0) {
         return r;
     }
-    struct writer *w = mem_new(struct writer);
+    struct store_writer *w = mem_new(struct store_writer);
     w->store = store;
     w->commit = commit_new(MOVE(disk));
     *out = w;
     return 0;
 }
 
-static void add_change(struct writer *w, const struct change *c)
+static void add_change(struct store_writer *w, const struct change *c)
 {
     struct commit *commit = w->commit;
     struct object *o = object_ref(c->now);
@@ -149,25 +149,25 @@ static void add_change(struct writer *w, const struct change *c)
     commit->rv = c->rv;
 }
 
-static void gather(struct writer *w)
+static void gather(struct store_writer *w)
 {
-    uint64_t last = MIN_OF(store_rv(w->store), store_durable(w->store) + WRITER_BATCH);
+    uint64_t last = MIN_OF(store_rv(w->store), store_durable(w->store) + STORE_WRITER_BATCH);
 
     for (uint64_t rv = store_durable(w->store) + 1; rv <= last; rv++) {
         add_change(w, store_change(w->store, rv));
     }
 }
 
-static void submit(struct writer *w)
+static void submit(struct store_writer *w)
 {
-    w->step = WRITER_WRITING;
+    w->step = STORE_WRITER_WRITING;
     if (jobs_submit(w->jobs, &w->commit->job, (uint64_t)(uintptr_t)w, &w->task) < 0) {
-        w->step = WRITER_RETRY; /* the pool is full: not a failure of the disk */
-        timer_set(&w->timer, &w->task, WRITER_RETRY_MS);
+        w->step = STORE_WRITER_RETRY; /* the pool is full: not a failure of the disk */
+        timer_set(&w->timer, &w->task, STORE_WRITER_RETRY_MS);
     }
 }
 
-static void on_result(struct writer *w)
+static void on_result(struct store_writer *w)
 {
     struct commit *c = w->commit;
 
@@ -176,63 +176,63 @@ static void on_result(struct writer *w)
             log_error(&scope, "cannot write the store; retrying", F_DIAG(&c->diag));
         }
         w->failing = true;
-        w->step = WRITER_RETRY;
-        timer_set(&w->timer, &w->task, WRITER_RETRY_MS);
+        w->step = STORE_WRITER_RETRY;
+        timer_set(&w->timer, &w->task, STORE_WRITER_RETRY_MS);
         return;
     }
     if (w->failing) {
         log_info(&scope, "the store is written again", F_U64("version", c->rv));
     }
     w->failing = false;
-    w->step = WRITER_IDLE;
+    w->step = STORE_WRITER_IDLE;
     commit_clear(c);
     store_set_durable(w->store, c->rv);
 }
 
 static void run(struct task *t, unsigned why)
 {
-    struct writer *w = container_of(t, struct writer, task);
+    struct store_writer *w = container_of(t, struct store_writer, task);
 
     (void)why; /* the steps tell */
-    if (w->step == WRITER_WRITING && job_is_done(&w->commit->job)) {
+    if (w->step == STORE_WRITER_WRITING && job_is_done(&w->commit->job)) {
         on_result(w);
     }
-    if (w->step == WRITER_RETRY && timer_is_due(&w->timer)) {
+    if (w->step == STORE_WRITER_RETRY && timer_is_due(&w->timer)) {
         submit(w);
     }
-    if (w->step == WRITER_IDLE && store_rv(w->store) > store_durable(w->store)) {
+    if (w->step == STORE_WRITER_IDLE && store_rv(w->store) > store_durable(w->store)) {
         gather(w);
         submit(w);
     }
 }
 
-void writer_start(struct writer *w, struct loop *l, struct jobs *jobs)
+void store_writer_start(struct store_writer *w, struct loop *l, struct jobs *jobs)
 {
     w->jobs = jobs;
-    w->step = WRITER_IDLE;
+    w->step = STORE_WRITER_IDLE;
     task_init(&w->task, l, "store writer", run);
     store_set_writer(w->store, &w->task);
     task_wake(&w->task, WAKE_START);
 }
 
-bool writer_is_failing(const struct writer *w)
+bool store_writer_is_failing(const struct store_writer *w)
 {
     return w->failing;
 }
 
-void writer_close(struct writer *w)
+void store_writer_close(struct store_writer *w)
 {
     if (!w) {
         return;
     }
     store_set_writer(w->store, NULL);
     timer_clear(&w->timer);
-    if (w->step == WRITER_WRITING) {
+    if (w->step == STORE_WRITER_WRITING) {
         job_abandon(&w->commit->job); /* the commit frees itself */
     } else {
         commit_free(w->commit);
     }
-    if (w->step != WRITER_OPEN) {
+    if (w->step != STORE_WRITER_OPEN) {
         task_fini(&w->task);
     }
     mem_free(w);
