@@ -107,7 +107,7 @@ static bool same_labels(const struct object *a, const struct object *b)
     return same;
 }
 
-static void on_change(struct endpoints *e, const struct change *c)
+static void on_change(struct endpoints *e, const struct store_change *c)
 {
     if (c->now->kind == e->services) {
         mark(e, c->now->ns, c->now->name);

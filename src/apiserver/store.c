@@ -24,7 +24,7 @@ struct store {
     size_t window_bytes;
     struct list waiters;
     struct task *writer; /* NULL: nobody writes, whoever owns the store says what is durable */
-    struct change window[STORE_WINDOW]; /* by rv, modulo its size */
+    struct store_change window[STORE_WINDOW]; /* by rv, modulo its size */
 };
 
 _Static_assert((STORE_WINDOW & (STORE_WINDOW - 1)) == 0, "indexed by mask");
@@ -38,21 +38,21 @@ struct store *store_new(void)
     return s;
 }
 
-static struct change *slot(const struct store *s, uint64_t rv)
+static struct store_change *slot(const struct store *s, uint64_t rv)
 {
-    const struct change *c = &s->window[rv & (STORE_WINDOW - 1)];
+    const struct store_change *c = &s->window[rv & (STORE_WINDOW - 1)];
 
-    return (struct change *)(uintptr_t)c;
+    return (struct store_change *)(uintptr_t)c;
 }
 
-static size_t cost(const struct change *c)
+static size_t cost(const struct store_change *c)
 {
     return (c->was ? c->was->size : 0) + (c->deleted ? c->now->size : 0);
 }
 
 static void forget_oldest(struct store *s)
 {
-    struct change *c = slot(s, ++s->floor);
+    struct store_change *c = slot(s, ++s->floor);
 
     s->window_bytes -= cost(c);
     c->now = object_unref(c->now);
@@ -201,7 +201,7 @@ struct object *store_find(const struct store *s, const struct kind *kind, const 
 
 /* Makes room first, so that the window never holds more than it may. Changes that are not durable
  * stay: store_accepts keeps their number below the window's. */
-static void remember(struct store *s, struct change c)
+static void remember(struct store *s, struct store_change c)
 {
     s->rv = c.rv;
     if (s->rv - s->floor > STORE_WINDOW) {
@@ -221,7 +221,7 @@ void store_put(struct store *s, struct object *take_o)
 {
     struct shelf *h = shelf_of(s, take_o->kind);
     size_t i = place(h, take_o->ns, take_o->name);
-    struct change c = {.rv = take_o->rv, .now = object_ref(take_o)};
+    struct store_change c = {.rv = take_o->rv, .now = object_ref(take_o)};
 
     assert(take_o->rv == s->rv + 1);
     if (is_at(h, i, take_o->ns, take_o->name)) {
@@ -240,11 +240,11 @@ void store_remove(struct store *s, struct object *take_last)
 
     assert(take_last->rv == s->rv + 1 && is_at(h, i, take_last->ns, take_last->name));
     remember(s,
-             (struct change){
+             (struct store_change){
                  .rv = take_last->rv, .now = take_last, .was = shelf_take(h, i), .deleted = true});
 }
 
-const struct change *store_change(const struct store *s, uint64_t rv)
+const struct store_change *store_change(const struct store *s, uint64_t rv)
 {
     return rv > s->floor && rv <= s->rv ? slot(s, rv) : NULL;
 }
@@ -256,8 +256,8 @@ uint64_t store_floor(const struct store *s)
 
 static int by_key_then_age(const void *a, const void *b)
 {
-    const struct change *x = *(const struct change *const *)a;
-    const struct change *y = *(const struct change *const *)b;
+    const struct store_change *x = *(const struct store_change *const *)a;
+    const struct store_change *y = *(const struct store_change *const *)b;
     int order = object_compare(x->now, y->now->ns, y->now->name);
 
     return order != 0 ? order : x->rv < y->rv ? -1 : x->rv > y->rv;
@@ -275,7 +275,7 @@ static void collect_past(struct cursor *c, uint64_t rv)
 
     c->past = mem_array((size_t)(c->store->rv - rv), sizeof(*c->past));
     for (uint64_t v = rv + 1; v <= c->store->rv; v++) {
-        const struct change *h = slot(c->store, v);
+        const struct store_change *h = slot(c->store, v);
         if (h->now->kind == c->kind && in_namespace(h->now, c->ns)) {
             c->past[n++] = h;
         }
@@ -325,7 +325,7 @@ struct object *cursor_next(struct cursor *c)
     for (;;) {
         struct object *o =
             c->at < h->count && in_namespace(h->at[c->at], c->ns) ? h->at[c->at] : NULL;
-        const struct change *p = c->past_at < c->past_count ? c->past[c->past_at] : NULL;
+        const struct store_change *p = c->past_at < c->past_count ? c->past[c->past_at] : NULL;
         int order = !p ? -1 : !o ? 1 : object_compare(o, p->now->ns, p->now->name);
 
         if (order < 0) {

@@ -27,7 +27,7 @@ enum {
     STORE_PENDING = STORE_WINDOW / 2, /* changes not yet durable: more are refused */
 };
 
-struct change {
+struct store_change {
     uint64_t rv;
     struct object *now; /* a deletion: the last content under the deletion's version */
     struct object *was; /* NULL: created by this change */
@@ -59,7 +59,7 @@ void store_put(struct store *s, struct object *take_o);
 void store_remove(struct store *s, struct object *take_last);
 
 /* The change with that version; NULL when it is beyond the newest or out of the window. */
-const struct change *store_change(const struct store *s, uint64_t rv);
+const struct store_change *store_change(const struct store *s, uint64_t rv);
 /* The oldest version whose state and successors are still known. */
 uint64_t store_floor(const struct store *s);
 
@@ -83,7 +83,7 @@ struct cursor {
     const struct kind *kind;
     const char *ns;
     size_t at;
-    const struct change **past; /* sorted: keys whose state at rv differs from now */
+    const struct store_change **past; /* sorted: keys whose state at rv differs from now */
     size_t past_count;
     size_t past_at;
 };

@@ -133,7 +133,7 @@ int store_writer_open_blocking(const char *path, struct store *store, struct dia
     return 0;
 }
 
-static void add_change(struct store_writer *w, const struct change *c)
+static void add_change(struct store_writer *w, const struct store_change *c)
 {
     struct commit *commit = w->commit;
     struct object *o = object_ref(c->now);

@@ -146,7 +146,7 @@ static void write_event(struct watch *w, const char *type, const struct object *
 }
 
 /* What the change is to someone who sees only what the selectors let through. */
-static void write_change(struct watch *w, const struct change *c, uint64_t now_ns,
+static void write_change(struct watch *w, const struct store_change *c, uint64_t now_ns,
                          struct strbuf *out)
 {
     bool was = selects(w, c->was);
