@@ -95,26 +95,21 @@ static int wait_for(const struct wait *w, short what)
 
 static int open_in_netns(const struct http_where *where, struct diag *why)
 {
-    AUTO(netns) struct netns *there = NULL;
-    AUTO(netns) struct netns *home = NULL;
-    int r;
+    NETNS_VISIT(visit);
 
-    if (!where->netns) {
-        return sock_open((enum ip_family)where->at.ip.family, SOCK_TYPE_STREAM, why);
+    if (where->netns) {
+        int netns;
+        int r = netns_open(where->netns, &netns, why);
+        if (r < 0) {
+            return r;
+        }
+        r = netns_enter_blocking(&visit, netns, why);
+        sock_close(&netns);
+        if (r < 0) {
+            return r;
+        }
     }
-    r = netns_from_path(&there, where->netns, why);
-    if (r == 0) {
-        r = netns_from_thread(&home, why);
-    }
-    if (r == 0) {
-        r = netns_enter(there, why);
-    }
-    if (r < 0) {
-        return r;
-    }
-    int fd = sock_open((enum ip_family)where->at.ip.family, SOCK_TYPE_STREAM, why);
-    netns_go_home(home);
-    return fd;
+    return sock_open((enum ip_family)where->at.ip.family, SOCK_TYPE_STREAM, why);
 }
 
 static int connect_blocking(const struct wait *w, const struct endpoint *at)

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "io/netns.h"
+#include "io/sock.h"
 
 enum {
     MARK_MASK = 0xfff,
@@ -136,28 +137,20 @@ static int list_family_blocking(int fd, uint8_t family, struct tcp_sockets *s, u
 /* A socket keeps the namespace it was made in. */
 static int open_there(const char *path, struct diag *why)
 {
-    AUTO(netns) struct netns *there = NULL;
-    AUTO(netns) struct netns *home = NULL;
-    int r = netns_from_path(&there, path, why);
+    NETNS_VISIT(visit);
+    int netns;
+    int r = netns_open(path, &netns, why);
 
-    if (r == 0) {
-        r = netns_from_thread(&home, why);
+    if (r < 0) {
+        return r;
     }
-    if (r == 0) {
-        r = netns_enter(there, why);
-    }
+    r = netns_enter_blocking(&visit, netns, why);
+    sock_close(&netns);
     if (r < 0) {
         return r;
     }
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-    if (fd < 0) {
-        r = FAIL(why, neg_errno(), "sock_diag");
-    }
-    netns_go_home(home);
-    if (fd < 0) {
-        return r;
-    }
-    return fd;
+    return fd < 0 ? FAIL(why, neg_errno(), "sock_diag") : fd;
 }
 
 int tcp_sockets_list_blocking(const char *netns, struct tcp_sockets *out, struct diag *why)

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "node/netns.h"
+#include "io/netns.h"
 #include "node/pod.h"
 #include "node/rules.h"
 

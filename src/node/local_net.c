@@ -13,8 +13,10 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "base/rand.h"
-#include "node/netns.h"
+#include "io/netns.h"
+#include "node/pinned_netns.h"
 #include "node/rtnl.h"
+#include "node/sysctl.h"
 
 /* FNV-1a: names need not resist anybody, only differ. */
 void local_net_link_name(const char *uid, char out[static IFNAMSIZ])
@@ -137,7 +139,7 @@ static int furnish(const struct local_net *net, struct diag *why)
 
 int local_net_make_blocking(const struct local_net *n, struct diag *why)
 {
-    int r = netns_make_blocking(n->netns_path, why);
+    int r = pinned_netns_make_blocking(n->netns_path, why);
 
     if (r < 0) {
         return r;
@@ -228,7 +230,7 @@ int local_net_unmake_blocking(const struct local_net *n, struct diag *why)
     if (r == 0) {
         r = delete_link(n->link, why);
     }
-    return r < 0 ? r : netns_unmake_blocking(n->netns_path, why);
+    return r < 0 ? r : pinned_netns_unmake_blocking(n->netns_path, why);
 }
 
 int local_net_prepare_node_blocking(struct diag *why)

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "node/netns.h"
+#include "io/netns.h"
 #include "node/procfs.h"
 #include "node/rtnl.h"
 

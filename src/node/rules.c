@@ -9,11 +9,11 @@
 #include <unistd.h>
 
 #include "node/netlink.h"
-#include "node/netns.h"
 #include "node/nft.h"
 #include "node/rtnl.h"
 #include "node/rules_before.h"
 #include "node/rules_set.h"
+#include "node/sysctl.h"
 
 static const enum ip_family families[] = {IP_V4, IP_V6};
 

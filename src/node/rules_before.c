@@ -9,9 +9,9 @@
 
 #include "base/ip.h"
 #include "node/netlink.h"
-#include "node/netns.h"
 #include "node/nft.h"
 #include "node/rules_set.h"
+#include "node/sysctl.h"
 
 /* fwmark_accept: sockets that the application accepts from the proxy inherit its mark.
  * fwmark_reflect: what the kernel answers without a socket, as where nobody listens, carries it too:

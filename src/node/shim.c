@@ -21,9 +21,9 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "io/netns.h"
 #include "node/confine.h"
 #include "node/local_record.h"
-#include "node/netns.h"
 #include "node/procfs.h"
 #include "node/short_log.h"
 

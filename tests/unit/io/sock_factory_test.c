@@ -206,7 +206,7 @@ TEST(failures_carry_their_reason_and_leave_nothing)
     struct diag lapse;
     struct diag why;
 
-    CHECK_INT(netns_from_path(&bad, "/dev/null", NULL), 0);
+    CHECK_INT(netns_from_fd(&bad, open("/dev/null", O_RDONLY | O_CLOEXEC), NULL), 0);
     CHECK(!netns_is_genuine(bad));
     int before = test_fd_count();
     CHECK_INT(take(f, bad, &listen, &lapse, &why), -EINVAL);

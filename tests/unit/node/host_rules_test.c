@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "io/netns.h"
 #include "node/capture.h"
-#include "node/netns.h"
 #include "node/rules.h"
 #include "podnet.h"
 #include "t.h"

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "node/netns.h"
+#include "io/netns.h"
 #include "node/nft.h"
 #include "node/nft_expr.h"
 #include "node/rtnl.h"

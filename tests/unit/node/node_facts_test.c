@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 #include "codec/json.h"
-#include "node/netns.h"
+#include "io/netns.h"
 #include "podnet.h"
 #include "t.h"
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "node/netns.h"
+#include "io/netns.h"
 #include "node/pod_netns.h"
 #include "podnet.h"
 #include "t.h"

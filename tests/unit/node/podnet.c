@@ -16,8 +16,8 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "io/netns.h"
 #include "node/netlink.h"
-#include "node/netns.h"
 #include "node/rtnl.h"
 #include "node/rules.h"
 

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "node/netns.h"
+#include "io/netns.h"
 #include "node/sock_diag.h"
 #include "podnet.h"
 #include "t.h"

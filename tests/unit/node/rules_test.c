@@ -8,9 +8,10 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "io/netns.h"
 #include "node/netlink.h"
-#include "node/netns.h"
 #include "node/rtnl.h"
+#include "node/sysctl.h"
 #include "podnet.h"
 #include "t.h"
 

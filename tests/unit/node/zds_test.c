@@ -10,7 +10,7 @@
 
 #include "base/mem.h"
 #include "io/loop.h"
-#include "node/netns.h"
+#include "io/netns.h"
 #include "node/zds_server.h"
 #include "t.h"
 
