@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "node/local_object.h"
 #include "node/local_token.h"
 #include "node/ready_probe.h"
 #include "node/shim.h"
@@ -94,7 +95,7 @@ struct local_pod {
     int stdio[LOCAL_STDIO]; /* until the first launch */
     struct shim_watch shim;
     struct local_work *work;
-    struct pod_write *write;
+    struct local_object object;
     struct local_exit exit;
     bool has_started;
     bool has_exit;
@@ -173,7 +174,7 @@ static int try_again(struct local_pod *p, const struct diag *why)
     return 0;
 }
 
-/* ---- work and writes: started at the first call, -EAGAIN until done */
+/* ---- work: started at the first call, -EAGAIN until done */
 
 static int work(struct local_pod *p, enum local_work_kind kind, struct diag *why)
 {
@@ -201,72 +202,6 @@ static int work_once(struct local_pod *p, enum local_work_kind kind, struct diag
 
     if (r != -EAGAIN) {
         drop_work(p);
-    }
-    return r;
-}
-
-enum { LABEL_TEXTS = 2 * LOCAL_LABELS_MAX + 1 };
-
-static struct pod_spec spec_of(const struct local_pod *p, const char *labels[static LABEL_TEXTS])
-{
-    size_t n = 0;
-
-    for (struct json_iter it = {0}; json_each(p->record.spec.labels, &it);) {
-        labels[n++] = it.key;
-        labels[n++] = json_str(it.value, "");
-    }
-    labels[n] = NULL;
-    return (struct pod_spec){.namespace = p->record.spec.namespace,
-                             .name = p->record.spec.name,
-                             .service_account = p->record.spec.service_account,
-                             .node = p->env->node,
-                             .labels = labels,
-                             .ips = p->record.ips,
-                             .ip_count = p->record.ip_count};
-}
-
-static struct pod_write *start_write(struct local_pod *p)
-{
-    const struct pod_source_ops *ops = p->env->source->ops;
-    const char *labels[LABEL_TEXTS];
-    struct pod_spec spec = spec_of(p, labels);
-
-    if (p->step == CREATE) {
-        /* cppcheck-suppress returnDanglingLifetime; the spec is borrowed for the call */
-        return ops->create(p->env->source, &p->task, &spec);
-    }
-    if (p->step == REMOVE) {
-        return ops->remove(p->env->source, &p->task, spec.namespace, spec.name);
-    }
-    bool ready = p->step == READY && (!p->probe || p->told == READY_YES);
-    bool pending = p->step == ADDRESS || p->step == TEARDOWN;
-    spec.trouble = p->step == TEARDOWN ? p->failure.text : NULL;
-    /* cppcheck-suppress returnDanglingLifetime; likewise */
-    return ops->set_phase(p->env->source, &p->task, &spec, pending ? POD_PENDING : POD_RUNNING,
-                          ready);
-}
-
-static int write_object(struct local_pod *p, struct diag *why)
-{
-    if (!p->write) {
-        p->write = start_write(p);
-    }
-    return p->env->source->ops->result(p->write, why);
-}
-
-static void drop_write(struct local_pod *p)
-{
-    if (p->write) {
-        p->env->source->ops->drop(MOVE(p->write));
-    }
-}
-
-static int write_once(struct local_pod *p, struct diag *why)
-{
-    int r = write_object(p, why);
-
-    if (r != -EAGAIN) {
-        drop_write(p);
     }
     return r;
 }
@@ -309,18 +244,17 @@ static int step_token(struct local_pod *p)
 static int step_create(struct local_pod *p)
 {
     struct diag why = {0};
-    int r = write_object(p, &why);
+    char *uid;
+    int r = local_object_create(&p->object, &uid, &why);
 
     if (r == -EAGAIN) {
         return r;
     }
     if (r < 0) {
-        drop_write(p);
         return give_up(p, r == -ERR_EXISTS ? TEARDOWN : REMOVE, &why);
     }
     mem_free(p->record.uid);
-    p->record.uid = mem_strdup(p->env->source->ops->uid(p->write));
-    drop_write(p);
+    p->record.uid = uid;
     enter(p, NETWORK);
     return 0;
 }
@@ -343,7 +277,7 @@ static int step_network(struct local_pod *p)
 static int step_address(struct local_pod *p)
 {
     struct diag why = {0};
-    int r = write_once(p, &why);
+    int r = local_object_tell(&p->object, POD_PENDING, false, NULL, &why);
 
     if (r == -EAGAIN) {
         return r;
@@ -357,7 +291,7 @@ static int step_address(struct local_pod *p)
 
 static int step_enrol(struct local_pod *p)
 {
-    const struct enrolment *e = agent_find(p->env->agent, p->record.uid);
+    const struct enrolment *e = local_pod_enrolment(p);
     struct diag why = {0};
 
     if (p->stopping) {
@@ -456,10 +390,11 @@ static int step_ready(struct local_pod *p)
     struct diag why = {0};
 
     if (is_over(p)) {
-        drop_write(p);
+        local_object_drop(&p->object);
         return 0;
     }
-    int r = write_once(p, &why);
+    bool ready = !p->probe || p->told == READY_YES;
+    int r = local_object_tell(&p->object, POD_RUNNING, ready, NULL, &why);
     if (r == -EAGAIN) {
         return r;
     }
@@ -508,7 +443,8 @@ static void tell_down(struct local_pod *p)
 {
     struct diag why = {0};
 
-    if (is_waypoint(p) && p->told != READY_NO && write_once(p, &why) != -EAGAIN) {
+    if (is_waypoint(p) && p->told != READY_NO &&
+        local_object_tell(&p->object, POD_RUNNING, false, NULL, &why) != -EAGAIN) {
         p->told = READY_NO;
     }
 }
@@ -516,7 +452,7 @@ static void tell_down(struct local_pod *p)
 static int step_stop(struct local_pod *p)
 {
     if (shim_watch_has_ended(&p->shim)) {
-        drop_write(p);
+        local_object_drop(&p->object);
         enter(p, EXIT);
         return 0;
     }
@@ -576,7 +512,7 @@ static int step_exit(struct local_pod *p)
 static int step_pause(struct local_pod *p)
 {
     if (p->stopping) {
-        drop_write(p);
+        local_object_drop(&p->object);
         enter(p, REMOVE);
         return 0;
     }
@@ -587,7 +523,7 @@ static int step_pause(struct local_pod *p)
 static int step_remove(struct local_pod *p)
 {
     struct diag why = {0};
-    int r = write_once(p, &why);
+    int r = local_object_remove(&p->object, &why);
 
     if (r == -EAGAIN) {
         return r;
@@ -614,7 +550,7 @@ static int tell_failure(struct local_pod *p)
     struct diag why = {0};
 
     if (is_waypoint(p) && p->failure.code < 0 && !p->failure_told) {
-        int r = write_once(p, &why);
+        int r = local_object_tell(&p->object, POD_PENDING, false, p->failure.text, &why);
         if (r == -EAGAIN) {
             return r;
         }
@@ -656,11 +592,11 @@ static int step_again(struct local_pod *p)
 /* The step's time is up. */
 static int expire(struct local_pod *p)
 {
-    const struct enrolment *e = agent_find(p->env->agent, p->record.uid ? p->record.uid : "");
+    const struct enrolment *e = local_pod_enrolment(p);
     struct diag why = {0};
 
     drop_work(p);
-    drop_write(p);
+    local_object_drop(&p->object);
     const char *trouble = p->step == ENROL && e ? enrolment_trouble(e) : "";
     (void)FAIL(&why, -ERR_DEADLINE, "%s took too long: %s", steps[p->step].name,
                *trouble ? trouble : "no answer"); /* said below */
@@ -755,6 +691,7 @@ static struct local_pod *make(const struct local_env *env, struct local_record *
         p->stdio[i] = -1;
     }
     task_init(&p->task, env->loop, "local workload", run);
+    p->object = (struct local_object){.env = env, .record = &p->record, .task = &p->task};
     if (steps[first].limit_ms > 0) {
         timer_set(&p->limit, &p->task, steps[first].limit_ms);
     }
@@ -795,7 +732,7 @@ void local_pod_free(struct local_pod *p)
         return;
     }
     drop_work(p);
-    drop_write(p);
+    local_object_drop(&p->object);
     local_stdio_close(p->stdio);
     shim_watch_stop(&p->shim);
     unwatch_program(p);
@@ -854,46 +791,17 @@ int local_pod_failure(const struct local_pod *p, const char **out_text)
     return p->failure.code;
 }
 
-static void describe_mesh(const struct local_pod *p, struct json *j)
+const char *local_pod_step(const struct local_pod *p)
 {
-    static const char *const words[] = {
-        [ENROLMENT_OUT] = "out",         [ENROLMENT_JOINING] = "joining", [ENROLMENT_IN] = "in",
-        [ENROLMENT_LEAVING] = "leaving", [ENROLMENT_OVER] = "out",
-    };
-    const struct enrolment *e = agent_find(p->env->agent, p->record.uid ? p->record.uid : "");
-
-    json_set_str(j, "mesh", words[e ? enrolment_standing(e) : ENROLMENT_OUT]);
-    const char *trouble = e ? enrolment_trouble(e) : "";
-    bool again = !*trouble && steps[p->step].state == LOCAL_WAITING && p->has_exit;
-    json_set(j, "trouble", again ? local_exit_text(&p->exit) : json_new_str(trouble));
+    return steps[p->step].name;
 }
 
-struct json *local_pod_describe(const struct local_pod *p)
+bool local_pod_is_ready(const struct local_pod *p)
 {
-    static const char *const states[] = {
-        [LOCAL_STARTING] = "starting", [LOCAL_RUNNING] = "running", [LOCAL_WAITING] = "waiting",
-        [LOCAL_STOPPING] = "stopping", [LOCAL_GONE] = "gone",
-    };
-    static const char *const own[] = {"version", "runDir", "shim", "startTime", "spec"};
-    struct json *j = local_record_to_json(&p->record);
-    char log[LOCAL_LOG_MAX];
+    return p->told == READY_YES;
+}
 
-    for (size_t i = 0; i < ARRAY_LEN(own); i++) {
-        (void)json_remove(j, own[i]);
-    }
-    json_set_str(j, "namespace", p->record.spec.namespace);
-    json_set_str(j, "name", p->record.spec.name);
-    json_set_str(j, "serviceAccount", p->record.spec.service_account);
-    json_set_str(j, "user", p->record.spec.user);
-    json_set(j, "command", json_clone(p->record.spec.command));
-    json_set_str(j, "state", states[steps[p->step].state]);
-    json_set_str(j, "step", steps[p->step].name);
-    if (is_waypoint(p)) {
-        json_set_str(j, "waypoint", p->record.spec.waypoint);
-        json_set_bool(j, "ready", p->told == READY_YES);
-    }
-    local_record_log(&p->record, log);
-    json_set_str(j, "log", log);
-    describe_mesh(p, j);
-    return j;
+const struct enrolment *local_pod_enrolment(const struct local_pod *p)
+{
+    return agent_find(p->env->agent, p->record.uid ? p->record.uid : "");
 }

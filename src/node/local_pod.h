@@ -57,6 +57,9 @@ bool local_pod_has_started(const struct local_pod *p);
 const struct local_exit *local_pod_exit(const struct local_pod *p);
 /* What kept it from starting: 0 if nothing did. */
 int local_pod_failure(const struct local_pod *p, const char **out_text);
-/* {"namespace", "name", "serviceAccount", "uid", "ips", "command", "user", "pid", "restarts",
- * "state", "step", "mesh": "in|out|joining|leaving", "trouble", "log"}; a value of the caller's. */
-struct json *local_pod_describe(const struct local_pod *p);
+/* The name of the step that state is made of, for people. */
+const char *local_pod_step(const struct local_pod *p);
+/* A waypoint whose pod object says so. */
+bool local_pod_is_ready(const struct local_pod *p);
+/* NULL if the agent has not heard of the pod, or not any more. */
+const struct enrolment *local_pod_enrolment(const struct local_pod *p);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "node/local_json.h"
 #include "node/local_token.h"
 #include "node/pod_source.h"
 #include "node/runtime_api.h"
@@ -357,7 +358,7 @@ struct json *runtime_list(const struct runtime *r)
     struct json *list = json_new_array();
 
     list_for_each (n, &r->entries) {
-        json_append(list, local_pod_describe(container_of(n, struct entry, in_runtime)->pod));
+        json_append(list, local_json(container_of(n, struct entry, in_runtime)->pod));
     }
     return list;
 }

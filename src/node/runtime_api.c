@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/unix_sock.h"
+#include "node/local_json.h"
 #include "node/runtime.h"
 
 static struct log_scope scope = LOG_SCOPE("local");
@@ -413,7 +414,7 @@ static void client_start(struct runtime_api *a, int take_fd)
 
 static void on_started(struct client *c)
 {
-    say(c, "started", local_pod_describe(c->pod));
+    say(c, "started", local_json(c->pod));
     c->step = c->attach ? ATTACHED : EARLY;
     if (!c->attach) {
         timer_set(&c->limit, &c->task, EARLY_MS);

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "node/local_json.h"
 #include "node/runtime_api.h"
 #include "node/short_log.h"
 #include "runtime_rig.h"
@@ -341,7 +342,7 @@ TEST(a_command_that_fails_is_started_again_where_that_was_asked)
     }
     unsigned restarts = local_pod_record(p)->restarts;
     AUTO(json)
-    struct json *waiting = local_pod_describe(p); /* for the pause behind the second end */
+    struct json *waiting = local_json(p); /* for the pause behind the second end */
     c = client_open(&g);
     client_send(&c, "{\"op\":\"stop\",\"namespace\":\"shop\",\"name\":\"cart\"}\n");
     bool stopped = await(&g, &c, "\"stopped\"");
