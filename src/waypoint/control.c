@@ -8,14 +8,12 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "ca/cert_json.h"
-#include "io/listener.h"
 #include "io/memory_guard.h"
-#include "io/sock.h"
-#include "io/sock_factory.h"
 #include "obs/l7_json.h"
 #include "obs/l7_why.h"
 #include "obs/world_json.h"
 #include "proxy/proxy.h"
+#include "waypoint/doors.h"
 #include "waypoint/engine.h"
 #include "waypoint/request.h"
 #include "waypoint/routes_sink.h"
@@ -23,9 +21,7 @@
 
 enum {
     BUDGET_ALL_BYTES = 512 << 20, /* received and not yet taken, all engines together */
-    LISTEN_BACKLOG = 4096,
-    ACCEPTS_A_RUN = 64,    /* then the other tasks have their turn */
-    DRAIN_LOOK_MS = 100,   /* how often it is asked whether the last connection is gone */
+    DRAIN_LOOK_MS = 100,          /* how often it is asked whether the last connection is gone */
     DRAIN_NOTICE_MS = 1000 /* ready no more, but still accepting: clients take a moment to hear */
 };
 
@@ -37,13 +33,6 @@ enum control_step {
     CONTROL_NOTICE, /* asked to end: not ready any more, still accepts */
     CONTROL_DRAIN,  /* connections finish */
     CONTROL_DONE
-};
-
-struct door { /* a listener of the data path */
-    struct task task;
-    struct control *control;
-    struct listener *listener;
-    const struct plain_listener *plain; /* NULL: tunnels */
 };
 
 struct control {
@@ -60,92 +49,11 @@ struct control {
     struct snap_slot *l7s;
     struct engine **engines; /* one a worker, as the tables */
     struct routes_sink *routes;
-    struct door doors[1 + PLAIN_LISTENERS_MAX];
-    unsigned door_count;
+    struct doors doors;
     struct memory_guard guard;
 };
 
 static const char proxy_manager[] = "listeners";
-
-/* ---- listeners */
-
-static struct engine *least_loaded(const struct control *c)
-{
-    struct engine *best = c->engines[0];
-    unsigned least = UINT32_MAX;
-
-    for (unsigned i = 0; i < c->config->common.workers; i++) {
-        unsigned load = atomic_load_explicit(&c->engines[i]->load, memory_order_relaxed);
-        if (load < least) {
-            least = load;
-            best = c->engines[i];
-        }
-    }
-    return best;
-}
-
-static void door_run(struct task *t, unsigned why)
-{
-    struct door *d = container_of(t, struct door, task);
-    struct endpoint peer;
-
-    (void)why; /* every wake is a hint */
-    for (int i = 0; i < ACCEPTS_A_RUN; i++) {
-        int fd = listener_accept(d->listener, &peer);
-        if (fd == -EAGAIN) {
-            return;
-        }
-        if (fd < 0) {
-            log_error(&scope, "listener failed", F_STR("error", err_text(fd)));
-            return;
-        }
-        engine_take(least_loaded(d->control), fd, &peer, d->plain);
-    }
-    task_wake(t, WAKE_IO);
-}
-
-static int door_open(struct control *c, const struct endpoint *at,
-                     const struct plain_listener *plain, struct diag *why)
-{
-    struct door *d = &c->doors[c->door_count];
-    struct sock_spec spec = {.role = SOCK_ROLE_LISTEN,
-                             .family = (enum ip_family)at->ip.family,
-                             .at = *at,
-                             .backlog = LISTEN_BACKLOG};
-    struct diag lapse = {0};
-    int fd = sock_spec_make(&spec, &lapse, why);
-
-    if (fd < 0) {
-        return fd;
-    }
-    d->control = c;
-    d->plain = plain;
-    task_init(&d->task, c->proxy.loop, "accept", door_run);
-    c->door_count++;
-    d->listener = listener_new(c->proxy.loop, fd, &d->task, why);
-    return d->listener ? 0 : surely_negative(why->code);
-}
-
-static int open_doors(struct control *c, struct diag *why)
-{
-    struct endpoint at = {.ip = {.family = c->config->common.ipv6 ? IP_V6 : IP_V4},
-                          .port = (uint16_t)c->config->hbone_port};
-    int r = door_open(c, &at, NULL, why);
-
-    for (unsigned i = 0; r == 0 && i < c->config->plain_count; i++) {
-        r = door_open(c, &c->config->plain[i].at, &c->config->plain[i], why);
-    }
-    return r;
-}
-
-static void close_doors(struct control *c)
-{
-    for (unsigned i = 0; i < c->door_count; i++) {
-        listener_close(c->doors[i].listener);
-        task_fini(&c->doors[i].task);
-    }
-    c->door_count = 0;
-}
 
 /* ---- steps */
 
@@ -157,7 +65,7 @@ static void enter(struct control *c, enum control_step next)
     timer_clear(&c->proxy.limit);
     switch (next) {
     case CONTROL_RUN:
-        if (open_doors(c, &why) < 0) {
+        if (doors_open(&c->doors, c->proxy.loop, c->config, c->engines, &why) < 0) {
             log_error(&scope, "cannot listen", F_DIAG(&why));
             c->exit_status = 1;
             enter(c, CONTROL_DONE);
@@ -174,7 +82,7 @@ static void enter(struct control *c, enum control_step next)
                   c->config->drain_ms < DRAIN_NOTICE_MS ? c->config->drain_ms : DRAIN_NOTICE_MS);
         break;
     case CONTROL_DRAIN:
-        close_doors(c);
+        doors_close(&c->doors);
         for (unsigned i = 0; i < c->config->common.workers; i++) {
             engine_drain(c->engines[i]);
         }
@@ -489,7 +397,7 @@ void control_free(struct control *c)
         return;
     }
     memory_guard_fini(&c->guard);
-    close_doors(c);
+    doors_close(&c->doors);
     proxy_stop(&c->proxy);
     free_engines(c);
     free_identity(c);

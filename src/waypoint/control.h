@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The control loop of a waypoint: discovery, its certificate, the listeners, admin endpoints, signals.
- * Builds everything, connects it, and takes it down again in order. Data flows on the engines; new
- * connections are given to the one with the fewest, because few and long-lived ones arrive.
+ * Builds everything, connects it, and takes it down again in order. Data flows on the engines.
  */
 #pragma once
 
