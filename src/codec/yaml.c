@@ -284,7 +284,8 @@ static int scalar_value(struct json **out, const yaml_event_t *e, struct diag *w
     return 0;
 }
 
-/* The scalar of line has been put: as a key that is there already? The last one wins, which may not be what was meant. */
+/* After a scalar has been put, as a key that is there already: the last one wins, which may not be what
+ * was meant. */
 static void note_twice(struct yaml_reader *y, size_t line)
 {
     const struct level *l = y->depth > 0 ? &y->level[y->depth - 1] : NULL;
@@ -435,9 +436,9 @@ static int read_document(struct yaml_reader *y, struct diag *why)
     return r;
 }
 
-const char *yaml_reader_twice(const struct yaml_reader *y, size_t *line)
+const char *yaml_reader_twice(const struct yaml_reader *y, size_t *out_line)
 {
-    *line = y->twice_line;
+    *out_line = y->twice_line;
     return y->twice;
 }
 

@@ -33,8 +33,9 @@ AUTO_DEFINE(yaml_reader, struct yaml_reader *, yaml_reader_free);
 MUST_USE int yaml_reader_next(struct yaml_reader *y, struct json **out, struct diag *why);
 /* The line (from 1) on which the document last returned begins. */
 size_t yaml_reader_line(const struct yaml_reader *y);
-/* The first key in it that a mapping has twice, and its second line; NULL: none. Borrowed until the next call. */
-const char *yaml_reader_twice(const struct yaml_reader *y, size_t *line);
+/* The first key in it that a mapping has twice, borrowed until the next call, and the line of its second
+ * place; NULL: none. */
+const char *yaml_reader_twice(const struct yaml_reader *y, size_t *out_line);
 
 /* All documents that are not null, as an array. */
 MUST_USE int yaml_parse_all(struct json **out, const char *text, size_t len, struct diag *why);

@@ -162,14 +162,20 @@ void index_hear(struct index *x, const struct index_heard *h, uint64_t now_ms)
     }
 }
 
+static bool is_aimed_at(struct turn *t, const struct service_item *s, const struct gateway_item *g)
+{
+    if (s) {
+        return container_of(t, struct service_item, turn) == s;
+    }
+    return !g || t->gateway == g || t->next == g;
+}
+
 void turn_policies_changed(struct index *x, const struct service_item *s,
                            const struct gateway_item *g)
 {
     list_for_each (n, &x->resting) {
         struct turn *t = container_of(n, struct turn, in_index);
-        t->is_stale |= s   ? container_of(t, struct service_item, turn) == s
-                       : g ? t->gateway == g || t->next == g
-                           : true;
+        t->is_stale = t->is_stale || is_aimed_at(t, s, g);
     }
 }
 
