@@ -84,6 +84,10 @@ static int check(const struct arg_option *o, const char *text, struct diag *why)
         if (num_parse_duration_ms(text, len, &ms) < 0) {
             return FAIL(why, -ERR_SYNTAX, "--%s: %s is no time; write 30s or 2m", o->name, text);
         }
+        if (ms == 0) {
+            return FAIL(why, -ERR_SYNTAX, "--%s: %s leaves no time at all; write 30s or 2m",
+                        o->name, text);
+        }
         return 0;
     case ARG_CHOICE:
         if (!is_choice(o->value, text)) {

@@ -51,8 +51,11 @@ int node_ready_blocking(const struct node_where *n, uint64_t limit_ms, char **ou
 
 enum answer nodes_fail(struct cli *c, const struct diag *why)
 {
+    bool of_netns = why->code != -ERR_SYNTAX && args_knows(&c->args, "netns") &&
+                    args_has(&c->args, "netns"); /* nothing else of what was given is opened */
+
     return cli_fail(c, why->code == -ERR_SYNTAX ? ANSWER_USAGE : ANSWER_UNKNOWN,
-                    cli_fix(c, why->code, NULL), "%s", why->text);
+                    cli_fix(c, why->code, of_netns ? "ip netns list" : NULL), "%s", why->text);
 }
 
 enum answer nodes_page_blocking(struct cli *c, const char *path, struct json **out)

@@ -9,6 +9,7 @@
 #include "cli/args.h"
 #include "codec/json.h"
 #include "io/file.h"
+#include "io/netns.h"
 
 void node_where_fini(struct node_where *n)
 {
@@ -171,6 +172,16 @@ static int keep_only(struct nodes *n, const char *name, struct diag *why)
     return 0;
 }
 
+/* A namespace that is not there is said before the proxy inside of it is said not to answer. */
+static int check_netns(const char *path, struct diag *why)
+{
+    AUTO(netns) struct netns *there = NULL;
+    struct diag inner = {0};
+    int r = netns_from_path(&there, path, &inner);
+
+    return r < 0 ? FAIL(why, r, "--netns: %s", inner.text) : 0;
+}
+
 static int given(const struct args *a, const char *run_dir, struct nodes *out, struct diag *why)
 {
     const char *admin = args_text(a, "node-admin");
@@ -180,6 +191,10 @@ static int given(const struct args *a, const char *run_dir, struct nodes *out, s
 
     if (admin && endpoint_parse(&at, admin, strlen(admin)) < 0) {
         return FAIL(why, -ERR_SYNTAX, "--node-admin: %s is no address:port", admin);
+    }
+    int r = netns ? check_netns(netns, why) : 0;
+    if (r < 0) {
+        return r;
     }
     set_defaults(&out->at[0], name ? name : "given", run_dir);
     out->count = 1;

@@ -332,7 +332,9 @@ def test_names_that_do_not_exist(mesh):
             (["run", "-u", "nobody-else", "--", "true"], 1, "no user nobody-else: not found\n"),
             (["run", "-w", "/nowhere", "--", "true"], 1, "go to /nowhere: No such file or directory\n"),
             (["ps", "web"], 1, "nothing of the name web is known here\n  fix: ambit ps"),
-            (["conns", "--netns", "/nowhere"], 3, "open namespace /nowhere: No such file or directory"),
+            (["conns", "--netns", "/nowhere"], 3, "--netns: open namespace /nowhere: No such file or directory\n  fix: ip netns list"),
+            (["status", "--netns", "/nowhere", "--no-api"], 3, "--netns: open namespace /nowhere: No such file or directory\n  fix: ip netns list"),
+            (["conns", "--timeout", "0"], 2, "--timeout: 0 leaves no time at all; write 30s or 2m\n"),
             (["ps", "--node", "n9"], 2, "no node n9; there are: n1"),
             (["help", "A999"], 2, "no finding A999\n  fix: ambit help codes")):
         until(said, lambda: said in mesh(*words, code=code).err, 20)  # pylint: disable=cell-var-from-loop

@@ -73,6 +73,8 @@ TEST(what_is_wrong_is_named_and_guessed)
         {{"--last", "-1"}, "--last: -1 is no number"},
         {{"--last", "4294967296"}, "--last: 4294967296 is no number"},
         {{"-t", "soon"}, "--timeout: soon is no time; write 30s or 2m"},
+        {{"-t", "0"}, "--timeout: 0 leaves no time at all; write 30s or 2m"},
+        {{"--timeout=0ms"}, "--timeout: 0ms leaves no time at all; write 30s or 2m"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
