@@ -23,8 +23,9 @@ struct up {
     struct cli *cli;
     struct up_config config;
     struct json *state;
-    bool is_new;            /* nothing was up before this call */
-    bool started[UP_PARTS]; /* by this call */
+    bool is_new;                /* nothing was up before this call */
+    bool started[UP_PARTS];     /* by this call */
+    struct json *did[UP_PARTS]; /* what the document says of those; borrowed */
     size_t log_from[UP_PARTS];
 };
 
@@ -139,6 +140,7 @@ static enum answer start(struct up *u, enum up_part p)
     int r = daemon_start_blocking(argv, env, log, &d, &why);
     if (r == 0) {
         u->started[p] = true;
+        u->did[p] = cli_did(u->cli, "", up_part_name(p), "started");
         up_state_set_daemon(u->state, p, &d);
         r = up_state_save_blocking(u->config.run_dir, u->state, &why);
     }
@@ -165,7 +167,6 @@ static enum answer wait_for(struct up *u, enum up_part p, bool (*is_ready)(const
         return fail_part(u, p, "is not ready in time");
     }
     if (u->started[p]) {
-        (void)cli_did(u->cli, "", up_part_name(p), "started");
         cli_say(u->cli, "%-14s ready after %llu ms (pid %d)", up_part_name(p),
                 (unsigned long long)progress_ms(&progress), (int)d.pid);
     }
@@ -210,10 +211,15 @@ static void roll_back(struct up *u)
     for (int p = UP_PARTS - 1; p >= 0; p--) {
         struct daemon d = up_state_daemon(u->state, (enum up_part)p);
         struct diag why = {0};
-        if (u->started[p] && daemon_stop_blocking(&d, STOP_MS, &why) < 0) {
+        if (!u->started[p]) {
+            continue;
+        }
+        int r = daemon_stop_blocking(&d, STOP_MS, &why);
+        if (r < 0) {
             (void)cli_fail(u->cli, ANSWER_NO, "ambit down", "%s", why.text);
             return;
         }
+        json_set_str(u->did[p], "result", r == 0 ? "ended" : "killed");
     }
     if (u->is_new) {
         up_state_forget_blocking(u->config.run_dir);

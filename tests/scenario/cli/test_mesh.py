@@ -168,7 +168,10 @@ def test_a_part_that_does_not_come_up_is_shown_and_what_was_started_goes_again(m
         until("the port is taken", lambda: os.stat(f"/proc/{thief.pid}/ns/net").st_ino == inside
               and b":3AAD" in open(f"/proc/{thief.pid}/net/tcp", "rb").read(), 20)
         result = mesh("up", code=1, seconds=60)
+        document = mesh("up", "-o", "json", code=1, seconds=60).json
         thief.kill()
+    assert (document["verdict"], {i["name"]: i["result"] for i in document["items"]}) == (
+        "problem", {"ambitd": "ended", "ambit-agent": "ended", "ambit-ztunnel": "ended"})
     assert re.search(r"^ambit up: ambit-ztunnel has ended: .*:15021: Address already in use\n(    .*\n)+"
                      r"  fix: ss -ltnp 'sport = :15021'\n", result.err), result.err
     after = traces(mesh.home)
