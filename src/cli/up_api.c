@@ -79,7 +79,7 @@ static int make_pod(struct api *a, const char *node, const char *name, struct di
     return make(a, &pods, pod, why);
 }
 
-/* Nobody else says of this pod that it runs. */
+/* Nobody else says of this pod that it runs; whether it is ready says the agent (node/proxy_pod.h). */
 static int set_running(struct api *a, const char *name, struct diag *why)
 {
     AUTO(json) struct json *body = json_new_object();

@@ -19,6 +19,7 @@
 #include "node/kube_pods.h"
 #include "node/node_facts.h"
 #include "node/node_note.h"
+#include "node/proxy_pod.h"
 #include "node/proxy_token.h"
 #include "node/runtime.h"
 #include "obs/admin.h"
@@ -45,7 +46,8 @@ struct program {
     struct runtime *runtime;         /* NULL: no local workloads */
     struct node_note *note;          /* likewise */
     char *server;                    /* URL of the API server */
-    struct proxy_token *proxy_token; /* NULL: the kubelet sees to it */
+    struct proxy_token *proxy_token; /* NULL: the kubelet sees to it, and to the pod */
+    struct proxy_pod *proxy_pod;
     struct metrics *metrics;
     struct part_meter meter;
     struct readiness *readiness;
@@ -90,9 +92,12 @@ static void run(struct task *t, unsigned why)
 {
     struct program *p = container_of(t, struct program, task);
 
-    (void)why; /* both are cheap */
+    (void)why; /* all are cheap */
     take_signals(p);
     update_readiness(p);
+    if (p->proxy_pod) {
+        proxy_pod_set(p->proxy_pod, agent_counts(p->agent).proxies > 0);
+    }
 }
 
 static int watch_signals(struct program *p, struct diag *why)
@@ -286,7 +291,7 @@ static int start_runtime(struct program *p, const struct options *o, struct diag
     return result;
 }
 
-static void start_proxy_token(struct program *p, const struct options *o)
+static void start_proxy(struct program *p, const struct options *o)
 {
     struct proxy_token_config t = {.client = p->client,
                                    .jobs = p->local_jobs,
@@ -294,7 +299,10 @@ static void start_proxy_token(struct program *p, const struct options *o)
                                    .namespace = o->mesh_namespace,
                                    .node = o->node};
 
-    p->proxy_token = o->proxy_token ? proxy_token_new(&t) : NULL;
+    if (o->proxy_token) {
+        p->proxy_token = proxy_token_new(&t);
+        p->proxy_pod = proxy_pod_new(p->client, o->mesh_namespace, o->node);
+    }
 }
 
 /* The folder that path is in, if only that is missing. */
@@ -349,7 +357,7 @@ static int start_all(struct program *p, const struct options *o, struct diag *wh
         r = start_runtime(p, o, why);
     }
     if (r == 0) {
-        start_proxy_token(p, o);
+        start_proxy(p, o);
     }
     return r < 0 ? r : start_admin(p, o, why);
 }
@@ -398,6 +406,7 @@ void program_free(struct program *p)
     node_note_free(p->note);
     mem_free(p->server);
     proxy_token_free(p->proxy_token);
+    proxy_pod_free(p->proxy_pod);
     runtime_free(p->runtime);
     agent_free(p->agent);
     kube_pods_free(p->pods);

@@ -221,14 +221,26 @@ def test_another_mesh_than_the_one_that_is_up_is_refused(mesh):
     assert b"--pod-cidr=10.20.0.0/24" in pathlib.Path(f"/proc/{agent}/cmdline").read_bytes()
 
 
+def proxy_pod(mesh):
+    """What kubectl shows under READY, and what `kubectl wait` waits for."""
+    kubectl = ["nsenter", f"--net={netns.path(NS)}", "kubectl", "--kubeconfig", str(mesh.home / "state" / "admin.kubeconfig")]
+    def get(*words):
+        return subprocess.run([*kubectl, "get", "pod", "ztunnel-n1", "-n", "istio-system", *words], check=True,
+                              capture_output=True, text=True).stdout
+    return get("--no-headers").split()[1], get("-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}")
+
+
 def test_what_has_died_is_said_and_started_again(mesh):
     mesh("up", code=0, seconds=60)
     with open(mesh.home / "run" / "up.json", encoding="ascii") as f:
         parts = json.load(f)["parts"]
+    until("the proxy's pod is ready", lambda: proxy_pod(mesh) == ("1/1", "True"), 20)
     os.kill(parts["ambit-ztunnel"]["pid"], 9)
     until("status tells", lambda: "A101" in mesh("status", code=1).out or None, 20)
+    until("the proxy's pod is not ready", lambda: proxy_pod(mesh) == ("0/1", "False"), 20)
     out = mesh("up", code=0, seconds=60).out
     assert out.count("runs already") == 2 and "ambit-ztunnel  ready after" in out
+    until("the proxy's pod is ready again", lambda: proxy_pod(mesh) == ("1/1", "True"), 20)
     assert mesh("status", code=0).out.startswith("OK")
     kill(mesh, "ambit-ztunnel")
     up = mesh("up", "-o", "json", code=0, seconds=60).json

@@ -13,6 +13,7 @@
 #include "io/jobs.h"
 #include "kube/client.h"
 #include "kube/config.h"
+#include "node/proxy_pod.h"
 #include "script_server.h"
 #include "t.h"
 
@@ -107,6 +108,20 @@ static bool await_requests(struct rig *g, unsigned count)
     return true;
 }
 
+/* False: nothing like that was asked within thirty seconds. */
+static bool await_text(struct rig *g, const char *text)
+{
+    uint64_t deadline = clock_mono_ms() + 30000;
+
+    while (!script_server_was_asked(&g->server, text)) {
+        if (clock_mono_ms() > deadline) {
+            return false;
+        }
+        (void)loop_turn(g->loop, 10);
+    }
+    return true;
+}
+
 TEST(the_file_holds_a_token_of_the_nodes_proxy_that_is_renewed_before_its_end)
 {
     static const struct script_line script[] = {
@@ -161,4 +176,25 @@ TEST(whoever_is_refused_or_cannot_write_asks_again_after_a_while)
         CHECK(took >= PROXY_TOKEN_RETRY_MIN_MS);
         CHECK(!written);
     }
+}
+
+TEST(the_proxys_pod_is_ready_while_a_proxy_is_connected)
+{
+    static const struct script_line script[] = {
+        {"POST", REQUEST, 500, "{}"},
+        {"PATCH", "/api/v1/namespaces/istio-system/pods/ztunnel-node-a/status", 200, "{}"},
+        {0}};
+    static const char ready[] = "\"ready\":true,\"started\":true,\"state\":{\"running\":";
+    static const char not_ready[] = "\"ready\":false,\"started\":false,\"state\":{\"waiting\":";
+    struct rig g;
+
+    rig_start(&g, script, "token");
+    struct proxy_pod *pod = proxy_pod_new(g.client, "istio-system", "node-a");
+    CHECK(await_text(&g, not_ready));
+    CHECK(!script_server_was_asked(&g.server, "\"type\":\"Ready\",\"status\":\"True\""));
+    proxy_pod_set(pod, true);
+    CHECK(await_text(&g, ready));
+    CHECK(script_server_was_asked(&g.server, "\"type\":\"Ready\",\"status\":\"True\""));
+    proxy_pod_free(pod);
+    rig_stop(&g);
 }
