@@ -48,6 +48,15 @@ enum level { LEVEL_OK, LEVEL_WARN, LEVEL_UNKNOWN, LEVEL_BAD };
     X(A203, LEVEL_BAD, "a workload keeps ending",                                                  \
       "Its command has ended and is started again after a pause, as --restart asks. What it says " \
       "of the reason is in its log, which `ambit ps -o wide` names.")                              \
+    X(A204, LEVEL_WARN, "the rules of a workload were changed",                                    \
+      "Somebody has changed the rules that lead the workload's traffic through the node proxy: "   \
+      "it has CAP_NET_ADMIN, or root of the node has done it. The node agent looks once a "        \
+      "minute and has put them back; until then the workload could go without the mesh and its "   \
+      "own policies, nobody else could. Shown for a day.")                                         \
+    X(A205, LEVEL_WARN, "the node's rules for health probes were taken away",                      \
+      "The node agent has put them back. Until then health probes of the node were refused by "    \
+      "workloads that take mutual TLS alone. Mostly a firewall's reload does it, with `flush "     \
+      "ruleset`: let it flush its own tables. Shown for a day.")                                   \
     X(A301, LEVEL_BAD, "a policy is broken and fails closed",                                      \
       "A version of the policy could not be decoded and no older one is held. Until a good "       \
       "version comes, every workload it applies to refuses new connections.")                      \

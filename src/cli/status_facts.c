@@ -105,6 +105,49 @@ static void judge_local(const struct node_facts *n, struct findings *f)
     }
 }
 
+/* ---- what the agent had to put back */
+
+enum { REPAIRS_SHOWN_S = 24 * 3600 };
+
+/* False: that is long ago. */
+static bool say_times(const struct json *repairs, int64_t now_s, struct strbuf *out)
+{
+    int64_t times = json_int_at(repairs, "times", 0);
+    int64_t ago_s = now_s - json_int_at(repairs, "last_s", 0);
+
+    strbuf_printf(out, "%lld time%s, last ", (long long)times, times == 1 ? "" : "s");
+    span_print(ago_s < 0 ? 0 : ago_s, out);
+    strbuf_puts(out, " ago");
+    return ago_s < REPAIRS_SHOWN_S;
+}
+
+static void judge_repairs(const struct node_facts *n, int64_t now_s, struct findings *f)
+{
+    const struct json *pods = json_get(n->agent, "repaired");
+    const struct json *host = json_get(n->agent, "host_repaired");
+
+    for (size_t i = 0; i < json_count(pods); i++) {
+        const char *ns = json_str_at(json_item(pods, i), "namespace", "");
+        const char *name = json_str_at(json_item(pods, i), "name", "");
+        AUTO(strbuf) struct strbuf times = {0};
+        if (say_times(json_item(pods, i), now_s, &times)) {
+            struct finding *x =
+                findings_add(f, FINDING_A204,
+                             "the capture rules of %s/%s were changed; they are back", ns, name);
+            finding_evidence(x, "on %s, %s", n->name, strbuf_text(&times));
+            finding_fix(x, "ambit get pod %s -n %s -o yaml", name, ns);
+        }
+    }
+    AUTO(strbuf) struct strbuf times = {0};
+    if (host && say_times(host, now_s, &times)) {
+        struct finding *x = findings_add(
+            f, FINDING_A205, "the rules for health probes of %s were taken away; they are back",
+            n->name);
+        finding_evidence(x, "%s", strbuf_text(&times));
+        finding_fix(x, "grep -rsl 'flush ruleset' /etc");
+    }
+}
+
 /* ---- policies */
 
 static void judge_policies(const struct node_facts *n, struct findings *f)
@@ -286,6 +329,7 @@ static void judge_node(const struct node_facts *n, const struct json *captured, 
     judge_proxy(n, f);
     judge_agent(n, f);
     judge_local(n, f);
+    judge_repairs(n, now_s, f);
     judge_connections(n, captured, f, counts);
     if (!n->dump) {
         return;

@@ -29,7 +29,8 @@ struct agent {
     char **excluded; /* NULL at the end */
     char *netns_dir;
     unsigned syncs;
-    uint64_t repairs;
+    struct repairs repairs;
+    struct repairs host_repairs;
     bool open; /* proxies are served */
 };
 
@@ -261,6 +262,7 @@ int agent_new(const struct agent_config *config, struct agent **out, struct diag
         .netns_dir = a->netns_dir,
         .told_ms = config->told_ms > 0 ? config->told_ms : ENROLMENT_TOLD_MS,
         .repairs = &a->repairs,
+        .host = &a->host_repairs,
         .probes = config->probes,
     };
     a->excluded = dup_list(config->excluded);
@@ -335,7 +337,8 @@ struct agent_counts agent_counts(const struct agent *a)
 {
     struct agent_counts c = {.pods = (unsigned)a->pods.count,
                              .proxies = zds_server_proxies(a->env.zds),
-                             .repairs = a->repairs};
+                             .repairs = a->repairs.count + a->host_repairs.count,
+                             .host_repairs = a->host_repairs};
 
     map_for_each (n, &a->pods) {
         enum enrolment_standing s =

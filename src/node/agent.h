@@ -60,6 +60,7 @@ struct agent_counts {
     unsigned members;
     unsigned leaving;
     unsigned proxies;
-    uint64_t repairs; /* of rules that were changed inside their pod */
+    uint64_t repairs; /* of rules that were changed: inside of pods, and the host's for probes */
+    struct repairs host_repairs;
 };
 struct agent_counts agent_counts(const struct agent *a);

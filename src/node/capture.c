@@ -43,7 +43,7 @@ static int install_inside(int netns, const struct rules *rules, struct diag *why
     return r < 0 ? r : rules_install_blocking(rules, why);
 }
 
-/* Somebody may have taken all rules away from the host. */
+/* Somebody may have taken all rules away from the host: 1 if so. */
 static int put_probed(const struct ip *ip, const char *uid, struct diag *why)
 {
     int r = host_rules_put_blocking(ip, uid, why);
@@ -51,19 +51,25 @@ static int put_probed(const struct ip *ip, const char *uid, struct diag *why)
     if (r == -ENOENT) {
         r = host_rules_ensure_blocking(why);
         r = r < 0 ? r : host_rules_put_blocking(ip, uid, why);
+        return r < 0 ? r : 1;
     }
     return r;
 }
 
 static int install(int netns, const struct pod *pod, const struct rules *rules, struct diag *why)
 {
+    bool were_gone = false;
     int r = 0;
 
     /* The host's rules first: where they are missing, no pod gets the exemption. */
-    for (unsigned i = 0; r == 0 && rules->probes && i < pod->ip_count; i++) {
+    for (unsigned i = 0; r >= 0 && rules->probes && i < pod->ip_count; i++) {
         r = put_probed(&pod->ips[i], pod->uid, why);
+        were_gone = were_gone || r > 0;
     }
-    return r < 0 ? r : install_inside(netns, rules, why);
+    if (r >= 0) {
+        r = install_inside(netns, rules, why);
+    }
+    return r < 0 ? r : were_gone;
 }
 
 static int prove(int netns, const struct rules *rules, struct diag *why)

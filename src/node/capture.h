@@ -14,7 +14,7 @@ struct capture_ops {
      * are mounts in netns_dir, named by the pod's uid. */
     int (*find)(const struct pod *pod, const char *netns_dir, int *out_netns, struct diag *why);
     int (*inspect)(int netns, const struct rules *rules, enum rules_state *out, struct diag *why);
-    /* Rules in the pod; and with probes, the pod in the host's rules. */
+    /* Rules in the pod; and with probes, the pod in the host's rules. 1: those were gone and are back. */
     int (*install)(int netns, const struct pod *pod, const struct rules *rules, struct diag *why);
     int (*prove)(int netns, const struct rules *rules, struct diag *why);
     /* -ENOENT: there was nothing to leave. */

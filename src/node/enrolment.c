@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -95,6 +96,7 @@ struct enrolment {
     struct rules rules;      /* what was installed last */
     enum rules_state kernel; /* what is in the namespace, as far as we know */
     unsigned backoff_ms;
+    struct repairs repairs;
     struct diag trouble;
     bool wanted;    /* by its labels */
     bool gone;      /* the pod does not run any more */
@@ -363,13 +365,26 @@ static enum capture_kind install_kind(const struct enrolment *e)
                                                                : CAPTURE_INSTALL;
 }
 
+static void count_repair(struct repairs *r)
+{
+    r->count++;
+    r->last_s = clock_wall_s();
+}
+
 /* Who may change rules inside the pod may go without the mesh for as long as that lasts: its own
  * policies included, nobody else's. */
-static void note_repair(const struct enrolment *e)
+static void note_repair(struct enrolment *e)
 {
-    ++*e->env->repairs;
+    count_repair(&e->repairs);
+    count_repair(e->env->repairs);
     log_warn(&scope, "capture rules were changed inside the pod, and are put back",
              F_STR("namespace", e->pod->namespace), F_STR("name", e->pod->name));
+}
+
+static void note_host_repair(const struct enrolment *e)
+{
+    count_repair(e->env->host);
+    log_warn(&scope, "the host's rules for health probes were taken away, and are put back");
 }
 
 static int step_rules(struct enrolment *e)
@@ -384,7 +399,10 @@ static int step_rules(struct enrolment *e)
     if (r == -EAGAIN) {
         return r;
     }
-    if (r == 0 && kind == CAPTURE_REINSTALL && e->work->state != RULES_CAPTURING) {
+    if (r > 0) {
+        note_host_repair(e);
+    }
+    if (r >= 0 && kind == CAPTURE_REINSTALL && e->work->state != RULES_CAPTURING) {
         note_repair(e);
     }
     drop_work(e);
@@ -764,4 +782,9 @@ const char *enrolment_step_name(const struct enrolment *e)
 const char *enrolment_trouble(const struct enrolment *e)
 {
     return e->trouble.text;
+}
+
+const struct repairs *enrolment_repairs(const struct enrolment *e)
+{
+    return &e->repairs;
 }

@@ -28,6 +28,11 @@ enum {
     ENROLMENT_TOLD_MS = 1500    /* from the annotation to proxies on other nodes */
 };
 
+struct repairs { /* of rules that somebody else has changed */
+    uint64_t count;
+    int64_t last_s; /* since 1970 */
+};
+
 struct enrolment_env { /* the agent's; outlives its enrolments */
     struct loop *loop;
     struct jobs *jobs;
@@ -36,8 +41,9 @@ struct enrolment_env { /* the agent's; outlives its enrolments */
     struct pod_source *source;
     const char *netns_dir; /* mounts of local workloads' namespaces */
     unsigned told_ms;
-    uint64_t *repairs; /* counted here */
-    bool probes;       /* the host's rules for health probes are in place */
+    struct repairs *repairs; /* of rules inside of pods: counted here */
+    struct repairs *host;    /* of the host's rules for health probes */
+    bool probes;             /* those are in place */
 };
 
 enum enrolment_standing {
@@ -67,3 +73,5 @@ const struct pod *enrolment_pod(const struct enrolment *e);
 /* For people: the step's name, and why the last attempt failed ("" if it did not). */
 const char *enrolment_step_name(const struct enrolment *e);
 const char *enrolment_trouble(const struct enrolment *e);
+/* Of the rules inside of its pod. */
+const struct repairs *enrolment_repairs(const struct enrolment *e);

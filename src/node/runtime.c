@@ -363,6 +363,41 @@ struct json *runtime_list(const struct runtime *r)
     return list;
 }
 
+static void put_repairs(struct json *into, const struct repairs *repairs)
+{
+    json_set_int(into, "times", (int64_t)repairs->count);
+    json_set_int(into, "last_s", repairs->last_s);
+}
+
+struct repaired { /* a walk over the agent's pods */
+    const struct agent *agent;
+    struct json *list;
+};
+
+static void add_repaired(void *arg, const struct pod *p)
+{
+    const struct repaired *walk = arg;
+    const struct repairs *repairs = enrolment_repairs(agent_find(walk->agent, p->uid));
+
+    if (repairs->count > 0) {
+        struct json *one = json_new_object();
+        json_set_str(one, "namespace", p->namespace);
+        json_set_str(one, "name", p->name);
+        put_repairs(one, repairs);
+        json_append(walk->list, one);
+    }
+}
+
+static void describe_repairs(const struct agent *a, const struct repairs *host, struct json *into)
+{
+    struct repaired walk = {.agent = a, .list = json_make_array(into, "repaired")};
+
+    agent_each_pod(a, add_repaired, &walk);
+    if (host->count > 0) {
+        put_repairs(json_make_object(into, "host_repaired"), host);
+    }
+}
+
 struct json *runtime_status(const struct runtime *r)
 {
     struct agent_counts c = agent_counts(r->env.agent);
@@ -374,6 +409,7 @@ struct json *runtime_status(const struct runtime *r)
     json_set_int(j, "joining", c.joining);
     json_set_int(j, "members", c.members);
     json_set_int(j, "leaving", c.leaving);
+    describe_repairs(r->env.agent, &c.host_repairs, j);
     return j;
 }
 

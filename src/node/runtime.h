@@ -44,5 +44,7 @@ struct local_pod *runtime_find(const struct runtime *r, const char *namespace, c
 void runtime_hold(struct runtime *r);
 /* A list of descriptions; the caller's. */
 struct json *runtime_list(const struct runtime *r);
-/* {"ready", "proxies", "pods", "joining", "members", "leaving"}; the caller's. */
+/* {"ready", "proxies", "pods", "joining", "members", "leaving"}; "repaired" is a list of the pods whose rules
+ * were changed and put back: {"namespace", "name", "times", "last_s"}, "host_repaired" the host's rules for
+ * probes: {"times", "last_s"}, if ever. The caller's. */
 struct json *runtime_status(const struct runtime *r);

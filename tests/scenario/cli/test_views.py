@@ -150,6 +150,11 @@ def test_following_logs_shows_each_record_once(ambit, node):
     ({"workloads": [{"namespace": "s", "name": "a", "state": "waiting", "restarts": 4, "trouble": "ended with status 1",
                      "log": "/r/log"}]}, 1, "PROBLEM A203: s/a keeps ending; 4 restarts\n    ended with status 1\n"
                                             "    fix: tail -n 20 /r/log\n"),
+    ({"agent": {"event": "status", "ready": True, "proxies": 1, "repaired": [
+        {"namespace": "shop", "name": "web-1", "times": 2, "last_s": 4102444800}]}}, 0,
+     "WARNING: 0 workloads captured on 1 node; no open connection\n"
+     "WARNING A204: the capture rules of shop/web-1 were changed; they are back\n    on n1, 2 times, last 0s ago\n"
+     "    fix: ambit get pod web-1 -n shop -o yaml\n"),
 ])
 def test_status_answers_with_verdict_evidence_and_exit_status(ambit, node, change, code, said):
     n = node()

@@ -64,6 +64,14 @@ static const struct row rows[] = {
     {"ends again and again", READY, good, NULL, "{\"ready\":true}",
      "[{\"name\":\"a\",\"state\":\"waiting\",\"restarts\":3,\"trouble\":\"ended with status 1\"}]",
      "[]", "A203", ANSWER_NO, ANSWER_NO},
+    {"rules that were put back", READY, good, NULL,
+     "{\"ready\":true,\"repaired\":[{\"namespace\":\"s\",\"name\":\"a\",\"times\":2,"
+     "\"last_s\":1795694100}],\"host_repaired\":{\"times\":1,\"last_s\":1795694399}}",
+     "[]", "[]", "A204 A205", ANSWER_YES, ANSWER_NO},
+    {"rules that were put back two days ago", READY, good, NULL,
+     "{\"ready\":true,\"repaired\":[{\"namespace\":\"s\",\"name\":\"a\",\"times\":2,"
+     "\"last_s\":1795521600}],\"host_repaired\":{\"times\":1,\"last_s\":1795521600}}",
+     "[]", "[]", "", ANSWER_YES, ANSWER_YES},
     {"broken policy", READY,
      "{\"policies\":[{\"name\":\"p\",\"namespace\":\"s\",\"broken\":true}]}", NULL, NULL, NULL,
      NULL, "A301", ANSWER_NO, ANSWER_NO},

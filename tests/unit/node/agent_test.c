@@ -176,6 +176,26 @@ TEST(rules_that_were_taken_away_inside_a_pod_are_put_back_and_counted)
     CHECK(back);
 }
 
+TEST(rules_that_were_taken_away_from_the_host_are_counted_apart)
+{
+    struct world w;
+
+    world_start(&w);
+    world_label(&w, true);
+    bool in = world_reach(&w, ENROLMENT_IN);
+    w.host_gone = true;
+    loop_advance(w.loop, ENROLMENT_CHECK_MS);
+    world_pass(&w, 60);
+    struct agent_counts c = agent_counts(w.agent);
+    bool still = world_reach(&w, ENROLMENT_IN);
+    world_stop(&w);
+    CHECK(in);
+    CHECK_INT(c.repairs, 1);
+    CHECK_INT(c.host_repairs.count, 1);
+    CHECK(c.host_repairs.last_s > 0);
+    CHECK(still);
+}
+
 TEST(connections_that_never_end_hold_a_leaving_pod_for_ten_minutes)
 {
     struct world w;

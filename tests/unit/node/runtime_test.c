@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "node/local_json.h"
+#include "node/rules.h"
 #include "node/runtime_api.h"
 #include "node/short_log.h"
 #include "runtime_rig.h"
@@ -279,6 +280,55 @@ TEST(how_a_command_ended_is_learned_although_the_job_pool_is_full)
     CHECK(waited);
     CHECK(exited);
     CHECK(code);
+    CHECK(clean);
+}
+
+static int remove_rules(const struct runtime_rig *g, const char *uid)
+{
+    NETNS_VISIT(visit);
+    char path[128];
+    int fd = -1;
+
+    (void)snprintf(path, sizeof(path), "%s/netns/%s", g->dir, uid);
+    int r = netns_open(path, &fd, NULL);
+    if (r == 0) {
+        r = netns_enter_blocking(&visit, fd, NULL);
+        close(fd);
+    }
+    return r < 0 ? r : rules_remove_blocking(NULL);
+}
+
+TEST(whose_rules_were_changed_is_in_the_status)
+{
+    struct runtime_rig g;
+    runtime_rig_start(&g, "ambient");
+    struct client c = client_open(&g);
+    client_send(&c, RUN("false", "[\"sleep\",\"1000\"]"));
+    bool started = await(&g, &c, "\"started\"");
+    client_close(&c);
+    int removed = remove_rules(&g, local_pod_record(runtime_find(g.runtime, "shop", "cart"))->uid);
+    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
+    while (agent_counts(g.agent).repairs == 0 && clock_mono_ms() < deadline) {
+        loop_advance(g.loop, 1000); /* it looks once a minute */
+        runtime_rig_turn(&g);
+    }
+    c = client_open(&g);
+    client_send(&c, "{\"op\":\"status\"}\n");
+    bool said = await(
+        &g, &c, "\"repaired\":[{\"namespace\":\"shop\",\"name\":\"cart\",\"times\":1,\"last_s\":");
+    bool host = strstr(c.said, "host_repaired") != NULL;
+    client_close(&c);
+    c = client_open(&g);
+    client_send(&c, "{\"op\":\"stop\",\"namespace\":\"shop\",\"name\":\"cart\"}\n");
+    bool stopped = await(&g, &c, "\"stopped\"");
+    bool clean = nothing_is_left(&g);
+    client_close(&c);
+    runtime_rig_stop(&g);
+    CHECK(started);
+    CHECK_INT(removed, 0);
+    CHECK(said);
+    CHECK(!host);
+    CHECK(stopped);
     CHECK(clean);
 }
 

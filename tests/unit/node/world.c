@@ -87,8 +87,10 @@ static int fake_install(int netns, const struct pod *pod, const struct rules *ru
     (void)netns, (void)pod, (void)rules;
     if (r == 0) {
         the_world->kernel = RULES_CAPTURING;
+        r = the_world->host_gone;
+        the_world->host_gone = false;
     }
-    return end(r < 0 ? FAIL(why, r, "fault") : 0);
+    return end(r < 0 ? FAIL(why, r, "fault") : r);
 }
 
 static int fake_prove(int netns, const struct rules *rules, struct diag *why)

@@ -30,7 +30,8 @@ struct world {
     /* what is: job threads write some of it */
     pthread_mutex_t lock;
     enum rules_state kernel;
-    bool served; /* the proxy listens in the pod */
+    bool host_gone; /* the host's rules were taken away */
+    bool served;    /* the proxy listens in the pod */
     bool proved;
     bool announced;
     unsigned carried; /* connections through the proxy */
