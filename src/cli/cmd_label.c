@@ -220,6 +220,41 @@ static enum answer wait_blocking(struct cli *c, struct api *a, const struct subj
 
 /* ---- the whole */
 
+/* The command again, with the value that was meant under that key. */
+static void put_meant(const struct cli *c, const char *key, const char *value, struct strbuf *out)
+{
+    size_t len = strlen(key);
+
+    strbuf_printf(out, "ambit %s", c->command->name);
+    for (unsigned i = 0; i < c->word_count; i++) {
+        const char *word = c->words[i];
+        strbuf_putc(out, ' ');
+        if (strncmp(word, key, len) == 0 && word[len] == '=') {
+            strbuf_printf(out, "%s=%s", key, value);
+        } else {
+            fix_put_word(word, out);
+        }
+    }
+}
+
+/* Before anything is sent: the mesh would not do what somebody believes it does. */
+static enum answer check_values(struct cli *c, const struct json *patch)
+{
+    AUTO(strbuf) struct strbuf fix = {0};
+    const char *key = NULL;
+    const char *value = NULL;
+    struct diag why = {0};
+
+    if (label_change_check(patch, &key, &value, &why) == 0) {
+        return ANSWER_YES;
+    }
+    if (value) {
+        put_meant(c, key, value, &fix);
+    }
+    return cli_fail(c, ANSWER_USAGE, value ? strbuf_text(&fix) : "ambit help label", "%s",
+                    why.text);
+}
+
 static struct json *say(struct cli *c, const struct subject *s, const struct json *patch,
                         const char *result, const char *sentence)
 {
@@ -277,6 +312,9 @@ static enum answer run(struct cli *c)
         label_change_read(c->args.operands + 2, c->args.operand_count - 2, &patch, &why) < 0) {
         return cli_fail(c, ANSWER_USAGE, "ambit help label", "%s", why.text);
     }
+    if (check_values(c, patch) != ANSWER_YES) {
+        return ANSWER_USAGE;
+    }
     if (api_open_blocking(c, &a, &why) < 0) {
         return api_fail(c, &why);
     }
@@ -304,7 +342,8 @@ const struct command cmd_label = {
         "The label istio.io/dataplane-mode=ambient on a namespace or a pod takes it into the mesh: "
         "its applications are not restarted, new connections are mutual TLS from then on, and "
         "existing ones stay as they are. KEY- takes a label off. istio.io/use-waypoint=NAME sends "
-        "traffic through a waypoint.",
+        "traffic through a waypoint. Of labels that the mesh reads, a value that means nothing is "
+        "refused.",
     .examples =
         "ambit label ns shop istio.io/dataplane-mode=ambient --wait\ttake a namespace into the "
         "mesh\n"

@@ -40,6 +40,47 @@ int label_change_read(char *const *words, unsigned count, struct json **out, str
     return 0;
 }
 
+/* Keys that take these values alone: names of waypoints are anybody's, and a boolean has many ways. */
+static const struct valued {
+    const char *key;
+    const char *values[5]; /* NULL at the end */
+} valued[] = {
+    {"istio.io/dataplane-mode", {"ambient", "none"}},
+    {"istio.io/waypoint-for", {"service", "workload", "all", "none"}},
+};
+
+static bool takes(const struct valued *v, const char *value, const char **out_best,
+                  struct strbuf *out_words)
+{
+    *out_best = NULL;
+    for (const char *const *one = v->values; *one; one++) {
+        if (strcmp(*one, value) == 0) {
+            return true;
+        }
+        *out_best = near_best(value, *out_best, *one);
+        strbuf_puts(out_words, one == v->values ? "" : one[1] ? ", " : " or ");
+        strbuf_puts(out_words, *one);
+    }
+    return false;
+}
+
+int label_change_check(const struct json *patch, const char **out_key, const char **out_value,
+                       struct diag *why)
+{
+    for (size_t i = 0; i < ARRAY_LEN(valued); i++) {
+        const char *value = json_str(json_get(patch, valued[i].key), NULL);
+        AUTO(strbuf) struct strbuf words = {0};
+        const char *best = NULL;
+        if (value && !takes(&valued[i], value, &best, &words)) {
+            *out_key = valued[i].key;
+            *out_value = best;
+            return FAIL(why, -ERR_SYNTAX, "%s=%.40s means nothing; write %s", valued[i].key, value,
+                        strbuf_text(&words));
+        }
+    }
+    return 0;
+}
+
 const char *label_change_conflict(const struct json *labels, const struct json *patch)
 {
     struct json_iter it = {0};

@@ -76,9 +76,6 @@ static void say_mode(const char *before, const char *after, const struct tally *
     if (is(before, after)) {
         return;
     }
-    if (!is(after, "") && !is(after, "ambient") && !is(after, "none")) {
-        strbuf_printf(out, "%s=%s means nothing here; write ambient or none\n", mode_label, after);
-    }
     say_capture(t, out);
     if (t->joins == 0 && t->leaves == 0) {
         strbuf_puts(out, "no running pod joins or leaves the mesh by this\n");

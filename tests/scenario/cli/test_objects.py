@@ -112,6 +112,18 @@ def test_labels_that_mean_nothing_are_said_to(ambit, api):
     assert said("dataplane-mode-") == said("team=cart") == said("istio.io/use-waypoint=none", "--dry-run") == ""
 
 
+def test_values_that_mean_nothing_are_refused_before_anything_is_sent(ambit, api):
+    apply(ambit, NAMESPACE)
+    refused = ambit("label", "ns", "shop", "team=cart", "istio.io/dataplane-mode=ambiant", code=2)
+    assert "istio.io/dataplane-mode=ambiant means nothing; write ambient or none\n" in refused.err
+    fix, = re.findall(r"  fix: ambit (.*)\n", refused.err)
+    assert fix == "label ns shop team=cart istio.io/dataplane-mode=ambient"
+    labels = ambit("get", "ns", "shop", "-o", "json", code=0).json["metadata"]["labels"]
+    assert "team" not in labels and "istio.io/dataplane-mode" not in labels
+    assert "fix: ambit help label\n" in ambit("label", "ns", "shop", "istio.io/dataplane-mode=enabled", code=2).err
+    ambit(*fix.split(), code=0)
+
+
 def test_get_in_every_form(ambit, api):
     apply(ambit, NAMESPACE, POD % "cart-1", POD % "cart-2")
     table = ambit("get", "pods", "-n", "shop", code=0).out.splitlines()

@@ -216,6 +216,39 @@ TEST(a_label_that_looks_like_one_of_the_mesh_is_pointed_at)
     }
 }
 
+TEST(values_that_mean_nothing_to_the_mesh_are_refused)
+{
+    static const struct {
+        const char *patch;
+        const char *said; /* NULL: it is fine */
+        const char *meant;
+    } rows[] = {
+        {"{istio.io/dataplane-mode: ambient, istio.io/use-waypoint: anything, app: ambiant}", NULL,
+         NULL},
+        {"{istio.io/dataplane-mode: none, istio.io/waypoint-for: all}", NULL, NULL},
+        {"{istio.io/dataplane-mode: null, istio.io/ingress-use-waypoint: 'false'}", NULL, NULL},
+        {"{istio.io/dataplane-mode: ambiant}",
+         "istio.io/dataplane-mode=ambiant means nothing; write ambient or none", "ambient"},
+        {"{istio.io/dataplane-mode: ''}",
+         "istio.io/dataplane-mode= means nothing; write ambient or none", NULL},
+        {"{istio.io/dataplane-mode: enabled}",
+         "istio.io/dataplane-mode=enabled means nothing; write ambient or none", NULL},
+        {"{istio.io/waypoint-for: services}",
+         "istio.io/waypoint-for=services means nothing; write service, workload, all or none",
+         "service"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO(json) struct json *patch = read_yaml(rows[i].patch);
+        const char *key = NULL;
+        const char *meant = NULL;
+        struct diag why = {0};
+        CHECK_INT(label_change_check(patch, &key, &meant, &why), rows[i].said ? -ERR_SYNTAX : 0);
+        CHECK_STR(why.text, rows[i].said ? rows[i].said : "");
+        CHECK_STR(meant ? meant : "", rows[i].meant ? rows[i].meant : "");
+    }
+}
+
 TEST(who_is_captured_follows_the_labels_of_pod_and_namespace)
 {
 #define AMBIENT "{istio.io/dataplane-mode: ambient}"
@@ -263,9 +296,6 @@ TEST(labelling_says_what_it_means_for_the_mesh)
          "2 running pods will leave the mesh; new connections are plain, those that the proxy "
          "carries may end in peace (ten minutes at most)\n"},
         {"ns", "{}", NONE, "no running pod joins or leaves the mesh by this\n"},
-        {"ns", "{}", "{istio.io/dataplane-mode: on-please}",
-         "istio.io/dataplane-mode=on-please means nothing here; write ambient or none\n"
-         "no running pod joins or leaves the mesh by this\n"},
         {"svc", "{}", AMBIENT, ""},
     };
 
