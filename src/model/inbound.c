@@ -222,11 +222,13 @@ const struct service *inbound_service(const struct world *w, const struct worklo
             return s;
         }
     }
+    const struct workload_service *best = NULL;
     for (unsigned i = 0; i < local->service_count; i++) {
-        const struct service *s = world_service(w, local->services[i].key);
-        if (s && has_target(w, &local->services[i], dst_port)) {
-            return s;
+        const struct workload_service *m = &local->services[i];
+        bool is_before = !best || strcmp(m->key, best->key) < 0;
+        if (is_before && world_service(w, m->key) && has_target(w, m, dst_port)) {
+            best = m;
         }
     }
-    return NULL;
+    return best ? world_service(w, best->key) : NULL;
 }

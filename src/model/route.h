@@ -124,7 +124,8 @@ void inbound_decide(struct inbound *out, const struct world *w, const struct inb
 void inbound_fini(struct inbound *in);
 
 /* The service an inbound connection is counted under (contract 9.2): the one that the forwarded
- * header names if the workload belongs to it, else the first of its services with a port that
- * leads to dst_port. NULL: none. Borrowed from the world. */
+ * header names if the workload belongs to it, else of its services with a port that leads to dst_port
+ * the first by "namespace/hostname": a map on the wire has no order. NULL: none. Borrowed from the
+ * world. */
 const struct service *inbound_service(const struct world *w, const struct workload *local,
                                       const char *forwarded_host, uint16_t dst_port);

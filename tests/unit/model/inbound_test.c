@@ -197,8 +197,9 @@ TEST(which_service_an_inbound_connection_is_counted_under)
         const char *want;
     } rows[] = {
         {"named.local", 9002, "named.local"},
-        {"elsewhere.local", 9002, "web.local"},
-        {NULL, 9002, "web.local"},
+        {"web.local", 9002, "web.local"},
+        {"elsewhere.local", 9002, "named.local"},
+        {NULL, 9002, "named.local"}, /* although web.local was told first */
         {NULL, 1, "wp.local"},
         {NULL, 15008, "wp.local"},
         {NULL, 4444, "none"},
