@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "base/num.h"
 #include "io/netns.h"
 #include "io/sock.h"
 
@@ -150,7 +149,10 @@ static int open_there(const char *path, struct diag *why)
         return r;
     }
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-    return fd < 0 ? FAIL(why, neg_errno(), "sock_diag") : fd;
+    if (fd < 0) {
+        return FAIL(why, neg_errno(), "sock_diag");
+    }
+    return fd;
 }
 
 int tcp_sockets_list_blocking(const char *netns, struct tcp_sockets *out, struct diag *why)

@@ -38,10 +38,10 @@ static int result_of(struct local_object *o, struct diag *why)
 int local_object_create(struct local_object *o, char **out_uid, struct diag *why)
 {
     const struct pod_source_ops *ops = o->env->source->ops;
+    const char *labels[LABEL_TEXTS];
+    struct pod_spec spec = spec_of(o, labels);
 
     if (!o->write) {
-        const char *labels[LABEL_TEXTS];
-        struct pod_spec spec = spec_of(o, labels);
         o->write = ops->create(o->env->source, o->task, &spec);
     }
     int r = ops->result(o->write, why);
@@ -58,10 +58,11 @@ int local_object_create(struct local_object *o, char **out_uid, struct diag *why
 int local_object_tell(struct local_object *o, enum pod_phase phase, bool ready, const char *trouble,
                       struct diag *why)
 {
+    const char *labels[LABEL_TEXTS];
+    struct pod_spec spec = spec_of(o, labels);
+
+    spec.trouble = trouble;
     if (!o->write) {
-        const char *labels[LABEL_TEXTS];
-        struct pod_spec spec = spec_of(o, labels);
-        spec.trouble = trouble;
         o->write = o->env->source->ops->set_phase(o->env->source, o->task, &spec, phase, ready);
     }
     return result_of(o, why);

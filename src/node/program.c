@@ -159,7 +159,8 @@ static void add_metrics(struct program *p)
         {"ambit_agent_pods", "Pods of this node that may join the mesh.", read_pods, p->agent},
         {"ambit_agent_members", "Pods that are in the mesh.", read_members, p->agent},
         {"ambit_agent_changing", "Pods that are joining or leaving.", read_on_the_way, p->agent},
-        {"ambit_agent_repairs", "Rules that were changed inside of a pod, or the host's for probes, and put back.",
+        {"ambit_agent_repairs",
+         "Rules that were changed inside of a pod, or the host's for probes, and put back.",
          read_repairs, p->agent, NULL, true},
     };
 
