@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* POST and PUT; PATCH is in write_patch.c. All three end in the same place: a whole new object that is held against the
- * schema, completed, checked, and stored if it differs from what is there. */
+/* POST and PUT; PATCH is in write_patch.c. All three end in the same place: a whole new object that is
+ * held against the schema, completed, checked, and stored if it differs from what is there. */
 #include <string.h>
 
 #include "apiserver/account_owner.h"

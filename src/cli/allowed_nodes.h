@@ -4,7 +4,7 @@
 
 struct json;
 
-/* The annotation's value with which node may, too: the caller's. NULL: it may already. namespace is the account's,
- * pods are those of that namespace. */
+/* The annotation's value with which node may, too: the caller's. NULL: it may already. namespace is the
+ * account's, pods are those of that namespace. */
 char *allowed_nodes_with(const struct json *account, const struct json *namespace,
                          const struct json *pods, const char *node);

@@ -104,13 +104,11 @@ const struct command cmd_allow_node = {
     .operands = "NODE ACCOUNT",
     .summary = "let one more node run a service account's workloads",
     .about = "A service account is bound to the node that first runs a workload of it, so that "
-             "whoever takes "
-             "another node cannot act in its name. This adds a node to the account's annotation "
-             "ambit.io/allowed-nodes, with the administrator's credential. An annotation of the "
-             "namespace "
-             "speaks for all its accounts that have none; \"*\" in either allows every node. The "
-             "account "
-             "\"default\" is bound to no node unless one of the two says so.",
+             "whoever takes another node cannot act in its name. This adds a node to the account's "
+             "annotation ambit.io/allowed-nodes, with the administrator's credential. An "
+             "annotation of the namespace speaks for all its accounts that have none; \"*\" in "
+             "either allows every node. The account \"default\" is bound to no node unless one of "
+             "the two says so.",
     .examples = "ambit allow-node n2 web -n shop\tn2 may run workloads of shop/web, too",
     .tables = tables,
     .operands_min = 2,

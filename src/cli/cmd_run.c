@@ -205,8 +205,7 @@ static int converse(struct cli *c, struct runtime_client *r, int signal_fd, bool
     struct progress p;
     int status = -1; /* not started */
     int end = -1;
-    uint64_t early =
-        0; /* until when it is asked whether one that runs by itself has ended at once */
+    uint64_t early = 0; /* until then one that is to run by itself may be seen to end at once */
 
     progress_begin(&p, &c->term, "starting");
     while (end < 0) {

@@ -38,8 +38,7 @@ enum level { LEVEL_OK, LEVEL_WARN, LEVEL_UNKNOWN, LEVEL_BAD };
       "The agent has not yet seen every pod, or no node proxy is connected to it.")                \
     X(A106, LEVEL_UNKNOWN, "the API does not answer",                                              \
       "What the control plane says of policies, routes and waypoints is in the API's objects, "    \
-      "and "                                                                                       \
-      "they could not be read. The nodes have answered for themselves.")                           \
+      "and they could not be read. The nodes have answered for themselves.")                       \
     X(A201, LEVEL_BAD, "a workload is not in the mesh yet",                                        \
       "The node proxy knows the workload and has not opened its listeners, or the agent is still " \
       "on the way. Its connections are refused or still plain until that is done.")                \

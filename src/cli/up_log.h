@@ -6,5 +6,6 @@
 
 #include "base/str.h"
 
-/* The last `error="..."` of text, without its quotes: true. *fix gets the one command that helps, where there is one. */
+/* The last `error="..."` of text, without its quotes: true. fix gets the one command that helps, where
+ * there is one. */
 bool up_log_reason(const char *text, struct strbuf *reason, struct strbuf *fix);

@@ -113,7 +113,8 @@ static int check_path(const char *option, const char *text, struct diag *why)
     return text[0] == '/' ? 0 : FAIL(why, -ERR_SYNTAX, "--%s: write an absolute path", option);
 }
 
-/* Parts of small letters, digits and `more` between dots, none of them empty, beginning and ending with no `more`. */
+/* Parts of small letters, digits and `more` between dots, none of them empty, beginning and ending with
+ * no `more`. */
 static bool is_dotted(const char *text, const char *more)
 {
     size_t len = strlen(text);

@@ -19,7 +19,8 @@ enum { ACCESS_TOKEN_BYTES = 32, ACCESS_NAME_MAX = 200, ACCESS_FILES_MAX = 4096 }
 MUST_USE int access_prepare_blocking(const char *data, struct diag *why);
 /* A new one, stored nowhere; the caller's, a secret. */
 char *access_token_new(void);
-/* Writes admin.kubeconfig or nodes/NAME.kubeconfig, with a new token where NAME has none. *out_path is the caller's. */
+/* Writes admin.kubeconfig or nodes/NAME.kubeconfig, with a new token where NAME has none. *out_path is
+ * the caller's. */
 MUST_USE int access_kubeconfig_blocking(const char *data, const char *name, const char *server,
                                         const char *ca_pem, char **out_path, struct diag *why);
 

@@ -58,8 +58,8 @@ struct dns_upstream_stats dns_upstream_stats(const struct dns_upstream *u);
 
 /* Any moment; a query under way is forgotten. */
 void dns_query_free(struct dns_query *q);
-/* Asks from the namespace where (NULL: own), for source. packet is copied. Never fails at once. owner is woken
- * whenever dns_query_answer is worth a call. */
+/* Asks from the namespace where (NULL: own), for source. packet is copied. Never fails at once. owner
+ * is woken whenever dns_query_answer is worth a call. */
 struct dns_query *dns_query_new(struct dns_upstream *u, struct netns *where,
                                 struct dns_source *source, const uint8_t *packet, size_t len,
                                 struct task *owner) FREED_BY(dns_query_free);

@@ -26,8 +26,8 @@ struct capture_work {
     char netns_dir[128];
     /* once done */
     int result;
-    enum rules_state
-        state;      /* of CAPTURE_LOOK, whose namespace is in netns, and CAPTURE_REINSTALL */
+    /* of CAPTURE_LOOK, whose namespace is in netns, and of CAPTURE_REINSTALL */
+    enum rules_state state;
     unsigned count; /* of CAPTURE_COUNT */
     struct diag why;
 };

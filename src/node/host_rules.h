@@ -2,9 +2,9 @@
 /*
  * The node's own rules for health probes: what a process of the node itself sends to an enrolled pod
  * gets the probes' source address, by which the pod's rules let it through; and nobody else may send
- * from that address, neither through the node's routes nor over a bridge of it. They belong together: without the guard the exemption would be a way past
- * every policy. Act on the namespace the calling thread is in (the node's). Blocking: job threads, or
- * program start.
+ * from that address, neither through the node's routes nor over a bridge of it. They belong together:
+ * without the guard the exemption would be a way past every policy. Act on the namespace the calling
+ * thread is in (the node's). Blocking: job threads, or program start.
  */
 #pragma once
 

@@ -33,8 +33,8 @@ struct node_note_words {
 /* node is copied. */
 struct node_note *node_note_new(struct kube_client *client, const char *node,
                                 const struct node_note_words *words);
-/* Whether the API has answered about the Node object, yes or no (or could not be asked): a pod that is started
- * before may find its address refused. */
+/* Whether the API has answered about the Node object, yes or no (or could not be asked): a pod that is
+ * started before may find its address refused. */
 bool node_note_was_tried(const struct node_note *n);
 /* Before the client. */
 void node_note_free(struct node_note *n);

@@ -180,8 +180,7 @@ struct http_recorder {
         uint8_t flag;
         bool mutual_tls;
         uint16_t at[RECENT_TEXTS]; /* in texts */
-        struct strbuf
-            texts; /* one behind the other, each with its zero; its memory is used again */
+        struct strbuf texts;       /* each with its zero; its memory is used again */
         uint64_t received;
         uint64_t sent;
     } recent[RECENT];

@@ -167,9 +167,8 @@ MUST_USE int tls_room_enter(struct tls_stream *t, struct tls_place *p, uint64_t 
                             const struct ip *from);
 /* p has a step to compute: the sources of a lane take turns. */
 void tls_room_ask(struct tls_place *p);
-void tls_room_ask_again(
-    struct tls_place *p); /* after tls_shake_compute() found no room in the pool */
-void tls_room_computed(struct tls_place *p); /* the step of p was computed */
+void tls_room_ask_again(struct tls_place *p); /* after tls_shake_compute() found the pool full */
+void tls_room_computed(struct tls_place *p);  /* the step of p was computed */
 void tls_room_leave(struct tls_loop *l, struct tls_place *p);
 
 /* Failures below are kept in t, for the half that they concern, and told by its next call. */
