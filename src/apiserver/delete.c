@@ -13,7 +13,6 @@
 #include "apiserver/selector.h"
 #include "apiserver/store.h"
 #include "base/mem.h"
-#include "base/num.h"
 #include "codec/json.h"
 
 enum { DELETE_MANY_MAX = 1024 };

@@ -2,7 +2,6 @@
 /* Paths that are no resources: what is served (both forms of discovery, OpenAPI), health, version. */
 #include <string.h>
 
-#include "apiserver/api_status.h"
 #include "apiserver/call_int.h"
 #include "codec/json.h"
 

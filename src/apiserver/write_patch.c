@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* PATCH: the four forms, each of which makes a whole object out of the old one. */
-#include <string.h>
 
 #include "apiserver/api_status.h"
 #include "apiserver/apply.h"

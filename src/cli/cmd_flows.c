@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What went on lately, from nodes and waypoints alike: connections and requests, one line each. */
-#include <string.h>
 
 #include "cli/commands.h"
 #include "cli/flow_view.h"

@@ -3,7 +3,6 @@
 
 #include "cli/commands.h"
 #include "cli/log_tail.h"
-#include "cli/node_ask.h"
 #include "cli/span.h"
 #include "cli/view.h"
 #include "codec/json.h"

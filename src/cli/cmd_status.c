@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/num.h"
 #include "cli/api.h"
 #include "cli/commands.h"
 #include "cli/fix.h"

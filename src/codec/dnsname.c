@@ -3,7 +3,6 @@
  * Compression pointers may only go backwards, each below everything read so far: that alone bounds
  * the work and makes loops impossible.
  */
-#include <string.h>
 
 #include "base/ascii.h"
 #include "base/num.h"

@@ -3,7 +3,6 @@
  * Which waypoint a service or pod has (contract 3.4.2, 3.4.3), and what is published where it asks for
  * one and has none. Istio then lets traffic pass; here it is refused: see docs/compatibility.md.
  */
-#include <string.h>
 
 #include "control/index_int.h"
 #include "control/reconcile.h"

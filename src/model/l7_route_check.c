@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/ascii.h"
-#include "base/num.h"
 #include "base/str.h"
 #include "model/l7_pack_int.h"
 #include "model/l7_route_int.h"

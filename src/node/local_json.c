@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/local_json.h"
 
-#include "base/num.h"
 #include "node/local_pod.h"
 
 static void describe_mesh(const struct local_pod *p, struct json *j)

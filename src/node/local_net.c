@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/local_net.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <linux/netlink.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/num.h"
-#include "base/rand.h"
 #include "io/netns.h"
 #include "node/pinned_netns.h"
 #include "node/rtnl.h"

@@ -7,8 +7,6 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 
-#include "base/num.h"
-
 /* User data is a list of {type, length, value}; this type is what nft prints as the comment. */
 enum { UDATA_COMMENT = 0, UDATA_ROOM = 128 };
 

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "base/num.h"
 #include "codec/json.h"
 #include "codec/url.h"
 #include "io/file.h"

@@ -2,7 +2,6 @@
 #include "obs/l7_why.h"
 
 #include <string.h>
-#include <strings.h>
 
 #include "base/ascii.h"
 #include "base/clock.h"

@@ -4,10 +4,8 @@
  * output goes out on the loop. The job's object is the only thing that crosses threads; it holds the
  * handshake and dies with it, so an open connection carries none of that.
  */
-#include <string.h>
 
 #include "base/mem.h"
-#include "base/num.h"
 #include "tls/tls_stream_int.h"
 
 enum { READ_BYTES = 4096, CONTENT_FIRST = 20, CONTENT_LAST = 23 };

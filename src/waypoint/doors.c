@@ -2,7 +2,6 @@
 #include "waypoint/doors.h"
 
 #include "base/log.h"
-#include "base/num.h"
 #include "io/listener.h"
 #include "io/sock_factory.h"
 #include "waypoint/engine.h"

@@ -9,7 +9,6 @@
 
 #include "base/clock.h"
 #include "codec/http_path.h"
-#include "http/status.h"
 #include "waypoint/request_int.h"
 
 /* ---- the view */

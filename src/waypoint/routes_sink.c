@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "waypoint/routes_sink.h"
 
-#include <string.h>
-
 #include "base/mem.h"
 #include "tls/jwks.h"
 #include "xds/name_set.h"

@@ -14,12 +14,10 @@
 
 #include "apiserver/api.h"
 #include "apiserver/kind.h"
-#include "apiserver/object.h"
 #include "apiserver/store.h"
 #include "apiserver/store_writer.h"
 #include "base/mem.h"
 #include "base/rand.h"
-#include "codec/json.h"
 #include "io/jobs.h"
 #include "io/loop.h"
 #include "t.h"

@@ -7,9 +7,7 @@
 #include <unistd.h>
 
 #include "io/loop_int.h"
-#include "io/sock.h"
 #include "io/splice_int.h"
-#include "io/tcp_stream.h"
 #include "relay_task.h"
 #include "stream_battery.h"
 #include "tcp_pair.h"

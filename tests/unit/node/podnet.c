@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "base/num.h"
 #include "base/str.h"
 #include "io/netns.h"
 #include "node/netlink.h"

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "io/sock_factory_local.h"
 #include "t.h"
 

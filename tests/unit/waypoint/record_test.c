@@ -6,7 +6,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/mem.h"
 #include "rig.h"
 #include "t.h"
 #include "waypoint/request_int.h"
