@@ -8,30 +8,9 @@
 
 #include <string.h>
 
+#include "codec/name.h"
+
 enum { HOSTNAME_MAX = 253 };
-
-#define LETTERS  "abcdefghijklmnopqrstuvwxyz"
-#define CAPITALS "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-#define DIGITS   "0123456789"
-
-/* Of one label; its end in *end. */
-static bool is_label(const char *s, const char **end)
-{
-    size_t n = strspn(s, LETTERS DIGITS "-");
-
-    *end = s + n;
-    return n > 0 && s[0] != '-' && s[n - 1] != '-';
-}
-
-static bool is_name(const char *s)
-{
-    bool good = is_label(s, &s);
-
-    while (good && *s == '.') {
-        good = is_label(s + 1, &s);
-    }
-    return good && *s == '\0';
-}
 
 static const char *reason(const char *name, bool may_be_wildcard)
 {
@@ -51,7 +30,7 @@ static const char *reason(const char *name, bool may_be_wildcard)
         return may_be_wildcard ? "a wildcard must be the whole first label, as in *.shop.example"
                                : "must be one name: a wildcard is not allowed here";
     }
-    if (strpbrk(name, CAPITALS)) {
+    if (strpbrk(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")) {
         return "must be in lower case";
     }
     return "must be labels of a-z, 0-9 and '-' (not at either end) joined by dots, as in "
@@ -65,5 +44,7 @@ const char *hostname_problem(const char *name, bool may_be_wildcard)
     if (strlen(name) > HOSTNAME_MAX) {
         return "must be no longer than 253 bytes";
     }
-    return is_name(name + (is_wildcard ? 2 : 0)) ? NULL : reason(name, may_be_wildcard);
+    return name_problem(NAME_SUBDOMAIN, name + (is_wildcard ? 2 : 0))
+               ? reason(name, may_be_wildcard)
+               : NULL;
 }

@@ -172,7 +172,7 @@ static void mark_targets(struct index *x, struct l7_policy_item *p)
     }
 }
 
-/* Beside their marks, which status has set, too. */
+/* Called for what a policy says alone: the marks are set by a change of its status, too. */
 static void note_change(struct index *x, const struct l7_policy_item *p)
 {
     for (unsigned i = 0; i < p->aim_count; i++) {

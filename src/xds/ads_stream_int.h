@@ -17,8 +17,7 @@ enum { ADS_NONCE_TEXT = 48 };
 struct ads_watch {
     enum watch_mode mode;
     uint64_t heard; /* sequence up to which the client has been told */
-    uint64_t
-        ahead; /* and up to which of what is told first: bindings that are gone, scoped policies */
+    uint64_t ahead; /* the same of what is told first: bindings that are gone, scoped policies */
     char nonce[ADS_NONCE_TEXT];
     bool is_answered;      /* the response of that nonce */
     uint64_t answered;     /* sequence up to which responses were answered, while that one is not */
