@@ -42,20 +42,20 @@ static void list_workloads(struct down *d)
 }
 
 /* Of an agent that does not run; only an agent can end them, which takes them over when it starts. */
-static bool has_orphans(const struct down *d)
+static unsigned count_orphans(const struct down *d)
 {
     AUTO(text) char *path = up_path(d->run_dir, "local", "");
     DIR *folder = d->has_agent ? NULL : opendir(path);
     struct dirent *e;
-    bool any = false;
+    unsigned n = 0;
 
     while (folder && (e = readdir(folder)) != NULL) {
-        any = any || e->d_name[0] != '.';
+        n += e->d_name[0] != '.';
     }
     if (folder) {
         closedir(folder);
     }
-    return any;
+    return n;
 }
 
 /* What the API asks for does not start again what we are about to end. */
@@ -204,10 +204,11 @@ static void remove_ending(struct down *d, const char *dir, const char *ending)
     }
 }
 
-static void remove_run_files(struct down *d)
+/* What an agent needs to take workloads over stays, and so does what says that `ambit up` is to start it. */
+static void remove_run_files(struct down *d, bool has_orphans)
 {
-    static const char *const files[] = {"runtime.sock", "zds.sock", "ztunnel.token", "up.json",
-                                        "netns",        "local",    "secrets"};
+    static const char *const files[] = {"runtime.sock", "zds.sock", "ztunnel.token"};
+    static const char *const needed[] = {"up.json", "netns", "local", "secrets", ""};
     AUTO(text) char *nodes = up_path(d->run_dir, "nodes", "");
     AUTO(text) char *own = up_path("", json_str_at(d->state, "node", ""), ".json");
 
@@ -216,7 +217,9 @@ static void remove_run_files(struct down *d)
     }
     remove_one(d, nodes, own + 1);
     remove_one(d, d->run_dir, "nodes");
-    remove_one(d, d->run_dir, "");
+    for (size_t i = 0; !has_orphans && i < ARRAY_LEN(needed); i++) {
+        remove_one(d, d->run_dir, needed[i]);
+    }
 }
 
 static void purge(struct down *d)
@@ -243,6 +246,43 @@ static void purge(struct down *d)
 
 /* ---- the whole */
 
+/* Their Pod objects cannot be removed without the API, and it is `ambit up` that brings it back. */
+static enum answer stays_up(struct down *d)
+{
+    struct daemon control = up_state_daemon(d->state, UP_CONTROL);
+
+    if (!daemon_is_alive(&control)) {
+        return cli_fail(d->cli, ANSWER_NO, "ambit up",
+                        "the mesh stays up: the control plane does not run, and without it what is "
+                        "left of them cannot be removed; --force leaves it behind");
+    }
+    return cli_fail(d->cli, ANSWER_NO, "ambit down --force",
+                    "the mesh stays up: without it, what is left of them would stay for ever");
+}
+
+static enum answer remove_files(struct down *d)
+{
+    d->has_agent = false; /* it has ended */
+    unsigned orphans = count_orphans(d);
+
+    remove_run_files(d, orphans > 0);
+    if (args_has(&d->cli->args, "purge")) {
+        purge(d);
+    }
+    if (d->left > 0) {
+        return cli_fail(d->cli, ANSWER_NO, NULL, "%u file%s could not be removed", d->left,
+                        span_plural(d->left));
+    }
+    if (orphans > 0) {
+        return cli_fail(d->cli, ANSWER_NO, "ambit up",
+                        "nothing of the mesh runs here any more, and what is left of %u workload%s "
+                        "is in %s/local: the next `ambit up` takes over what runs and removes "
+                        "what has ended",
+                        orphans, span_plural(orphans), d->run_dir);
+    }
+    return ANSWER_YES;
+}
+
 static enum answer take_down(struct down *d)
 {
     enum answer a = confirm(d);
@@ -250,7 +290,7 @@ static enum answer take_down(struct down *d)
     if (a != ANSWER_YES) {
         return a;
     }
-    if (has_orphans(d) && !args_has(&d->cli->args, "force")) {
+    if (count_orphans(d) > 0 && !args_has(&d->cli->args, "force")) {
         return cli_fail(d->cli, ANSWER_NO, "ambit up",
                         "workloads are left that the node agent would have to end, and it does not "
                         "run; --force leaves them behind");
@@ -259,20 +299,14 @@ static enum answer take_down(struct down *d)
     list_workloads(d); /* as of now */
     enum answer workloads = stop_workloads(d);
     if (workloads != ANSWER_YES && !args_has(&d->cli->args, "force")) {
-        return cli_fail(d->cli, ANSWER_NO, "ambit down --force",
-                        "the mesh stays up: without it, what is left of them would stay for ever");
+        return stays_up(d);
     }
     a = stop_parts(d);
+    if (a == ANSWER_YES) {
+        a = remove_files(d);
+    }
     if (a != ANSWER_YES) {
         return a;
-    }
-    remove_run_files(d);
-    if (args_has(&d->cli->args, "purge")) {
-        purge(d);
-    }
-    if (d->left > 0) {
-        return cli_fail(d->cli, ANSWER_NO, NULL, "%u file%s could not be removed", d->left,
-                        span_plural(d->left));
     }
     cli_say(d->cli, "OK: nothing of the mesh runs here any more");
     if (!args_has(&d->cli->args, "purge")) {

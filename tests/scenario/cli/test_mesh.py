@@ -265,6 +265,25 @@ def kill(mesh, part):
     until(f"{part} is gone", lambda: not os.path.exists(f"/proc/{pid}"))
 
 
+@pytest.mark.parametrize("purge", [[], ["--purge"]])
+def test_what_a_forced_down_leaves_is_taken_over_by_the_next_up(mesh, purge):
+    before = traces(mesh.home)
+    mesh("up", code=0, seconds=60)
+    mesh("apply", "-f", "-", text=MANIFEST, code=0)
+    mesh.start_workload("cart", "cart", "sleep", "600")
+    kill(mesh, "ambitd")
+    refused = mesh("down", "--yes", code=1, seconds=90).err
+    assert "the mesh stays up: the control plane does not run" in refused and refused.endswith("  fix: ambit up\n")
+    forced = mesh("down", "--yes", "--force", *purge, code=1, seconds=90).err
+    assert re.search(r"what is left of 1 workload is in \S+/local: the next `ambit up` takes over .*\n  fix: ambit up\n$", forced)
+    again = mesh("down", "--yes", *purge, code=1).err  # not "nothing is up here"
+    assert "workloads are left" in again and again.endswith("  fix: ambit up\n")
+    mesh("up", code=0, seconds=60)
+    until("it was taken over and removed", lambda: mesh("ps", "-o", "json", code=0).json["items"] == [], 60)
+    mesh("down", "--yes", "--purge", code=0, seconds=60)
+    assert traces(mesh.home) == before
+
+
 def test_what_is_gone_is_said_with_the_command_that_helps(mesh):
     mesh("up", code=0, seconds=60)
     mesh("apply", "-f", "-", text=MANIFEST, code=0)
