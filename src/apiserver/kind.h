@@ -28,7 +28,7 @@ enum kind_flag {
     KIND_CREATE_ONLY = 1u << 7,  /* a question in the form of an object; nothing is stored */
 };
 
-enum { KIND_VERSIONS = 3, KIND_SELECTABLE = 8 };
+enum { KIND_VERSIONS = 3, KIND_SELECTABLE = 9 };
 
 struct kind {
     const char *group;                       /* "" = core */

@@ -172,7 +172,7 @@ const struct kind kind_list[] = {
      .schema = schema_pod,
      .selectable = {"spec.nodeName", "status.phase", "spec.serviceAccountName", "status.podIP",
                     "spec.restartPolicy", "spec.schedulerName", "spec.hostNetwork",
-                    "status.nominatedNodeName"},
+                    "status.nominatedNodeName", "status.podIPs"},
      .columns = columns_pod,
      .admit = admit_pod},
     {.group = "",

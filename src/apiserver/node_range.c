@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/node_range.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "apiserver/call_int.h"
@@ -231,94 +230,134 @@ static bool has_address(const struct json *pod, const struct ip *ip)
     return is_address(json_str_at(pod, "status.podIP", ""), ip) || has_in_list(pod, ip);
 }
 
-static bool has_ended(const struct object *pod)
+static bool is_end(const char *phase)
 {
-    const char *phase = pod->fields[1]; /* status.phase */
-
     return strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0;
 }
 
-/* Only what holds the text as agents write it is parsed. */
-static bool holds(const struct object *o, const char *quoted, const struct ip *ip)
+static bool has_ended(const struct json *pod)
 {
-    AUTO(json) struct json *pod = NULL;
-
-    if (has_ended(o) || !memmem(o->text.p, o->text.len, quoted, strlen(quoted))) {
-        return false;
-    }
-    pod = object_parse(o, "v1");
-    return !pod || has_address(pod, ip);
+    return is_end(json_str_at(pod, "status.phase", ""));
 }
 
-/* The pod of another node that has it; borrowed until the next change. */
-static const struct object *find_holder(const struct call *c, const struct ip *ip)
-{
-    const struct object *found = NULL;
-    struct cursor at;
-    char text[IP_TEXT];
-    char quoted[IP_TEXT + 2];
-
-    (void)snprintf(quoted, sizeof(quoted), "\"%s\"", ip_format(ip, text)); /* fits */
-    if (cursor_init(&at, c->api->store, c->kind, "", 0) < 0) {
-        return NULL; /* the newest state is always there */
-    }
-    for (const struct object *o = NULL; !found && (o = cursor_next(&at)) != NULL;) {
-        bool other = strcmp(o->fields[0], c->rq->user->node) != 0; /* spec.nodeName */
-        found = other && holds(o, quoted, ip) ? o : NULL;
-    }
-    cursor_fini(&at);
-    return found;
-}
-
-static void check_in_range(const struct call *c, const char *field, const struct ip *ip,
-                           struct faults *f)
-{
-    const char *name = c->rq->user->node;
-    AUTO(json) struct json *node = call_find(c, "Node", "", name);
-    AUTO(strbuf) struct strbuf text = {0};
-    struct ranges r;
-    char buf[IP_TEXT];
-    bool has = false;
-
-    read_ranges(node, &r);
-    for (unsigned i = 0; i < r.count; i++) {
-        has = has || ip_prefix_has(&r.at[i], ip);
-    }
-    put_ranges(&r, &text);
-    if (r.count == 0) {
-        faults_addf(f, FAULT_FORBIDDEN, field,
-                    "node %s has no range yet: give its agent --pod-cidr", name);
-    } else if (!has) {
-        faults_addf(f, FAULT_FORBIDDEN, field,
-                    "%s is not in node %s's %s: see its agent's --pod-cidr", ip_format(ip, buf),
-                    name, strbuf_text(&text));
-    }
-}
+struct wanted {
+    struct ip ip;
+    int place; /* in status.podIPs; -1: status.podIP */
+};
 
 struct address_check {
     const struct call *c;
-    const struct json *old;
     struct faults *f;
+    const struct json *old; /* NULL: none of its addresses is the pod's any more */
+    struct ranges own;
+    struct wanted news[NODE_POD_ADDRESSES_MAX + 1];
+    unsigned count;
 };
 
-/* One that the pod has already was held against what was true when it came. */
-static void check_address(const struct address_check *k, const char *field, const char *text)
+static void put_place(int place, struct strbuf *out)
 {
+    if (place < 0) {
+        strbuf_puts(out, "status.podIP");
+    } else {
+        strbuf_printf(out, "status.podIPs[%d].ip", place);
+    }
+}
+
+static void refuse_holder(struct address_check *k, const struct wanted *w, const struct object *o)
+{
+    AUTO(strbuf) struct strbuf field = {0};
+    char text[IP_TEXT];
+
+    put_place(w->place, &field);
+    faults_addf(k->f, FAULT_FORBIDDEN, strbuf_text(&field),
+                "%s is pod %s/%s's on node %s: take another", ip_format(&w->ip, text), o->ns,
+                o->name, o->fields[0]);
+}
+
+/* What one of its fields lists. */
+static void check_list(struct address_check *k, const struct object *o, const char *list)
+{
+    struct slice part;
+    struct slice rest = slice_of(list);
     struct ip ip;
+
+    while (rest.len > 0) {
+        (void)slice_cut(rest, ',', &part, &rest); /* behind the last one, rest is empty */
+        bool good = ip_parse(&ip, part.p, part.len) == 0;
+        for (unsigned i = 0; good && i < k->count; i++) {
+            if (ip_equal(&ip, &k->news[i].ip)) {
+                refuse_holder(k, &k->news[i], o);
+            }
+        }
+    }
+}
+
+/* podIP is the first of podIPs, unless somebody wrote otherwise. */
+static bool is_first(const char *single, const char *all)
+{
+    size_t n = strlen(single);
+
+    return strncmp(all, single, n) == 0 && (all[n] == '\0' || all[n] == ',');
+}
+
+/* By what is kept beside an object's text: parsing that would let one node's large pods, as many as
+ * it likes, make every other node's writes slow. */
+static void check_holders(struct address_check *k)
+{
+    struct cursor at;
+    const struct object *o = NULL;
+
+    if (k->count == 0 || cursor_init(&at, k->c->api->store, k->c->kind, "", 0) < 0) {
+        return; /* the newest state is always there */
+    }
+    while ((o = cursor_next(&at)) != NULL) {
+        const char *node = o->fields[0];   /* spec.nodeName */
+        const char *phase = o->fields[1];  /* status.phase */
+        const char *single = o->fields[3]; /* status.podIP */
+        const char *all = o->fields[8];    /* status.podIPs */
+        if (strcmp(node, k->c->rq->user->node) != 0 && !is_end(phase)) {
+            check_list(k, o, all);
+            check_list(k, o, is_first(single, all) ? "" : single);
+        }
+    }
+    cursor_fini(&at);
+}
+
+static bool is_in_range(struct address_check *k, const char *field, const struct ip *ip)
+{
+    const char *name = k->c->rq->user->node;
+    AUTO(strbuf) struct strbuf text = {0};
     char buf[IP_TEXT];
 
+    for (unsigned i = 0; i < k->own.count; i++) {
+        if (ip_prefix_has(&k->own.at[i], ip)) {
+            return true;
+        }
+    }
+    put_ranges(&k->own, &text);
+    if (k->own.count == 0) {
+        faults_addf(k->f, FAULT_FORBIDDEN, field,
+                    "node %s has no range yet: give its agent --pod-cidr", name);
+    } else {
+        faults_addf(k->f, FAULT_FORBIDDEN, field,
+                    "%s is not in node %s's %s: see its agent's --pod-cidr", ip_format(ip, buf),
+                    name, strbuf_text(&text));
+    }
+    return false;
+}
+
+/* One that the pod has already was held against what was true when it came. */
+static void check_address(struct address_check *k, int place, const char *text)
+{
+    AUTO(strbuf) struct strbuf field = {0};
+    struct ip ip;
+
+    put_place(place, &field);
     if (ip_parse(&ip, text, strlen(text)) < 0) {
-        faults_addf(k->f, FAULT_INVALID, field, "\"%.64s\": must be a valid IP address", text);
-        return;
-    }
-    if (has_address(k->old, &ip)) {
-        return;
-    }
-    check_in_range(k->c, field, &ip, k->f);
-    const struct object *holder = find_holder(k->c, &ip);
-    if (holder) {
-        faults_addf(k->f, FAULT_FORBIDDEN, field, "%s is pod %s/%s's on node %s: take another",
-                    ip_format(&ip, buf), holder->ns, holder->name, holder->fields[0]);
+        faults_addf(k->f, FAULT_INVALID, strbuf_text(&field),
+                    "\"%.64s\": must be a valid IP address", text);
+    } else if (!has_address(k->old, &ip) && is_in_range(k, strbuf_text(&field), &ip)) {
+        k->news[k->count++] = (struct wanted){ip, place};
     }
 }
 
@@ -327,7 +366,10 @@ static void check_addresses(const struct call *c, const struct json *pod, const 
 {
     const struct json *all = json_at(pod, "status.podIPs");
     const char *single = json_str_at(pod, "status.podIP", "");
-    struct address_check k = {c, old, f};
+    AUTO(json) struct json *node = call_find(c, "Node", "", c->rq->user->node);
+    /* since a pod ended, its addresses may have gone to another one */
+    struct address_check k = {
+        .c = c, .f = f, .old = has_ended(old) && !has_ended(pod) ? NULL : old};
     struct ip ip;
 
     if (json_count(all) > NODE_POD_ADDRESSES_MAX) {
@@ -335,15 +377,15 @@ static void check_addresses(const struct call *c, const struct json *pod, const 
                     NODE_POD_ADDRESSES_MAX);
         return;
     }
+    read_ranges(node, &k.own);
     bool is_listed = ip_parse(&ip, single, strlen(single)) == 0 && has_in_list(pod, &ip);
     if (single[0] != '\0' && !is_listed) {
-        check_address(&k, "status.podIP", single);
+        check_address(&k, -1, single);
     }
     for (size_t i = 0; i < json_count(all); i++) {
-        AUTO(strbuf) struct strbuf field = {0};
-        strbuf_printf(&field, "status.podIPs[%zu].ip", i);
-        check_address(&k, strbuf_text(&field), json_str_at(json_item(all, i), "ip", ""));
+        check_address(&k, (int)i, json_str_at(json_item(all, i), "ip", ""));
     }
+    check_holders(&k);
 }
 
 /* ---- both */

@@ -29,14 +29,15 @@ static const char *put(char **at, const char *s)
 }
 
 /* Selectors compare text: numbers and truth values are selected by their spelling, a list of texts by
- * its items with commas between them. Writes into out. */
+ * its items with commas between them, a list of addresses ({ip}) likewise. Writes into out. */
 static const char *field_text(const struct json *body, const char *path, struct strbuf *out)
 {
     const struct json *v = json_at(body, path);
 
     strbuf_clear(out);
     for (size_t i = 0; json_is_arr(v) && i < json_count(v); i++) {
-        strbuf_printf(out, "%s%s", i > 0 ? "," : "", json_str(json_item(v, i), ""));
+        const struct json *item = json_item(v, i);
+        strbuf_printf(out, "%s%s", i > 0 ? "," : "", json_str(item, json_str_at(item, "ip", "")));
     }
     if (json_kind(v) == JSON_KIND_BOOL) {
         strbuf_puts(out, json_bool(v, false) ? "true" : "false");

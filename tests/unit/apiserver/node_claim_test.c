@@ -494,6 +494,47 @@ TEST(an_address_is_not_of_two_nodes)
     rig_stop(&g);
 }
 
+/* Two nodes had one range once, before ranges had owners. */
+TEST(a_pod_that_comes_back_has_no_address_of_another_one)
+{
+    struct rig g;
+
+    start(&g);
+    make_nodes(&g);
+    CHECK_INT(set_ranges(&g, node_b, "\"podCIDRs\":[\"10.244.2.0/24\"]"), 200);
+    CHECK_INT(run_pod(&g, node_b, "b", "p", "default"), 201);
+    CHECK_INT(set_status(&g, admin, "p", "\"phase\":\"Failed\",\"podIP\":\"10.244.1.5\""), 200);
+    CHECK_INT(set_status(&g, node_b, "p", "\"message\":\"over\""), 200);
+    CHECK_INT(set_status(&g, node_b, "p", "\"phase\":\"Running\""), 422);
+    CHECK(says(&g, "10.244.1.5 is not in node b's 10.244.2.0/24"));
+    CHECK_INT(set_status(&g, node_b, "p",
+                         "\"phase\":\"Running\",\"podIP\":\"10.244.2.5\",\"podIPs\":null"),
+              200);
+    rig_stop(&g);
+}
+
+TEST(who_has_an_address_is_found_by_every_list_and_spelling)
+{
+    struct rig g;
+    static const char *const theirs[] = {
+        "\"podIP\":\"192.0.2.1\",\"podIPs\":[{\"ip\":\"192.0.2.1\"},{\"ip\":\"10.244.1.7\"}]",
+        "\"podIP\":\"10.244.1.7\",\"podIPs\":[{\"ip\":\"10.244.1.77\"}]",
+        "\"podIP\":\"::FFFF:10.244.1.7\",\"podIPs\":null",
+        "\"podIP\":null,\"podIPs\":[{\"ip\":\"192.0.2.1\"},{\"ip\":\"::ffff:af4:107\"}]",
+    };
+
+    start(&g);
+    make_nodes(&g);
+    CHECK_INT(run_pod(&g, admin, "c", "theirs", "default"), 201);
+    CHECK_INT(run_pod(&g, node_a, "a", "mine", "default"), 201);
+    for (size_t i = 0; i < ARRAY_LEN(theirs); i++) {
+        CHECK_INT(set_status(&g, admin, "theirs", theirs[i]), 200);
+        CHECK_INT(set_status(&g, node_a, "mine", "\"podIP\":\"10.244.1.7\""), 422);
+        CHECK(says(&g, "10.244.1.7 is pod shop/theirs's on node c: take another"));
+    }
+    rig_stop(&g);
+}
+
 TEST(a_pod_has_few_addresses)
 {
     struct rig g;
