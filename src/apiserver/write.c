@@ -14,6 +14,7 @@
 #include "apiserver/managed.h"
 #include "apiserver/meta.h"
 #include "apiserver/namespace.h"
+#include "apiserver/node_marks.h"
 #include "apiserver/node_range.h"
 #include "apiserver/object.h"
 #include "apiserver/store.h"
@@ -457,6 +458,9 @@ int write_store_new(struct write *w)
         r = account_owner_check(w->c, w->object);
     }
     if (r == 0) {
+        r = node_marks_check(w->c, w->object, NULL);
+    }
+    if (r == 0) {
         r = node_range_check(w->c, w->object, NULL);
     }
     if (r == 0) {
@@ -654,6 +658,9 @@ int write_store_changed(struct write *w)
     int r = judge(w);
     if (r == 0) {
         r = permit_check_object(c, "update", w->object);
+    }
+    if (r == 0) {
+        r = node_marks_check(c, w->object, w->old);
     }
     if (r == 0) {
         r = node_range_check(c, w->object, w->old);

@@ -317,6 +317,88 @@ TEST(a_policy_that_lets_the_account_default_in_is_warned_about)
     rig_stop(&g);
 }
 
+/* ---- marks */
+
+TEST(a_node_holds_nothing_back_by_a_finalizer)
+{
+    struct rig g;
+    static const char held[] =
+        "{\"metadata\":{\"name\":\"q\",\"finalizers\":[\"x/y\"]},\"spec\":{\"nodeName\":\"a\","
+        "\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}";
+    static const char mine[] = "{\"metadata\":{\"finalizers\":[\"x/y\"]}}";
+    static const char both[] = "{\"metadata\":{\"finalizers\":[\"x/y\",\"z/z\"]}}";
+    static const char *const paths[] = {"PATCH /api/v1/namespaces/shop/pods/p",
+                                        "PATCH /api/v1/namespaces/shop/pods/p/status",
+                                        "PATCH /api/v1/nodes/a"};
+
+    start(&g);
+    make_nodes(&g);
+    CHECK_INT(run_pod(&g, node_a, "a", "p", "default"), 201);
+    g.user = node_a;
+    CHECK_INT(rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL, held), 422);
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        CHECK_INT(rig_call(&g, paths[i], MERGE, mine), 422);
+        CHECK(says(&g, "metadata.finalizers: Forbidden: \"x/y\": only an administrator adds one"));
+    }
+    /* it may take away what others added */
+    g.user = admin;
+    CHECK_INT(rig_call(&g, paths[0], MERGE, mine), 200);
+    g.user = node_a;
+    CHECK_INT(rig_call(&g, paths[0], MERGE, both), 422);
+    CHECK_INT(rig_call(&g, paths[0], MERGE, "{\"metadata\":{\"labels\":{\"k\":\"v\"}}}"), 200);
+    CHECK_INT(rig_call(&g, paths[0], MERGE, "{\"metadata\":{\"finalizers\":null}}"), 200);
+    rig_stop(&g);
+}
+
+static unsigned mark_pod(struct rig *g, struct api_user user, const char *sub, const char *metadata)
+{
+    char request[96];
+    char body[256];
+
+    snprintf(request, sizeof(request), "PATCH /api/v1/namespaces/shop/pods/p%s", sub);
+    snprintf(body, sizeof(body), "{\"metadata\":{%s}}", metadata);
+    g->user = user;
+    unsigned status = rig_call(g, request, MERGE, body);
+    g->user = admin;
+    return status;
+}
+
+TEST(a_node_makes_no_replica_of_a_waypoint)
+{
+    struct rig g;
+    static const char replica[] = "\"labels\":{\"gateway.networking.k8s.io/gateway-name\":\"w\"},"
+                                  "\"annotations\":{\"ambit.io/program\":\"waypoint\","
+                                  "\"ambit.io/template\":\"1\"}";
+    static const char *const changes[] = {
+        "\"labels\":{\"gateway.networking.k8s.io/gateway-name\":\"other\"}",
+        "\"labels\":null",
+        "\"annotations\":{\"ambit.io/template\":\"2\"}",
+        "\"annotations\":{\"ambit.io/program\":null}",
+    };
+    char made[512];
+
+    start(&g);
+    snprintf(made, sizeof(made),
+             "{\"metadata\":{\"name\":\"q\",%s},\"spec\":{\"nodeName\":\"a\",\"containers\":[{"
+             "\"name\":\"c\",\"image\":\"x\"}]}}",
+             replica);
+    g.user = node_a;
+    CHECK_INT(rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL, made), 422);
+    CHECK(says(&g, "metadata.annotations[ambit.io/program]: Forbidden: only the control plane"));
+    CHECK_INT(run_pod(&g, node_a, "a", "p", "default"), 201);
+    CHECK_INT(mark_pod(&g, node_a, "", replica), 422);
+    CHECK_INT(mark_pod(&g, node_a, "/status", replica), 422);
+    CHECK_INT(mark_pod(&g, admin, "", replica), 200);
+    for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
+        CHECK_INT(mark_pod(&g, node_a, "", changes[i]), 422);
+        CHECK_INT(mark_pod(&g, node_a, "/status", changes[i]), 422);
+    }
+    /* what its agent writes */
+    CHECK_INT(mark_pod(&g, node_a, "", "\"annotations\":{\"ambient.istio.io/redirection\":null}"),
+              200);
+    rig_stop(&g);
+}
+
 /* ---- ranges */
 
 TEST(a_node_takes_its_range_once)
