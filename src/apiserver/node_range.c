@@ -121,8 +121,8 @@ static void check_apart(struct faults *f, const struct ip_prefix *p, const struc
 
     if (other->ip.family != IP_NONE && overlap(p, other)) {
         faults_addf(f, FAULT_FORBIDDEN, "spec.podCIDRs",
-                    "%s overlaps %s of %s: give this agent another --pod-cidr",
-                    ip_prefix_format(p, mine), ip_prefix_format(other, its), whose);
+                    "give another --pod-cidr: %s overlaps %s of %s", ip_prefix_format(p, mine),
+                    ip_prefix_format(other, its), whose);
     }
 }
 
@@ -337,7 +337,7 @@ static bool is_in_range(struct address_check *k, const char *field, const struct
     put_ranges(&k->own, &text);
     if (k->own.count == 0) {
         faults_addf(k->f, FAULT_FORBIDDEN, field,
-                    "node %s has no range yet: give its agent --pod-cidr", name);
+                    "node %s has no range yet: give its agent a --pod-cidr of its own", name);
     } else {
         faults_addf(k->f, FAULT_FORBIDDEN, field,
                     "%s is not in node %s's %s: see its agent's --pod-cidr", ip_format(ip, buf),

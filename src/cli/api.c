@@ -133,7 +133,7 @@ static int wait_blocking(struct api *a, struct kube_call *call, struct kube_answ
 /* What a diag is too short for, for cli_words. */
 static void keep_whole(struct cli *c, const struct kube_answer *answer, const struct diag *why)
 {
-    const char *message = json_str_at(answer->body, "message", "");
+    AUTO(strbuf) struct strbuf said = {0};
     AUTO(strbuf) struct strbuf text = {0};
 
     mem_free(c->whole);
@@ -141,8 +141,8 @@ static void keep_whole(struct cli *c, const struct kube_answer *answer, const st
     if (strlen(why->text) + 1 < sizeof(why->text)) {
         return;
     }
-    strbuf_printf(&text, "API server, %u: ", answer->status);
-    for (const char *p = message; *p; p++) {
+    kube_answer_words(answer, &said);
+    for (const char *p = strbuf_text(&said); *p; p++) {
         strbuf_putc(&text, (unsigned char)*p < ' ' ? ' ' : *p);
     }
     c->whole = strbuf_take(&text);

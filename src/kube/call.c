@@ -170,6 +170,28 @@ void kube_answer_fini(struct kube_answer *a)
     a->warnings = json_unref(a->warnings);
 }
 
+/* The sentence as a whole begins with the object, which the caller knows, and a diag is short. */
+static void put_causes(const struct json *causes, struct strbuf *out)
+{
+    for (size_t i = 0; i < json_count(causes); i++) {
+        const struct json *cause = json_item(causes, i);
+        strbuf_printf(out, "%s%s: %s", i > 0 ? ", " : "", json_str_at(cause, "field", ""),
+                      json_str_at(cause, "message", ""));
+    }
+}
+
+void kube_answer_words(const struct kube_answer *a, struct strbuf *out)
+{
+    const struct json *causes = json_array_at(a->body, "details.causes");
+
+    strbuf_printf(out, "API server, %u: ", a->status);
+    if (a->status == 422 && json_count(causes) > 0) {
+        put_causes(causes, out);
+    } else {
+        strbuf_puts(out, json_str_at(a->body, "message", "no message"));
+    }
+}
+
 int kube_answer_error(const struct kube_answer *a, struct diag *why)
 {
     static const struct {
@@ -181,7 +203,7 @@ int kube_answer_error(const struct kube_answer *a, struct diag *why)
         {422, -ERR_SYNTAX},      {429, -ERR_UNAVAILABLE}, {500, -ERR_UNAVAILABLE},
         {502, -ERR_UNAVAILABLE}, {503, -ERR_UNAVAILABLE}, {504, -ERR_UNAVAILABLE},
     };
-    const char *message = json_str_at(a->body, "message", "no message");
+    AUTO(strbuf) struct strbuf words = {0};
     int code = -ERR_HTTP_STATUS;
 
     if (a->status >= 200 && a->status < 300) {
@@ -193,7 +215,8 @@ int kube_answer_error(const struct kube_answer *a, struct diag *why)
     if (strcmp(json_str_at(a->body, "reason", ""), "AlreadyExists") == 0) {
         code = -ERR_EXISTS;
     }
-    return FAIL(why, code, "API server, %u: %s", a->status, message);
+    kube_answer_words(a, &words);
+    return FAIL(why, code, "%s", strbuf_text(&words));
 }
 
 int kube_call_done(struct kube_call *call, struct diag *why)

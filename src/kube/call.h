@@ -12,6 +12,7 @@
 #include "base/err.h"
 
 struct json;
+struct strbuf;
 struct kube_call;
 struct kube_client;
 struct kube_resource;
@@ -69,5 +70,7 @@ void kube_answer_fini(struct kube_answer *a);
 /* 0 for success; -ERR_NOT_FOUND, -ERR_EXISTS, -ERR_CONFLICT, -ERR_DENIED, -ERR_UNAVAILABLE (ask again
  * later), -ERR_VERSION (410: that version is gone), -ERR_SYNTAX (400, 422), else -ERR_HTTP_STATUS. */
 int kube_answer_error(const struct kube_answer *a, struct diag *why);
+/* What an answer that is an error says, as a whole: "API server, 422: FIELD: what is wrong, FIELD: ...". */
+void kube_answer_words(const struct kube_answer *a, struct strbuf *out);
 
 AUTO_DEFINE(kube_call, struct kube_call *, kube_call_free);

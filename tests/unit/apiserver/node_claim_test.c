@@ -445,8 +445,8 @@ TEST(a_range_is_apart_from_those_of_others)
     } rows[] = {
         {"10.244.1.0/24", "10.244.1.0/24 overlaps 10.244.1.0/24 of node a"},
         {"10.244.1.128/25", "10.244.1.128/25 overlaps 10.244.1.0/24 of node a"},
-        {"10.244.0.0/16", "10.244.0.0/16 overlaps 10.244.1.0/24 of node a: give this agent another "
-                          "--pod-cidr"},
+        {"10.244.0.0/16",
+         "give another --pod-cidr: 10.244.0.0/16 overlaps 10.244.1.0/24 of node a"},
         {"fd44:1::/48", "fd44:1::/48 overlaps fd44:1::/64 of node a"},
         {"10.96.3.0/24", "overlaps 10.96.0.0/16 of services"},
         {"10.0.0.0/15", "10.0.0.0/15: a node may take a /16 at most"},
@@ -529,7 +529,7 @@ TEST(addresses_of_a_pod_are_in_the_range_of_its_node)
     make_nodes(&g);
     CHECK_INT(run_pod(&g, node_b, "b", "p", "default"), 201);
     CHECK_INT(set_status(&g, node_b, "p", "\"podIP\":\"10.244.2.5\""), 422);
-    CHECK(says(&g, "node b has no range yet: give its agent --pod-cidr"));
+    CHECK(says(&g, "node b has no range yet: give its agent a --pod-cidr of its own"));
     CHECK_INT(set_ranges(&g, node_b, "\"podCIDRs\":[\"10.244.2.0/24\",\"fd44:2::/64\"]"), 200);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         CHECK_INT(set_status(&g, node_b, "p", rows[i].status), 422);

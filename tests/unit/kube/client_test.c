@@ -228,3 +228,18 @@ TEST(a_call_can_be_dropped_at_any_moment)
     rig_stop(&g);
     CHECK(more < 12); /* libcurl keeps a few connections, not one a call */
 }
+
+TEST(what_is_wrong_with_an_object_comes_before_what_is_cut)
+{
+    static const char text[] =
+        "{\"message\":\"Node \\\"node2\\\" is invalid: [...]\",\"details\":{\"causes\":[{\"field\":"
+        "\"spec.podCIDRs\",\"message\":\"Forbidden: give another\"},{\"field\":"
+        "\"x\",\"message\":\"y\"}]}}";
+    struct kube_answer a = {.status = 422};
+    struct diag why = {0};
+
+    CHECK_INT(json_parse(&a.body, text, sizeof(text) - 1, NULL, NULL), 0);
+    CHECK_INT(kube_answer_error(&a, &why), -ERR_SYNTAX);
+    CHECK_STR(why.text, "API server, 422: spec.podCIDRs: Forbidden: give another, x: y");
+    kube_answer_fini(&a);
+}
