@@ -4,6 +4,7 @@
 #include "cli/api.h"
 #include "cli/commands.h"
 #include "codec/json.h"
+#include "codec/name.h"
 #include "kube/resource.h"
 
 static const struct kube_resource accounts = {"", "v1", "serviceaccounts", true};
@@ -83,6 +84,10 @@ static enum answer run(struct cli *c)
     struct diag why = {0};
     struct subject s = {.node = c->args.operands[0], .name = c->args.operands[1]};
 
+    /* "n2,*" would let in everybody */
+    if (name_problem(NAME_SUBDOMAIN, s.node)) {
+        return cli_fail(c, ANSWER_USAGE, "ambit get nodes", "%.64s is no name of a node", s.node);
+    }
     if (api_open_blocking(c, &a, &why) < 0) {
         return api_fail(c, &why);
     }

@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "base/ascii.h"
+#include "base/mem.h"
 #include "base/rand.h"
 #include "cli/args.h"
 #include "codec/json.h"
+#include "codec/name.h"
 
 enum { NAME_MAX_BYTES = 63, BASE_MAX_BYTES = 56 };
 
@@ -171,10 +173,14 @@ static bool account_fix(const struct args *a, const char *error, struct strbuf *
     if (!node) {
         return false;
     }
+    AUTO(text) char *name = mem_dup(node, (size_t)(end - node));
+    if (name_problem(NAME_SUBDOMAIN, name)) {
+        return false; /* somebody will type that command: no words of a taken node in it */
+    }
     const char *command = strstr(end, ": ambit");
     strbuf_printf(said, "node %.*s", command ? (int)(command - node) : (int)strlen(node), node);
-    strbuf_printf(fix, "ambit allow-node %.*s %s -n %s", (int)(end - node), node,
-                  args_text(a, "sa"), args_text(a, "namespace"));
+    strbuf_printf(fix, "ambit allow-node %s %s -n %s", name, args_text(a, "sa"),
+                  args_text(a, "namespace"));
     return true;
 }
 

@@ -184,6 +184,13 @@ def test_delete_by_name_and_by_file(ambit, api, tmp_path):
     assert [line.split()[0] for line in out] == ["authorizationpolicy/deny", "pod/b", "namespace/shop"]
 
 
+def test_a_word_that_names_no_node_lets_in_nobody(ambit, api):
+    apply(ambit, NAMESPACE)
+    for word in ("*", "n2,*", "N2"):
+        assert "is no name of a node" in ambit("allow-node", word, "default", "-n", "shop", code=2).err
+    assert "annotations" not in ambit("get", "sa", "default", "-n", "shop", "-o", "json", code=0).json["metadata"]
+
+
 def test_without_an_api_nothing_can_be_told(ambit, tmp_path):
     for words in (["get", "pods"], ["delete", "pod", "a"], ["label", "ns", "a", "b=c"]):
         result = ambit(*words, code=3)

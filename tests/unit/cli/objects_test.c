@@ -490,3 +490,22 @@ TEST(what_a_node_was_refused_is_answered_with_the_command_that_allows_it)
         CHECK_STR(strbuf_text(&fix), "ambit allow-node n2 web -n shop");
     }
 }
+
+/* An agent's words are those of whoever has taken its node. */
+TEST(words_of_an_agent_do_not_become_a_command)
+{
+    static const struct arg_option *const tables[] = {options_run_spec, NULL};
+    static const char *const errors[] = {
+        "node $(id) may not run account shop/web", "node n2,* may not run account shop/web",
+        "node * may not run account shop/web", "node  may not run account shop/web"};
+    char *argv[] = {(char[]){"--sa"}, (char[]){"web"}, (char[]){"--"}, (char[]){"true"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
+        struct args a;
+        AUTO(strbuf) struct strbuf said = {0};
+        AUTO(strbuf) struct strbuf fix = {0};
+        CHECK_INT(args_parse(&a, tables, true, ARRAY_LEN(argv), argv, NULL), 0);
+        CHECK(!run_spec_fix(&a, errors[i], &said, &fix));
+        CHECK_STR(strbuf_text(&fix), "");
+    }
+}
