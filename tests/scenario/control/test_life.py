@@ -55,6 +55,7 @@ def test_credentials_are_one_for_the_administrator_and_one_a_node(plane, api, ns
         assert secret.stat().st_mode & 0o077 == 0, secret
     node = Api(path)
     own = pod("own", ns, "10.5.0.1", node="web-1")
+    api.create({**named("Node", "web-1"), "spec": {"podCIDR": "10.5.0.0/24", "podCIDRs": ["10.5.0.0/24"]}})
 
     def in_():
         try:
@@ -84,6 +85,7 @@ def test_credentials_are_one_for_the_administrator_and_one_a_node(plane, api, ns
     until("a credential whose file is gone is no credential", out)
     for bad in ("../evil", "UPPER", ".hidden"):
         assert run("node-credential", bad, "--data", plane.data).returncode == 2, bad
+    api.delete(named("Node", "web-1"))
 
 
 def condition(api, obj, kind="ZtunnelAccepted"):

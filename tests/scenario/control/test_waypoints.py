@@ -128,7 +128,7 @@ def test_the_class_is_made_and_accepted(api):
 def test_a_gateway_gets_its_service_its_account_and_its_status(api, ns):
     api.create(gateway("wp", ns, labels={"team": "a"}))
     made = until("its service is there", lambda: has(api, named("Service", "wp", ns)))
-    account = api.get(named("ServiceAccount", "wp", ns))
+    account = until("its account is there", lambda: has(api, named("ServiceAccount", "wp", ns)))
     assert account["metadata"]["annotations"]["ambit.io/allowed-nodes"] == "", "no node may act as a waypoint by itself"
     assert made["metadata"]["labels"] == {"team": "a", "gateway.istio.io/managed": "istio.io-mesh-controller",
                                           f"{GROUP}/gateway-name": "wp",
