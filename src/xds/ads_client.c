@@ -13,6 +13,7 @@
 enum {
     BACKOFF_FIRST_MS = 10, /* contract 5.5 */
     BACKOFF_MAX_MS = 15000,
+    TOGETHER_MS = 10000,
     TURN_BYTES = 256 << 10,
     OUTBOX_MAX = 16 /* answers not yet taken by the stream; then we stop reading */
 };
@@ -35,7 +36,7 @@ struct outgoing {
 
 struct ads_client {
     struct task task;
-    struct timer timer;
+    struct timer timer; /* ADS_WAIT: the back-off; ADS_STREAM: first answers that are missing */
     struct ads_config config;
     struct ads_interest interest;
     enum ads_step step;
@@ -237,8 +238,9 @@ static bool is_whole(const struct ads_client *c)
 }
 
 /* The first answers of a stream say by type what has changed meanwhile: a policy that went may have
- * gone with what it protected, or in favour of another type's. They are in force together or not at
- * all, whatever their order is. */
+ * gone with what it protected, or in favour of another type's. They are in force together, whatever
+ * their order is. A server may have no answer where nothing has changed: it is waited for, but not
+ * for ever. */
 static void take_in(struct ads_client *c, unsigned type)
 {
     world_unref(c->told);
@@ -246,8 +248,24 @@ static void take_in(struct ads_client *c, unsigned type)
     c->response.delta = NULL;
     c->heard[type] = true;
     if (is_whole(c)) {
+        timer_clear(&c->timer);
         publish(c);
+    } else if (!timer_is_armed(&c->timer)) {
+        timer_set(&c->timer, &c->task, TOGETHER_MS);
     }
+}
+
+static void wait_no_longer(struct ads_client *c)
+{
+    timer_clear(&c->timer);
+    for (unsigned i = 0; i < c->interest.type_count; i++) {
+        if (!c->heard[i]) {
+            log_warn(&scope, "no first answer, what others brought is in force without it",
+                     F_STR("type_url", c->interest.types[i]));
+            c->heard[i] = true;
+        }
+    }
+    publish(c);
 }
 
 static void answer(struct ads_client *c, unsigned type)
@@ -366,8 +384,11 @@ static void stream_ended(struct ads_client *c, int r, struct diag *why)
 static int step_stream(struct ads_client *c)
 {
     struct diag why = {0};
-    int r = receive(c, &why);
 
+    if (timer_is_due(&c->timer)) {
+        wait_no_longer(c);
+    }
+    int r = receive(c, &why);
     if (r == -EAGAIN || r == 1) {
         int sent = outbox_send(c);
         if (r == 1) {
