@@ -15,7 +15,7 @@ import pathlib
 import socket
 
 from lib import netns
-from lib.wait import SCALE
+from lib.wait import SCALE, Timeout, until
 
 RULES = pathlib.Path(__file__).parent / "rules"
 ROUTER4, ROUTER6 = "172.31.0.254", "fd31::fe"
@@ -151,6 +151,17 @@ class Topology:
         finally:
             netns.batch(self.ns(f"n{node}"), [f"-6 route del {net} {hop}"])
             netns.batch(self.ns(name), [f"-6 route del local {net} dev lo"])
+
+    def crowd(self, stack, name, addresses, host, says, displaced):
+        """Connections of the pod to a door of tunnels, an address each, until somebody had to make way for them. One that
+        is turned away at once is one of them, too."""
+        for _ in range(5):
+            for _ in range(1500):  # more than there is room for; the metric is seconds behind
+                with contextlib.suppress(ConnectionError):
+                    stack.enter_context(self.connect_from(name, next(addresses), host, 15008)).sendall(says)
+            with contextlib.suppress(Timeout):  # a slow machine fills it only after some have met their deadline
+                return until("somebody makes way", displaced, 5)
+        raise Timeout("nobody made way")
 
     def connect_from(self, name, address, host, port):
         """A TCP connection of the pod from one of its many addresses."""

@@ -193,9 +193,8 @@ def test_silent_connections_of_many_addresses_do_not_keep_others_out(lab):
     with contextlib.ExitStack() as stack:
         addresses = stack.enter_context(lab.world.topology.many_addresses(1, 1))
         low = [os.open(os.devnull, os.O_RDONLY) for _ in range(64)]  # python-h2's end waits by select()
-        while not lab.wp.metric("ambit_tls_handshakes_displaced_total"):
-            for _ in range(400):
-                stack.enter_context(lab.world.topology.connect_from("p11", next(addresses), topo.pod6(1, 2), 15008))
+        lab.world.topology.crowd(stack, "p11", addresses, topo.pod6(1, 2), b"",
+                                 lambda: lab.wp.metric("ambit_tls_handshakes_displaced_total"))
         for fd in low:
             os.close(fd)
         for _ in range(3):

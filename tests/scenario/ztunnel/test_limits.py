@@ -168,10 +168,7 @@ def test_one_handshake_of_each_of_many_addresses_does_not_keep_others_out(solo, 
     with contextlib.ExitStack() as stack:
         addresses = stack.enter_context(solo.topology.many_addresses(4, 1))
         low = [os.open(os.devnull, os.O_RDONLY) for _ in range(64)]  # python-h2's end waits by select()
-        while not displaced():  # a slow machine fills it only after some have met their deadline
-            for _ in range(200):
-                sock = stack.enter_context(solo.topology.connect_from("p41", next(addresses), topo.pod6(3, 2), 15008))
-                sock.sendall(says)
+        solo.topology.crowd(stack, "p41", addresses, topo.pod6(3, 2), says, displaced)
         for fd in low:
             os.close(fd)
         for _ in range(3):
