@@ -98,13 +98,7 @@ static int open_in_netns(const struct http_where *where, struct diag *why)
     NETNS_VISIT(visit);
 
     if (where->netns) {
-        int netns;
-        int r = netns_open(where->netns, &netns, why);
-        if (r < 0) {
-            return r;
-        }
-        r = netns_enter_blocking(&visit, netns, why);
-        sock_close(&netns);
+        int r = netns_enter_path_blocking(&visit, where->netns, why);
         if (r < 0) {
             return r;
         }

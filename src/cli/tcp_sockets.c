@@ -137,14 +137,8 @@ static int list_family_blocking(int fd, uint8_t family, struct tcp_sockets *s, u
 static int open_there(const char *path, struct diag *why)
 {
     NETNS_VISIT(visit);
-    int netns;
-    int r = netns_open(path, &netns, why);
+    int r = netns_enter_path_blocking(&visit, path, why);
 
-    if (r < 0) {
-        return r;
-    }
-    r = netns_enter_blocking(&visit, netns, why);
-    sock_close(&netns);
     if (r < 0) {
         return r;
     }

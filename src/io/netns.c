@@ -100,6 +100,18 @@ int netns_enter_blocking(struct netns_visit *v, int fd, struct diag *why)
     return 0;
 }
 
+int netns_enter_path_blocking(struct netns_visit *v, const char *path, struct diag *why)
+{
+    int fd = -1;
+    int r = netns_open(path, &fd, why);
+
+    if (r == 0) {
+        r = netns_enter_blocking(v, fd, why);
+        sock_close(&fd);
+    }
+    return r;
+}
+
 void netns_return(struct netns_visit *v)
 {
     if (v->home >= 0) {

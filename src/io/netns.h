@@ -39,6 +39,8 @@ struct netns_visit {
 };
 
 MUST_USE int netns_enter_blocking(struct netns_visit *v, int fd, struct diag *why);
+/* The one at that path. */
+MUST_USE int netns_enter_path_blocking(struct netns_visit *v, const char *path, struct diag *why);
 void netns_return(struct netns_visit *v); /* fine on a visit that never began */
 
 static inline void netns_visit_release(struct netns_visit *v)
