@@ -226,9 +226,16 @@ class Ztunnel:
     def open_fds(self):
         return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.pids())
 
-    def private_kib(self):
+    def _mapped_kib(self, kind):
         total = 0
         for pid in self.pids():
             with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
-                total += sum(int(n) for n in re.findall(r"^Private_\w+:\s+(\d+) kB", f.read(), re.M))
+                total += sum(int(n) for n in re.findall(rf"^{kind}:\s+(\d+) kB", f.read(), re.M))
         return total
+
+    def private_kib(self):
+        return self._mapped_kib(r"Private_\w+")
+
+    def anonymous_kib(self):
+        """What the process' own limit is held against."""
+        return self._mapped_kib("Anonymous")
