@@ -98,9 +98,21 @@ static void drop_odd_names(const struct h2_session *s, struct message *m)
     }
 }
 
+/* Also when the end of the stream comes after the head. */
+static bool declares_no_body(const struct message *m)
+{
+    struct slice length;
+    uint64_t bytes;
+
+    return message_find(m, "content-length", &length) &&
+           num_parse_u64(length.p, length.len, INT64_MAX, &bytes) == 0 && bytes == 0;
+}
+
+/* Of a body that there is not, nothing is held back (as in HTTP/1.1). */
 static unsigned settle_expect(struct h2_exchange *x, bool end)
 {
     struct message *m = &x->x.in;
+    bool waits = !end && !declares_no_body(m);
     struct slice expect;
 
     if (!message_find(m, "expect", &expect)) {
@@ -109,9 +121,9 @@ static unsigned settle_expect(struct h2_exchange *x, bool end)
     if (!slice_is(expect, "100-continue") && !slice_is(expect, "100-Continue")) {
         return 417;
     }
-    x->owes_continue = !end;
-    x->x.expects_continue = !end;
-    if (end || !x->session->o.continue_by_owner) {
+    x->owes_continue = waits;
+    x->x.expects_continue = waits;
+    if (!waits || !x->session->o.continue_by_owner) {
         message_remove(m, "expect");
     }
     return 0;

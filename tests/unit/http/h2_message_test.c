@@ -301,6 +301,21 @@ TEST(an_owner_that_gives_it_itself_is_shown_the_expectation)
     CHECK(rig_stop(&g));
 }
 
+TEST(nothing_is_expected_before_a_body_of_no_length)
+{
+    AUTO(message) struct message head = {0};
+    struct rig g;
+
+    rig_start(&g, &(struct h2_options){.continue_by_owner = true});
+    message_request(&head, "POST", "http", "a", "/");
+    message_puts(&head, "content-length", "0");
+    message_puts(&head, "expect", "100-continue");
+    CHECK(ask(&g, &head, false));
+    CHECK(!g.got->expects_continue);
+    CHECK_INT(message_find_next(&g.got->in, "expect", 0), -1);
+    CHECK(rig_stop(&g));
+}
+
 TEST(that_there_is_no_body_is_known_with_the_head)
 {
     struct rig g;
