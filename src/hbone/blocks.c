@@ -21,10 +21,10 @@ static enum block_kind kind_of_new(struct tunnel *t, uint32_t id)
 {
     bool full = t->streams.count >= t->home->limits.server_streams || budget_is_over(t->budget);
 
-    if (t->drain == DRAIN_FINAL) {
-        return BLOCK_IGNORED; /* above the last id that we named */
-    }
     t->peer_id = id;
+    if (t->drain == DRAIN_FINAL) {
+        return BLOCK_IGNORED; /* above the last id that we named, as is what follows on its stream */
+    }
     tunnel_grant(t); /* for clients that never send SETTINGS */
     tunnel_due(t, DUE_REQUEST, 0);
     return full || !t->server ? BLOCK_REFUSED : BLOCK_REQUEST;
@@ -44,7 +44,8 @@ static int kind_of(struct tunnel *t, uint32_t id)
     if (tunnel_is_idle(t, id)) {
         return t->role == HBONE_SERVER && id % 2 == 1 ? (int)kind_of_new(t, id) : -1;
     }
-    return tunnel_is_recent(t, id) || t->role == HBONE_CLIENT ? (int)BLOCK_IGNORED : -1;
+    bool late = tunnel_is_recent(t, id) || t->drain == DRAIN_FINAL;
+    return late || t->role == HBONE_CLIENT ? (int)BLOCK_IGNORED : -1;
 }
 
 static enum headers_kind headers_kind_of(enum block_kind kind)

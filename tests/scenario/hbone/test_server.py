@@ -320,6 +320,24 @@ def test_drain_is_said_twice_with_a_ping_between(answers, driver):
     assert d.line().startswith("app ok")
 
 
+@pytest.mark.parametrize("late", [
+    reset(5, "CANCEL"), frame("DATA", 0, 5, b"late"), window(5, 1 << 20), headers(5, [("x", "y")], end=True)])
+def test_what_follows_a_request_that_came_too_late_disturbs_nobody(late, driver):
+    d = driver("server", "app=9002", f"drain_ms={int(500 * SCALE)}")
+    peer = client(d, connect(1))
+    peer.wait(lambda p: p.status(1))
+    d.drain()
+    peer.wait(lambda p: p.of("PING"))
+    peer.send(frame("PING", 1, 0, rawh2.DRAIN))
+    peer.wait(lambda p: len(p.of("GOAWAY")) == 2)
+    peer.send(connect(5) + late)  # crossed with the second GOAWAY
+    assert peer.is_alive()
+    peer.send(frame("DATA", 1, 1, b"still here"))
+    peer.wait(lambda p: p.ended)
+    assert peer.data(1) == b"still here"
+    assert not [f for f in peer.frames if f.stream == 5]
+
+
 def test_drain_of_an_idle_tunnel_ends_it(driver):
     d = driver("server")
     peer = client(d)
