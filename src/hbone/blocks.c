@@ -3,6 +3,8 @@
 #include "base/mem.h"
 #include "hbone/tunnel_wire_int.h"
 
+enum { BLOCK_BYTES_ABUSE = 1 << 20 }; /* decoded, of one block: a compression bomb */
+
 void header_block_free(struct header_block *b)
 {
     if (b) {
@@ -187,6 +189,13 @@ static void end_block(struct tunnel *t, struct header_block *b)
     }
 }
 
+/* A field may take one byte on the wire and four thousand behind the decoder. */
+static int weigh(struct header_block *b, const struct hpack_field *f)
+{
+    b->decoded_bytes += f->name.len + f->value.len + HPACK_ENTRY_OVERHEAD;
+    return b->decoded_bytes > BLOCK_BYTES_ABUSE ? -ERR_H2_ABUSE : 1;
+}
+
 /* 0 when the fragment is used up. */
 static int decode(struct tunnel *t, struct header_block *b, struct slice at, bool last)
 {
@@ -195,6 +204,7 @@ static int decode(struct tunnel *t, struct header_block *b, struct slice at, boo
 
     while (r > 0) {
         r = hpack_next(t->hpack, &at, last, &field);
+        r = r > 0 ? weigh(b, &field) : r;
         if (r > 0 && b->kind != BLOCK_IGNORED) {
             int judged = headers_add(&b->headers, &field);
 
@@ -219,8 +229,12 @@ void tunnel_block_piece(struct tunnel *t, const struct frame *f)
     int r = decode(t, b, f->piece, f->last);
 
     if (r < 0) {
-        bool ours = r == -ENOMEM;
-        tunnel_abort(t, ours ? RESET_INTERNAL_ERROR : RESET_PROTOCOL_ERROR, r, "");
+        bool abuse = r == -ERR_H2_ABUSE;
+        tunnel_abort(t,
+                     abuse          ? RESET_ENHANCE_YOUR_CALM
+                     : r == -ENOMEM ? RESET_INTERNAL_ERROR
+                                    : RESET_PROTOCOL_ERROR,
+                     r, abuse ? "header_block_too_large" : "");
         return;
     }
     if (f->last) {

@@ -20,6 +20,7 @@ struct header_block { /* the header block being read */
     enum block_kind kind;
     bool end_stream;
     bool self;
+    size_t decoded_bytes;
     struct headers headers;
 };
 /* tunnel_rx.c */

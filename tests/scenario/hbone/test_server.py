@@ -164,6 +164,13 @@ def test_longer_headers_are_431(size, shared_driver):
     assert peer.is_alive()
 
 
+def test_a_header_block_that_unpacks_without_end_ends_the_tunnel(shared_driver):
+    entry = b"\x40" + rawh2.block([("x", "v" * 4000)])[1:]  # kept in the table, then named again and again
+    block = rawh2.block([(":method", "CONNECT"), (":authority", "10.244.2.11:9002")]) + entry + b"\xbe" * 50000
+    peer = client(shared_driver("server", "app=9002"), frame("HEADERS", 4, 1, block))
+    ended_with(peer, "ENHANCE_YOUR_CALM", b"header_block_too_large")
+
+
 def test_200_small_headers_are_taken(shared_driver):
     peer = client(shared_driver("server", "app=9002"), connect(1, extra=[("x-%d" % i, "y") for i in range(200)]))
     peer.wait(lambda p: p.status(1))
