@@ -128,7 +128,7 @@ void channel_remote_ended(struct channel *ch)
 }
 
 /* A stream's credit returns only for what the next hop has taken, in lumps. */
-static void credit(struct channel *ch, size_t taken)
+void channel_credit(struct channel *ch, size_t taken)
 {
     struct tunnel *t = ch->tunnel;
 
@@ -162,7 +162,7 @@ static ssize_t channel_read(struct stream *s, void *into, size_t room)
         return nothing_to_read(ch);
     }
     size_t n = rx_queue_read(&ch->rx, into, room);
-    credit(ch, n);
+    channel_credit(ch, n);
     return (ssize_t)n;
 }
 
@@ -196,7 +196,7 @@ static void channel_skip(struct stream *s, size_t len)
     struct channel *ch = channel_of(s);
 
     rx_queue_skip(&ch->rx, len);
-    credit(ch, len);
+    channel_credit(ch, len);
 }
 
 /* May DATA be sent: 0, -EAGAIN, or never again. */

@@ -81,6 +81,8 @@ void channel_over(struct channel *ch, int r);
 /* The same, and says so to the peer. */
 void channel_reset(struct channel *ch, enum reset_code code, int r, const char *what);
 void channel_remote_ended(struct channel *ch);
+/* So many octets of the peer's are out of the way. */
+void channel_credit(struct channel *ch, size_t taken);
 /* Answers -EAGAIN, and notes who is to be woken. */
 int channel_wait_write(struct channel *ch);
 void channel_wake_reader(struct channel *ch);

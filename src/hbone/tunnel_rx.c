@@ -153,7 +153,7 @@ static void begin_data(struct tunnel *t, struct channel *ch, const struct frame 
         return;
     }
     ch->recv_window -= (int32_t)f->value;
-    ch->owed += f->padding;
+    channel_credit(ch, f->padding); /* waits for no reader: there is nothing to read */
     t->rx_stream = ch;
 }
 

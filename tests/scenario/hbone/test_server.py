@@ -240,6 +240,14 @@ def test_a_stalled_reader_gets_no_credit_and_stops_nobody(shared_driver):
     assert credit > 40 << 20  # the connection's credit returns on receipt
 
 
+def test_the_credit_of_padding_returns_though_nobody_reads(shared_driver):
+    peer = client(shared_driver("server", "app=9007"), connect(1))
+    peer.is_alive()
+    peer.send(frame("DATA", 8, 1, b"\xff" + bytes(255)) * 4096)  # a quarter of the window, and not a byte of payload
+    peer.wait(lambda p: p.of("WINDOW_UPDATE", 1))
+    assert struct.unpack(">I", peer.of("WINDOW_UPDATE", 1)[0].payload)[0] == 1 << 20
+
+
 def test_data_follows_the_window_of_the_stream(shared_driver):
     peer = Peer.dial(shared_driver("server", "app=9002").port)
     peer.send(PREFACE + settings(window=0) + connect(1))
