@@ -181,12 +181,17 @@ int h1_client_head(struct h1_exchange *x)
 
 /* The connection */
 
+static void cut_unasked(struct h1_conn *c)
+{
+    h1_cut(c, FAIL(h1_why(c), -ERR_SYNTAX, "the server sent what nobody had asked for"));
+}
+
 static int step_idle(struct h1_conn *c)
 {
     int r = c->in.len > 0 ? 1 : h1_fill(c);
 
     if (r > 0) {
-        h1_cut(c, FAIL(h1_why(c), -ERR_SYNTAX, "the server sent what nobody had asked for"));
+        cut_unasked(c);
     } else if (r == 0) {
         h1_end(c, 0, FAIL(h1_why(c), -ECONNRESET, "the server has closed the connection"));
     }
@@ -259,7 +264,9 @@ void h1_client_closed(struct h1_conn *c, struct h1_exchange *x)
 
     h1_exchange_free(x);
     c->x = NULL;
-    if (stays) {
+    if (stays && c->in.len > 0) {
+        cut_unasked(c); /* now: before the next request it would be that one's answer */
+    } else if (stays) {
         await_request(c);
         h1_wake_owner(c);
     } else if (whole) {

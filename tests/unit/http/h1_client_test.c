@@ -433,6 +433,22 @@ TEST(an_idle_connection_notices_its_end_and_unasked_bytes)
     CHECK(rig_stop(&g));
 }
 
+TEST(octets_behind_a_response_are_not_the_next_one)
+{
+    struct rig g;
+
+    rig_start(&g, OK "Content-Length: 0\r\n\r\n" OK "Content-Length: 4\r\n\r\nevil");
+    ask(&g, "GET", "/", NULL);
+    CHECK(answer(&g));
+    CHECK_INT(g.call.result, 1);
+    caller_stop(&g.call, 0);
+    CHECK_INT(h1_client_state(g.client), -ERR_SYNTAX); /* at once: nobody gets to ask again */
+    ask(&g, "GET", "/", NULL);
+    CHECK(settle(g.loop));
+    CHECK_INT(g.call.result, -ERR_SYNTAX);
+    CHECK(rig_stop(&g));
+}
+
 TEST(an_early_answer_is_heard_though_the_server_reads_no_more)
 {
     AUTO(strbuf) struct strbuf body = {0};
