@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "io/sock.h"
 
-enum { CONTROL_BYTES = 256 };
+enum { CONTROL_BYTES = 256, LOST_A_CALL = 64 /* beyond that the owner gets a turn for others */ };
 
 struct udp_sock {
     struct fd_watch watch;
@@ -139,8 +139,12 @@ ssize_t udp_receive(struct udp_sock *u, void *into, size_t room, struct udp_meta
 {
     ssize_t n = u->watch.ready & FD_READABLE ? -EINTR : -EAGAIN;
 
-    while (n == -EINTR) {
+    for (int i = 0; n == -EINTR && i < LOST_A_CALL; i++) {
         n = receive_one(u, into, room, out);
+    }
+    if (n == -EINTR) {
+        task_wake(u->watch.task, WAKE_IO);
+        return -EAGAIN;
     }
     if (n == -EAGAIN) {
         fd_watch_blocked(&u->watch, FD_READABLE);

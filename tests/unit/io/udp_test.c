@@ -107,6 +107,29 @@ TEST(what_is_larger_than_the_room_is_dropped_whole)
     end_stop(&b);
 }
 
+TEST(a_flood_of_what_is_too_large_leaves_others_their_turn)
+{
+    AUTO(loop) struct loop *l = loop_new(NULL);
+    struct end a;
+    struct end b;
+    struct udp_meta m = {.peer.port = 0};
+    char buf[8];
+
+    end_start(&a, l, "127.0.0.1:0");
+    end_start(&b, l, "127.0.0.1:0");
+    m.peer = b.at;
+    for (int i = 0; i < 100; i++) {
+        CHECK_INT(udp_send(a.u, "much too long", 13, &m), 0);
+    }
+    CHECK_INT(udp_send(a.u, "short", 5, &m), 0);
+    CHECK_INT(udp_receive(b.u, buf, sizeof(buf), &m), -EAGAIN);
+    CHECK_INT(loop_counts(l)->datagrams_lost, 64);
+    CHECK_INT(receive(l, &b, buf, sizeof(buf), &m), 5); /* woken, and the rest is there */
+    CHECK_MEM(buf, "short", 5);
+    end_stop(&a);
+    end_stop(&b);
+}
+
 TEST(a_refused_port_is_told_once_and_the_socket_lives_on)
 {
     AUTO(loop) struct loop *l = loop_new(NULL);
