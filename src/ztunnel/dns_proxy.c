@@ -16,7 +16,12 @@
 #include "ztunnel/dns_names.h"
 #include "ztunnel/stats.h"
 
-enum { FAMILIES = 2, ANSWER_TTL_S = 30, TCP_IN_MAX = 2 + DNS_QUERY_MAX };
+enum {
+    FAMILIES = 2,
+    ANSWER_TTL_S = 30,
+    TCP_IN_MAX = 2 + DNS_QUERY_MAX,
+    TAKEN_A_RUN = 64 /* datagrams, connections; then the other tasks have their turn */
+};
 
 static const enum ip_family families[FAMILIES] = {IP_V4, IP_V6};
 
@@ -351,7 +356,7 @@ static void udp_run(struct task *t, unsigned why)
     struct udp_meta meta;
 
     (void)why; /* every wake is a hint */
-    for (int i = 0; i < 64; i++) {
+    for (int i = 0; i < TAKEN_A_RUN; i++) {
         ssize_t n = udp_receive(f->udp, packet, sizeof(packet), &meta);
         if (n == -EAGAIN) {
             return;
@@ -478,7 +483,7 @@ static void tcp_run(struct task *t, unsigned why)
     struct endpoint peer;
 
     (void)why; /* every wake is a hint */
-    for (;;) {
+    for (int i = 0; i < TAKEN_A_RUN; i++) {
         int fd = listener_accept(f->listener, &peer);
         if (fd < 0) {
             return;
@@ -489,6 +494,7 @@ static void tcp_run(struct task *t, unsigned why)
             conn_open(f->proxy, fd);
         }
     }
+    task_wake(t, WAKE_IO);
 }
 
 /* ---- life */
