@@ -35,7 +35,8 @@ struct passage {
     struct access access;
     struct access_facts facts;
     struct arena notes;            /* texts of the record */
-    const struct service *service; /* counted: of the record */
+    const struct service *service; /* counted: of the record, like the next */
+    const struct workload *dst;
     uint64_t policy_generation;
     int abort;
 };
@@ -62,6 +63,7 @@ static void passage_free(struct passage *p)
         upstream_unuse(p->tried[i]);
     }
     service_unref(p->service);
+    workload_unref(p->dst);
     arena_fini(&p->notes);
     entry_stop(&p->entry);
     mem_free(p);
@@ -88,6 +90,8 @@ static void access_fill(struct passage *p)
 
 static void access_destination(struct passage *p, const struct workload *w)
 {
+    workload_unref(p->dst);
+    p->dst = workload_ref(w); /* its endpoint may be told of anew */
     side_from_workload(&p->facts.dst, w);
     p->facts.dst.principal = w->identity->uri;
     p->facts.dst.identity = w->identity->uri;

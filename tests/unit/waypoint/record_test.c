@@ -8,6 +8,7 @@
 
 #include "rig.h"
 #include "t.h"
+#include "tcp_pair.h"
 #include "waypoint/request_int.h"
 
 TEST(a_request_that_its_connection_refuses_is_recorded)
@@ -295,5 +296,41 @@ TEST(there_are_only_so_many_connections)
     CHECK_INT(atomic_load(&r.engine->load), ENTRIES_MAX);
     (void)close(refused);
     (void)close(last);
+    rig_end(&r);
+}
+
+/* A client that is no workload: as one it would hold the object that is to go. */
+static int dial_from_outside(struct rig *r)
+{
+    struct endpoint peer = {.ip = r->door.to.ip, .port = 1};
+    int fds[2];
+
+    tcp_pair_fds(fds);
+    engine_take(r->engine, fds[1], &peer, &r->door);
+    return fds[0];
+}
+
+/* What its record says of the pod was said by an object that the world has replaced meanwhile. */
+TEST(a_tcp_connection_knows_where_it_went_when_the_pod_is_told_of_anew)
+{
+    struct rig r = {.undecided = true};
+
+    rig_start(&r);
+    rig_remove_policy(&r, "p"); /* by a path, which TCP has not */
+    (void)loop_turn(r.loop, 0);
+    int first = dial_from_outside(&r);
+    CHECK_STR(rig_hear(&r, first, NULL), ""); /* passes as TCP by now */
+    rig_retell(&r);
+    int second = dial_from_outside(&r); /* whose choice brings the endpoints up to date */
+    CHECK_STR(rig_hear(&r, second, NULL), "");
+    CHECK_INT(r.engine->entry_count, 2);
+    (void)close(first);
+    (void)close(second);
+    for (unsigned i = 0; i < 2 * RIG_TURNS && r.engine->entry_count > 0; i++) {
+        rig_turn(&r);
+    }
+    CHECK_INT(r.engine->entry_count, 0);
+    CHECK_INT(RIG_METRIC(&r, "istio_tcp_connections_closed_total", "destination_workload=\"web\""),
+              2);
     rig_end(&r);
 }

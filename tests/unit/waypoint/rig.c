@@ -120,11 +120,13 @@ static void publish_world(struct rig *r, const struct identity *app, bool guarde
     struct port_pair port = {.service_port = 80, .target_port = r->at.port};
     struct workload_service member = {.key = KEY, .ports = &port, .port_count = 1};
     struct workload w = {.uid = "uid-web",
+                         .version = r->engine ? "2" : "1",
                          .capacity = 1,
                          .ip_count = 1,
                          .ips = &r->at.ip,
                          .service_count = 1,
                          .services = &member,
+                         .workload_name = "web",
                          .waypoint = &waypoint,
                          .policies = guard,
                          .policy_count = guarded,
@@ -347,6 +349,12 @@ static void publish_routes(struct rig *r)
     put_policy(d, "d", L7_DENY, true, "/dry*");
     snap_publish(&r->l7s, 1, l7_snap(l7_next(d)));
     l7_unref(base);
+}
+
+void rig_retell(struct rig *r)
+{
+    publish_world(r, r->identity, false);
+    loop_poke(r->loop);
 }
 
 void rig_guard(struct rig *r, const char *ns)

@@ -68,6 +68,8 @@ void rig_bind(struct rig *r);
 void rig_change_route(struct rig *r);
 /* The application, of that namespace, is guarded for policy of a service there from now on. */
 void rig_guard(struct rig *r, const char *ns);
+/* The application's pod is told of anew, as it is. */
+void rig_retell(struct rig *r);
 /* The client's end of a new connection to the service; non-blocking. */
 int rig_dial(struct rig *r);
 /* Where nothing happens a millisecond passes; else none does, however slow the machine is. */
