@@ -111,7 +111,7 @@ static void give_up(struct request *q, enum http_flag flag, const char *details,
 static int answer(struct request *q)
 {
     exchange_close(MOVE(q->up), -ERR_CANCELLED);
-    drop_endpoint(q);
+    lease_end(&q->lease); /* the endpoint stays: the record names it */
     end_retry(q);
     if (q->retry_refused) {
         q->reply.flag = HTTP_OVERFLOW;
@@ -246,10 +246,10 @@ static void end_try(struct request *q)
 {
     exchange_close(MOVE(q->up), -ERR_CANCELLED);
     lease_end(&q->lease);
-    if (q->previous_count < PREVIOUS_MAX) {
-        q->previous[q->previous_count++] = MOVE(q->endpoint);
+    if (q->previous_count == PREVIOUS_MAX) {
+        upstream_unuse(q->previous[--q->previous_count]);
     }
-    drop_endpoint(q);
+    q->previous[q->previous_count++] = MOVE(q->endpoint); /* the record names the last one */
     q->try_due_ms = 0;
 }
 

@@ -334,3 +334,67 @@ TEST(a_tcp_connection_knows_where_it_went_when_the_pod_is_told_of_anew)
               2);
     rig_end(&r);
 }
+
+/* One connection to each endpoint of the service, and one try. */
+static void allow_one(struct rig *r)
+{
+    struct l7_traffic traffic = {.resource = "shop/gate/shop/web.shop.svc/80/traffic",
+                                 .ns = "shop",
+                                 .hostname = "web.shop.svc",
+                                 .limits = {.connections = 1}};
+    struct l7_backend backend = {.ns = "shop", .hostname = "web.shop.svc", .port = 80, .weight = 1};
+    struct l7_route route = {.resource = "shop/gate/shop/web.shop.svc/80/HTTPRoute/shop/r/0",
+                             .ns = "shop",
+                             .hostname = "web.shop.svc",
+                             .port = 80,
+                             .route_ns = "shop",
+                             .route_name = "r",
+                             .backends = &backend,
+                             .backend_count = 1,
+                             .retry = {.set = true}};
+    struct l7_delta *d = l7_delta_new(engine_l7(r->engine));
+    const struct l7_traffic *made_t = NULL;
+    const struct l7_route *made_r = NULL;
+    struct diag why = {0};
+
+    if (l7_traffic_new(&made_t, &traffic, &why) < 0 || l7_route_new(&made_r, &route, &why) < 0) {
+        exit(2);
+    }
+    (void)l7_put_traffic(d, made_t);
+    (void)l7_put_route(d, made_r);
+    snap_publish(&r->l7s, 1, l7_snap(l7_next(d)));
+    loop_poke(r->loop);
+    (void)loop_turn(r->loop, 0);
+}
+
+/* Its endpoint is none of the service's any more and has no connection left, but for the record. */
+TEST(a_request_that_failed_knows_where_it_went_when_the_endpoint_has_gone)
+{
+    struct rig r = {.seen = NULL};
+    char address[ENDPOINT_TEXT];
+    char want[ENDPOINT_TEXT + 16];
+
+    rig_start(&r);
+    allow_one(&r);
+    int first = rig_dial(&r);
+    rig_say(first, "GET /held/H HTTP/1.1\r\nhost: a\r\n\r\n");
+    for (unsigned i = 0; i < 4000 && !r.held; i++) {
+        rig_turn(&r);
+    }
+    CHECK(r.held);
+    int second = rig_dial(&r);
+    rig_say(second, "GET /waits HTTP/1.1\r\nhost: a\r\n\r\n");
+    for (unsigned i = 0; i < 4000 && upstreams_count(r.engine->upstreams).waiting == 0; i++) {
+        rig_turn(&r);
+    }
+    CHECK_INT(upstreams_count(r.engine->upstreams).waiting, 1);
+    rig_guard(&r, "shop"); /* another identity: another endpoint */
+    exchange_close(MOVE(r.held), -ERR_CANCELLED);
+    http_server_free(MOVE(r.server));
+    CHECK(strstr(rig_hear(&r, second, "refused"), "HTTP/1.1 503 "));
+    (void)snprintf(want, sizeof(want), "\"upstream\":\"%s\"", endpoint_format(&r.at, address));
+    CHECK(rig_has_recent(&r, want));
+    (void)close(first);
+    (void)close(second);
+    rig_end(&r);
+}
