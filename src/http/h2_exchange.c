@@ -811,6 +811,9 @@ struct h2_exchange *h2_exchange_new(struct h2_session *s, enum h2_holder holder)
 static void detach(struct h2_exchange *x)
 {
     if (x->session) {
+        if (x->session->role == H2_CLIENT) {
+            h2_wake_owner(x->session); /* there is room for another one */
+        }
         list_remove(&x->in_streams);
         list_remove(&x->in_ready);
         list_remove(&x->in_kicked);

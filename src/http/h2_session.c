@@ -683,6 +683,15 @@ struct refusal *h2_session_refusal(struct h2_session *s)
     return n ? container_of(n, struct refusal, in_list) : NULL;
 }
 
+uint32_t h2_session_room(const struct h2_session *s)
+{
+    uint32_t peer =
+        nghttp2_session_get_remote_settings(s->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    uint32_t most = MIN_OF(s->o.streams_max, peer);
+
+    return s->stats.streams < most ? most - s->stats.streams : 0;
+}
+
 int h2_session_state(struct h2_session *s)
 {
     if (s->step == H2_OVER) {
@@ -691,9 +700,7 @@ int h2_session_state(struct h2_session *s)
     if (s->peer_leaves || s->step == H2_DRAINING) {
         return -ERR_H2_GOAWAY;
     }
-    uint32_t peer =
-        nghttp2_session_get_remote_settings(s->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-    return s->stats.streams < MIN_OF(s->o.streams_max, peer) ? 0 : -EAGAIN;
+    return h2_session_room(s) > 0 ? 0 : -EAGAIN;
 }
 
 int h2_session_upgrades(const struct h2_session *s)

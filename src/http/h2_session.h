@@ -78,6 +78,8 @@ MUST_USE struct refusal *h2_session_refusal(struct h2_session *s);
 /* Client. 0 while new requests are possible, -EAGAIN while the streams_max or the peer's limit is
  * reached, -ERR_H2_GOAWAY when only those under way go on, other errors when the session is over. */
 MUST_USE int h2_session_state(struct h2_session *s);
+/* Client. How many requests are possible now, while the state is 0. */
+uint32_t h2_session_room(const struct h2_session *s);
 /* (*) Client. 0: requests may change the protocol (MESSAGE_PROTOCOL), -ERR_UNSUPPORTED: the server does
  * not offer it (RFC 8441), -EAGAIN: it has not said so yet. 0 too when the session is over: the request
  * says why. */

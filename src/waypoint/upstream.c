@@ -204,7 +204,8 @@ static bool is_spent(const struct up_conn *c)
     const struct upstream *u = c->upstream;
     uint32_t most = u->limits.requests_per_connection;
 
-    return c->last || (most > 0 && c->served >= most) || u->home->draining || u->users == 0;
+    return c->last || (most > 0 && c->served + c->granted >= most) || u->home->draining ||
+           u->users == 0;
 }
 
 /* ---- leases */
@@ -340,7 +341,8 @@ static int state_of(struct up_conn *c)
 
 static bool has_room(struct up_conn *c)
 {
-    return c->step == UP_OPEN && !c->leased && !is_spent(c) && state_of(c) == 0;
+    return c->step == UP_OPEN && !c->leased && !is_spent(c) && state_of(c) == 0 &&
+           (c->h1 || h2_session_room(c->h2) > c->granted);
 }
 
 static bool h2_is_unused(struct up_conn *c)
@@ -399,8 +401,7 @@ static void conn_run(struct task *t, unsigned why)
     struct upstream *u = c->upstream;
     u->users++;
     step_open(c);
-    u->users--;
-    upstream_maybe_free(u);
+    upstream_unuse(u);
 }
 
 static void conn_new(struct upstream *u)

@@ -15,7 +15,8 @@ enum { TURNS = 4000 };
 static struct upstream *application(struct rig *r)
 {
     struct upstream_key key = {.workload = world_workload(engine_world(r->engine), "uid-web"),
-                               .at = r->at};
+                               .at = r->at,
+                               .protocol = r->h2 ? UPSTREAM_H2 : UPSTREAM_H1};
 
     return upstream_use(r->engine->upstreams, &key);
 }
@@ -120,5 +121,151 @@ TEST(the_limits_of_a_service_hold_where_another_way_leads_to_the_same_endpoint)
     CHECK_INT(by_service->limits.requests, 1);
     upstream_unuse(by_pod);
     upstream_unuse(by_service);
+    rig_end(&r);
+}
+
+/* ---- what becomes of connections */
+
+static struct upstreams_count count(struct rig *r)
+{
+    return upstreams_count(r->engine->upstreams);
+}
+
+static void settle(struct rig *r)
+{
+    for (unsigned i = 0; i < 50; i++) {
+        (void)loop_turn(r->loop, 0);
+    }
+}
+
+/* A request on that lease; true: it was answered in full, and nothing of it is left. */
+static bool use(struct rig *r, struct lease *l, struct task *asker, const char *name)
+{
+    AUTO(message) struct message head = {.status = 0};
+    char body[64];
+    ssize_t n = -EAGAIN;
+
+    message_request(&head, "GET", "http", "a", "/x");
+    if (name) {
+        message_puts(&head, name, "1");
+    }
+    struct exchange *x = lease_request(l, &head, true);
+    stream_own(&x->s, asker);
+    int h = exchange_head(x);
+    for (unsigned i = 0; i < TURNS && h == -EAGAIN; i++) {
+        (void)loop_turn(r->loop, 1);
+        h = exchange_head(x);
+    }
+    for (unsigned i = 0; i < TURNS && h == 0 && (n == -EAGAIN || n > 0); i++) {
+        n = stream_read(&x->s, body, sizeof(body));
+        if (n == -EAGAIN) {
+            (void)loop_turn(r->loop, 1);
+        }
+    }
+    exchange_close(x, -ERR_CANCELLED);
+    lease_end(l);
+    return h == 0 && n == 0;
+}
+
+static bool is_one_idle(struct rig *r)
+{
+    for (unsigned i = 0; i < TURNS && count(r).idle != 1; i++) {
+        (void)loop_turn(r->loop, 1);
+    }
+    return count(r).idle == 1 && count(r).connections == 1;
+}
+
+TEST(a_connection_rests_after_its_request_and_goes_with_its_endpoint)
+{
+    for (int h2 = 0; h2 < 2; h2++) {
+        struct rig r = {.h2 = h2 == 1};
+        struct task asker;
+        struct lease l;
+        rig_start(&r);
+        task_init(&asker, r.loop, "asker", nothing);
+        struct upstream *u = application(&r);
+        CHECK_INT(lease_start(&l, u, &asker, false), -EAGAIN);
+        CHECK(is_granted(&r, &l) && use(&r, &l, &asker, NULL));
+        CHECK(is_one_idle(&r));
+        CHECK_INT(lease_start(&l, u, &asker, false), 0);
+        upstream_unuse(u); /* the lease is the last user */
+        CHECK(use(&r, &l, &asker, NULL));
+        settle(&r);
+        CHECK_INT(count(&r).connections, 0);
+        CHECK_INT(count(&r).endpoints, 0);
+        task_fini(&asker);
+        rig_end(&r);
+    }
+}
+
+enum { STREAMS = 100, CROWD = 150 };
+
+/* So many ask before there is a connection. */
+static bool ask_all(struct lease *all, unsigned n, struct upstream *u, struct task *asker)
+{
+    unsigned waiting = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        waiting += lease_start(&all[i], u, asker, false) == -EAGAIN;
+    }
+    return waiting == n;
+}
+
+static unsigned granted(struct lease *all, unsigned n)
+{
+    unsigned have = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        have += lease_result(&all[i]) == 0;
+    }
+    return have;
+}
+
+static void end_all(struct lease *all, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        lease_end(&all[i]);
+    }
+}
+
+TEST(a_crowd_gets_as_many_connections_as_its_streams_need)
+{
+    struct rig r = {.h2 = true};
+    static struct lease all[CROWD];
+    struct task asker;
+
+    rig_start(&r);
+    task_init(&asker, r.loop, "asker", nothing);
+    struct upstream *u = application(&r);
+    CHECK(ask_all(all, CROWD, u, &asker));
+    CHECK(is_granted(&r, &all[CROWD - 1]));
+    CHECK_INT(granted(all, CROWD), CROWD);
+    CHECK_INT(count(&r).connections, 2);
+    end_all(all, CROWD);
+    upstream_unuse(u);
+    task_fini(&asker);
+    rig_end(&r);
+}
+
+TEST(who_waits_for_a_stream_gets_it_when_another_has_ended)
+{
+    struct rig r = {.h2 = true};
+    static struct lease all[STREAMS + 1];
+    struct task asker;
+
+    rig_start(&r);
+    task_init(&asker, r.loop, "asker", nothing);
+    struct upstream *u = application(&r);
+    u->limits.connections = 1;
+    CHECK(ask_all(all, STREAMS + 1, u, &asker));
+    CHECK(is_granted(&r, &all[STREAMS - 1]));
+    settle(&r);
+    CHECK_INT(granted(all, STREAMS + 1), STREAMS);
+    CHECK(use(&r, &all[0], &asker, NULL));
+    CHECK(is_granted(&r, &all[STREAMS]));
+    CHECK_INT(count(&r).connections, 1);
+    end_all(all, STREAMS + 1);
+    upstream_unuse(u);
+    task_fini(&asker);
     rig_end(&r);
 }
