@@ -376,6 +376,7 @@ static void step_open(struct up_conn *c)
     }
     if (r == 0 && is_spent(c) && (c->h1 || h2_is_unused(c))) {
         conn_free(c);
+        serve_waiting(u); /* another may take its place */
         return;
     }
     if (r == 0) {
@@ -498,7 +499,12 @@ int lease_start(struct lease *l, struct upstream *u, struct task *task, bool fre
     if (is_full(u)) {
         return overflow(l, u);
     }
-    struct up_conn *c = fresh && u->protocol == UPSTREAM_H1 ? NULL : free_conn(u);
+    fresh = fresh && u->protocol == UPSTREAM_H1;
+    if (fresh && !list_is_empty(&u->idle)) {
+        /* It takes the place of the one that was used longest ago, or there would be ever more. */
+        conn_free(container_of(u->idle.prev, struct up_conn, in_list));
+    }
+    struct up_conn *c = fresh ? NULL : free_conn(u);
     if (!c && is_row_full(u)) {
         return overflow(l, u);
     }
@@ -551,12 +557,16 @@ struct exchange *lease_request(struct lease *l, const struct message *head, bool
 
     l->conn = NULL;
     c->served++;
-    if (c->h1) {
-        c->leased = false;
-        return h1_client_request(c->h1, head, end);
+    if (c->h2) {
+        c->granted--;
+        return h2_session_request(c->h2, head, end);
     }
-    c->granted--;
-    return h2_session_request(c->h2, head, end);
+    c->leased = false;
+    struct exchange *x = h1_client_request(c->h1, head, end);
+    if (state_of(c) != -EAGAIN) { /* it cannot be sent: its end will be no news of c */
+        task_wake(&c->task, WAKE_CHILD);
+    }
+    return x;
 }
 
 void lease_end(struct lease *l)

@@ -198,6 +198,69 @@ TEST(a_connection_rests_after_its_request_and_goes_with_its_endpoint)
     }
 }
 
+TEST(a_request_that_cannot_be_sent_costs_no_connection)
+{
+    struct rig r = {.seen = NULL};
+    struct task asker;
+    struct lease l;
+
+    rig_start(&r);
+    task_init(&asker, r.loop, "asker", nothing);
+    struct upstream *u = application(&r);
+    for (unsigned i = 0; i < 3; i++) {
+        int started = lease_start(&l, u, &asker, false);
+        CHECK(started == (i == 0 ? -EAGAIN : 0) && is_granted(&r, &l));
+        CHECK(!use(&r, &l, &asker, "http2-settings")); /* which HTTP/2 lets through */
+        CHECK(is_one_idle(&r));
+    }
+    upstream_unuse(u);
+    task_fini(&asker);
+    rig_end(&r);
+}
+
+TEST(who_waits_for_a_connection_gets_one_when_another_has_had_its_requests)
+{
+    struct rig r = {.seen = NULL};
+    struct task asker;
+    struct lease a, b;
+
+    rig_start(&r);
+    task_init(&asker, r.loop, "asker", nothing);
+    struct upstream *u = application(&r);
+    u->limits = (struct l7_limits){.connections = 1, .requests_per_connection = 1};
+    CHECK_INT(lease_start(&a, u, &asker, false), -EAGAIN);
+    CHECK(is_granted(&r, &a));
+    CHECK_INT(lease_start(&b, u, &asker, false), -EAGAIN);
+    CHECK(use(&r, &a, &asker, NULL));
+    CHECK(is_granted(&r, &b));
+    CHECK_INT(count(&r).opened, 2);
+    lease_end(&b);
+    upstream_unuse(u);
+    task_fini(&asker);
+    rig_end(&r);
+}
+
+TEST(a_fresh_connection_takes_the_place_of_an_idle_one)
+{
+    struct rig r = {.seen = NULL};
+    struct task asker;
+    struct lease l;
+
+    rig_start(&r);
+    task_init(&asker, r.loop, "asker", nothing);
+    struct upstream *u = application(&r);
+    u->limits.connections = 1;
+    for (unsigned i = 0; i < 3; i++) {
+        CHECK_INT(lease_start(&l, u, &asker, true), -EAGAIN);
+        CHECK(is_granted(&r, &l) && use(&r, &l, &asker, NULL));
+        CHECK(is_one_idle(&r));
+    }
+    CHECK_INT(count(&r).opened, 3);
+    upstream_unuse(u);
+    task_fini(&asker);
+    rig_end(&r);
+}
+
 enum { STREAMS = 100, CROWD = 150 };
 
 /* So many ask before there is a connection. */
