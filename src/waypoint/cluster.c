@@ -36,6 +36,7 @@ struct cluster {
 struct clusters {
     struct engine *engine;
     struct map all;
+    unsigned own_count; /* of workloads' own addresses */
     uint64_t ejections;
     uint64_t retry_overflows;
 };
@@ -62,6 +63,7 @@ static void drop_points(struct cluster *c)
 static void cluster_free(struct cluster *c)
 {
     drop_points(c);
+    c->home->own_count -= c->ip.family != IP_NONE;
     map_remove(&c->home->all, &c->in_map);
     service_unref(c->service);
     l7_service_unref(c->bound);
@@ -205,6 +207,20 @@ static bool is(const struct cluster *c, const char *key, const struct ip *ip, ui
            strcmp(c->key, key) == 0;
 }
 
+/* Which port of a workload is asked for is its clients' choice, and there are many. */
+static void make_room(struct clusters *all)
+{
+    if (all->own_count < CLUSTERS_OWN_MAX) {
+        return;
+    }
+    map_for_each (n, &all->all) {
+        struct cluster *c = container_of(n, struct cluster, in_map);
+        if (c->ip.family != IP_NONE && c->retries == 0) {
+            cluster_free(c);
+        }
+    }
+}
+
 static struct cluster *find(struct clusters *all, const char *key, const struct ip *ip,
                             uint16_t port, enum upstream_protocol protocol)
 {
@@ -215,6 +231,10 @@ static struct cluster *find(struct clusters *all, const char *key, const struct 
         if (is(c, key, ip, port, protocol)) {
             return c;
         }
+    }
+    if (ip->family != IP_NONE) {
+        make_room(all);
+        all->own_count++;
     }
     struct cluster *c = mem_new(struct cluster);
     c->home = all;

@@ -13,7 +13,11 @@
 struct cluster;
 struct clusters;
 
-enum { CLUSTER_UNUSED_MS = 600 * 1000, CLUSTER_TRIED_MAX = 8 };
+enum {
+    CLUSTER_UNUSED_MS = 600 * 1000,
+    CLUSTER_TRIED_MAX = 8,
+    CLUSTERS_OWN_MAX = 4096 /* ports of workloads that are asked for by their own address */
+};
 
 struct clusters *clusters_new(struct engine *e);
 void clusters_free(struct clusters *c);
@@ -24,7 +28,7 @@ void clusters_sweep(struct clusters *c);
 /* The port of a service; NULL: the world has no such service. Borrowed until the turn ends. */
 struct cluster *cluster_of_service(struct clusters *c, const char *key, uint16_t port,
                                    enum upstream_protocol protocol);
-/* One workload, addressed by itself. */
+/* One workload, addressed by itself; other such clusters may go for it. */
 struct cluster *cluster_of_workload(struct clusters *c, const struct workload *w,
                                     const struct ip *ip, uint16_t port,
                                     enum upstream_protocol protocol);

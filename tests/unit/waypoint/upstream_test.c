@@ -332,3 +332,22 @@ TEST(who_waits_for_a_stream_gets_it_when_another_has_ended)
     task_fini(&asker);
     rig_end(&r);
 }
+
+/* Its clients choose the port. */
+TEST(ports_of_a_pod_that_are_asked_for_once_are_not_kept_for_long)
+{
+    struct rig r = {.seen = NULL};
+
+    rig_start(&r);
+    const struct workload *w = world_workload(engine_world(r.engine), "uid-web");
+    for (unsigned port = 1; port <= 3 * CLUSTERS_OWN_MAX; port++) {
+        struct cluster_ask ask = {.seed = port};
+        struct cluster *c =
+            cluster_of_workload(r.engine->clusters, w, &r.at.ip, (uint16_t)port, UPSTREAM_H1);
+        struct upstream *u = cluster_pick(c, &ask);
+        CHECK(u);
+        upstream_unuse(u);
+    }
+    CHECK(count(&r).endpoints <= CLUSTERS_OWN_MAX);
+    rig_end(&r);
+}
