@@ -6,6 +6,7 @@
 #include "model/l7_policy.h"
 
 #include <stdio.h>
+#include <strings.h>
 
 #include "base/ascii.h"
 #include "base/num.h"
@@ -284,6 +285,20 @@ static const struct {
     {"connection.sni", L7_SNI},
 };
 
+static bool is_word(struct slice s, const char *word)
+{
+    return s.len == strlen(word) && strncasecmp(s.p, word, s.len) == 0;
+}
+
+/* Parts of the head that are no fields of it, by the names under which Istio's proxies show them. */
+static enum l7_attribute part_named(struct slice name)
+{
+    return is_word(name, "host") || is_word(name, ":authority") ? L7_HOST
+           : is_word(name, ":method")                           ? L7_METHOD
+           : *name.p == ':'                                     ? L7_UNSUPPORTED
+                                                                : L7_REQUEST_HEADER;
+}
+
 static const char HEADERS[] = "request.headers";
 static const char CLAIMS[] = "request.auth.claims";
 
@@ -332,7 +347,7 @@ static void read_key(struct maker *m, struct l7_term *t, const char *key)
     if (slice_has_prefix(all, HEADERS)) {
         size_t skip = sizeof(HEADERS) - 1;
         if (read_brackets((struct slice){all.p + skip, all.len - skip}, part) == 1) {
-            t->attribute = L7_REQUEST_HEADER;
+            t->attribute = part_named(part[0]);
             t->name = pack_slice(m, part[0], true);
         }
     } else if (slice_has_prefix(all, CLAIMS)) {
@@ -391,7 +406,9 @@ static struct l7_term read_condition(struct maker *m, const struct l7_condition 
     case L7_REQUEST_PRESENTER:
     case L7_REQUEST_CLAIM:
     case L7_SNI: {
-        enum reading how = t.attribute == L7_SOURCE_ACCOUNT ? READ_ACCOUNT : READ_PLAIN;
+        enum reading how = t.attribute == L7_SOURCE_ACCOUNT ? READ_ACCOUNT
+                           : t.attribute == L7_HOST         ? READ_LOWER
+                                                            : READ_PLAIN;
         t.values = read_patterns(m, c->values, how, field.name);
         t.not_values = read_patterns(m, c->not_values, how, field.not_name);
         break;

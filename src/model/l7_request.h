@@ -44,5 +44,5 @@ struct l7_request {
 
 enum { L7_CLAIM_VALUES_MAX = 64 }; /* beyond, a claim cannot be judged, and the request is denied */
 
-/* p NULL: none. */
+/* p NULL: none. "host" is the authority, which is a part of the head and not a field of it. */
 struct slice l7_request_header(const struct l7_request *q, const char *name);

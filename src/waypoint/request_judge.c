@@ -452,7 +452,7 @@ bool request_hash(struct request *q, const struct l7_traffic *t, uint64_t *out)
         return false;
     }
     if (k->header && k->header[0]) {
-        v = find_header(q, k->header);
+        v = l7_request_header(&q->view, k->header);
     } else if (k->cookie && k->cookie[0]) {
         return cookie_hash(q, k, out);
     } else if (k->query && k->query[0]) {

@@ -398,3 +398,25 @@ TEST(a_request_that_failed_knows_where_it_went_when_the_endpoint_has_gone)
     (void)close(second);
     rig_end(&r);
 }
+
+/* Other proxies show the authority as a header; a policy by that name must not miss it. */
+TEST(a_policy_by_the_host_header_hits_the_authority)
+{
+    static const char *const names[] = {"host", ":authority"};
+    static const char *const hosts[] = {"closed.example", "CLOSED.example.", "Closed.Example:80"};
+
+    for (size_t n = 0; n < ARRAY_LEN(names); n++) {
+        struct rig r = {.seen = NULL};
+        rig_start(&r);
+        rig_put_header_policy(&r, "p2", names[n], "Closed.example");
+        (void)loop_turn(r.loop, 0);
+        for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+            char request[128];
+            (void)snprintf(request, sizeof(request), "GET /x HTTP/1.1\r\nhost: %s\r\n\r\n",
+                           hosts[i]);
+            CHECK_INT(ask(&r, request), 403);
+        }
+        CHECK_INT(ask(&r, "GET /x HTTP/1.1\r\nhost: open.example\r\n\r\n"), 200);
+        rig_end(&r);
+    }
+}
