@@ -140,7 +140,7 @@ static void mirror_send(struct request_store *store, struct request *q,
     bool whole = q->keeps && q->body_read;
     struct upstream *u =
         whole && store->mirror_count < MIRRORS_MAX && !engine_is_overloaded(store->engine)
-            ? pick(store, what, q->plan.protocol)
+            ? pick(store, what, request_protocol(q, &what->backend))
             : NULL;
 
     if (!u) {

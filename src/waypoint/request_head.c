@@ -365,7 +365,8 @@ static void put_date(struct request *q)
 static void put_cookie(struct request *q)
 {
     const struct l7_traffic *t =
-        q->set_cookie && q->held->bound ? l7_service_traffic(q->held->bound, q->plan.port) : NULL;
+        q->set_cookie ? l7_service_traffic(request_service(q, q->plan.backend), q->plan.port)
+                      : NULL;
 
     if (t && t->hash.cookie && t->hash.cookie[0]) {
         strbuf_clear(&q->text);

@@ -139,6 +139,10 @@ MUST_USE int request_judge(struct request *q);
 MUST_USE int request_judge_again(struct request *q, const struct l7_service *bound);
 /* Policy of a service guards the pod that was asked by its address: 1, q->reply says so. */
 int request_refuse_guarded(struct request *q);
+/* What is known of a backend (NULL: the service itself, or the workload), or NULL; borrowed until the turn
+ * ends. And what it speaks. */
+const struct l7_service *request_service(const struct request *q, const struct l7_backend *backend);
+enum upstream_protocol request_protocol(const struct request *q, const struct l7_backend *backend);
 /* The key for consistent hashing. False: none. */
 bool request_hash(struct request *q, const struct l7_traffic *t, uint64_t *out);
 

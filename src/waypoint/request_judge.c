@@ -275,13 +275,19 @@ static int follow(struct request *q)
     return 0;
 }
 
-/* HTTP/2 where the backend's port says so or gRPC needs it; else as its port is, HTTP/1.1. */
-static enum upstream_protocol protocol_of(const struct request *q)
+const struct l7_service *request_service(const struct request *q, const struct l7_backend *backend)
 {
     const struct l7 *l7 = engine_l7(q->store->engine);
-    const struct l7_service *s =
-        q->plan.backend && l7 ? l7_service_find(l7, q->plan.key) : q->held->bound;
-    const struct l7_port *port = s ? l7_service_port(s, q->plan.port) : NULL;
+
+    return backend && l7 ? l7_service_find(l7, backend->key) : q->held->bound;
+}
+
+/* HTTP/2 where the backend's port says so or gRPC needs it; else as its port is, HTTP/1.1. */
+enum upstream_protocol request_protocol(const struct request *q, const struct l7_backend *backend)
+{
+    const struct l7_service *s = request_service(q, backend);
+    const struct l7_port *port =
+        s ? l7_service_port(s, backend ? backend->port : q->plan.port) : NULL;
     enum l7_protocol said = port ? port->protocol : L7_UNKNOWN;
 
     return said == L7_HTTP2 || said == L7_GRPC || q->grpc ? UPSTREAM_H2 : UPSTREAM_H1;
@@ -332,7 +338,7 @@ int request_judge(struct request *q)
         r = follow(q);
     }
     if (r == 0) {
-        q->plan.protocol = protocol_of(q);
+        q->plan.protocol = request_protocol(q, q->plan.backend);
     }
     return r;
 }

@@ -359,6 +359,15 @@ def test_a_mirror_changes_nothing_for_the_client(lab):
         assert http.request("POST", path, body=b"twice").status == 200
 
 
+def test_a_mirror_is_spoken_to_as_its_port_says(lab):
+    mirror = l7.w.Filter(mirror=l7.w.Mirror(backend=l7.backend("other", port=81)))  # takes HTTP/2 only
+    lab.use(l7.route("web", "mirror", l7.prefix("/copied"), backends=[l7.backend("web")], filters=[mirror]))
+    path = f"/copied/{uuid.uuid4().hex}"
+    with lab.h1() as http:
+        assert http.request("POST", path, body=b"twice").status == 200
+    until("the copy arrives", lambda: seen(lab, path) == 1)
+
+
 def test_the_record_of_a_request(lab):
     with lab.h1() as http:
         http.request("POST", "/echo/recorded?q=1", [("user-agent", "me/1"), ("x-forwarded-for", "1.2.3.4")], body=b"12345")

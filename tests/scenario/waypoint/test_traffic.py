@@ -50,6 +50,14 @@ def test_a_cookie_decides_and_is_made(lab):
         assert {first, *pods(http, 8, ("cookie", f"stick={value}"))} == {first}
 
 
+def test_a_cookie_is_made_where_a_rule_leads_to_the_service(lab):
+    lab.use(l7.route("web", "away", backends=[l7.backend("other")]),
+            l7.traffic("other", balance=l7.w.Traffic.CONSISTENT_HASH, hash=l7.w.HashKey(cookie="stick", make_cookie=True)))
+    with lab.h1() as http:
+        r = http.get("/echo")
+        assert r.json()["pod"] == "other-1" and r["set-cookie"].startswith("stick=")
+
+
 def test_an_endpoint_that_fails_again_and_again_is_taken_out(lab):
     lab.use(l7.traffic("web", balance=l7.w.Traffic.ROUND_ROBIN, outlier=l7.w.Outlier(
         consecutive_5xx=3, consecutive_gateway=3, interval_ms=1000, base_ejection_ms=60000, max_ejection_percent=100)))
