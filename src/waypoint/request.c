@@ -164,11 +164,24 @@ static void note_endpoint(struct request *q, struct upstream *u)
     q->record.upstream_cluster = q->plan.key;
 }
 
+/* It may be sent once more though a server may have acted on it (RFC 9110 9.2.2). */
+static bool is_safe_to_repeat(const struct request *q)
+{
+    static const char *const methods[] = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE"};
+
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+        if (message_is_method(&q->down->in, methods[i])) {
+            return q->down->in_over;
+        }
+    }
+    return false;
+}
+
 /* The first request of a client on a connection that the server may just have closed: only where it
  * can be sent again. */
 static bool needs_fresh(const struct request *q)
 {
-    return q->session->served == 1 && !q->down->in_over;
+    return q->session->served == 1 && !is_safe_to_repeat(q);
 }
 
 static int overflow(struct request *q)
@@ -301,7 +314,7 @@ static bool failure_repeats(struct request *q, int r)
     }
     if (x->reused && x->reach == EXCHANGE_SENT && r == -ECONNRESET) {
         /* The server closed an idle connection just then. */
-        return q->down->in_over || !q->plan.default_retries;
+        return is_safe_to_repeat(q) || !q->plan.default_retries;
     }
     return !q->plan.default_retries && x->reach == EXCHANGE_SENT;
 }

@@ -420,3 +420,52 @@ TEST(a_policy_by_the_host_header_hits_the_authority)
         rig_end(&r);
     }
 }
+
+/* ---- what may be sent twice */
+
+static unsigned times_asked;
+
+static void count_asked(const struct message *head)
+{
+    times_asked += slice_is(message_get(head, MESSAGE_PATH), "/once/H");
+}
+
+/* On a connection that had a request before, to an application that ends it instead of answering. */
+static int ask_who_ends(struct rig *r, const char *request)
+{
+    int fd = rig_dial(r);
+
+    times_asked = 0;
+    (void)ask_on(r, fd, "GET /x HTTP/1.1\r\nhost: a\r\n\r\n", "bbbbb");
+    rig_say(fd, request);
+    for (unsigned i = 0; i < 4000 && !r->held; i++) {
+        rig_turn(r);
+    }
+    exchange_close(MOVE(r->held), -ERR_CANCELLED);
+    return fd;
+}
+
+TEST(a_request_that_may_have_been_acted_on_is_sent_once_more_only_if_that_does_no_harm)
+{
+    struct rig r = {.seen = count_asked};
+
+    rig_start(&r);
+    struct l7_delta *d = l7_delta_new(engine_l7(r.engine));
+    CHECK(l7_remove(d, L7_TYPE_ROUTE, "shop/gate/shop/web.shop.svc/80/HTTPRoute/shop/r/0"));
+    snap_publish(&r.l7s, 1, l7_snap(l7_next(d)));
+    (void)loop_turn(r.loop, 0);
+    int fd = ask_who_ends(&r, "POST /once/H HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi");
+    CHECK(strstr(rig_hear(&r, fd, "termination"), "HTTP/1.1 503 "));
+    CHECK_INT(times_asked, 1);
+    (void)close(fd);
+    fd = ask_who_ends(&r, "GET /once/H HTTP/1.1\r\nhost: a\r\n\r\n");
+    for (unsigned i = 0; i < 4000 && !r.held; i++) {
+        rig_turn(&r);
+    }
+    CHECK(r.held);
+    rig_answer(&r);
+    CHECK(strstr(rig_hear(&r, fd, "bbbbb"), "HTTP/1.1 200 "));
+    CHECK_INT(times_asked, 2);
+    (void)close(fd);
+    rig_end(&r);
+}
