@@ -38,49 +38,67 @@ http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Handler).serve_forever()
 """
 
 
+# A line a request, for as long as it runs.
 LOAD = """
 import http.client, sys, time
-ok, failed, first = 0, 0, ""
-end = time.monotonic() + float(sys.argv[2])
-while time.monotonic() < end:
+while True:
+    c = http.client.HTTPConnection(sys.argv[1], 80, timeout=20)
     try:
-        c = http.client.HTTPConnection(sys.argv[1], 80, timeout=20)
         c.request("GET", "/load")
         r = c.getresponse()
-        if r.status == 200 and r.read() == b"web /load":
-            ok += 1
-        else:
-            failed, first = failed + 1, first or f"{r.status} at {time.time()}"
-        c.close()
-    except OSError as e:
-        failed, first = failed + 1, first or f"{e!r} at {time.time()}"
+        said = "ok" if r.status == 200 and r.read() == b"web /load" else f"failed: {r.status} at {time.time()}"
+    except (OSError, http.client.HTTPException) as e:
+        said = f"failed: {e!r} at {time.time()}"
+    c.close()
+    print(said, flush=True)
     time.sleep(0.002)
-print(f"ok {ok} failed {failed} {first}", flush=True)
 """
 
 
 # On one connection, opened anew when the other end has closed it; a request that met the end of a kept one is asked again.
 KEPT = """
 import http.client, sys, time
-path, end, ok, failed, opened = sys.argv[2], time.monotonic() + float(sys.argv[3]), 0, [], 0
+path = sys.argv[2]
 c = http.client.HTTPConnection(sys.argv[1], 80, timeout=20)
-while time.monotonic() < end:
+while True:
     fresh = c.sock is None
-    opened += fresh
+    if fresh:
+        print("opened", flush=True)
     try:
         c.request("GET", path)
         r = c.getresponse()
-        if r.status == 200 and r.read() == f"web {path}".encode():
-            ok += 1
-        else:
-            failed.append(f"{r.status} at {time.time()}")
-    except OSError as e:
+        right = r.status == 200 and r.read() == f"web {path}".encode()
+        print("ok" if right else f"failed: {r.status} at {time.time()}", flush=True)
+    except (OSError, http.client.HTTPException) as e:
         c.close()
         if fresh:
-            failed.append(f"{e!r} at {time.time()}")
+            print(f"failed: {e!r} at {time.time()}", flush=True)
     time.sleep(0.01)
-print(f"ok {ok} failed {len(failed)} {failed[:3]} opened {opened}", flush=True)
 """
+
+
+class Load:
+    """One of these programs as `user`, until the end of the block: then none of its requests has failed."""
+
+    def __init__(self, mesh, name, program, *words):
+        self.process = Process(name, [sys.executable, "-c", program, WEB, *words], mesh.folder, ns=mesh.ns("p11"))
+
+    def count(self, line):
+        return self.process.text().splitlines().count(line)
+
+    def go_on(self, more):
+        """What was under way is answered by then."""
+        enough = self.count("ok") + more
+        until(f"{self.process.name} goes on", lambda: self.count("ok") >= enough or not self.process.alive, 30)
+        text = self.process.text()
+        assert self.process.alive and "failed: " not in text, text[-3000:]
+
+    def __enter__(self):
+        self.go_on(1)
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
 
 
 def is_ready(ns):
@@ -227,18 +245,19 @@ def test_attaching_and_detaching_under_load_fails_nothing(mesh):
     """The waypoint hears of the service before the node proxies do, and forgets it after them."""
     api, url = mesh.api, f"http://{WEB}"
     use = {"metadata": {"labels": {"istio.io/use-waypoint": "wp"}}}
-    load = Process("load", [sys.executable, "-c", LOAD, WEB, "8"], mesh.folder, ns=mesh.ns("p11"))
-    for _ in range(3):
-        use["metadata"]["labels"]["istio.io/use-waypoint"] = "wp"
-        api.patch(named("Service", "web", "town"), use)
-        until("requests go through the waypoint",
-              lambda: mesh.curl(url + "/x", "-D", "-")[1].find("envoy-upstream") > 0)
-        use["metadata"]["labels"]["istio.io/use-waypoint"] = None
-        api.patch(named("Service", "web", "town"), use)
-        until("layer 4 again", lambda: mesh.curl(url + "/x", "-D", "-")[1].find("envoy-upstream") < 0)
-    load.wait_exit(30)
-    words = load.text().split()
-    assert int(words[1]) > 100 and int(words[3]) == 0, load.text()
+    with Load(mesh, "load", LOAD) as load:
+        for _ in range(3):
+            use["metadata"]["labels"]["istio.io/use-waypoint"] = "wp"
+            api.patch(named("Service", "web", "town"), use)
+            until("requests go through the waypoint",
+                  lambda: mesh.curl(url + "/x", "-D", "-")[1].find("envoy-upstream") > 0)
+            load.go_on(20)
+            use["metadata"]["labels"]["istio.io/use-waypoint"] = None
+            api.patch(named("Service", "web", "town"), use)
+            until("layer 4 again", lambda: mesh.curl(url + "/x", "-D", "-")[1].find("envoy-upstream") < 0)
+            load.go_on(20)
+        time.sleep(3)  # the waypoint has forgotten it by then
+        load.go_on(20)
 
 
 def test_moving_between_waypoints_under_load_fails_nothing(mesh):
@@ -256,20 +275,16 @@ def test_moving_between_waypoints_under_load_fails_nothing(mesh):
     use("wp")
     until("the path is denied", lambda: mesh.curl(url + "/admin")[0] == 403)
     until("nobody gets past it", lambda: mesh.curl(f"http://{topo.pod4(1, 2)}:8080/x")[0] == 0)
-    loads = [Process("load", [sys.executable, "-c", LOAD, WEB, "8"], mesh.folder, ns=mesh.ns("p11")),
-             Process("kept", [sys.executable, "-c", KEPT, WEB, "/kept", "8"], mesh.folder, ns=mesh.ns("p11")),
-             Process("slow", [sys.executable, "-c", KEPT, WEB, "/slow", "8"], mesh.folder, ns=mesh.ns("p11"))]
-    for name in ("wq", "wp", "wq", "wp", "wq"):
-        time.sleep(0.7)
-        use(name)
-        until("it is bound there", lambda want=name: bound()[2] == f"Successfully attached to waypoint town/{want}")
-        assert mesh.curl(url + "/admin")[0] == 403
-        assert mesh.curl(f"http://{topo.pod4(1, 2)}:8080/x")[0] == 0
-    for load in loads:
-        load.wait_exit(30)
-        words = load.text().split()
-        assert int(words[1]) > 5 and int(words[3]) == 0, load.text()
-    assert int(loads[1].text().split()[-1]) > 1, "kept connections follow"
+    with Load(mesh, "load", LOAD) as load, Load(mesh, "kept", KEPT, "/kept") as kept, Load(mesh, "slow", KEPT, "/slow") as slow:
+        for name in ("wq", "wp", "wq", "wp", "wq"):
+            time.sleep(0.7)
+            use(name)
+            until("it is bound there", lambda want=name: bound()[2] == f"Successfully attached to waypoint town/{want}")
+            assert mesh.curl(url + "/admin")[0] == 403
+            assert mesh.curl(f"http://{topo.pod4(1, 2)}:8080/x")[0] == 0
+        until("kept connections follow", lambda: kept.count("opened") > 1, 20)
+        for one, more in ((load, 100), (kept, 100), (slow, 3)):
+            one.go_on(more)
     mesh.waypoint.kill()
     until("nobody needs the first one any more", lambda: all(mesh.curl(url + "/y") == (200, "web /y") for _ in range(5)))
     api.delete(denial)
