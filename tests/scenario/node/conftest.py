@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 
@@ -26,10 +27,11 @@ class Place:
     """Two nodes and who runs on them, until `down`."""
 
     def __init__(self, program):
-        self.program = program
         self.topology = topo.Topology({n: 0 for n in NODES})
         self.folder = tempfile.mkdtemp(prefix=f"ambit-node-{self.topology.prefix}-", dir="/tmp")
         os.chmod(self.folder, 0o755)
+        self.program = pathlib.Path(shutil.copy(program, self.folder))
+        self.hold = self.program.with_name("hold")  # while it is there, no stand-in is ready
         self.run_dir = os.path.join(self.folder, "run")
         self.control, self.ambit, self.agents = None, None, {}
 

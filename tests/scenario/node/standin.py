@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Stands in for a waypoint where only its life matters: it answers on 15021 whether it is ready, and what it was
-told; it drains for a while when it is asked to end. /crash ends it at once, /sick and /well change its mind."""
+told; it drains for a while when it is asked to end. /crash ends it at once, /sick and /well change its mind; it is not
+ready either while a file `hold` lies beside it."""
 import http.server
 import json
 import os
@@ -11,13 +12,14 @@ import threading
 
 asked_to_end = threading.Event()
 state = {"ready": True, "served": 0}
+HOLD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hold")
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):  # pylint: disable=invalid-name
         body, status = b"", 200
         if self.path == "/healthz/ready":
-            status = 200 if state["ready"] and not asked_to_end.is_set() else 503
+            status = 503 if asked_to_end.is_set() or os.path.exists(HOLD) else 200 if state["ready"] else 503
         elif self.path == "/told":
             with open(os.environ["AUTH_TOKEN"], encoding="ascii") as f:
                 token = f.read()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workloads of one node and one user: each keeps its identity to itself."""
 import json
+import os
 import subprocess
 import sys
 
@@ -47,9 +48,10 @@ ALL = {"memory": True, "environment": True, "signals": True}
 def test_a_workload_has_no_hold_on_another_of_its_user(place):
     place.ambit.apply(NAMESPACE)
     run = ("run", "--run-dir", f"{place.run_dir}/node1", "-n", "lodge")
-    status, _, err = place.ambit.ask(*run, "-d", "--name", "victim", "--", "sleep", "98765")
+    mark = str(10 ** 7 + os.getpid())  # another run beside this one has a victim, too
+    status, _, err = place.ambit.ask(*run, "-d", "--name", "victim", "--", "sleep", mark)
     assert status == 0, err
-    argv = [sys.executable, "-c", PROBE, "98765"]
+    argv = [sys.executable, "-c", PROBE, mark]
     outside = json.loads(until("the victim runs", lambda: probe_outside(argv), 10))
     assert outside["uid"] == 65534 and outside["other"] == ALL  # without a domain there is nothing to hold it back
     status, out, err = place.ambit.ask(*run, "--name", "thief", "--", *argv)
