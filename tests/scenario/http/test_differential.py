@@ -332,7 +332,7 @@ def test_a_response_is_forwarded_as_others_do_or_is_an_error(chain):
             continue
         taken += 1
         for other in ("haproxy", "nginx") if name not in NGINX_ALONE else ("haproxy",):
-            if views[other][i][0] not in (0, 502) and views[other][i][1] is not None and views[other][i] != (status, body):
+            if views[other][i][0] not in (0, 502, 504) and views[other][i][1] is not None and views[other][i] != (status, body):
                 wrong.append(f"{name}: we {status} {body}, {other} {views[other][i]}")
     assert not wrong, "\n".join(wrong)
     assert views["ours"][-1] == (200, b"one") and 10 < taken < len(rows) / 2
@@ -377,11 +377,11 @@ def test_refusal_ends_the_connection(seen):
             assert view["direct said"].count(b"HTTP/1.1 ") == 1, case.name
 
 
-def test_the_comparison_would_notice(seen):
+def test_the_comparison_would_notice(chain, seen):
     """Both plain requests arrive on every way, and the others do differ from each other somewhere."""
-    for name in ("plain length", "plain chunks"):
-        view = next(v for c, v in zip(CASES, seen) if c.name == name)
+    plain = [case for case in CASES if case.name in ("plain length", "plain chunks")]
+    for case, view in zip(plain, views(chain, plain)):  # once more, by themselves: nobody's two seconds are over
         for way in ("direct", "haproxy", "nginx", "through_haproxy", "through_nginx"):
-            assert [r[1] for r in view[way]] == [b"/first", b"/second"], (name, way, view)
+            assert [r[1] for r in view[way]] == [b"/first", b"/second"], (case.name, way, view)
     assert any(v["haproxy"] != v["nginx"] for v in seen)
     assert len(CASES) > 600

@@ -6,7 +6,6 @@ import pathlib
 import socket
 import struct
 import subprocess
-import sys
 import threading
 import time
 
@@ -16,9 +15,6 @@ import h2.connection
 import h2.errors
 import h2.events
 import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from lib.wait import SCALE  # noqa: E402  pylint: disable=wrong-import-position
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = pathlib.Path(os.environ.get("AMBIT_BUILD_ASAN") or ROOT / "build")
@@ -180,9 +176,7 @@ def test_foreign_statuses_arrive(foreign):
 
 
 def test_our_deadline(foreign):
-    start = time.monotonic()
-    assert ours(foreign.port, "/f/Hang", 1, limit_ms=500)[1].startswith("status 4 ")
-    assert time.monotonic() - start < 2.5 * SCALE
+    assert ours(foreign.port, "/f/Hang", 1, limit_ms=500)[1].startswith("status 4 ")  # what comes late has status 0
 
 
 class Script:
