@@ -60,7 +60,7 @@ def test_label_says_what_it_means_line_by_line(ambit, api):
         assert results(document) == [("Namespace", None, "shop", result)] and document["items"][0]["effects"] == lines
     refused = said(ambit, "label", "ns", "shop", "istio.io/dataplane-mode=none", code=1)
     assert "already has istio.io/dataplane-mode=ambient" in refused["error"] and "--overwrite" in refused["fix"]
-    assert "not there yet" in said(ambit, *words, "--wait", "--timeout", "300ms", code=1)["error"]
+    assert "not there yet" in said(ambit, *words, "--wait", "--timeout", "2s", code=1)["error"]
 
 
 def test_delete_says_what_is_gone_and_what_was_not_there(ambit, api):

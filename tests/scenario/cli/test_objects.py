@@ -167,7 +167,7 @@ def test_label_changes_and_says_what_it_means(ambit, api):
 
 def test_waiting_for_a_label_ends_when_the_nodes_have_done_it(ambit, api):
     apply(ambit, NAMESPACE, POD % "a")
-    late = ambit("label", "ns", "shop", "istio.io/dataplane-mode=ambient", "--wait", "--timeout", "300ms", code=1)
+    late = ambit("label", "ns", "shop", "istio.io/dataplane-mode=ambient", "--wait", "--timeout", "2s", code=1)
     assert "1 pod not there yet" in late.err
     annotated = POD.replace("labels:", "annotations: {ambient.istio.io/redirection: enabled}, labels:") % "a"
     apply(ambit, annotated)
