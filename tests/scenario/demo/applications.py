@@ -65,10 +65,14 @@ class Nginx(Server):
     def command(self):
         return ["nginx", "-e", f"{self.folder}/error.log", "-c", f"{self.folder}/nginx.conf"]
 
+    def requests(self, marker):
+        """Lines about requests with `marker` of its own log."""
+        with open(os.path.join(self.folder, "access.log"), encoding="utf-8") as f:
+            return [line for line in f if marker in line]
+
     def seen_clients(self, marker):
         """Addresses from which it saw requests with `marker`, by its own log."""
-        with open(os.path.join(self.folder, "access.log"), encoding="utf-8") as f:
-            return {line.split()[0] for line in f if marker in line}
+        return {line.split()[0] for line in self.requests(marker)}
 
 
 class Redis(Server):

@@ -8,7 +8,7 @@ import tempfile
 import time
 
 from demo.report import check
-from lib.wait import until
+from lib.wait import SCALE, until
 
 
 class Attached:
@@ -38,7 +38,7 @@ class Attached:
 
     def wait_for(self, text, seconds=10.0):
         """Reads until `text` came; what came before it."""
-        wanted, end = text.encode(), time.monotonic() + seconds
+        wanted, end = text.encode(), time.monotonic() + seconds * SCALE
         out = self.process.stdout.fileno()
         while wanted not in self.read:
             left = end - time.monotonic()

@@ -13,6 +13,7 @@ from demo.attached import Shell
 from demo.ledger import Ledger
 from demo.market import NAMESPACE, Issuer, Stall, altered
 from demo.report import check
+from lib import netns
 from lib.wait import until
 
 CLIENTS, SERVERS = "node1", "node2"
@@ -26,13 +27,20 @@ WAYPOINT = f"spiffe://cluster.local/ns/{NAMESPACE}/sa/{market.GATEWAY}"
 
 
 class Killer:
-    """Kills a waypoint, and every other one that is started in its place, until it is closed."""
+    """Kills a waypoint, and every other one that is started in its place, until it is closed. On a slow machine one may
+    live for a moment: nobody gets through to it."""
 
     def __init__(self, pid):
         self.namespace, self.times = os.readlink(f"/proc/{pid}/ns/net"), 0
+        self.network = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._nft("add table inet killed; add chain inet killed in { type filter hook input priority 0; }; "
+                  "add rule inet killed in tcp dport 15008 reject with tcp reset")
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
+
+    def _nft(self, commands):
+        netns.run(["nsenter", f"--net=/proc/{os.getpid()}/fd/{self.network}", "nft", commands])
 
     def _run(self):
         while not self.stop.wait(0.01):
@@ -44,8 +52,11 @@ class Killer:
 
     def close(self):
         """How often it did."""
-        self.stop.set()
-        self.thread.join()
+        if not self.stop.is_set():
+            self.stop.set()
+            self.thread.join()
+            self._nft("delete table inet killed")
+            os.close(self.network)
         return self.times
 
 
@@ -122,6 +133,10 @@ class Layer7:
         """{request's target: server's name} of what the versions got."""
         return {target: s.name for s in (self.v1, self.v2) for _, target, _ in s.arrived(path)}
 
+    def numbered(self, kind):
+        """Those of the ledger's requests."""
+        return {t for t in self.arrived(f"/{kind}/") if t.rpartition("/")[2].isdigit()}
+
     def denials(self, policy):
         """What `ambit flows` has of requests that this policy denied."""
         flows = self.town.ambit.on_node("flows", "--requests", "--denied", "-n", NAMESPACE)
@@ -174,10 +189,10 @@ class Layer7:
         answers = self.ask("/split", count=MANY)
         check([a[0] for a in answers] == [200] * MANY, f"{[a for a in answers if a[0] != 200][:3]}")
         counts = {v: sum(a[1] == v for a in answers) for v in ("v1", "v2")}
-        check(sum(counts.values()) == MANY and MANY * 0.03 <= counts["v2"] <= MANY * 0.19, f"{counts}")
-        logged = {v.name: len(v.arrived("/split?")) for v in (self.v1, self.v2)}
-        check(logged == counts, f"by their own logs: {logged}, by the answers: {counts}")
-        return f"of {MANY} requests v1 logged {logged['v1']}, v2 {logged['v2']}"
+        # By chance beyond these bounds: once in 700 million times.
+        check(sum(counts.values()) == MANY and MANY * 0.015 <= counts["v2"] <= MANY * 0.22, f"{counts}")
+        until("their own logs have them", lambda: {v.name: len(v.arrived("/split?")) for v in (self.v1, self.v2)} == counts)
+        return f"of {MANY} requests v1 logged {counts['v1']}, v2 {counts['v2']}"
 
     def header(self):
         self.town.ambit.apply(market.route("header", "fragile", "stock", "split"))
@@ -297,12 +312,12 @@ class Layer7:
         rows = self.ledger.end()
         for kind in ("admin", "account", "new", "member"):
             passed = {f"/{kind}/{r.number}" for r in rows if r.kind == kind and r.outcome == "200"}
-            arrived = {t for t in self.arrived(f"/{kind}/") if t.rpartition("/")[2].isdigit()}
             # A request that was under way when the waypoint was killed may have arrived, if it was allowed to.
             cut = {f"/{kind}/{r.number}" for r in rows if r.kind == kind and r.outcome == "refused" and
                    self.killed[0] <= r.ended and r.began <= self.killed[1]} if kind in ("new", "member") else set()
-            check(passed <= arrived <= passed | cut,
-                  f"/{kind}: answered and not arrived, or the other way: {sorted(passed ^ arrived)[:5]}")
+            until("the servers have logged the last", lambda p=passed, k=kind: p <= self.numbered(k))
+            arrived = self.numbered(kind)
+            check(arrived <= passed | cut, f"/{kind}: arrived and not answered: {sorted(arrived - passed - cut)[:5]}")
         tally = self.ledger.tally()
         return "\n".join([f"{len(rows)} requests, and the servers' logs have those that were answered 200 and no other"] + [
             f"{kind:<9} " + ", ".join(f"{n} x {outcome}" for outcome, n in sorted(counts.items())) for kind, counts in tally.items()])

@@ -15,14 +15,15 @@ from demo.attached import RedisSession, Shell
 from demo.layer7 import Layer7
 from demo.report import check
 from lib import netns, topo
-from lib.wait import until
+from lib.wait import SCALE, until
 from lib.wire import Tap
 
 REDIRECTION = "ambient.istio.io/redirection"
 LABEL = "istio.io/dataplane-mode"
 CLIENT_NODE, SERVER_NODE = 1, 2
 CLIENTS, SERVERS = f"node{CLIENT_NODE}", f"node{SERVER_NODE}"
-JOIN_SECONDS = 1.0
+JOIN_SECONDS = 1.0 * SCALE
+LATE = 10  # connections at least after that time
 LAST = "The end"
 ACCOUNTS = ("shopper", "stranger", "web", "cache", "db")
 POLICY = f"""
@@ -222,18 +223,20 @@ class Story:
 
     # ---- joining
 
-    def knock(self, word, seconds, act):
-        """curl one after the other, over both families in turns, from before `act` until `seconds` after it.
-        [(seconds after it when it began, marker)]"""
+    def knock(self, word, act):
+        """curl one after the other, over both families in turns, from before `act` until LATE of them began after
+        JOIN_SECONDS. [(seconds after `act` when it began, marker)]"""
         web, base = self.web, new_marker(word)
         self.shopper.begin(
             f"i=0; while [ ! -e {self.town.folder}/stop ]; do i=$((i+1)); a={web.ip4}; "
             f"[ $((i%2)) = 0 ] && a='[{web.ip6}]'; echo $i $(date +%s.%N) "
             f"$(curl -sS -g --max-time 3 http://$a/{base}-$i. || echo FAILED); done")
-        time.sleep(0.2)
+        until("the first are answered", lambda: len(web.requests(base)) >= LATE, 10)
         act()
         moment = time.time()
-        time.sleep(seconds)
+        time.sleep(JOIN_SECONDS)
+        enough = len(web.requests(base)) + 1 + LATE  # one is under way
+        until("the last are answered", lambda: len(web.requests(base)) >= enough, 10)
         stop = os.path.join(self.town.folder, "stop")
         open(stop, "w", encoding="ascii").close()
         try:
@@ -246,13 +249,13 @@ class Story:
         return [(float(began) - moment, f"{base}-{number}.") for number, began, _ in rows]
 
     def join(self):
-        rows = self.knock("join", 2 * JOIN_SECONDS, lambda: self.town.ambit.label(NAMESPACE, LABEL, "ambient"))
+        rows = self.knock("join", lambda: self.town.ambit.label(NAMESPACE, LABEL, "ambient"))
         wire = self.wire()
         clear = [began for began, marker in rows if marker.encode() in wire]
         check(clear, "the switch was not seen: no connection was in the clear before the label")
         check(max(clear) < JOIN_SECONDS, f"a connection was in the clear {max(clear):.2f} s after the label")
         late = [m for began, m in rows if began >= JOIN_SECONDS]
-        check(len(late) >= 10, f"only {len(late)} connections after the first second")
+        check(len(late) >= LATE, f"only {len(late)} connections after that time")
         self.labelled_at = time.time()
         until("all pods are in the mesh", lambda: self._mesh_states() == {"in"})
         return (f"{len(rows)} connections, none failed; the last in the clear began {1000 * max(clear):.0f} ms after the label")
@@ -386,7 +389,7 @@ class Story:
 
     def leave(self):
         self.town.ambit.delete("authorizationpolicy", NAMESPACE, "no-strangers")
-        rows = self.knock("leave", 2 * JOIN_SECONDS, lambda: self.town.ambit.label(NAMESPACE, LABEL, None))
+        rows = self.knock("leave", lambda: self.town.ambit.label(NAMESPACE, LABEL, None))
         wire = self.wire()
         hidden = [began for began, marker in rows if marker.encode() not in wire]
         check(hidden, "no connection was tunnelled before the label went")

@@ -22,8 +22,9 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib import pattern  # noqa: E402 pylint: disable=wrong-import-position
+from lib.wait import SCALE  # noqa: E402 pylint: disable=wrong-import-position
 
-SECONDS = 10
+SECONDS = 10 * SCALE
 
 
 async def echo_once(host, port, number):
