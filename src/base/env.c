@@ -40,6 +40,8 @@ static int row_parse(const struct env_row *row, const char *text, void *field)
         return num_parse_u32(text, strlen(text), UINT32_MAX, field);
     case ENV_U16:
         return num_parse_u32(text, strlen(text), UINT16_MAX, field);
+    case ENV_U31:
+        return num_parse_u32(text, strlen(text), INT32_MAX, field);
     case ENV_DURATION:
         return num_parse_duration_ms(text, strlen(text), field);
     }
@@ -55,6 +57,8 @@ static const char *row_wants(enum env_kind kind)
         return "a number";
     case ENV_U16:
         return "a number up to 65535";
+    case ENV_U31:
+        return "a number up to 2147483647";
     case ENV_DURATION:
         return "a duration such as 5s or 1m30s";
     case ENV_TEXT:

@@ -16,6 +16,7 @@ enum env_kind {
     ENV_BOOL,     /* bool: "true" or "false" */
     ENV_U32,      /* uint32_t */
     ENV_U16,      /* uint32_t that is at most 65535 */
+    ENV_U31,      /* uint32_t that is at most 2147483647, as are windows (RFC 9113 6.9.1) */
     ENV_DURATION, /* uint64_t, milliseconds: "5s" */
 };
 

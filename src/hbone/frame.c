@@ -47,7 +47,8 @@ const char *reset_code_name(uint32_t code)
 void frame_reader_init(struct frame_reader *r, bool expect_preface)
 {
     *r = (struct frame_reader){.step = expect_preface ? READ_PREFACE : READ_HEAD,
-                               .want = FRAME_HEAD_BYTES};
+                               .want = FRAME_HEAD_BYTES,
+                               .size_max = FRAME_SIZE_MAX};
 }
 
 static int broken(struct frame_reader *r, struct frame *out, enum reset_code code,
@@ -189,7 +190,7 @@ static int start_frame(struct frame_reader *r, struct frame *out)
     r->stream = be32_get(r->small + 5) & FRAME_ID_MAX;
     r->padding = 0;
     r->begun = false;
-    if (r->left > FRAME_SIZE_MAX) {
+    if (r->left > r->size_max) {
         return broken(r, out, RESET_FRAME_SIZE_ERROR, "");
     }
     if (!is_well_formed(r)) {

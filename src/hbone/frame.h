@@ -21,7 +21,7 @@ enum {
     FRAME_HEAD_BYTES = 9,
     FRAME_PREFACE_BYTES = 24,
     FRAME_SIZE_DEFAULT = 16384,
-    FRAME_SIZE_MAX = 1 << 20, /* what we accept and announce */
+    FRAME_SIZE_MAX = 1 << 20, /* what we accept and announce at most */
     FRAME_WINDOW_DEFAULT = 65535,
     FRAME_WINDOW_MAX = 0x7fffffff,
     FRAME_ID_MAX = 0x7fffffff,
@@ -138,6 +138,7 @@ struct frame_reader {
     uint32_t left;         /* payload bytes to come, padding included */
     uint32_t padding;      /* of these, at the end */
     uint32_t block_stream; /* a header block is unfinished on it; else 0 */
+    uint32_t size_max;     /* of a payload: what was announced */
 };
 
 void frame_reader_init(struct frame_reader *r, bool expect_preface);

@@ -181,6 +181,7 @@ static void get_reader(struct blob *b, struct frame_reader *f)
         return;
     }
     memcpy(f->small, small.p, small.len);
+    f->size_max = FRAME_SIZE_MAX; /* whoever began it may have announced more than we do */
     f->have = (uint8_t)blob_get_u32(b);
     f->want = (uint8_t)blob_get_u32(b);
     f->type = (uint8_t)blob_get_u32(b);

@@ -7,6 +7,7 @@
 static const struct hbone_limits defaults = {
     .stream_window_bytes = 4 << 20,
     .conn_window_bytes = 16 << 20,
+    .frame_bytes = FRAME_SIZE_MAX,
     .server_streams = 200,
     .pool_streams = 100,
     .pool_tunnels = 1024,
@@ -30,6 +31,7 @@ static void fill_in(struct hbone_limits *l)
 {
     FILL(stream_window_bytes)
     FILL(conn_window_bytes)
+    FILL(frame_bytes)
     FILL(server_streams)
     FILL(pool_streams)
     FILL(pool_tunnels)

@@ -18,6 +18,7 @@ struct hbone_loop;
 struct hbone_limits {
     uint32_t stream_window_bytes; /* 4 MiB */
     uint32_t conn_window_bytes;   /* 16 MiB */
+    uint32_t frame_bytes;         /* FRAME_SIZE_MAX, and at most that: SETTINGS_MAX_FRAME_SIZE */
     unsigned server_streams;      /* 200: SETTINGS_MAX_CONCURRENT_STREAMS */
     unsigned pool_streams;        /* 100: streams a tunnel of a pool carries at most */
     unsigned pool_tunnels; /* 1024: tunnels of one pool; then idle ones go, or dials wait (ours) */

@@ -433,6 +433,7 @@ struct tunnel *tunnel_make(struct hbone_loop *home, struct stream *below, enum h
     t->budget = budget ? budget : home->budget;
     t->cap = home->limits.pool_streams;
     frame_reader_init(&t->reader, role == HBONE_SERVER);
+    t->reader.size_max = home->limits.frame_bytes;
     bytes_init(&t->out, TUNNEL_OUT_HARD);
     map_init(&t->streams);
     list_init(&t->blocked);

@@ -32,7 +32,7 @@ void tunnel_put_preface(struct tunnel *t)
             ? (struct frame_pair){SETTING_ENABLE_PUSH, 0}
             : (struct frame_pair){SETTING_MAX_CONCURRENT_STREAMS, t->home->limits.server_streams},
         {SETTING_INITIAL_WINDOW_SIZE, window},
-        {SETTING_MAX_FRAME_SIZE, FRAME_SIZE_MAX},
+        {SETTING_MAX_FRAME_SIZE, t->home->limits.frame_bytes},
         {SETTING_MAX_HEADER_LIST_SIZE, client ? TUNNEL_CLIENT_LIST : TUNNEL_SERVER_LIST},
     };
 

@@ -35,8 +35,8 @@ static const struct env_row rows[] = {
     ROW("USER_TIMEOUT_ENABLED", ENV_BOOL, user_timeout, "false"),
     ROW("POOL_MAX_STREAMS_PER_CONNECTION", ENV_U16, pool_streams, "100"),
     ROW("POOL_UNUSED_RELEASE_TIMEOUT", ENV_DURATION, pool_idle_ms, "5m"),
-    ROW("HTTP2_STREAM_WINDOW_SIZE", ENV_U32, stream_window_bytes, "4194304"),
-    ROW("HTTP2_CONNECTION_WINDOW_SIZE", ENV_U32, connection_window_bytes, "16777216"),
+    ROW("HTTP2_STREAM_WINDOW_SIZE", ENV_U31, stream_window_bytes, "4194304"),
+    ROW("HTTP2_CONNECTION_WINDOW_SIZE", ENV_U31, connection_window_bytes, "16777216"),
     ROW("HTTP2_FRAME_SIZE", ENV_U32, frame_bytes, "1048576"),
     ROW("LOCALHOST_APP_TUNNEL", ENV_BOOL, localhost_app_tunnel, "true"),
     ROW("ENABLE_RESPONSE_BAGGAGE", ENV_BOOL, response_baggage, "true"),
@@ -187,6 +187,40 @@ static int read_dns_address(struct config *c, char *const *env, struct diag *why
     return 0;
 }
 
+/* What would make less safe if it went unheard. */
+static int refuse_unsupported(struct config *c, char *const *env, struct diag *why)
+{
+    static const struct {
+        const char *name;
+        const char *value; /* NULL: any but "" */
+    } unheard[] = {{"CRL_PATH", NULL},
+                   {"LOCAL_XDS", NULL},
+                   {"LOCAL_XDS_PATH", NULL},
+                   {"ENABLE_PROXY", "false"},
+                   {"COMPLIANCE_POLICY", "pqc"}};
+
+    (void)c;
+    for (size_t i = 0; i < ARRAY_LEN(unheard); i++) {
+        const char *text = env_get(env, unheard[i].name);
+        if (text && (unheard[i].value ? strcmp(text, unheard[i].value) == 0 : text[0] != '\0')) {
+            return FAIL(why, -ERR_UNSUPPORTED, "%s: '%.40s' is not supported, unset it",
+                        unheard[i].name, text);
+        }
+    }
+    return 0;
+}
+
+/* What HTTP/2 allows (RFC 9113 6.5.2). */
+static int check_frames(struct config *c, char *const *env, struct diag *why)
+{
+    (void)env;
+    if (c->frame_bytes < 16384 || c->frame_bytes > 16777215) {
+        return FAIL(why, -ERR_RANGE, "HTTP2_FRAME_SIZE: %u is not between 16384 and 16777215",
+                    c->frame_bytes);
+    }
+    return 0;
+}
+
 static int read_modes(struct config *c, char *const *env, struct diag *why)
 {
     const char *source = env_get(env, "ENABLE_ORIG_SRC");
@@ -207,9 +241,6 @@ static int read_modes(struct config *c, char *const *env, struct diag *why)
     }
     c->dns_proxy = !dns || strcasecmp(dns, "true") == 0;
     c->policy_info_logging = authz && strcmp(authz, "true") == 0;
-    if (!c->proxy && !c->dns_proxy) {
-        return FAIL(why, -ERR_SYNTAX, "ENABLE_PROXY and ISTIO_META_DNS_CAPTURE: both are off");
-    }
     return 0;
 }
 
@@ -231,7 +262,7 @@ static void derive(struct config *c)
 int config_read(struct config *out, char *const *env, struct diag *why)
 {
     static int (*const parts[])(struct config *, char *const *, struct diag *) = {
-        read_modes, read_dns_address, read_workers, read_drain};
+        refuse_unsupported, check_frames, read_modes, read_dns_address, read_workers, read_drain};
     struct config c = {.proxy = true};
     int r = env_rows_read(&c, rows, ARRAY_LEN(rows), env, why);
 

@@ -2,6 +2,8 @@
 #include "ztunnel/plane.h"
 
 #include "base/mem.h"
+#include "base/num.h"
+#include "hbone/frame.h"
 #include "io/sock_factory_local.h"
 #include "ztunnel/pod.h"
 
@@ -22,6 +24,7 @@ static struct hbone_limits limits_of(const struct config *c)
 {
     return (struct hbone_limits){.stream_window_bytes = c->stream_window_bytes,
                                  .conn_window_bytes = c->connection_window_bytes,
+                                 .frame_bytes = MIN_OF(c->frame_bytes, FRAME_SIZE_MAX),
                                  .pool_streams = c->pool_streams,
                                  .idle_ms = c->pool_idle_ms};
 }

@@ -276,6 +276,7 @@ static void set_limit(const char *name, unsigned long value)
                  {"drain_ms", &l->drain_ms, NULL},
                  {"stream_window_bytes", NULL, &l->stream_window_bytes},
                  {"conn_window_bytes", NULL, &l->conn_window_bytes},
+                 {"frame_bytes", NULL, &l->frame_bytes},
                  {"server_streams", NULL, &l->server_streams},
                  {"pool_streams", NULL, &l->pool_streams},
                  {"pool_tunnels", NULL, &l->pool_tunnels}};

@@ -186,10 +186,14 @@ def test_a_frame_may_have_a_mebibyte(shared_driver):
     assert peer.data(1) == body
 
 
-def test_a_byte_more_than_a_mebibyte_is_too_much(shared_driver):
-    peer = client(shared_driver("server", "app=9002"), BIG, connect(1))
+@pytest.mark.parametrize("limits, most", [((), 1 << 20), (("frame_bytes=20000",), 20000)])
+def test_a_byte_more_than_was_announced_is_too_much(limits, most, shared_driver):
+    peer = client(shared_driver("server", "app=9007", *limits), BIG, connect(1))
     peer.is_alive()
-    peer.send(frame("DATA", 1, 1, b"x" * ((1 << 20) + 1)))
+    assert struct.pack(">HI", 5, most) in peer.of("SETTINGS")[0].payload
+    peer.send(frame("DATA", 0, 1, b"x" * most))
+    assert peer.is_alive()
+    peer.send(frame("DATA", 0, 1, b"x" * (most + 1)))
     ended_with(peer, "FRAME_SIZE_ERROR", last=1)
 
 

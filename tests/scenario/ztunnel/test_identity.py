@@ -2,6 +2,7 @@
 """The tunnel against foreign peers, both roles: who is taken for whom, and what a peer that misbehaves achieves."""
 import collections
 import concurrent.futures
+import hashlib
 import re
 import socket
 import ssl
@@ -175,7 +176,52 @@ def test_a_request_that_ends_at_once_is_a_half_close(solo):
         assert tunnel.receive(stream, 100).endswith(b" 0\n") and tunnel.wait_end(stream) == "end"
 
 
+BODY = bytes(range(251)) * 12800  # three of the largest frames and a little, less than a window
+
+
+def send_in_largest_frames(link, stream):
+    """As large as the proxy says it takes, cut by OpenSSL into records of 16 KiB."""
+    link.until("room for more than a frame", lambda: link.h2.local_flow_control_window(stream) > len(BODY))
+    assert link.h2.max_outbound_frame_size == 1 << 20
+    link.send(stream, BODY, end=True)
+
+
+def test_frames_of_a_mebibyte_from_a_client_arrive_whole(solo):
+    solo.start()
+    with peers.Tunnel(solo.ns("p41"), solo.POD4, solo.credential()) as tunnel:
+        stream, status = tunnel.connect(f"{solo.POD4}:{app.DIGEST}")
+        assert status == 200
+        send_in_largest_frames(tunnel, stream)
+        tunnel.wait_end(stream, 20)
+        assert tunnel.take(stream).decode() == f"{hashlib.sha256(BODY).hexdigest()} {len(BODY)}\n"
+
+
 # ---- the proxy as client
+
+def test_frames_of_a_mebibyte_from_a_server_arrive_whole(solo):
+    solo.start()
+
+    def handler(conn, stream):
+        conn.respond(stream, 200)
+        send_in_largest_frames(conn, stream)
+    with peers.TunnelServer(solo.ns("p41"), solo.credential(), handler) as server:
+        with netns.connect(solo.ns("p31"), solo.PEER4, 8080) as sock:
+            assert client.read_all(sock) == BODY
+        assert not server.failures
+
+
+def test_windows_and_frames_are_what_the_variables_say(solo):
+    solo.start(HTTP2_STREAM_WINDOW_SIZE="100000", HTTP2_CONNECTION_WINDOW_SIZE="200000", HTTP2_FRAME_SIZE="20000")
+    with peers.TunnelServer(solo.ns("p41"), solo.credential()) as server:
+        with client.open_echo(solo.ns("p31"), solo.PEER4, 8080):
+            as_client = server.connections[0].h2.remote_settings
+    with peers.Tunnel(solo.ns("p41"), solo.POD4, solo.credential()) as tunnel:
+        assert tunnel.connect(f"{solo.POD4}:{app.ECHO}")[1] == 200
+        tunnel.until("the connection's window", lambda: tunnel.h2.outbound_flow_control_window == 200000)
+        as_server = tunnel.h2.remote_settings
+    for said in (as_client, as_server):
+        assert (said.initial_window_size, said.max_frame_size) == (100000, 20000)
+
 
 def test_the_request_carries_what_the_contract_says_and_nothing_else(solo):
     solo.start(serve=True)
