@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Live hand-over in the middle of transfers: applications on both sides of a tunnel over TCP, relays
- * between; again and again one end is taken apart and put together in another hbone_loop, as another
- * process would. Every byte must come back, in order, and every end must stay what it was.
+ * Live hand-over in the middle of transfers: applications on both sides of a tunnel over TCP or over
+ * mutual TLS, relays between; again and again one end is taken apart, the TLS session below included,
+ * and put together in another hbone_loop, as another process would. Every byte must come back, in
+ * order, and every end must stay what it was.
  */
 #include "hbone/handover.h"
 
 #include <string.h>
 
 #include "base/mem.h"
+#include "pki.h"
 #include "relay_task.h"
 #include "t.h"
 #include "tcp_pair.h"
+#include "tls/tls_stream.h"
 
 enum { FLOWS = 5, MESSAGE = 3 << 20, PIECE = 40000, BLOB_MAX = 256 << 20, TURNS_MAX = 200000 };
 
@@ -36,6 +39,11 @@ struct echo {
 
 struct rig {
     struct loop *loop;
+    struct tls_ctx *ctx; /* NULL: without TLS; likewise the next four */
+    struct jobs *jobs;
+    struct tls_loop *tls;
+    struct credential *near_credential;
+    struct credential *far_credential;
     struct hbone_loop *client;
     struct hbone_loop *server;
     struct hbone_pool *pool;
@@ -162,20 +170,73 @@ static void accept_all(struct task *task, unsigned why)
 
 static struct stream *below[2];
 
+static const char *const expected[] = {"spiffe://cluster.local/ns/shop/sa/web"};
+
+static void need_tls(struct rig *g)
+{
+    struct pki_cert root = pki_root(PKI_P256);
+
+    g->near_credential = pki_credential(&root, "client");
+    g->far_credential = pki_credential(&root, "web");
+    pki_free(&root);
+    g->jobs = jobs_new(1, 100, 100, NULL);
+    if (tls_ctx_new(&g->ctx, NULL, NULL) == 0) {
+        g->tls = tls_loop_new(g->loop, g->jobs, g->ctx, NULL);
+    }
+}
+
+static void free_tls(struct rig *g)
+{
+    tls_loop_free(g->tls);
+    jobs_free(g->jobs);
+    tls_ctx_free(g->ctx);
+    g->near_credential = credential_unref(g->near_credential);
+    g->far_credential = credential_unref(g->far_credential);
+}
+
+static void secure_both(struct rig *g, struct stream *ends[2])
+{
+    struct handshake_spec near = {.role = TLS_MESH_CLIENT,
+                                  .credential = g->near_credential,
+                                  .expect = expected,
+                                  .expect_count = 1};
+    struct handshake_spec far = {.role = TLS_MESH_SERVER, .credential = g->far_credential};
+
+    ends[0] = tls_stream_new(g->tls, ends[0], &near, 1);
+    ends[1] = tls_stream_new(g->tls, ends[1], &far, 2);
+}
+
+/* The session below a tunnel, if it is one, goes the same way. */
+static bool move_session(struct rig *g, struct stream **s)
+{
+    struct stream *tcp = NULL;
+    struct bytes blob;
+
+    if (!g->tls) {
+        return true;
+    }
+    bytes_init(&blob, BLOB_MAX);
+    bool good = tls_stream_export(*s, &blob, &tcp) == 0 &&
+                tls_stream_import(g->tls, tcp, bytes_peek(&blob), blob.len, s, NULL) == 0;
+    bytes_fini(&blob);
+    return good;
+}
+
 static struct stream *open_below(void *arg, const struct hbone_target *target)
 {
     struct rig *g = arg;
 
     (void)target;
     tcp_pair(g->loop, below);
+    if (g->tls) {
+        secure_both(g, below);
+    }
     g->tunnel = hbone_server_new(g->server, below[1], &g->acceptor, NULL);
     task_wake(&g->acceptor, WAKE_START);
     return below[0];
 }
 
-static const char *const expected[] = {"spiffe://cluster.local/ns/shop/sa/web"};
-
-static void rig_start(struct rig *g)
+static void rig_start(struct rig *g, bool secure)
 {
     struct hbone_dialer dialer = {.open = open_below, .arg = g};
     struct hbone_target target = {.gateway = {.ip = {.family = IP_V4, .bytes = {10, 0, 0, 2}}},
@@ -189,6 +250,9 @@ static void rig_start(struct rig *g)
     the_rig = g;
     g->loop = loop_new(NULL);
     loop_stop_clock(g->loop);
+    if (secure) {
+        need_tls(g);
+    }
     g->client = hbone_loop_new(g->loop, NULL, NULL);
     g->server = hbone_loop_new(g->loop, NULL, NULL);
     task_init(&g->acceptor, g->loop, "acceptor", accept_all);
@@ -229,6 +293,7 @@ static void rig_stop(struct rig *g)
     task_fini(&g->acceptor);
     hbone_loop_free(g->client);
     hbone_loop_free(g->server);
+    free_tls(g);
     loop_free(g->loop);
 }
 
@@ -300,6 +365,7 @@ static bool move_server(struct rig *g)
     struct hbone_loop *home = hbone_loop_new(g->loop, NULL, NULL);
 
     if (!pack(&l, g->far) || hbone_server_export(g->tunnel, &l.tunnel, &l.below) < 0 ||
+        !move_session(g, &l.below) ||
         hbone_server_import(home, l.below, bytes_peek(&l.tunnel), l.tunnel.len, &g->acceptor, NULL,
                             &g->tunnel, &handed) < 0 ||
         !unpack(g, &l, g->far, home, &handed)) {
@@ -320,6 +386,7 @@ static bool move_client(struct rig *g)
     struct stream *none = NULL;
 
     if (!pack(&l, g->near) || hbone_pool_export(g->pool, &l.tunnel, &l.below) != 1 ||
+        !move_session(g, &l.below) ||
         hbone_pool_import(pool, l.below, bytes_peek(&l.tunnel), l.tunnel.len, &handed) < 0 ||
         !unpack(g, &l, g->near, home, &handed) ||
         hbone_pool_export(g->pool, &l.tunnel, &none) != 0) {
@@ -343,14 +410,14 @@ static bool all_here(const struct rig *g)
 }
 
 /* Moves an end every step turns; which: bit 0 the server's, bit 1 the client's. */
-static void transfer(struct test *t, int step, unsigned which)
+static void transfer(struct test *t, int step, unsigned which, bool secure)
 {
     static struct rig g;
     int moves = 0;
     bool good = true;
     int before = test_fd_count();
 
-    rig_start(&g);
+    rig_start(&g, secure);
     for (int i = 1; i < TURNS_MAX && good && !all_here(&g); i++) {
         loop_turn(g.loop, 1);
         if (g.far_count == FLOWS && i % step == 0) {
@@ -374,17 +441,22 @@ static void transfer(struct test *t, int step, unsigned which)
 
 TEST(a_server_moves_in_the_middle_of_transfers)
 {
-    transfer(t, 17, 1);
+    transfer(t, 17, 1, false);
 }
 
 TEST(a_pool_moves_in_the_middle_of_transfers)
 {
-    transfer(t, 17, 2);
+    transfer(t, 17, 2, false);
 }
 
 TEST(both_ends_move_with_every_turn)
 {
-    transfer(t, 1, 3);
+    transfer(t, 1, 3, false);
+}
+
+TEST(both_ends_move_with_their_tls_sessions)
+{
+    transfer(t, 17, 3, true);
 }
 
 /* One served tunnel with some bytes waiting, as a blob. */
@@ -392,7 +464,7 @@ static bool make_blob(struct rig *g, struct bytes *out, struct stream **out_belo
 {
     struct luggage l = {.below = NULL};
 
-    rig_start(g);
+    rig_start(g, false);
     for (int i = 0; i < 60 || g->far_count < FLOWS; i++) {
         loop_turn(g->loop, 0);
     }
