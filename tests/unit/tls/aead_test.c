@@ -119,6 +119,22 @@ static bool have_ipsecmb(void)
     return aead_new(&a, AEAD_AES_128_GCM, AEAD_IPSECMB, key, NULL) == 0;
 }
 
+static bool cpu_suits(void)
+{
+#ifdef __x86_64__
+    return __builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul") &&
+           __builtin_cpu_supports("avx");
+#else
+    return false;
+#endif
+}
+
+/* Else what follows would compare EVP with itself. */
+TEST(the_fast_back_end_is_there_where_the_cpu_suits_it)
+{
+    CHECK(have_ipsecmb() || !cpu_suits());
+}
+
 TEST(published_vectors_hold_for_each_back_end)
 {
     char *file = test_vector("tls/aes-gcm.txt", NULL);
