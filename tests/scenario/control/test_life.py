@@ -88,6 +88,19 @@ def test_credentials_are_one_for_the_administrator_and_one_a_node(plane, api, ns
     api.delete(named("Node", "web-1"))
 
 
+@pytest.mark.parametrize("audience", ["istio-ca", "https://kubernetes.default.svc", "https://kubernetes.default.svc.cluster.local"])
+def test_a_workload_has_no_credential_for_the_api(plane, api, ns, audience):
+    """Not even with a token of its account that the API itself made, whatever it is for."""
+    own = api.create(pod("own", ns, "10.5.9.1"))
+    workload = plane.admin()
+    assert workload.get(own)["metadata"]["name"] == "own", "the token alone makes the difference"
+    workload.token = api.token_for(ns, "default", own, audience)
+    for method, path in (("GET", api.path(own)), ("GET", "/api/v1/namespaces"), ("POST", f"/api/v1/namespaces/{ns}/serviceaccounts/default/token")):
+        with pytest.raises(Refused) as refusal:
+            workload.ask(method, path, {} if method == "POST" else None)
+        assert refusal.value.status == 401, refusal.value.body
+
+
 def condition(api, obj, kind="ZtunnelAccepted"):
     for c in api.get(obj).get("status", {}).get("conditions", []):
         if c["type"] == kind:
