@@ -16,6 +16,7 @@ struct hbone_request {
     struct task *owner;
     struct hbone_head head;
     struct bytes text; /* what head points into */
+    size_t charged;    /* for it, to the channel's budget */
 };
 
 struct hbone_server *server_wrap(struct tunnel *t, struct task *owner)
@@ -38,6 +39,7 @@ struct hbone_server *hbone_server_new(struct hbone_loop *l, struct stream *secur
 
 static void request_free(struct hbone_request *r)
 {
+    budget_release(r->channel->rx.budget, r->charged);
     bytes_fini(&r->text);
     mem_free(r);
 }
@@ -54,6 +56,8 @@ bool server_add_request(struct tunnel *t, struct channel *ch, struct headers *he
     r->server = s;
     r->text = headers->text;
     bytes_init(&headers->text, 0);
+    r->charged = r->text.room; /* its answer may take long, and is not the peer's doing */
+    budget_charge(ch->rx.budget, r->charged);
     headers_head(headers, &r->text, &r->head);
     ch->request = r;
     list_append(&s->untaken, &r->in_untaken);
