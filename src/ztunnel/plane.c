@@ -7,6 +7,8 @@
 #include "io/sock_factory_local.h"
 #include "ztunnel/pod.h"
 
+enum { END_TURNS = 16 }; /* a pod takes one: its connections', then its own task */
+
 static void adopt(struct loop_hook *h)
 {
     struct plane *p = container_of(h, struct plane, adopt);
@@ -87,11 +89,24 @@ int plane_new(struct plane **out, const struct plane_options *o, struct diag *wh
     return 0;
 }
 
+/* Who was asked twice to end did not wait for its pods. What the control loop has asked for comes first:
+ * it is of pods, too. */
+static void end_pods(struct plane *p)
+{
+    for (int i = 0; i < END_TURNS && (i == 0 || !list_is_empty(&p->pods)); i++) {
+        (void)loop_turn(p->loop, 0); /* how much was done is of no interest */
+        list_for_each_safe (n, &p->pods) {
+            pod_stop(container_of(n, struct pod, in_plane), 0);
+        }
+    }
+}
+
 void plane_free(struct plane *p)
 {
     if (!p) {
         return;
     }
+    end_pods(p);
     loop_hook_stop(&p->adopt);
     loop_meter_stop(&p->meter);
     part_meter_stop(&p->parts);

@@ -63,7 +63,7 @@ struct plane_options {
 
 /* Before the loop runs. Everything in options is borrowed and outlives the plane. */
 MUST_USE int plane_new(struct plane **out, const struct plane_options *options, struct diag *why);
-/* After the loop has ended; its pods have been stopped. */
+/* After the loop has ended; pods that are left are cut. */
 void plane_free(struct plane *p);
 AUTO_DEFINE(plane, struct plane *, plane_free);
 

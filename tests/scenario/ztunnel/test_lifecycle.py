@@ -204,6 +204,17 @@ def test_tunnels_are_told_to_go_and_their_streams_end_in_peace(solo):
         assert solo.zt.process.wait_exit(2) == 0
 
 
+def test_asked_twice_it_ends_at_once_and_in_order(solo):
+    solo.start(CONNECTION_TERMINATION_DEADLINE="300s")
+    with client.open_echo(solo.ns("p31"), topo.EXT4) as sock, peers.Tunnel(solo.ns("p41"), solo.POD4, solo.credential()) as tunnel:
+        assert tunnel.connect(f"{solo.POD4}:{app.ECHO}")[1] == 200
+        solo.zt.process.signal(signal.SIGTERM)
+        tunnel.until("GOAWAY", lambda: tunnel.goaway, 2)
+        solo.zt.process.signal(signal.SIGTERM)
+        assert solo.zt.process.wait_exit(10) == 0
+        assert client.wait_cut(sock) in ("closed", "reset")
+
+
 # ---- succession
 
 def test_a_successor_takes_over_without_one_failed_connection(fast_mesh, tmp_path):
