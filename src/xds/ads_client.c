@@ -172,6 +172,9 @@ static void subscribe(struct ads_client *c)
                                       .arg = c};
         ads_first_pack(outbox_add(c), &q);
     }
+    if (c->told != c->world) { /* an earlier stream's, which this one may have nothing to add to */
+        timer_set(&c->timer, &c->task, TOGETHER_MS);
+    }
 }
 
 /* 0 once connected and subscribed, -EAGAIN, or lost (and -EAGAIN until the timer). */

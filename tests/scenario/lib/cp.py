@@ -60,12 +60,12 @@ class ControlPlane:
         self.start()
 
     @contextlib.contextmanager
-    def away(self, held):
-        """For the body there is no control plane; afterwards one that answers no stream's first request of type `held`
-        until it is released."""
+    def away(self, *held):
+        """For the body there is no control plane; afterwards one that answers no stream's first request of a type in
+        `held` until it is released."""
         self.kill()
         yield
-        self.held = [held]
+        self.held = list(held)
         self.start()
         self.held = []
 

@@ -129,6 +129,18 @@ def test_a_server_that_has_no_answer_of_one_type_holds_the_others_up_for_seconds
     assert any("no first answer" in e[2] for e in solo.zt.events()), "and that is said"
 
 
+def test_what_a_stream_brought_before_it_broke_is_in_force_though_the_next_one_says_nothing(solo):
+    solo.start()
+    with solo.cp.away(AUTHORIZATION):
+        solo.cp.replace([r for r in meshes.Solo.resources() if r.name != PEER.name])
+    wait.until("the addresses are answered", lambda: [
+        e for e in solo.cp.events("request", type=ADDRESS) if e["nonce"]], 20)
+    with solo.cp.away(ADDRESS, AUTHORIZATION):
+        pass
+    wait.until("they are in force", lambda: names_in_dump(solo) == {"alpha-1", "beta-1"}, 60)
+    solo.cp.release()
+
+
 def test_a_killed_control_plane_disturbs_no_connection(mesh, tmp_path):
     with client.Load(mesh.ns("p11"), str(tmp_path), "rate", meshes.WEB4, 81, 50) as load, \
             client.open_echo(mesh.ns("p11"), topo.pod4(2, 1)) as old:
