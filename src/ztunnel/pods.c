@@ -115,15 +115,16 @@ static void handle_free(struct handle *h)
 
 static void handle_stop(struct handle *h, uint64_t drain_ms)
 {
-    h->drain_ms = drain_ms;
     if (h->step == HANDLE_STARTING) {
         h->stop_wanted = true;
+        h->drain_ms = drain_ms;
         return;
     }
     /* A second stop may cut a drain short; the mail of the first has long been delivered by then only
      * if it was an order apart, so it is sent once. */
     if (h->step == HANDLE_UP) {
         h->step = HANDLE_STOPPING;
+        h->drain_ms = drain_ms; /* the plane's from here on */
         h->pods->counts.active -= !h->own;
         loop_post(h->plane->loop, &h->stop);
     }
