@@ -159,7 +159,8 @@ void tunnel_request_open(struct pod *p, struct hbone_request *take_request,
     if (head->forwarded.p) {
         forwarded_parse(&forwarded, head->forwarded.p, head->forwarded.len);
     }
-    if (forwarded.host.len > 0) {
+    if (forwarded.host.len > 0 &&
+        forwarded.host.len <= AUTHORITY_MAX) { /* kept for long: no more than a host's name */
         i->forwarded_host = mem_dup(forwarded.host.p, forwarded.host.len);
     }
     i->trust_source_ip = !is_foreign(head, p->plane->config->network);

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from lib import app, client, mesh as meshes, model, netns, topo, wait, wire
+from lib import app, client, mesh as meshes, model, netns, peers, topo, wait, wire
 
 CLIENT4, CLIENT6 = topo.pod4(1, 1), topo.pod6(1, 1)
 SERVER4, SERVER6 = topo.pod4(2, 1), topo.pod6(2, 1)
@@ -328,6 +328,16 @@ def test_handshakes_and_tunnels_are_counted(mesh, node):
     names = {m.name for m in mesh[node].metrics()}
     assert names >= {"ambit_accept_pauses_total", "ambit_datagrams_lost_total", "ambit_dns_upstream_tries_total",
                      "ambit_tls_handshake_failures_total", "ambit_tunnel_protocol_errors_total"}
+
+
+def test_a_forwarded_host_that_is_none_is_not_kept(solo):
+    solo.start()
+    for host, kept in [("h" * 1024, "h" * 1024), ("h" * 60000, None)]:
+        with peers.Tunnel(solo.ns("p41"), solo.POD4, solo.credential()) as tunnel:
+            assert tunnel.connect(f"{solo.POD4}:{app.ECHO}", headers=[("forwarded", f"for=10.0.0.1;host={host}")])[1] == 200
+            (come,) = solo.zt.config_dump()["workloadState"]["uid-p31"]["connections"]["inbound"]
+            assert come["originalDst"] == kept
+        wait.until("it is gone", lambda: not solo.zt.config_dump()["workloadState"]["uid-p31"]["connections"]["inbound"])
 
 
 def test_the_config_dump_shows_the_world_and_the_connections_in_it(mesh):
