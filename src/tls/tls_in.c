@@ -12,6 +12,8 @@
 #include "base/num.h"
 #include "tls/tls_stream_int.h"
 
+enum { READS_AT_ONCE = 4 /* that bring no plaintext */ };
+
 static void let_go(struct tls_in *in)
 {
     in->holder = NULL;
@@ -205,6 +207,13 @@ static int read_more(struct tls_stream *t)
     return 0;
 }
 
+/* A peer that sends no data all the time does not keep others from their turn. */
+static int go_on_later(struct tls_stream *t)
+{
+    task_wake(&t->task, WAKE_IO);
+    return tls_blocked(t);
+}
+
 /* An own key update may be due now that the peer has spoken. Its failure is told by the writer. */
 static void answer(struct tls_stream *t)
 {
@@ -220,12 +229,12 @@ static int fill(struct tls_stream *t, struct record_run *run)
     int r = 0;
 
     take_batch(t);
-    while (r == 0) {
+    for (int reads = 0; r == 0; reads++) {
         open_batch(t, run);
         if (run->bytes > 0 || t->in_ended || t->in_error < 0) {
             break;
         }
-        r = read_more(t);
+        r = reads < READS_AT_ONCE ? read_more(t) : go_on_later(t);
     }
     if (in->piece_end == 0 && (t->in_ended || in->raw_at == in->raw_end)) {
         let_go(in);

@@ -8,6 +8,9 @@
 #include "t.h"
 #include "tls/key_schedule.h"
 
+/* What half_rig puts between TLS and the pipe; NULL: nothing. */
+static struct stream *(*half_wrap)(struct stream *take_end);
+
 /* Streams below TLS, to cut or fill by hand. */
 static void half_rig(struct tls_rig *g, bool client, struct stream **out_peer,
                      const struct tls_loop_options *limits)
@@ -17,6 +20,7 @@ static void half_rig(struct tls_rig *g, bool client, struct stream **out_peer,
 
     tls_rig_base(g, NULL, limits);
     mempipe_pair(ends, 20000, NULL);
+    ends[0] = half_wrap ? half_wrap(ends[0]) : ends[0];
     tls_rig_talk(g, &g->e[0], tls_stream_new(g->tls, ends[0], &spec, 1), 0);
     *out_peer = ends[1];
 }
@@ -265,6 +269,148 @@ TEST(a_stream_answers_a_key_request_whether_it_writes_or_only_reads)
         CHECK(!g.e[0].wrong);
         hand_stop(&g, &p);
     }
+}
+
+/* --- a peer that never stops sending, one byte of a session ticket a record --- */
+
+enum { TICKET_BYTES = 4 + 65535, CRUMB = 5 + 1 + 1 + 16, FLOOD_READS = 50 };
+
+static struct flood {
+    struct stream s;
+    struct stream *below;
+    struct aead *a; /* NULL: what comes through the pipe */
+    uint8_t iv[12];
+    uint64_t seq;
+    unsigned reads;
+} flood;
+
+static void put_crumb(uint8_t *out)
+{
+    static const uint8_t head[4] = {4, 0, 0xff, 0xff};
+    size_t at = flood.seq % TICKET_BYTES;
+    uint8_t nonce[12];
+
+    memcpy(nonce, flood.iv, sizeof(nonce));
+    for (unsigned i = 0; i < 8; i++) {
+        nonce[11 - i] ^= (uint8_t)(flood.seq >> (8 * i));
+    }
+    memcpy(out, "\x17\3\3\0\x12", 5);
+    out[5] = at < sizeof(head) ? head[at] : 0;
+    out[6] = 22;
+    struct aead_text text = {nonce, out, 5, out + 5, 2};
+    if (aead_seal(flood.a, &text, out + 7) < 0) {
+        abort();
+    }
+    flood.seq++;
+}
+
+static ssize_t flood_read(struct stream *s, void *into, size_t room)
+{
+    uint8_t *out = into;
+    size_t n = 0;
+
+    (void)s;
+    if (!flood.a) {
+        return stream_read(flood.below, into, room);
+    }
+    if (flood.reads == FLOOD_READS) {
+        return -EAGAIN;
+    }
+    flood.reads++;
+    for (; n + CRUMB <= room; n += CRUMB) {
+        put_crumb(out + n);
+    }
+    return (ssize_t)n;
+}
+
+static ssize_t flood_write(struct stream *s, const void *from, size_t len)
+{
+    (void)s;
+    return stream_write(flood.below, from, len);
+}
+
+static int flood_flush(struct stream *s)
+{
+    (void)s;
+    return stream_flush(flood.below);
+}
+
+static int flood_shut(struct stream *s)
+{
+    (void)s;
+    return stream_shut(flood.below);
+}
+
+static void flood_close(struct stream *s, int why)
+{
+    stream_close(flood.below, why);
+    stream_fini(s);
+}
+
+static void flood_owned(struct stream *s)
+{
+    stream_own(flood.below, s->owner);
+}
+
+static struct stream *flood_wrap(struct stream *take_end)
+{
+    static const struct stream_ops ops = {.name = "flood",
+                                          .read = flood_read,
+                                          .write = flood_write,
+                                          .flush = flood_flush,
+                                          .shut = flood_shut,
+                                          .close = flood_close,
+                                          .owned = flood_owned};
+
+    flood = (struct flood){.s.ops = &ops, .below = take_end};
+    return &flood.s;
+}
+
+/* From now on, under the client's first key. */
+static bool flood_begin(struct hand *p)
+{
+    enum { SECRET_AT = 5 + 16 };
+    uint8_t key[32];
+    struct bytes blob;
+
+    bytes_init(&blob, 4096);
+    bool ok = record_export(p->r, &blob, NULL) == 0;
+    const uint8_t *secret = ok ? bytes_peek(&blob) + SECRET_AT : NULL;
+    ok = ok && key_expand_label(AEAD_AES_256_GCM, secret, "key", key, 32) == 0 &&
+         key_expand_label(AEAD_AES_256_GCM, secret, "iv", flood.iv, 12) == 0 &&
+         aead_new(&flood.a, AEAD_AES_256_GCM, AEAD_EVP, key, NULL) == 0;
+    bytes_fini(&blob);
+    return ok;
+}
+
+TEST(a_peer_that_sends_everything_but_data_leaves_others_their_turn)
+{
+    struct record_stats stats;
+    uint8_t byte;
+    struct hand p;
+    struct tls_rig g;
+
+    half_wrap = flood_wrap;
+    CHECK(hand_start(&g, &p));
+    half_wrap = NULL;
+    struct slice last = handshake_output(p.h);
+    CHECK(say(p.s, last.p, last.len));
+    for (int i = 0; i < TURNS_MAX && !tls_stream_peer(g.e[0].s); i++) {
+        (void)loop_turn(g.l, WAIT_MS);
+    }
+    (void)loop_turn(g.l, 0);
+    CHECK(flood_begin(&p));
+    CHECK_INT(stream_read(g.e[0].s, &byte, 1), -EAGAIN);
+    CHECK(flood.reads > 0 && flood.reads < 10);
+    for (int i = 0; i < TURNS_MAX && flood.reads < FLOOD_READS; i++) {
+        (void)loop_turn(g.l, 0); /* each -EAGAIN has brought its wake */
+    }
+    CHECK_INT(flood.reads, FLOOD_READS);
+    CHECK_INT(g.e[0].error, 0);
+    tls_stream_stats(g.e[0].s, &stats);
+    CHECK_INT(stats.opened_records, flood.seq);
+    aead_free(MOVE(flood.a));
+    hand_stop(&g, &p);
 }
 
 TEST(the_end_of_our_half_reaches_the_layer_below)
