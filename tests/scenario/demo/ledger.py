@@ -56,13 +56,14 @@ class Ledger:
     def check(self):
         """Every outcome so far is one that was allowed. The rows."""
         rows = self.rows()
-        wrong = [r for r in rows if r.outcome not in self._allowed(r)]
+        wrong = [r for r in rows if r.outcome not in self.allowed(r)]
         check(not wrong, f"{len(wrong)} of {len(rows)} requests ended as they must not: "
-                         + "; ".join(f"{r.kind}/{r.number} at {r.began:.3f}: {r.outcome}, not {'/'.join(sorted(self._allowed(r)))}"
+                         + "; ".join(f"{r.kind}/{r.number} at {r.began:.3f}: {r.outcome}, not {'/'.join(sorted(self.allowed(r)))}"
                                      for r in wrong[:8]))
         return rows
 
-    def _allowed(self, row):
+    def allowed(self, row):
+        """Outcomes that it may have."""
         phases = self.phases[row.kind]
         ends = [since for since, _ in phases[1:]] + [float("inf")]
         return frozenset().union(*(allowed for (since, allowed), end in zip(phases, ends)
