@@ -18,7 +18,7 @@ demo: build
 bench:
 	@tools/install_deps build test demo bench
 	@test -f build-release/build.ninja || meson setup build-release -Dbuildtype=release -Ddebug=true >/dev/null
-	@ninja -C build-release ambit-ztunnel ambit-waypoint tests/bench/bench_load tests/bench/bench_hop
+	@ninja -C build-release ambit-ztunnel ambit-waypoint tests/bench/bench_load tests/bench/bench_hop tests/bench/bench_rules
 	@AMBIT_BUILD=$(CURDIR)/build-release /usr/bin/python3 tests/bench/run.py
 	@AMBIT_BUILD=$(CURDIR)/build-release /usr/bin/python3 tests/bench/waypoint.py
 

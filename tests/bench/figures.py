@@ -5,10 +5,11 @@ import json
 import math
 import os
 import pathlib
+import subprocess
 import threading
 import time
 
-from lab import SPREAD, SPREAD_ROW, model, private_kib
+from lab import SPREAD, SPREAD_ROW, TOOLS, model, private_kib
 
 KIB = 1024
 
@@ -28,6 +29,7 @@ class Sizes:
         self.idle = 1_000 if quick else 4_000
         self.workloads = 20_000 if quick else 100_000
         self.resyncs = 1 if quick else 5
+        self.rules = 100 if quick else 1000
 
 
 class Cpu:
@@ -42,6 +44,12 @@ class Cpu:
 
     def __exit__(self, *_):
         self.seconds += self.contender.cpu()
+
+
+def capture_rules(sizes):
+    """What a pod's rules take to be written: node/rules.h, in a namespace of its own."""
+    done = subprocess.run([str(TOOLS / "bench_rules"), str(sizes.rules)], capture_output=True, text=True, timeout=120, check=True)
+    return json.loads(done.stdout)
 
 
 def bulk(lab, contender, sizes, conns, piece):

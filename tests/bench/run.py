@@ -105,6 +105,9 @@ def memory_rows(memory):
         rows.append(("user bytes per idle tunnel, far side", memory["tunnels"]["far_bytes"], 6144))
     if "after_load_kib" in memory:
         rows.append(("private KiB, 22 s after the load", max(memory["after_load_kib"]), 8192))
+    if "rules" in memory:
+        said = memory["rules"]
+        rows.append(("ms to write a pod's capture rules, p50 / p99", [said["p50_ms"], said["p99_ms"]], 1))
     if "big" in memory:
         big = memory["big"]
         rows.append((f"private KiB with {big['workloads']} workloads, peak", max(big["peak_kib"]), 65536))
@@ -167,6 +170,8 @@ def measure(lab, sizes, only):
     if picked("memory"):
         figures.rest(22)
         memory["after_load_kib"] = lab.ambit.memory()
+    if picked("rules"):
+        memory["rules"] = figures.capture_rules(sizes)
     if picked("big"):
         memory["big"] = {"workloads": sizes.workloads, **figures.big_mesh(lab, sizes)}
     return done, memory
