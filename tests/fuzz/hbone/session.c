@@ -7,6 +7,8 @@
  * Where recordings of the real proxy are milder than nghttp2 they win, and the oracle looks away:
  * priorities, frames for streams that have ended, ENABLE_PUSH of a server, a CONNECT without
  * :authority.
+ *
+ * Before the first input each kind of disagreement is made on purpose, and has to be noticed.
  */
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
@@ -380,9 +382,58 @@ static void run_theirs(struct theirs *t, const uint8_t *p, size_t len, bool serv
     nghttp2_session_del(t->session);
 }
 
+/* What is done to our side before it is compared, and how often that was noticed. */
+enum bend {
+    BEND_NOTHING,
+    BEND_END_UNSEEN, /* of the tunnel: as if we had not refused */
+    BEND_AUTHORITY,
+    BEND_FORWARDED,
+    BEND_DATA,
+    BEND_MORE_DATA,
+    BEND_END_OF_STREAM,
+    BEND_STREAM,
+    BENDS
+};
+static bool rehearsing;
+static enum bend bend;
+static unsigned noticed;
+
+static void bend_ours(struct ours *o)
+{
+    struct seen *s = &o->seen.streams[0];
+
+    switch (bend) {
+    case BEND_END_UNSEEN:
+        o->end = -EAGAIN;
+        break;
+    case BEND_AUTHORITY:
+        s->authority[0] ^= 1;
+        break;
+    case BEND_FORWARDED:
+        s->forwarded[0] ^= 1;
+        break;
+    case BEND_DATA:
+        s->data[0] ^= 1;
+        break;
+    case BEND_MORE_DATA:
+        s->len++;
+        break;
+    case BEND_END_OF_STREAM:
+        s->ended = true;
+        break;
+    case BEND_STREAM:
+        s->id += 2;
+        break;
+    case BEND_NOTHING:
+    case BENDS:
+        break;
+    }
+}
+
 static void check(bool holds, const char *what)
 {
-    if (!holds) {
+    noticed += !holds;
+    if (!holds && !rehearsing) {
         fprintf(stderr, "%s\n", what);
         abort();
     }
@@ -437,6 +488,7 @@ static void run_server(const uint8_t *p, size_t len, size_t portion)
     do {
         settle();
     } while (f.left > 0 && f.open && o.end == -EAGAIN);
+    bend_ours(&o);
     run_theirs(&t, p, len, true, authority);
     bool excused = is_milder(p, len, true);
     check(!t.broken || o.end != -EAGAIN || excused, "nghttp2 refuses, we do not");
@@ -506,15 +558,10 @@ static size_t whole_frames(const uint8_t *p, size_t len)
     return at;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void run_both(const uint8_t *data, size_t size)
 {
     static const uint8_t hello[] = {0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0};
 
-    if (size < 1 || size > 1 << 17) {
-        return 0;
-    }
-    loop = loop ? loop : loop_new(NULL);
     bool server = data[0] & 1;
     size_t portion = (size_t)1 << (data[0] >> 4);
     size_t head = server ? FRAME_PREFACE_BYTES : 0;
@@ -530,5 +577,42 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         run_client(input, len, portion);
     }
     mem_free(input);
+}
+
+/* A request with some data; behind it, for bad, DATA on stream 0. */
+static void rehearse(void)
+{
+    static const uint8_t input[] = "\x81\0\0\x27\1\4\0\0\0\1\2\7CONNECT\1\x0b"
+                                   "10.0.0.2:80\0\x09"
+                                   "forwarded\5for=a\0\0\5\0\0\0\0\0\1hello\0\0\1\0\0\0\0\0\0x";
+    enum { BAD = sizeof(input) - 1, GOOD = BAD - FRAME_HEAD_BYTES - 1 };
+
+    rehearsing = true;
+    run_both(input, BAD);
+    bool calm = noticed == 0;
+    for (bend = BEND_NOTHING; bend < BENDS; bend++) {
+        noticed = 0;
+        run_both(input, bend == BEND_END_UNSEEN ? BAD : GOOD);
+        calm = calm && (noticed > 0) == (bend != BEND_NOTHING);
+        if (!calm) {
+            fprintf(stderr, "disagreement %d: noticed %u times\n", bend, noticed);
+            abort();
+        }
+    }
+    bend = BEND_NOTHING;
+    rehearsing = false;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < 1 || size > 1 << 17) {
+        return 0;
+    }
+    if (!loop) {
+        loop = loop_new(NULL);
+        rehearse();
+    }
+    run_both(data, size);
     return 0;
 }
