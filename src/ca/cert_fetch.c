@@ -172,8 +172,7 @@ static int advance_call(struct cert_fetch *f)
         r = grpc_call_send_end(f->call);
     }
     if (r == 0 || r == -EAGAIN) {
-        int got = grpc_call_recv_only(f->call, &f->response);
-        r = got == 0 || got != -EAGAIN ? got : r == 0 ? got : r;
+        r = grpc_call_recv_only(f->call, &f->response);
     }
     return r;
 }
