@@ -122,15 +122,3 @@ void rig_drop(struct rig *g, const char *name)
     snprintf(target, sizeof(target), "/api/v1/namespaces/n/configmaps/%s", name);
     rig_call(g, "DELETE", target, NULL);
 }
-
-int rig_next(struct rig *g, struct kube_watch *w, struct kube_event *out)
-{
-    for (int i = 0; i < 200; i++) {
-        store_set_durable(g->store, store_rv(g->store));
-        if (kube_watch_next(w, out) == 1) {
-            return (int)out->type;
-        }
-        loop_turn(g->loop, 10);
-    }
-    return -1;
-}

@@ -28,6 +28,3 @@ void rig_serve(struct rig *g);
 unsigned rig_call(struct rig *g, const char *method, const char *target, const char *body);
 void rig_put(struct rig *g, const char *name, const char *value);
 void rig_drop(struct rig *g, const char *name);
-/* Turns the loop, clock of timers included, until the watch has an event: its type, -1 when nothing
- * comes within about two seconds of waiting. */
-int rig_next(struct rig *g, struct kube_watch *w, struct kube_event *out);
