@@ -456,6 +456,11 @@ TEST(removal_leaves_the_namespace_as_it_was)
                                " sort; ip -6 route show table all | sort;"
                                " sysctl net.ipv4.tcp_fwmark_accept net.ipv4.tcp_migrate_req"
                                " net.ipv4.fwmark_reflect net.ipv6.fwmark_reflect";
+    /* The kernel gives the link an address and a route of its own, a second or two after it is up. */
+    static const char settle[] =
+        "for i in $(seq 600); do ip -6 addr show dev eth0 scope link -tentative |"
+        " grep -q fe80 && exit; sleep 0.05; done; exit 1";
+    AUTO(text) char *nothing = podnet_run(n.pod, settle);
     AUTO(text) char *before = podnet_run(n.pod, look);
 
     CHECK_INT(install(n, &usual), 0);
