@@ -210,9 +210,7 @@ TEST(an_identity_that_nobody_uses_is_given_up)
 
     rig_start(&g);
     cert_manager_use(g.certs, id);
-    for (int i = 0; i < 3; i++) {
-        (void)loop_turn(g.loop, 0);
-    }
+    (void)loop_turn(g.loop, 0); /* one: in several the fetch may end */
     CHECK(cert_manager_each(g.certs, &at, &v));
     CHECK_STR(v.state, "Initializing");
     cert_manager_unuse(g.certs, id); /* while the fetch is under way */
