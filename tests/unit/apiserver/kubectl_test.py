@@ -359,10 +359,12 @@ def tells_which_nodes_live(s):
     s.run("apply", "-f", "-", text="apiVersion: v1\nkind: Node\nmetadata: {name: node-a}", user="node")
     has(s.run("get", "nodes"), "node-a   Unknown")
     deadline = time.monotonic() + 60
-    while " Ready " not in s.run("get", "nodes") and time.monotonic() < deadline:
+    seen = [""]
+    while not (" Ready " in seen[0] and "AgentAlive" in seen[1]) and time.monotonic() < deadline:
         lease["spec"]["leaseTransitions"] = lease["spec"].get("leaseTransitions", 0) + 1
         s.run("apply", "-f", "-", text=json.dumps(lease), user="node")
-    has(s.run("describe", "node", "node-a"), "AgentAlive", "the node's agent renews its lease")
+        seen = [s.run("get", "nodes"), s.run("describe", "node", "node-a")]
+    has(seen[1], "AgentAlive", "the node's agent renews its lease")
     has(s.run("wait", "--for=condition=Ready=Unknown", "node/node-a", "--timeout=60s"), "condition met")
     has(s.run("get", "nodes"), "node-a   NotReady")
     has(s.run("describe", "node", "node-a"), "NodeStatusUnknown")
