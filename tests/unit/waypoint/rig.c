@@ -70,13 +70,12 @@ static void app_stream(struct rig *r, struct exchange *x)
         piece = RIG_MESSAGE;
         len = memmem(path.p, path.len, "half", 4) ? 7 : sizeof(RIG_MESSAGE) - 1;
     }
-    if (r->stream_count == RIG_STREAMS || exchange_send(x, &head) < 0 ||
-        stream_write(&x->s, piece, len) != (ssize_t)len) {
-        exit(2);
-    }
-    int flushed = stream_flush(&x->s);
+    bool sent = r->stream_count < RIG_STREAMS && exchange_send(x, &head) == 0 &&
+                stream_write(&x->s, piece, len) == (ssize_t)len;
+    int flushed = sent ? stream_flush(&x->s) : -ERR_CANCELLED;
     if (flushed < 0 && flushed != -EAGAIN) {
-        exit(2);
+        exchange_close(x, -ERR_CANCELLED); /* who asked may have gone; a test hears nothing */
+        return;
     }
     r->streams[r->stream_count++] = x;
 }
@@ -426,12 +425,17 @@ void rig_start(struct rig *r)
     (void)loop_turn(r->loop, 0);
 }
 
+void rig_end_streams(struct rig *r)
+{
+    while (r->stream_count > 0) {
+        exchange_close(r->streams[--r->stream_count], -ERR_CANCELLED);
+    }
+}
+
 void rig_end(struct rig *r)
 {
     exchange_close(r->held, -ERR_CANCELLED);
-    for (unsigned i = 0; i < r->stream_count; i++) {
-        exchange_close(r->streams[i], -ERR_CANCELLED);
-    }
+    rig_end_streams(r);
     engine_free(r->engine);
     http_server_free(r->server);
     task_fini(&r->app);
@@ -480,9 +484,10 @@ const char *rig_hear(struct rig *r, int fd, const char *until)
 {
     static char got[RIG_BODY + 4096];
     size_t len = 0;
+    unsigned turns = until ? RIG_TURNS_MAX : RIG_TURNS;
 
     got[0] = '\0';
-    for (unsigned i = 0; i < RIG_TURNS; i++) {
+    for (unsigned i = 0; i < turns; i++) {
         rig_turn(r);
         ssize_t n = recv(fd, got + len, sizeof(got) - 1 - len, MSG_DONTWAIT);
         if (n == 0 || (n < 0 && errno != EAGAIN)) {

@@ -14,7 +14,8 @@
 enum {
     RIG_BODY = 100000 /* of answers to paths that end in 'L' */,
     RIG_STREAMS = 300,
-    RIG_TURNS = 300
+    RIG_TURNS = 300,
+    RIG_TURNS_MAX = 4000 /* for what has to come */
 };
 
 struct rig {
@@ -51,6 +52,8 @@ struct rig {
  * denies what begins with /secret, one that audits /audit, a dry run that would deny /dry. */
 void rig_start(struct rig *r);
 void rig_end(struct rig *r);
+/* The application gives up all of r->streams. */
+void rig_end_streams(struct rig *r);
 void rig_answer(struct rig *r);
 /* For the service from now on, beside what else there is: what begins with a path. Replaces one of that
  * name. */
@@ -75,7 +78,7 @@ int rig_dial(struct rig *r);
 /* Where nothing happens a millisecond passes; else none does, however slow the machine is. */
 void rig_turn(struct rig *r);
 void rig_say(int fd, const char *text);
-/* All that comes until the connection ends, or until `until` was seen, or nothing more for RIG_TURNS. */
+/* All that comes until the connection ends, or `until` was seen; without it within RIG_TURNS. */
 const char *rig_hear(struct rig *r, int fd, const char *until);
 /* Whether the page of recent requests has that text. */
 bool rig_has_recent(struct rig *r, const char *text);
