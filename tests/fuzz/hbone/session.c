@@ -5,8 +5,8 @@
  * fields and the same data. The first input byte chooses the role and the portions of reading.
  *
  * Where recordings of the real proxy are milder than nghttp2 they win, and the oracle looks away:
- * priorities, frames for streams that have ended, ENABLE_PUSH of a server, a CONNECT without
- * :authority.
+ * priorities, frames for streams that have ended, ENABLE_PUSH of a server, a server that takes extended
+ * CONNECT back, a CONNECT without :authority.
  *
  * Before the first input each kind of disagreement is made on purpose, and has to be noticed.
  */
@@ -31,6 +31,7 @@ struct seen { /* one stream, as one of the two saw it */
     uint8_t *data;
     size_t len;
     bool ended;
+    bool forwards; /* the field was there: the first one counts */
     unsigned status;
 };
 
@@ -219,8 +220,10 @@ static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *
     (void)flags;
     if (st && slice_is(n, ":authority")) {
         keep(st->authority, sizeof(st->authority), v);
-    } else if (st && slice_is(n, "forwarded") && !st->forwarded[0]) {
+    } else if (st && slice_is(n, "forwarded") && f->headers.cat == NGHTTP2_HCAT_REQUEST &&
+               !st->forwards) {
         keep(st->forwarded, sizeof(st->forwarded), v);
+        st->forwards = true;
     } else if (st && slice_is(n, ":status")) {
         st->status = (unsigned)atoi((const char *)value);
     }
@@ -309,7 +312,9 @@ static bool is_milder(const uint8_t *p, size_t len, bool preface)
         if ((e == FRAME_BLOCK_BEGIN || e == FRAME_IGNORED) && f.self) {
             return true; /* depends on itself */
         }
-        if (e == FRAME_ONE_SETTING && !preface && f.id == SETTING_ENABLE_PUSH) {
+        if (e == FRAME_ONE_SETTING && !preface &&
+            (f.id == SETTING_ENABLE_PUSH ||
+             (f.id == SETTING_ENABLE_CONNECT_PROTOCOL && f.value == 0))) {
             return true; /* of a server */
         }
         for (unsigned i = 0; i < count; i++) {
