@@ -161,6 +161,7 @@ static int do_big(struct handling *g)
     for (size_t i = 0; i < BIG_BYTES; i++) {
         strbuf_putc(&text, big_byte(i));
     }
+    g->in->bigs++;
     hand_over(g, 200, &text);
     return 0;
 }

@@ -32,8 +32,9 @@ struct handler {
     int result; /* of the last next that was neither 1 nor -EAGAIN */
     bool over;
     unsigned requests;
-    int failure; /* the last error an exchange gave */
-    bool finish; /* watches end */
+    unsigned bigs; /* of them, those for /big */
+    int failure;   /* the last error an exchange gave */
+    bool finish;   /* watches end */
 };
 
 void handler_start(struct handler *h, struct loop *l);
