@@ -196,6 +196,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         return 0;
     }
     h.loop = loop_new(NULL);
+    loop_stop_clock(h.loop);
     bytes_init(&h.body, BODY_MAX);
     task_init(&h.task, h.loop, "hop", nothing);
     mempipe_pair(ends, 40000, NULL);

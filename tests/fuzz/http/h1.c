@@ -49,6 +49,7 @@ static void play(const uint8_t *data, size_t len, size_t piece, struct outcome *
     struct stream *ends[2];
     struct wire client;
 
+    loop_stop_clock(l);
     mempipe_pair(ends, 3000, NULL);
     handler_start(&app, l);
     struct h1_server *s = h1_server_new(l, ends[1], NULL, &app.task);

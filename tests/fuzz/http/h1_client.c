@@ -92,6 +92,7 @@ static void play(struct asked q, const char *data, size_t len, size_t piece, str
     struct wire server;
     struct caller call;
 
+    loop_stop_clock(l);
     mempipe_pair(ends, 3000, NULL);
     struct h1_client *client =
         h1_client_new(l, ends[1], &(struct h1_limits){.fields = q.fields}, NULL);

@@ -176,6 +176,7 @@ static void play(const uint8_t *data, size_t len, bool piecewise, struct story *
     struct stream *ends[2];
     struct task idle;
 
+    loop_stop_clock(l);
     mempipe_pair(ends, 9000, NULL);
     task_init(&idle, l, "idle", nothing);
     task_init(&r.task, l, "reader", run);
