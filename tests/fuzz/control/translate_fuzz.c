@@ -141,12 +141,17 @@ static const char *text_at(const struct json *j, const char *path)
     return json_str_at(j, path, "");
 }
 
+/* No name holds a slash, which the API server sees to: "a/b" of "c" is "b" of "c/a" here. */
 static bool is_same_object(const struct object *a, const struct object *b)
 {
-    return a->kind == b->kind &&
-           strcmp(text_at(a->json, "metadata.name"), text_at(b->json, "metadata.name")) == 0 &&
-           strcmp(text_at(a->json, "metadata.namespace"), text_at(b->json, "metadata.namespace")) ==
-               0;
+    AUTO(strbuf) struct strbuf one = {0};
+    AUTO(strbuf) struct strbuf two = {0};
+
+    strbuf_printf(&one, "%s/%s", text_at(a->json, "metadata.namespace"),
+                  text_at(a->json, "metadata.name"));
+    strbuf_printf(&two, "%s/%s", text_at(b->json, "metadata.namespace"),
+                  text_at(b->json, "metadata.name"));
+    return a->kind == b->kind && strcmp(one.p, two.p) == 0;
 }
 
 /* Of equal names the last one stays, whatever the order: so there are none. */
