@@ -26,7 +26,7 @@ struct passage {
     struct hbone_request *request; /* NULL once answered */
     struct stream *near;           /* NULL before, and once the relay has it */
     struct stream *far;
-    struct upstream *upstream; /* a user of it while the connection lasts */
+    struct upstream *upstream; /* the one of tried that it goes to; NULL: none */
     struct upstream *tried[PASSAGE_TRIES];
     unsigned tries;
     char backend_key[256];
@@ -46,7 +46,15 @@ static void enter(struct passage *p, enum passage_step next)
     p->step = next;
     timer_clear(&p->limit);
     if (next == PASSAGE_CONNECT) {
-        timer_set(&p->limit, &p->task, UPSTREAM_CONNECT_MS);
+        timer_set(&p->limit, &p->task, upstream_connect_ms(p->upstream));
+    }
+}
+
+static void leave_upstream(struct passage *p)
+{
+    if (p->upstream) {
+        p->upstream->in_flight--;
+        p->upstream = NULL;
     }
 }
 
@@ -58,8 +66,8 @@ static void passage_free(struct passage *p)
     stream_close(p->near, -ERR_CANCELLED);
     stream_close(p->far, -ERR_CANCELLED);
     relay_close(&p->relay, -ERR_CANCELLED);
+    leave_upstream(p);
     for (unsigned i = 0; i < p->tries; i++) {
-        p->tried[i]->in_flight--;
         upstream_unuse(p->tried[i]);
     }
     service_unref(p->service);
@@ -174,7 +182,8 @@ static const char *draw_backend(struct passage *p)
     return NULL;
 }
 
-static bool pick(struct passage *p)
+/* NULL, or why there is none. */
+static const char *pick(struct passage *p)
 {
     struct cluster_ask ask = {.seed = rand_seq_next(&p->entry.engine->random),
                               .tried = p->tried,
@@ -182,21 +191,36 @@ static bool pick(struct passage *p)
     struct cluster *c = find_cluster(p);
     struct upstream *u = c ? cluster_pick(c, &ask) : NULL;
 
-    for (unsigned i = 0; u && i < p->tries; i++) {
-        if (p->tried[i] == u) { /* nobody new is left */
-            upstream_unuse(u);
-            return false;
-        }
-    }
     if (!u) {
-        return false;
+        return "no healthy upstream";
+    }
+    const char *why = NULL;
+    for (unsigned i = 0; i < p->tries; i++) {
+        why = p->tried[i] == u ? "no healthy upstream" : why; /* nobody new is left */
+    }
+    if (!why && !upstream_takes_connection(u)) {
+        why = "overflow: the endpoint has as many connections as maxConnections allows";
+    }
+    if (why) {
+        upstream_unuse(u);
+        return why;
     }
     u->in_flight++;
     p->tried[p->tries++] = u;
     p->upstream = u;
     access_destination(p, u->workload);
     enter(p, PASSAGE_CONNECT);
-    return true;
+    return NULL;
+}
+
+/* A connection that comes about is what a good answer is to a request; one that does not, a bad one. */
+static void note_result(struct passage *p, unsigned status)
+{
+    struct cluster *c = find_cluster(p);
+
+    if (c) {
+        cluster_result(c, p->upstream, status);
+    }
 }
 
 /* ---- steps: 0 to go on, -EAGAIN to wait, 1 when p is gone or the relay has it */
@@ -227,8 +251,9 @@ static int step_start(struct passage *p)
     bool overloaded = engine_is_overloaded(p->entry.engine);
     const char *error = overloaded ? "memory is short" : draw_backend(p);
     p->entry.engine->overloaded += overloaded;
-    if (error || !pick(p)) {
-        refuse(p, 503, -ERR_NOT_FOUND, error ? error : "no healthy upstream");
+    error = error ? error : pick(p);
+    if (error) {
+        refuse(p, 503, -ERR_NOT_FOUND, error);
         return 1;
     }
     access_open(&p->access, p->entry.engine->recorder, tell);
@@ -269,7 +294,8 @@ static int dial(struct passage *p, unsigned *out_status, struct diag *why)
             return r;
         }
         p->facts.dst_addr = at;
-        p->far = upstream_dial(p->entry.engine, p->upstream->workload, &at, UPSTREAM_CONNECT_MS);
+        p->far = upstream_dial(p->entry.engine, p->upstream->workload, &at,
+                               upstream_connect_ms(p->upstream));
         stream_own(p->far, &p->task);
     }
     r = upstream_dial_ready(p->far, p->upstream->workload, out_status);
@@ -291,6 +317,7 @@ static int step_connect(struct passage *p)
     if (r == -EAGAIN) {
         return r;
     }
+    note_result(p, r == 0 ? 200 : 0);
     if (r == 0) {
         start_relay(p);
         return 1;
@@ -298,8 +325,9 @@ static int step_connect(struct passage *p)
     host_wait_stop(&p->wait);
     stream_close(p->far, r);
     p->far = NULL;
+    leave_upstream(p);
     /* A refusal by policy is meant for us: the next one would say the same. */
-    if (status != 401 && p->tries < PASSAGE_TRIES && pick(p)) {
+    if (status != 401 && p->tries < PASSAGE_TRIES && !pick(p)) {
         return 0;
     }
     refuse(p, 503, r, status == 401 ? "upstream L4 policy denied" : why.text);

@@ -289,7 +289,7 @@ static int give_up(struct up_conn *c, int r, unsigned status, struct diag why)
     return 1;
 }
 
-static uint64_t connect_limit(const struct upstream *u)
+uint64_t upstream_connect_ms(const struct upstream *u)
 {
     return u->limits.connect_timeout_ms > 0 ? u->limits.connect_timeout_ms : UPSTREAM_CONNECT_MS;
 }
@@ -309,7 +309,7 @@ static int step_name(struct up_conn *c)
     if (r < 0) {
         return r == -EAGAIN ? r : give_up(c, r, 0, why);
     }
-    c->dialled = upstream_dial(u->home->engine, u->workload, &at, connect_limit(u));
+    c->dialled = upstream_dial(u->home->engine, u->workload, &at, upstream_connect_ms(u));
     stream_own(c->dialled, &c->task);
     c->step = UP_DIAL;
     return 0;
@@ -417,7 +417,7 @@ static void conn_new(struct upstream *u)
     u->conn_count++;
     u->connecting++;
     u->home->count.connections++;
-    timer_set(&c->limit, &c->task, connect_limit(u));
+    timer_set(&c->limit, &c->task, upstream_connect_ms(u));
     task_wake(&c->task, WAKE_START);
 }
 
@@ -467,6 +467,15 @@ static void serve_waiting(struct upstream *u)
         task_wake(t, WAKE_CHILD);
     }
     dial_more(u);
+}
+
+bool upstream_takes_connection(struct upstream *u)
+{
+    uint32_t most = u->limits.connections;
+    bool full = most > 0 && u->in_flight >= most;
+
+    u->home->count.overflowed += full;
+    return !full;
 }
 
 static bool is_full(const struct upstream *u)

@@ -95,6 +95,10 @@ struct engine *upstream_engine(const struct upstream *u);
  * host_names_find. */
 MUST_USE int upstream_address(struct upstream *u, struct host_wait *w, struct endpoint *out,
                               struct diag *why);
+/* What a connection may take to come about, by the limits. */
+uint64_t upstream_connect_ms(const struct upstream *u);
+/* For TCP, where each has a connection of its own: whether the limits allow one more; no is an overflow. */
+MUST_USE bool upstream_takes_connection(struct upstream *u);
 /* A stream to the endpoint as it is, for TCP; its calls answer -EAGAIN until it is there. */
 struct stream *upstream_dial(struct engine *e, const struct workload *w, const struct endpoint *at,
                              uint64_t limit_ms);

@@ -149,6 +149,33 @@ def test_tcp_goes_to_the_next_endpoint_when_one_refuses_and_503_when_all_do(lab)
     assert hello(lab, f"{waypoint.WEB}:82") == 503
 
 
+def test_tcp_connections_have_the_limits_of_their_service(lab):
+    there = f"{waypoint.WEB2}:82"
+    lab.use(l7.traffic("other", limits=l7.w.Limits(connections=1)))
+    with lab.tunnel() as tunnel:  # one connection: one engine, whose limit it is
+        first, status = tunnel.connect(there)
+        assert status == 200 and tunnel.receive(first, 11) == b"hello from "
+        assert tunnel.connect(there)[1] == 503
+        lab.wp.wait_access(0, direction="waypoint", error=lambda e: e is not None and "maxConnections" in e)
+        tunnel.reset(first)
+        until("there is room again", lambda: tunnel.connect(there)[1] == 200)
+
+
+def test_an_endpoint_that_refuses_tcp_again_and_again_is_taken_out(lab):
+    lab.use(l7.traffic("web", balance=l7.w.Traffic.ROUND_ROBIN, outlier=l7.w.Outlier(
+        consecutive_5xx=2, interval_ms=1000, base_ejection_ms=600000, max_ejection_percent=100)))
+    lab.refuse(503, waypoint.APP1)
+    with lab.tunnel() as tunnel:
+        def connect(times):
+            for _ in range(times):
+                stream, status = tunnel.connect(f"{waypoint.WEB}:82")
+                assert status == 200 and tunnel.receive(stream, 16) == b"hello from web-2"
+                tunnel.reset(stream)
+            return len(lab.pods[waypoint.APP1].asked)
+        assert connect(12) == connect(12) > 0
+    lab.wp.discard()  # what it has against that endpoint goes with it
+
+
 def test_a_pod_that_is_somebody_else_is_not_believed(lab):
     lab.use(model.pod(2, 1, "web-1", "impostor", services={l7.host("web"): waypoint.PORTS}),
             model.pod(2, 2, "web-2", "impostor", services={l7.host("web"): waypoint.PORTS}))
@@ -161,6 +188,9 @@ def test_tcp_route_weights(lab):
     with lab.tunnel() as tunnel:
         stream, _ = tunnel.connect(f"{waypoint.WEB}:82")
         assert tunnel.receive(stream, 18) == b"hello from other-1"
+    lab.use(l7.route("web", "split", port=82, kind=l7.w.Route.TCP_ROUTE,
+                     backends=[l7.backend("web", 82, 1), l7.backend("other", 82, 1), l7.backend("unbound", 82, 0)]))
+    assert {hello(lab, f"{waypoint.WEB}:82") for _ in range(60)} == {b"hello from we", b"hello from ot"}
 
 
 def test_bulk_tcp_both_ways(lab):
