@@ -53,6 +53,16 @@ struct finding {
     const struct attachment *parent;
 };
 
+static enum l7_protocol protocol_at(const struct service_facts *f, uint16_t port)
+{
+    for (unsigned i = 0; i < f->port_count; i++) {
+        if (f->ports[i].port == port && f->ports[i].is_tcp) {
+            return (enum l7_protocol)f->ports[i].l7;
+        }
+    }
+    return L7_UNKNOWN;
+}
+
 static void find_backend(void *arg, const struct json *ref, struct l7_backend *out, struct arena *a)
 {
     const struct finding *f = arg;
@@ -64,6 +74,7 @@ static void find_backend(void *arg, const struct json *ref, struct l7_backend *o
         out->ns = s->f.ns;
         out->hostname = s->f.hostname;
         out->port = (uint16_t)json_int_at(ref, "port", 0);
+        out->protocol = protocol_at(&s->f, out->port);
     } else {
         out->invalid = arena_text(a, strbuf_text(&why), why.len);
     }

@@ -137,6 +137,7 @@ static struct l7_backend pack_backend(struct pack *p, const struct l7_backend *f
                                .hostname = pack_text(p, from->hostname),
                                .key = pack_key(p, from->ns, from->hostname),
                                .port = from->port,
+                               .protocol = from->protocol,
                                .weight = from->weight,
                                .invalid = pack_text(p, from->invalid)};
 }

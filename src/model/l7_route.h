@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/ref.h"
 #include "base/str.h"
+#include "model/l7_binding.h"
 #include "model/l7_regex.h"
 
 enum l7_route_kind { L7_HTTP_ROUTE = 0, L7_GRPC_ROUTE, L7_TCP_ROUTE };
@@ -102,6 +103,7 @@ struct l7_backend {
     const char *hostname;
     const char *key; /* made: "ns/hostname", how world_service() finds it */
     uint16_t port;
+    enum l7_protocol protocol; /* of that port; L7_UNKNOWN: as a binding says, if there is one */
     uint32_t weight;
     const struct l7_filter *filters; /* header changes, redirect, rewrite */
     size_t filter_count;

@@ -288,7 +288,9 @@ enum upstream_protocol request_protocol(const struct request *q, const struct l7
     const struct l7_service *s = request_service(q, backend);
     const struct l7_port *port =
         s ? l7_service_port(s, backend ? backend->port : q->plan.port) : NULL;
-    enum l7_protocol said = port ? port->protocol : L7_UNKNOWN;
+    enum l7_protocol said = backend && backend->protocol != L7_UNKNOWN ? backend->protocol
+                            : port                                     ? port->protocol
+                                                                       : L7_UNKNOWN;
 
     return said == L7_HTTP2 || said == L7_GRPC || q->grpc ? UPSTREAM_H2 : UPSTREAM_H1;
 }

@@ -138,8 +138,13 @@ static int redirect_decode(struct l7_redirect *out, const Ambit__Waypoint__V1__R
 static int backend_decode(struct l7_backend *out, const Ambit__Waypoint__V1__Backend *m,
                           struct diag *why)
 {
-    *out = (struct l7_backend){
-        .ns = m->namespace_, .hostname = m->hostname, .weight = m->weight, .invalid = m->invalid};
+    bool known = (int)m->protocol >= 0 && (int)m->protocol < L7_PROTOCOLS;
+
+    *out = (struct l7_backend){.ns = m->namespace_,
+                               .hostname = m->hostname,
+                               .protocol = known ? (enum l7_protocol)m->protocol : L7_UNKNOWN,
+                               .weight = m->weight,
+                               .invalid = m->invalid};
     return number_decode(&out->port, m->port, "port", why);
 }
 

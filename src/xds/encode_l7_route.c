@@ -159,6 +159,7 @@ static void put_backend(struct strbuf *out, uint32_t field, const struct l7_back
         put_filter(out, 5, &b->filters[i]);
     }
     pb_put_text(out, 6, b->invalid);
+    pb_put_number(out, 7, b->protocol);
     pb_close(out, at);
 }
 

@@ -372,6 +372,7 @@ def test_an_http_route_becomes_rules(plane, api, town, standing):
         assert (one.filters[2].rewrite.hostname, one.filters[2].rewrite.path.value) == ("h.example", "/b")
         assert [(b.hostname, b.port, b.weight) for b in one.backends] == [
             (f"web.{town}.svc.cluster.local", 80, 90), (f"v2.{town}.svc.cluster.local", 80, 10), ("", 0, 1)]
+        assert [b.protocol for b in one.backends] == [waypoint.HTTP, waypoint.HTTP, waypoint.UNKNOWN]
         assert "not found" in one.backends[2].invalid
         assert (one.request_timeout_ms, one.backend_timeout_ms) == (10000, 2000)
         assert (one.retry.attempts, list(one.retry.codes), one.retry.backoff_ms) == (3, [503], 100)

@@ -10,7 +10,7 @@ import pytest
 import wsproto
 import wsproto.events
 
-from lib import l7, model, topo, waypoint
+from lib import l7, model, topo, waypoint, webapp
 from lib.tunnelled import H1, H2, open_websocket
 from lib.wait import SCALE, until
 
@@ -168,6 +168,18 @@ def test_an_unsaid_port_speaks_http_too(lab):
 def test_an_owned_workload_gets_requests_by_its_own_address(lab):
     with lab.h1(vip=topo.pod4(2, 3), port=8080) as http:
         assert http.get("/echo").json()["pod"] == "other-1"
+
+
+@pytest.mark.parametrize("kind", ("h1", "h2"))
+def test_a_backend_that_is_not_served_here_is_spoken_to_as_its_port_says(lab, kind):
+    far = {90: webapp.H2C, 91: webapp.H1}
+    lab.use(model.service("far", ["10.96.9.60"], far), model.pod(2, 3, "other-1", "other", services={l7.host("far"): far}),
+            l7.route("web", "h2c", l7.prefix("/echo/h2c"), backends=[l7.backend("far", 90, protocol=l7.w.HTTP2)]),
+            l7.route("web", "h1", l7.prefix("/echo/h1"), rule=1, backends=[l7.backend("far", 91, protocol=l7.w.HTTP)]))
+    with getattr(lab, kind)() as http:
+        for path in ("/echo/h2c", "/echo/h1"):
+            r = http.get(path)
+            assert (r.status, r.json()["pod"]) == (200, "other-1")
 
 
 def test_no_route_is_404_only_where_there_are_routes(lab):
@@ -366,6 +378,20 @@ def test_a_mirror_is_spoken_to_as_its_port_says(lab):
     with lab.h1() as http:
         assert http.request("POST", path, body=b"twice").status == 200
     until("the copy arrives", lambda: seen(lab, path) == 1)
+
+
+def test_bodies_beyond_what_is_kept_are_neither_repeated_nor_mirrored(lab):
+    mirror = l7.w.Filter(mirror=l7.w.Mirror(backend=l7.backend("other")))
+    lab.use(l7.route("web", "retry", backends=[l7.backend("web")], filters=[mirror],
+                     retry=l7.w.Retry(attempts=3, codes=[503], backoff_ms=5)))
+    small, large = (f"/flaky/1/{uuid.uuid4().hex}" for _ in range(2))
+    dropped = lab.wp.metric("wp_mirrors_dropped_total")
+    with lab.h1() as http:
+        assert http.request("POST", small, body=b"x" * 60_000).status == 200
+        assert http.request("POST", large, body=b"x" * 70_000).status == 503
+    until("the small one is copied", lambda: seen(lab, small) == 1)
+    until("the large one is counted", lambda: lab.wp.metric("wp_mirrors_dropped_total") > dropped)
+    assert seen(lab, large) == 0
 
 
 def test_the_record_of_a_request(lab):

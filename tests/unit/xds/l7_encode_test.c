@@ -71,9 +71,14 @@ static const struct l7_match matches[] = {{.path = {.kind = L7_PATH_PREFIX, .val
                                            .header_count = 3,
                                            .query = values,
                                            .query_count = 2}};
-static const struct l7_backend backends[] = {
-    {.ns = "n", .hostname = "b", .port = 80, .weight = 9, .filters = on_backend, .filter_count = 1},
-    {.weight = 1, .invalid = "there is none"}};
+static const struct l7_backend backends[] = {{.ns = "n",
+                                              .hostname = "b",
+                                              .port = 80,
+                                              .protocol = L7_HTTP2,
+                                              .weight = 9,
+                                              .filters = on_backend,
+                                              .filter_count = 1},
+                                             {.weight = 1, .invalid = "there is none"}};
 static const uint16_t codes[] = {502, 503};
 
 TEST(a_route_comes_back)
@@ -110,6 +115,7 @@ TEST(a_route_comes_back)
     CHECK_STR(r->filters[3].cors.allow_origins[1], "*");
     CHECK_INT(r->filters[2].mirror.denominator, 7);
     CHECK_STR(r->backends[0].filters[0].headers.add[0].value, "1");
+    CHECK_INT(r->backends[0].protocol, L7_HTTP2);
     CHECK_STR(r->backends[1].invalid, "there is none");
     CHECK_INT(r->retry.codes[1], 503);
     xds_l7_route_encode(&again, r);
