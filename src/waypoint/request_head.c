@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/num.h"
 #include "http/status.h"
 #include "waypoint/request_int.h"
 
@@ -241,6 +242,27 @@ static void put_start(struct request *q)
     put_path(q, &w.path);
 }
 
+bool request_hops(const struct request *q, uint64_t *out)
+{
+    const struct message *in = &q->down->in;
+    struct slice v;
+
+    return message_is_method(in, "OPTIONS") && message_find(in, "max-forwards", &v) &&
+           num_parse_u64(v.p, v.len, UINT64_MAX, out) == 0;
+}
+
+/* One hop less is left; what is no number is not ours to read. */
+static void put_hops(struct request *q, const struct message_field *f)
+{
+    uint64_t hops = 0;
+
+    if (request_hops(q, &hops) && hops > 0) {
+        message_put_u64(&q->out, "max-forwards", hops - 1);
+    } else {
+        message_add(&q->out, f->name, f->value);
+    }
+}
+
 /* Servers send trailers only to who says so; gRPC cannot do without. */
 static void put_te(struct request *q)
 {
@@ -283,7 +305,9 @@ void request_head_up(struct request *q)
     put_start(q);
     for (unsigned i = 0; i < in->count; i++) {
         struct message_field f = message_field(in, i);
-        if (!drops(q, f.name)) {
+        if (f.name.p[0] == 'm' && slice_is(f.name, "max-forwards")) {
+            put_hops(q, &f);
+        } else if (!drops(q, f.name)) {
             message_add(&q->out, f.name, f.value);
         }
     }

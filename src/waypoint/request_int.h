@@ -147,6 +147,8 @@ enum upstream_protocol request_protocol(const struct request *q, const struct l7
 bool request_hash(struct request *q, const struct l7_traffic *t, uint64_t *out);
 
 /* request_head.c: into q->out. */
+/* How many more hops an OPTIONS request wants to go (Max-Forwards). False: it does not say. */
+bool request_hops(const struct request *q, uint64_t *out);
 void request_head_up(struct request *q);
 /* Those that go on to the server, perhaps in q->spare: until the head is changed. */
 const struct message *request_trailers_up(struct request *q);

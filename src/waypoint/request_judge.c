@@ -304,6 +304,16 @@ static int judge_memory(struct request *q)
     return request_answer(q, 503, HTTP_OVERLOAD, "overload", "envoy overloaded");
 }
 
+/* Who asks how far OPTIONS comes gets the answer where it ends (RFC 9110 7.6.2). */
+static int judge_hops(struct request *q)
+{
+    uint64_t hops = 0;
+
+    return request_hops(q, &hops) && hops == 0
+               ? request_answer(q, 200, HTTP_FLAG_NONE, "max_forwards", "")
+               : 0;
+}
+
 /* Refused whatever a rule says: it shows a request to who sent it, cookies included. */
 static bool is_trace(const struct request *q)
 {
@@ -335,6 +345,9 @@ int request_judge(struct request *q)
     }
     if (r == 0) {
         r = judge_policy(q, l7);
+    }
+    if (r == 0) {
+        r = judge_hops(q);
     }
     if (r == 0) {
         r = follow(q);

@@ -16,6 +16,7 @@ WebSocket, on port 8084 that or HTTP/1.1 by the first bytes. What it does is sai
     /early              200 at once, the body of the request unread
     /cut                half of a body, then the connection goes
     /reset              no answer: the connection is reset
+    /garbage            an answer that is none
     /ws                 a WebSocket that echoes; /ws/no is refused with 403 (HTTP/2)
     /seen               how many requests there were, by path
 """
@@ -32,6 +33,7 @@ import h11
 import h2.config
 import h2.connection
 import h2.events
+import hyperframe.frame
 
 H1, H2C, HELLO, H2C_BARE, BOTH = 8080, 8081, 8082, 8083, 8084
 _flaky, _seen, _lock = {}, {}, threading.Lock()
@@ -178,6 +180,10 @@ class H1Connection:
         self.send(h11.Data(data=b"x" * 500))
         return False
 
+    def do_garbage(self, _):
+        self.sock.sendall(b"220 ready\r\n\r\n")
+        return False
+
     def do_reset(self, _):
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return False
@@ -234,6 +240,8 @@ class H2Connection:
     def event(self, event):
         if isinstance(event, h2.events.RequestReceived):
             self.streams[event.stream_id] = [event.headers, b"", []]
+            if "expect" in dict(event.headers):
+                self.conn.send_headers(event.stream_id, [(":status", "100")])
             if dict(event.headers).get(":protocol") == "websocket":
                 self.open_websocket(event.stream_id, dict(event.headers))
         elif isinstance(event, h2.events.DataReceived):
@@ -273,6 +281,17 @@ class H2Connection:
             with self.lock:
                 self.conn.reset_stream(stream, 2)
             self.flush()
+            return
+        if target.startswith("/garbage"):
+            with self.lock:
+                head = hyperframe.frame.HeadersFrame(stream, flags=["END_HEADERS", "END_STREAM"])
+                head.data = self.conn.encoder.encode([(":status", "2")])
+                self.sock.sendall(head.serialize())
+            return
+        if target.startswith("/hints"):
+            with self.lock:
+                self.conn.send_headers(stream, [(":status", "103"), ("link", "</style.css>")])
+            self.send(stream, 200, [], b"hinted", None)
             return
         status, more, out = answer(pseudo[":method"], target, plain, body)
         if pseudo[":method"] == "HEAD":

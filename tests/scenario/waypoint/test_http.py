@@ -98,13 +98,33 @@ def test_early_hints_pass(lab, kind):
         assert r.status == 200 and r.body == b"hinted" and r.interim[0] == (103, [("link", "</style.css>")])
 
 
-def test_expect_continue_is_the_servers_to_answer(lab):
-    with lab.h1() as http:
-        http.begin("POST", "/echo", [("content-length", "5"), ("expect", "100-continue")])
-        assert http.response(body=None).interim[0][0] == 100
-        http.data(b"hello")
-        http.finish()
-        assert http.response().json()["body"] == 5
+def test_expect_continue_is_the_servers_to_answer(lab, pair):
+    expectation = [("content-length", "5"), ("expect", "100-continue")]
+    with pair() as http:
+        if isinstance(http, H1):
+            http.begin("POST", "/echo", expectation)
+            assert http.response(body=None).interim[0][0] == 100
+            http.data(b"hello")
+            http.finish()
+            seen = http.response().json()
+        else:
+            stream = http.begin("POST", "/echo", expectation, end=False)
+            while not http.responses[stream].interim:
+                http.pump()
+            assert http.responses[stream].interim[0][0] == 100 and http.responses[stream].status is None
+            http.data(stream, b"hello", end=True)
+            seen = http.response(stream).json()
+        assert seen["body"] == 5 and ["expect", "100-continue"] in seen["headers"]
+
+
+def test_options_come_as_far_as_they_ask(lab, pair):
+    """RFC 9110 7.6.2."""
+    with pair() as http:
+        assert ["max-forwards", "2"] in http.request("OPTIONS", "/echo", [("max-forwards", "3")]).json()["headers"]
+        here = http.request("OPTIONS", "/echo", [("max-forwards", "0")])
+        assert (here.status, here.body) == (200, b"") and "x-app" not in here
+        assert ["max-forwards", "0"] in http.get("/echo", ("max-forwards", "0")).json()["headers"]
+        assert ["max-forwards", "all"] in http.request("OPTIONS", "/echo", [("max-forwards", "all")]).json()["headers"]
 
 
 def test_many_at_once_over_one_connection(lab):
