@@ -62,7 +62,7 @@ def route(number, test, entry):
 
 def grant(number, entry):
     return {"apiVersion": "gateway.networking.k8s.io/v1beta1", "kind": "ReferenceGrant",
-            "metadata": {"name": f"grant-{number}", "namespace": OTHER},
+            "metadata": {"name": f"grant-{number}", "namespace": entry.get("namespace", OTHER)},
             "spec": {"from": [entry["from"]], "to": [entry["to"]]}}
 
 
@@ -71,6 +71,14 @@ def objects(test):
     routes = test.get("routes") or ([test] if "rules" in test else [])
     return ([grant(i, g) for i, g in enumerate(test.get("grants", []))]
             + [route(i, test, entry) for i, entry in enumerate(routes)])
+
+
+def gone(test, then):
+    """Objects of a test that its second half does without."""
+    def key(o):
+        return o["kind"], o["metadata"]["namespace"], o["metadata"]["name"]
+    left = {key(o) for o in objects(then)}
+    return [o for o in objects(test) if key(o) not in left]
 
 
 def ask(test, case, protocol, addresses):
@@ -86,5 +94,5 @@ def ask(test, case, protocol, addresses):
     path = (case.get("grpc") or case.get("path", "/")).replace("$U", uuid.uuid4().hex)
     many = 500 if "share" in want or "mirror_share" in want else 1
     return want, {"url": [addresses[service], port], "protocol": "h2" if grpc else case.get("protocol", protocol), "method": "POST" if grpc else case.get("method", "GET"),
-                  "path": path, "authority": authority, "headers": headers, "grpc": grpc,
+                  "path": path, "authority": authority, "headers": headers, "grpc": grpc, "direct": service.startswith("pod-"),
                   "times": case.get("times", many), "frames": want.get("frames", [])}

@@ -102,7 +102,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.connection.close()
             return
         self.send_response(status)
-        for name, value in [*extra, ("content-type", "application/json"), ("content-length", str(len(body)))]:
+        for name, value in [*extra, ("content-type", "application/json"), ("content-length", str(len(body))),
+                            ("connection", "x-back"), ("x-back", "1"), ("keep-alive", "timeout=5")]:
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":

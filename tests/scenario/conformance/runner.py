@@ -61,8 +61,12 @@ def converge(site, test, case, protocol):
     return None
 
 
-def check_condition(site, wanted, made):
-    """The condition of the route's only parent."""
+def check_conditions(site, wanted, made):
+    """Those of the route's only parent; one or a list."""
+    return next(filter(None, (_check_condition(site, w, made) for w in (wanted if isinstance(wanted, list) else [wanted]))), None)
+
+
+def _check_condition(site, wanted, made):
     end = time.monotonic() + CONVERGE_S
     kind, ns, name = made["kind"].lower(), made["metadata"]["namespace"], made["metadata"]["name"]
     while True:
@@ -94,7 +98,7 @@ def apply_and_send(site, test, protocol):
     made = cases.objects(test)
     if made:
         site.apply(made)
-    wrong = "condition" in test and check_condition(site, test["condition"], made[-1])
+    wrong = "condition" in test and check_conditions(site, test["condition"], made[-1])
     wrong = wrong or ("generation" in test and check_generation(site, made[-1], test["generation"]))
     for case in [] if wrong else test["send"]:
         if bad := converge(site, test, case, protocol):
@@ -105,12 +109,13 @@ def apply_and_send(site, test, protocol):
 def run_test(site, test, mode):
     """Failures of one test, as texts."""
     protocol = MODES[mode][0]
-    if test.get("only", protocol) != protocol:
-        return []
+    now = test
     try:
         wrong = apply_and_send(site, test, protocol)
         if not wrong and "then" in test:
-            wrong = apply_and_send(site, {**test, **test["then"]}, protocol)
+            now = {**test, **test["then"]}
+            site.delete(cases.gone(test, now))
+            wrong = apply_and_send(site, now, protocol)
         return [wrong] if wrong else []
     finally:
-        site.delete(reversed(cases.objects(test)))
+        site.delete(reversed(cases.objects(now)))
