@@ -60,10 +60,6 @@ class Waypoint(Ztunnel):
     def start(self, arguments=("proxy",), **env):
         super().start(arguments, **env)
 
-    @property
-    def sanitized(self):
-        return self.binary != PLAIN
-
     def requests(self, since=0):
         """Access lines of requests, as lists of their fields."""
         return [line for line in self.process.text(since).splitlines() if line.startswith("[20")]

@@ -56,6 +56,18 @@ def lab(running_lab):
     return running_lab
 
 
+@pytest.fixture
+def plain_build(lab):
+    """The lab with a waypoint whose memory is its own: sanitizers have one, too."""
+    lab.wp.discard()
+    lab.wp.binary = waypoint.PLAIN
+    lab.wp.start()
+    lab.wp.wait_ready(20)
+    yield lab
+    lab.wp.discard()
+    lab.wp.binary = waypoint.CHECKED
+
+
 @pytest.fixture(scope="session")
 def node_proxies(running_lab):
     running_lab.start_node_proxies()

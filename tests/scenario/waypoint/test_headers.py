@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from lib import l7
+from lib import l7, model
 
 
 def octets(data):
@@ -91,3 +91,37 @@ def test_underscores_can_be_refused(lab, word, kind):
                 assert " 400 DPE " in lab.wp.wait_request("/echo/refused")
     finally:
         lab.wp.discard()
+
+
+@pytest.mark.parametrize("how, target, sent", (
+    ("NONE", "/a/../b//c", "/a/../b//c"), ("BASE", "/a/../b//c%2fd", "/b//c%2Fd"), ("MERGE_SLASHES", "/a/../b//c%2fd", "/b/c%2Fd"),
+    ("DECODE_AND_MERGE_SLASHES", "/a/../b//c%2fd", "/b/c/d"), ("DECODE_AND_MERGE_SLASHES", "/b%5cc%2F..%2f%2fd", "/b/d")))
+def test_paths_have_the_form_that_is_asked_for(lab, how, target, sent):
+    """What policy sees is what the server gets."""
+    lab.wp.discard()
+    lab.wp.start(PATH_NORMALIZATION=how)
+    lab.wp.wait_ready(20)
+    try:
+        with lab.h1() as http:
+            assert http.get(target).json()["target"] == sent
+            lab.use(l7.policy("that", "web", l7.DENY, [l7.w.Rule(to=[l7.w.Operation(paths=[sent])])]))
+            assert http.get(target).status == 403
+    finally:
+        lab.wp.discard()
+
+
+def test_what_it_says_of_itself_and_of_the_client_can_be_chosen(lab):
+    lab.wp.discard()
+    lab.wp.start(SERVER_HEADER="", XFCC_INCLUDE_CLIENT_IDENTITY="true")
+    lab.wp.wait_ready(20)
+    try:
+        with lab.h1() as http:
+            r = http.get("/echo", ("x-forwarded-client-cert", "URI=spiffe://forged"))
+        assert r["server"] == "app"
+        assert seen_of(r, "x-forwarded-client-cert") == [f"By={model.spiffe('gate')};URI={model.spiffe('client')}"]
+    finally:
+        lab.wp.discard()
+
+
+def seen_of(response, name):
+    return [v for k, v in response.json()["headers"] if k == name]

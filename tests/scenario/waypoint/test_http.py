@@ -91,9 +91,8 @@ def test_trailers_of_responses(lab, kind):
         assert r.body == b"body" and ("x-sum", "42") in r.trailers
 
 
-@pytest.mark.parametrize("kind", ("h1", "h2"))
-def test_early_hints_pass(lab, kind):
-    with getattr(lab, kind)() as http:
+def test_early_hints_pass(lab, pair):
+    with pair() as http:
         r = http.get("/hints")
         assert r.status == 200 and r.body == b"hinted" and r.interim[0] == (103, [("link", "</style.css>")])
 
@@ -327,8 +326,17 @@ def test_a_policy_of_the_destinations_node_is_503_and_not_tried_again(lab):
 def test_a_server_that_resets_is_503(lab, port):
     with lab.h1(port=port) as http:
         r = http.get("/reset")
-        assert r.status == 503 and b"before headers" in r.body
+        assert r.status == 503 and r.body.endswith(b"before headers. reset reason: remote reset")
         assert http.get("/echo").status == 200
+    assert " 503 UR upstream_reset_before_response_started{remote_reset} " in lab.wp.wait_request("/reset")
+
+
+def test_an_answer_that_is_none_is_502_and_the_connection_goes_on(lab, pair):
+    with pair() as http:
+        r = http.get("/garbage")
+        assert r.status == 502 and r.body.endswith(b"reset reason: protocol error")
+        assert http.get("/echo").status == 200
+    assert " 502 UPE upstream_reset_before_response_started{protocol_error} " in lab.wp.wait_request("/garbage")
 
 
 def test_a_response_that_is_cut_is_cut(lab):

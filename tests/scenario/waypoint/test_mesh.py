@@ -4,8 +4,6 @@ import hashlib
 import os
 import subprocess
 
-import pytest
-
 from lib import l7, model, netns, waypoint
 from lib.tunnelled import H1, H2
 from lib.wait import until
@@ -47,20 +45,10 @@ def test_a_policy_that_layer_4_could_not_make(mesh):
     assert code == 22 and body == b"RBAC: access denied"
 
 
-@pytest.fixture
-def plain_build(mesh):
-    mesh.wp.discard()
-    mesh.wp.binary = waypoint.PLAIN
-    mesh.wp.start()
-    mesh.wp.wait_ready(20)
-    yield mesh
-    mesh.wp.discard()
-    mesh.wp.binary = waypoint.CHECKED
-
-
-def test_bodies_of_any_size_in_constant_memory(plain_build, tmp_path):
+def test_bodies_of_any_size_in_constant_memory(mesh, plain_build, tmp_path):
     """Down and up; the peak of memory is of what is under way, not of what has passed."""
-    lab, size = plain_build, BULK_MIB << 20
+    assert plain_build is mesh
+    lab, size = mesh, BULK_MIB << 20
     block = os.urandom(1 << 20)
     source = tmp_path / "body"
     with open(source, "wb") as f:

@@ -31,6 +31,8 @@ def test_a_token_is_verified_once_and_not_believed_after_its_key_has_gone(lab, a
     old, new = token(alg, 0), token(alg, 1)
     with lab.h1() as http:
         until("tokens are asked for", lambda: get(http, "x.y.z") == 401)
+        assert http.get("/echo", ("authorization", "Bearer x.y.z"))["www-authenticate"] == \
+            'Bearer realm="http://web.shop/echo", error="invalid_token"'
         counted = Counted(lab.wp)
         assert [get(http, old) for _ in range(10)] == [200] * 10
         until("it was verified once", lambda: counted.now() == (9, 1))
