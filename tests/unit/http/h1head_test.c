@@ -416,6 +416,21 @@ TEST(every_chunked_body_of_the_table_is_read_one_way_or_refused)
     }
 }
 
+TEST(a_chunk_line_has_a_limit)
+{
+    char text[H1_CHUNK_LINE_MAX + 16];
+    char data[64];
+    size_t used;
+
+    for (size_t more = 0; more < 2; more++) {
+        size_t n = H1_CHUNK_LINE_MAX - strlen("1;\r") + more;
+        memset(text, 'a', sizeof(text));
+        memcpy(text, "1;", 2);
+        memcpy(text + 2 + n, "\r\nx\r\n0\r\n", sizeof("\r\nx\r\n0\r\n"));
+        CHECK_INT(dechunk(text, 7, data, &used), more ? -ERR_SYNTAX : 0);
+    }
+}
+
 TEST(framing_that_outweighs_its_data_is_refused)
 {
     AUTO(strbuf) struct strbuf tiny = {0};

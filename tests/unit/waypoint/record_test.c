@@ -84,6 +84,19 @@ static long ask(struct rig *r, const char *request)
     return status;
 }
 
+TEST(statuses_of_grpc_follow_those_of_http)
+{
+    static const struct {
+        unsigned http;
+        int grpc;
+    } table[] = {{200, 0},  {400, 13}, {401, 16}, {403, 7},  {404, 12}, {408, 2},
+                 {429, 14}, {500, 2},  {502, 14}, {503, 14}, {504, 14}};
+
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        CHECK_INT(request_grpc_status(table[i].http), table[i].grpc);
+    }
+}
+
 TEST(policies_that_do_not_act_are_counted)
 {
     struct rig r = {.seen = NULL};
@@ -110,6 +123,26 @@ static const char *ask_on(struct rig *r, int fd, const char *request, const char
 {
     rig_say(fd, request);
     return rig_hear(r, fd, until);
+}
+
+TEST(a_request_that_nothing_happens_to_ends)
+{
+    struct rig r = {.seen = NULL};
+
+    rig_start(&r);
+    r.door.to = r.at; /* the pod itself: no rule, so no time limit but this */
+    int fd = rig_dial(&r);
+    CHECK_STR(ask_on(&r, fd, "GET /H HTTP/1.1\r\nhost: a\r\n\r\n", NULL), "");
+    CHECK(r.held);
+    loop_advance(r.loop, IDLE_LIMIT_MS - 10000);
+    CHECK_STR(rig_hear(&r, fd, NULL), "");
+    loop_advance(r.loop, 20000);
+    const char *got = rig_hear(&r, fd, "stream timeout");
+    CHECK(strstr(got, "HTTP/1.1 408 ") && strstr(got, "\r\n\r\nstream timeout"));
+    CHECK(rig_has_recent(&r, "\"flags\":\"SI\""));
+    CHECK(rig_has_recent(&r, "\"details\":\"stream_idle_timeout\""));
+    (void)close(fd);
+    rig_end(&r);
 }
 
 TEST(new_requests_are_refused_while_memory_is_short_and_others_go_on)
