@@ -59,7 +59,7 @@ void baggage_side_set(struct baggage_side *b, struct slice header)
         return; /* treated as empty: contract 2.5 */
     }
     for (unsigned i = 0; i < BAGGAGE_KEYS; i++) {
-        if (parsed.value[i].len > 0) {
+        if (parsed.value[i].len > 0 && parsed.value[i].len <= BAGGAGE_VALUE_MAX) {
             mem_free(b->value[i]);
             b->value[i] = mem_dup(parsed.value[i].p, parsed.value[i].len);
         }

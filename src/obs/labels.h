@@ -32,7 +32,10 @@ void side_from_workload(struct access_side *side, const struct workload *w);
 /* The text of a workload's baggage header, appended. */
 void workload_baggage(struct strbuf *out, const struct workload *w);
 
-/* Labels of a peer that is known by its baggage only. The texts are copied. */
+enum { BAGGAGE_VALUE_MAX = 253 /* the longest name that Kubernetes has */ };
+
+/* Labels of a peer that is known by its baggage only. The texts are copied, for as long as its connection
+ * lasts; what is no name is left out. */
 struct baggage_side {
     char *value[BAGGAGE_KEYS];
 };

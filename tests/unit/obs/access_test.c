@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "obs/labels.h"
 #include "t.h"
 #include "text.h"
 
@@ -498,4 +499,22 @@ TEST(what_a_peer_says_cannot_break_a_line)
     CHECK_INT(got.count, 1);
     CHECK(!strchr(got.at[0], '\x01'));
     CHECK(strstr(got.at[0], "dst.hbone_addr=\"a\\u0001\\u007f:80\""));
+}
+
+TEST(of_a_peers_baggage_only_what_may_be_a_name_is_kept)
+{
+    struct baggage_side kept = {0};
+    struct access_side side = {0};
+    char header[400] = "k8s.namespace.name=shop,k8s.deployment.name=";
+
+    memset(header + strlen(header), 'w', 300);
+    baggage_side_set(&kept, slice_of(header));
+    baggage_side_fill(&kept, &side);
+    CHECK_STR(side.namespace_, "shop");
+    CHECK(!side.workload);
+    header[strlen(header) - 300 + 253] = '\0';
+    baggage_side_set(&kept, slice_of(header));
+    baggage_side_fill(&kept, &side);
+    CHECK(side.workload && strlen(side.workload) == 253);
+    baggage_side_fini(&kept);
 }
