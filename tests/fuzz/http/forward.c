@@ -61,21 +61,12 @@ static bool is_added(const struct message *m, struct message_field f)
            (slice_is(f.name, "sec-websocket-key") && message_get(m, MESSAGE_PROTOCOL).len > 0);
 }
 
-/* Nobody needs leave to send nothing: a server of HTTP/1.1 drops that. */
-static bool is_idle_expectation(const struct message *m, struct message_field f)
-{
-    struct slice length;
-
-    return slice_is(f.name, "expect") && message_find(m, "content-length", &length) &&
-           slice_is(length, "0");
-}
-
 /* The next field from *i on that counts. */
 static bool next_field(const struct message *m, unsigned *i, struct message_field *out)
 {
     while (*i < m->count) {
         *out = message_field(m, (*i)++);
-        if (!is_added(m, *out) && !slice_is(out->name, "te") && !is_idle_expectation(m, *out)) {
+        if (!is_added(m, *out) && !slice_is(out->name, "te")) {
             return true;
         }
     }
