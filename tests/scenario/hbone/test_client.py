@@ -403,8 +403,8 @@ def test_an_application_that_leaves_is_a_cancel(driver, gateway):
 
 def test_ping_and_its_absence(driver, gateway):
     d = driver("client", gateway.port, AUTHORITY, "ping_ms=300", "pong_ms=600")
-    a = app(d)
     start = time.monotonic()
+    a = app(d)
     peer = server(gateway)
     peer.wait(lambda p: p.ended)
     assert 0.85 < time.monotonic() - start < 2 * SCALE

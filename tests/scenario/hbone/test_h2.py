@@ -11,6 +11,7 @@ import h2.events
 import h2.settings
 import pytest
 
+from lib.wait import SCALE
 from test_client import AUTHORITY, app, end_of
 
 CHUNK = 1 << 16
@@ -73,7 +74,7 @@ class Endpoint:
         elif isinstance(event, h2.events.ConnectionTerminated):
             self.gone = event.error_code
 
-    def turn(self, seconds=5):
+    def turn(self, seconds=5 * SCALE):
         self.pump_out()
         if not select.select([self.sock], [], [], seconds)[0]:
             raise AssertionError("nothing came")
@@ -207,7 +208,7 @@ def test_h2_server_echoes(kwargs, driver):
 
     def one():
         a = app(d)
-        a.settimeout(60)
+        a.settimeout(60 * SCALE)
         threading.Thread(target=lambda: (a.sendall(body), a.shutdown(socket.SHUT_WR)), daemon=True).start()
         data, end = end_of(a)
         results.append((hashlib.sha256(data).digest() == hashlib.sha256(body).digest(), end))
