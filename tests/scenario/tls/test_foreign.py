@@ -124,7 +124,7 @@ def material(credential):
 
 def echo_with_key_updates(session, every, padding):
     """Echoes until close_notify; every few records the keys change, sometimes both ways, but not more than GnuTLS
-    allows us within a second."""
+    allows us within a second. How often the peer was asked for its keys."""
     session.handshake()
     n = 0
     while data := session.receive(1500):
@@ -133,13 +133,16 @@ def echo_with_key_updates(session, every, padding):
             session.update_key(ask_peer=n % (20 * every) == 0)
         session.send(data, padding)
     session.bye()
+    return n // (20 * every)
 
 
 @pytest.mark.parametrize("backend", ["auto", "evp"])
 def test_gnutls_server_with_key_updates_every_few_records_and_padding(run, mesh, tmp_path, backend):
+    asked = []
+
     def server_end(sock):
         session = gnutls.Session(sock, True, material(mesh.issue(name("server"))))
-        echo_with_key_updates(session, 3, 77)
+        asked.append(echo_with_key_updates(session, 3, 77))
         session.close()
 
     port, thread, failures = accept_one(server_end)
@@ -151,8 +154,7 @@ def test_gnutls_server_with_key_updates_every_few_records_and_padding(run, mesh,
     assert report["result"] == "ok", report["text"]
     assert (report["received"], report["wrong"]) == (400000, False)
     assert report["updates_received"] > 50
-    assert 1 <= report["updates_sent"] <= 4
-    assert not failures
+    assert not failures and 1 <= report["updates_sent"] <= asked[0]
 
 
 def test_gnutls_client_with_key_updates_every_few_records_and_padding(run, mesh, tmp_path):
