@@ -65,7 +65,7 @@ class Link:
         self._write(self.h2.data_to_send())
 
     def _write(self, octets):
-        end = time.monotonic() + 10
+        end = time.monotonic() + 10 * wait.SCALE
         while octets and not self.closed:
             try:
                 octets = octets[self.tls.send(octets):]
@@ -161,14 +161,14 @@ class Link:
         """Sends as the windows allow; `end` adds END_STREAM."""
         view = memoryview(octets)
         while view:
-            room = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size, len(view))
-            if room <= 0:
-                self.until("window", lambda: self.h2.local_flow_control_window(stream) > 0, seconds)
-                continue
-            with self.lock:
-                self.h2.send_data(stream, bytes(view[:room]))
-                self.flush()
-            view = view[room:]
+            with self.lock:  # other streams send within the same window of the tunnel
+                room = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size, len(view))
+                if room > 0:
+                    self.h2.send_data(stream, bytes(view[:room]))
+                    self.flush()
+                    view = view[room:]
+                    continue
+            self.until("window", lambda: self.h2.local_flow_control_window(stream) > 0, seconds)
         if end:
             self.end(stream)
 

@@ -312,8 +312,10 @@ class PodServer(peers.TunnelServer):
                 elif state.end is not None:
                     sock.close()
                     return
-        except (OSError, peers.Refused):
+        except peers.Refused:
             sock.close()
+        except OSError:
+            pass  # what the application said before it left is still on its way down
 
     @staticmethod
     def _down(conn, stream, sock):

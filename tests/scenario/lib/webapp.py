@@ -111,6 +111,9 @@ class H1Connection:
     def serve(self, request, target):
         if target.startswith("/early"):
             self.whole(200, [], b"early")
+            self.sock.shutdown(socket.SHUT_WR)  # what is unread resets a socket that is closed, and may overtake the answer
+            while self.sock.recv(262144):
+                pass
             return False
         if target.startswith("/ws"):
             return self.websocket(request)
@@ -349,11 +352,15 @@ def one(kind, sock):
         sock.close()
 
 
-def serve(port, kind):
+def listen(port):
     listener = socket.socket(socket.AF_INET6)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("::", port))
     listener.listen(512)
+    return listener
+
+
+def serve(listener, kind):
     while True:
         sock, _ = listener.accept()
         threading.Thread(target=one, args=(kind, sock), daemon=True).start()
@@ -361,8 +368,7 @@ def serve(port, kind):
 
 def main():
     for port, kind in ((H1, H1Connection), (H2C, H2Connection), (HELLO, Hello), (H2C_BARE, BareH2Connection), (BOTH, either)):
-        threading.Thread(target=serve, args=(port, kind), daemon=True).start()
-    time.sleep(0.2)
+        threading.Thread(target=serve, args=(listen(port), kind), daemon=True).start()
     print("serving", flush=True)
     while True:
         time.sleep(3600)
