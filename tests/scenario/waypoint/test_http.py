@@ -3,7 +3,6 @@
 import hashlib
 import os
 import threading
-import time
 import uuid
 
 import pytest
@@ -352,18 +351,18 @@ def test_a_response_that_is_cut_is_cut(lab):
 
 
 def test_timeouts(lab):
-    limit_ms = int(200 * SCALE)
+    limit_ms = int(500 * SCALE)
     lab.use(l7.route("web", "slow", l7.prefix("/delay"), backends=[l7.backend("web")], request_timeout_ms=limit_ms),
             l7.route("web", "rest", rule=1, backends=[l7.backend("web")]))
     with lab.h1() as http:
-        r = http.get("/delay/3000")
+        r = http.get("/delay/20000")
         assert (r.status, r.body) == (504, b"upstream request timeout")
         assert http.get("/delay/10").status == 200
     lab.use(l7.route("web", "slow", port=81, backends=[l7.backend("web", 81)], request_timeout_ms=limit_ms))
     with lab.h2(port=81) as http:
-        r = http.request("POST", "/delay/3001", [("content-type", "application/grpc")], body=b"\0\0\0\0\0")
+        r = http.request("POST", "/delay/20001", [("content-type", "application/grpc")], body=b"\0\0\0\0\0")
         assert (r.status, r["grpc-status"]) == (200, "14")
-    assert " 504 UT response_timeout " in lab.wp.wait_request("/delay/3000")
+    assert " 504 UT response_timeout " in lab.wp.wait_request("/delay/20000")
 
 
 def test_cors(lab):
@@ -458,9 +457,9 @@ def test_large_bodies_stream(lab):
 
 
 def test_a_client_that_leaves_takes_its_request_along(lab):
-    with lab.h2() as http:
+    with lab.h2() as http, lab.h1() as look:
         stream = http.begin("GET", "/delay/9000/left")
-        time.sleep(0.3 * SCALE)
+        until("one of the pods has it", lambda: "/delay/9000/left" in look.get("/seen").json(), 20)
         http.conn.reset_stream(stream, 8)
         http.flush()
         assert http.get("/echo").status == 200

@@ -79,7 +79,7 @@ def test_tcp_says_so_too(lab):
         stream, status = tunnel.connect(f"{waypoint.WEB}:82")
         assert status == 200
         tunnel.reset(stream)
-    (_, _, fields), = lab.wp.wait_access(mark, dst_service=l7.host("web"))
+    _, _, fields = lab.wp.only_access(mark, dst_service=l7.host("web"))
     assert fields["audit_policy"] == "shop/tcp-watch[0]"
     assert fields["dry_run_result"] == "denied" and fields["dry_run_policy"] == "shop/tcp-planned[0]"
     assert lab.wp.metric("wp_authz_audit_total", policy_name="tcp-watch") == 1
