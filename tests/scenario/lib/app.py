@@ -22,7 +22,7 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from lib import pattern  # noqa: E402 pylint: disable=wrong-import-position
+from lib import pattern, wait  # noqa: E402 pylint: disable=wrong-import-position
 
 GREET, ECHO, DIGEST, SOURCE, GOODBYE, RESET, WATCH, MUTE, REPORT = range(9001, 9010)
 
@@ -111,7 +111,7 @@ def remember(conn, token):
 def report(conn):
     token = read_line(conn)
     with _ended:
-        _ended.wait_for(lambda: token in _remembered, 10)
+        _ended.wait_for(lambda: token in _remembered, 10 * wait.SCALE)
         conn.sendall(json.dumps(_remembered.get(token)).encode())
 
 

@@ -151,7 +151,7 @@ class Agent:
     def _snapshot(self, session):
         if session.hello != HELLO:
             self.errors.append(f"hello: {session.hello!r}")
-        for uid, (ns_name, name, ns, sa) in self.pods.items():
+        for uid, (ns_name, name, ns, sa) in list(self.pods.items()):  # the test may add one
             if uid in self.kept:
                 error = ack_error(session.request(keep_message(uid)))
             else:

@@ -5,6 +5,7 @@ import struct
 import threading
 
 from lib import dnsmsg, netns
+from lib.wait import SCALE
 
 UDP_LIMIT = 512
 
@@ -75,7 +76,7 @@ class NameServer:
                 return
 
 
-def ask(ns, server, name, kind, edns_bytes=None, tcp=False, seconds=3.0):
+def ask(ns, server, name, kind, edns_bytes=None, tcp=False, seconds=3.0 * SCALE):
     """Asks `server`:53 from a namespace; the answer as a Message."""
     request = dnsmsg.query(0x1d0f, name, kind, edns_bytes)
     if tcp:

@@ -154,7 +154,7 @@ def stall(host, port, steady, stalled, seconds, pace, total):
     pump(selector, 1)
     counts = [r.count for r in readers]
     pump(selector, warm)
-    before = [(r.count - c) / warm for r, c in zip(readers, counts)]
+    before = [min(pace, (r.count - c) / warm) for r, c in zip(readers, counts)]  # who was late catches up
     print("steady", flush=True)
     sys.stdin.readline()
     idle = [Reader(host, port, 1000 + key, total, 0, 65536) for key in range(stalled)]
@@ -167,7 +167,7 @@ def stall(host, port, steady, stalled, seconds, pace, total):
     sys.stdin.readline()
     for r in idle:
         selector.register(r.sock, selectors.EVENT_READ, r)
-    pump(selector, 60)
+    pump(selector, 60 * SCALE)
     print(json.dumps({"before": sum(before), "during": sum(during),
                       "worst": min(d / b if b else 0.0 for d, b in zip(during, before)),
                       "right": sum(r.right() for r in readers + idle), "streams": steady + stalled}), flush=True)

@@ -12,7 +12,7 @@ import time
 
 from lib import netns, topo
 from lib.proc import Process
-from lib.wait import Timeout, until
+from lib.wait import SCALE, Timeout, until
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PLAIN = os.path.join(os.environ.get("AMBIT_BUILD", str(ROOT / "build")), "ambit-ztunnel")
@@ -142,7 +142,7 @@ class Ztunnel:
         for word in ("ERROR: AddressSanitizer", "runtime error:", "ERROR: LeakSanitizer", "Assertion"):
             assert word not in text, text[text.index(word) - 200:text.index(word) + 3000]
 
-    def http(self, port, path, method="GET", headers=None, host="127.0.0.1", seconds=5.0):
+    def http(self, port, path, method="GET", headers=None, host="127.0.0.1", seconds=5.0 * SCALE):
         conn = _Http(self.ns, host, port, seconds)
         try:
             conn.request(method, path, headers=headers or {})
