@@ -22,6 +22,13 @@ WINDOW = 4 << 20
 Code = h2.errors.ErrorCodes
 
 
+def ready(sock, seconds, what=select.POLLIN):
+    """Whether it can be read (written) within the time. A descriptor may have any number: select() stops at 1024."""
+    poller = select.poll()
+    poller.register(sock, what)
+    return bool(poller.poll(seconds * 1000))
+
+
 class Refused(Exception):
     """The other end gave up the connection; the text is its TLS alert, or how TCP ended."""
 
@@ -72,7 +79,7 @@ class Link:
             except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
                 if time.monotonic() > end:
                     raise TimeoutError("the peer does not take what is sent") from None
-                select.select([], [self.tls], [], 0.05)
+                ready(self.tls, 0.05, select.POLLOUT)
             except OSError as error:
                 self._close(error)
 
@@ -91,7 +98,7 @@ class Link:
         """Takes in what comes within the time, at least one read; returns whether anything came."""
         if self.closed:
             return False
-        if not self.tls.pending() and not select.select([self.tls], [], [], seconds)[0]:
+        if not self.tls.pending() and not ready(self.tls, seconds):
             return False
         with self.lock:
             return self._take()
@@ -329,7 +336,7 @@ def piping(ns, host, port=PORT):
             while state.end is None:
                 if octets := conn.take(stream):
                     raw.sendall(octets)
-                if select.select([raw], [], [], 0.005)[0]:
+                if ready(raw, 0.005):
                     back = raw.recv(65536)
                     if not back:
                         conn.end(stream)

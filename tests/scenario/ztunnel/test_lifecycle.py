@@ -238,7 +238,7 @@ def test_a_successor_takes_over_without_one_failed_connection(fast_mesh, tmp_pat
                 new.discard()
         got = load.result()
     assert got["failed"] == 0, got
-    assert got["per_second"] > 100, "the load was real"
+    assert got["per_second"] > 50, "the load was real"
 
 
 @pytest.mark.parametrize("node", [1, 2])

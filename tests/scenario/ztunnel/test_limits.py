@@ -59,11 +59,11 @@ def test_ten_thousand_connections_leave_nothing_behind(mesh, tmp_path):
     wait.until("all have ended", lambda: quiet(mesh))
     for node, (fds, kib) in before.items():
         assert settled(mesh, node) == fds, f"descriptors of node {node}"
-        wait.until(f"memory of node {node} is as before", lambda n=node, k=kib: mesh[n].private_kib() <= k + 256)
+        wait.until(f"memory of node {node} is as before", lambda n=node, k=kib: mesh[n].private_kib() <= k + 256, 20)
 
 
 def test_ten_streams_that_nobody_reads_do_not_slow_ninety_others(mesh, tmp_path):
-    with client.Load(mesh.ns("p11"), str(tmp_path), "stall", SERVER4, app.SOURCE, 90, 10, STALL, 262144, 24 << 20) as load:
+    with client.Load(mesh.ns("p11"), str(tmp_path), "stall", SERVER4, app.SOURCE, 90, 10, STALL, 65536, 24 << 20) as load:
         load.wait("steady", 30)
         before = {n: mesh[n].private_kib() for n in (1, 2)}
         load.say("now the stalled ones")
@@ -71,12 +71,12 @@ def test_ten_streams_that_nobody_reads_do_not_slow_ninety_others(mesh, tmp_path)
         grown = {n: mesh[n].private_kib() - before[n] for n in (1, 2)}
         tunnels = [t for t in mesh.tunnels("p21") if t[0] == topo.pod4(1, 1)]
         load.say("go on")
-        got = load.result(60)
+        got = load.result(90)
     assert got["right"] == got["streams"] == 100, got
     assert got["during"] >= 0.8 * got["before"] and got["worst"] >= 0.5, got
     assert len(tunnels) <= 2
     for node in (1, 2):
-        assert grown[node] <= 10 * WINDOW_KIB + 4096, f"node {node}: {grown}"
+        assert grown[node] <= 10 * WINDOW_KIB + 8192, f"node {node}: {grown}"
 
 
 def test_an_upload_that_nobody_takes_is_held_back(mesh, tmp_path):
@@ -119,11 +119,12 @@ def test_what_one_peer_sends_and_nobody_takes_is_bounded_by_the_pods_budget(solo
 
 def fill_door(stack, solo):
     """Connections of p41 to p32's port for tunnels that say nothing, until one more is refused; how many there are."""
-    silent = []
+    count, refused = 0, select.poll()
     with contextlib.suppress(ConnectionResetError):
-        while not select.select(silent, [], [], 0)[0]:
-            silent.append(stack.enter_context(netns.connect(solo.ns("p41"), topo.pod4(3, 2), 15008)))
-    return len(silent)
+        while not refused.poll(0):
+            refused.register(stack.enter_context(netns.connect(solo.ns("p41"), topo.pod4(3, 2), 15008)), select.POLLIN)
+            count += 1
+    return count
 
 
 def test_who_fills_a_pods_door_does_not_keep_it_from_dialling(solo):
@@ -167,10 +168,7 @@ def test_one_handshake_of_each_of_many_addresses_does_not_keep_others_out(solo, 
 
     with contextlib.ExitStack() as stack:
         addresses = stack.enter_context(solo.topology.many_addresses(4, 1))
-        low = [os.open(os.devnull, os.O_RDONLY) for _ in range(64)]  # python-h2's end waits by select()
         solo.topology.crowd(stack, "p41", addresses, topo.pod6(3, 2), says, displaced)
-        for fd in low:
-            os.close(fd)
         for _ in range(3):
             with peers.Tunnel(solo.ns("p42"), topo.pod4(3, 2), solo.credential()) as tunnel:
                 assert tunnel.connect(f"{topo.pod4(3, 2)}:{app.ECHO}")[1] == 200
