@@ -324,7 +324,7 @@ def test_handshakes_and_tunnels_are_counted(mesh, node):
     with client.open_echo(mesh.ns("p11"), meshes.WEB4, 81):
         wait.until("the tunnel is counted", lambda: mesh[node].metric("ambit_tunnels") >= 1 and mesh[node].metric("ambit_tunnel_streams") >= 1)
     assert mesh[node].metric("ambit_tls_handshakes_total") >= 1
-    assert mesh[node].metric("ambit_jobs_total", pool="handshakes") >= 1
+    wait.until("its job is counted", lambda: mesh[node].metric("ambit_jobs_total", pool="handshakes") >= 1)
     names = {m.name for m in mesh[node].metrics()}
     assert names >= {"ambit_accept_pauses_total", "ambit_datagrams_lost_total", "ambit_dns_upstream_tries_total",
                      "ambit_tls_handshake_failures_total", "ambit_tunnel_protocol_errors_total"}
@@ -343,7 +343,12 @@ def test_a_forwarded_host_that_is_none_is_not_kept(solo):
 def test_the_config_dump_shows_the_world_and_the_connections_in_it(mesh):
     mesh.cp.push(model.policy("dumped", model.DENY, model.only(principals=["cluster.local/ns/x/sa/y"])))
     with client.open_echo(mesh.ns("p11"), meshes.WEB4, 81):
-        here, there = mesh[1].config_dump(), mesh[2].config_dump()
+        def alone():  # connections of earlier tests have ended
+            dumps = [mesh[n].config_dump() for n in (1, 2)]
+            ours = [dump["workloadState"][uid]["connections"][way]
+                    for dump, uid, way in zip(dumps, ("uid-p11", "uid-p21"), ("outbound", "inbound"))]
+            return dumps if [len(x) for x in ours] == [1, 1] else None
+        here, there = wait.until("the connection is in both", alone)
     web = next(w for w in here["workloads"] if w["name"] == "web-1")
     assert web["workloadIps"] == [SERVER4, SERVER6] and web["protocol"] == "HBONE" and web["status"] == "Healthy"
     service = next(s for s in here["services"] if s["name"] == "web")

