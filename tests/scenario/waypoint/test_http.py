@@ -457,13 +457,14 @@ def test_large_bodies_stream(lab):
 
 
 def test_a_client_that_leaves_takes_its_request_along(lab):
+    path = f"/delay/9000/{uuid.uuid4().hex}"
     with lab.h2() as http, lab.h1() as look:
-        stream = http.begin("GET", "/delay/9000/left")
-        until("one of the pods has it", lambda: "/delay/9000/left" in look.get("/seen").json(), 20)
+        stream = http.begin("GET", path)
+        until("one of the pods has it", lambda: path in look.get("/seen").json(), 20)
         http.conn.reset_stream(stream, 8)
         http.flush()
         assert http.get("/echo").status == 200
-    assert " DC " in lab.wp.wait_request("/delay/9000/left")
+    assert " DC " in lab.wp.wait_request(path)
 
 
 def test_load_from_many_clients(lab):

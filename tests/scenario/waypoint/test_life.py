@@ -5,6 +5,7 @@ import signal
 import subprocess
 import threading
 import time
+import uuid
 
 import pytest
 
@@ -86,8 +87,9 @@ def test_kept_connections_end_when_their_service_goes_another_way(lab):
         for http in (idle, busy, second, other):
             assert http.get("/echo").status == 200
         busy.next()
-        busy.begin("POST", "/echo/busy", [("content-length", "4")])
-        until("one of the pods has it", lambda: "/echo/busy" in second.get("/seen").json())
+        path = f"/echo/{uuid.uuid4().hex}"
+        busy.begin("POST", path, [("content-length", "4")])
+        until("one of the pods has it", lambda: path in second.get("/seen").json())
         lab.cp.push(elsewhere)
         assert idle.sock.recv(1) == b""
         with pytest.raises((ConnectionError, EOFError)):
@@ -147,11 +149,12 @@ def test_term_drains_and_ends_in_order(lab):
     lab.wp.start(TERMINATION_DRAIN_DURATION="20s")
     lab.wp.wait_ready(20)
     with lab.h2() as http, lab.h1() as other, lab.h1() as look:
-        other.begin("GET", "/delay/4000/h1")
+        one, two = (f"/delay/4000/{uuid.uuid4().hex}" for _ in range(2))
+        other.begin("GET", one)
         other.finish()
-        stream = http.begin("GET", "/delay/4000/h2")
-        for kind in ("h1", "h2"):
-            until("one of the pods has it", lambda path=f"/delay/4000/{kind}": path in look.get("/seen").json(), 20)
+        stream = http.begin("GET", two)
+        for path in (one, two):
+            until("one of the pods has it", lambda path=path: path in look.get("/seen").json(), 20)
         watch = Stopwatch()
         lab.wp.process.signal(signal.SIGTERM)
         until("it is not ready any more", lambda: lab.wp.readiness()[0] != 200, 5)

@@ -138,7 +138,7 @@ def test_only_so_many_are_tried_again_at_once(lab):
     before = lab.wp.metric("wp_request_retry_overflows_total")
     with lab.h2() as http, lab.h1() as look:  # one connection: one engine, whose limit it is
         for turn in ("a", "b"):  # the second time: the first has given its place back
-            path = f"/delay/9000/{turn}"
+            path = f"/delay/9000/{uuid.uuid4().hex}"
             first = http.begin("GET", path)
             until("its second try is under way", lambda p=path: look.get("/seen").json().get(p) == 2)
             assert http.response(http.begin("GET", f"/status/503?second={turn}")).status == 503
