@@ -18,6 +18,7 @@ struct known_namespace {
 struct known_pod {
     struct map_node by_uid;
     struct enrolment *enrolment;
+    struct pod *moved; /* the same in another network namespace: taken in when this one is over */
 };
 
 struct agent {
@@ -76,19 +77,59 @@ static bool wants_mesh(const struct agent *a, const struct pod *p)
 
 /* ---- events */
 
+static void part_with(struct known_pod *k)
+{
+    struct pod *last = pod_dup(enrolment_pod(k->enrolment)); /* the event may hold names alone */
+
+    last->is_ending = true;
+    pod_free(MOVE(k->moved));
+    enrolment_update(k->enrolment, last, false);
+    enrolment_end(k->enrolment);
+}
+
+/* Whoever had its name and place is gone: while the API was away nobody could say so. */
+static void part_with_namesakes(struct agent *a, const struct pod *p)
+{
+    map_for_each (n, &a->pods) {
+        struct known_pod *k = container_of(n, struct known_pod, by_uid);
+        const struct pod *other = enrolment_pod(k->enrolment);
+        if (strcmp(other->name, p->name) == 0 && strcmp(other->namespace, p->namespace) == 0) {
+            part_with(k);
+        }
+    }
+}
+
+/* A pod whose sandbox died gets another one, with another address. What was found, and what proxies hold,
+ * is the namespace of the first. */
+static bool has_moved(const struct known_pod *k, const struct pod *now)
+{
+    const struct pod *was = enrolment_pod(k->enrolment);
+
+    return k->moved || (enrolment_standing(k->enrolment) != ENROLMENT_OUT && was->ip_count > 0 &&
+                        now->ip_count > 0 && !ip_equal(&was->ips[0], &now->ips[0]));
+}
+
 static void on_pod(struct agent *a, struct pod *take_pod)
 {
     struct known_pod *k = find_pod(a, take_pod->uid);
     bool wanted = wants_mesh(a, take_pod);
 
+    if (k && !take_pod->is_terminal && has_moved(k, take_pod)) {
+        pod_free(k->moved);
+        k->moved = take_pod;
+        enrolment_end(k->enrolment);
+        return;
+    }
     if (k) {
         bool ended = take_pod->is_terminal;
+        pod_free(MOVE(k->moved));
         enrolment_update(k->enrolment, take_pod, wanted);
         if (ended) {
             enrolment_end(k->enrolment);
         }
         return;
     }
+    part_with_namesakes(a, take_pod);
     if (take_pod->is_terminal || take_pod->host_network || take_pod->is_node_proxy) {
         pod_free(take_pod);
         return;
@@ -109,11 +150,7 @@ static void on_pod_gone(struct agent *a, struct pod *take_pod)
     struct known_pod *k = find_pod(a, take_pod->uid);
 
     if (k) {
-        struct pod *last =
-            pod_dup(enrolment_pod(k->enrolment)); /* the event may hold names alone */
-        last->is_ending = true;
-        enrolment_update(k->enrolment, last, false);
-        enrolment_end(k->enrolment);
+        part_with(k);
     }
     pod_free(take_pod);
 }
@@ -185,9 +222,15 @@ static void bury(struct agent *a)
 {
     map_for_each (n, &a->pods) {
         struct known_pod *k = container_of(n, struct known_pod, by_uid);
-        if (enrolment_standing(k->enrolment) == ENROLMENT_OVER) {
+        if (enrolment_standing(k->enrolment) != ENROLMENT_OVER) {
+            continue;
+        }
+        enrolment_free(MOVE(k->enrolment));
+        if (k->moved) {
+            bool wanted = wants_mesh(a, k->moved);
+            k->enrolment = enrolment_new(&a->env, MOVE(k->moved), wanted, &a->task);
+        } else {
             map_remove(&a->pods, n);
-            enrolment_free(k->enrolment);
             mem_free(k);
         }
     }
@@ -284,6 +327,7 @@ void agent_free(struct agent *a)
     map_for_each (n, &a->pods) {
         struct known_pod *k = container_of(n, struct known_pod, by_uid);
         enrolment_free(k->enrolment);
+        pod_free(k->moved);
         mem_free(k);
     }
     map_for_each (n, &a->namespaces) {

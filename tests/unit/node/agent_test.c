@@ -196,6 +196,51 @@ TEST(rules_that_were_taken_away_from_the_host_are_counted_apart)
     CHECK(still);
 }
 
+/* As a pod of a StatefulSet that was made again while the API was away: only the new one is shown. */
+TEST(a_pod_of_the_same_name_ends_the_one_before)
+{
+    struct world w;
+
+    world_start(&w);
+    world_label(&w, true);
+    bool in = world_reach(&w, ENROLMENT_IN);
+    w.uid = "uid-2";
+    world_show(&w);
+    bool over = world_reach(&w, ENROLMENT_OVER); /* of uid-1 */
+    world_pass(&w, 60);
+    bool gone = !agent_find(w.agent, "uid-1");
+    bool there = agent_find(w.agent, "uid-2");
+    world_stop(&w);
+    CHECK(in);
+    CHECK(over);
+    CHECK(gone);
+    CHECK(there);
+}
+
+/* As when its sandbox died: another network namespace, in which nothing is captured. */
+TEST(a_pod_that_comes_back_at_another_address_is_captured_there)
+{
+    struct world w;
+
+    world_start(&w);
+    world_label(&w, true);
+    bool in = world_reach(&w, ENROLMENT_IN);
+    w.kernel = RULES_NONE;
+    w.host = 2;
+    world_show(&w);
+    world_pass(&w, 200);
+    bool again = world_reach(&w, ENROLMENT_IN);
+    bool captured = w.kernel == RULES_CAPTURING && w.served && w.proved;
+    uint64_t repairs = agent_counts(w.agent).repairs;
+    unsigned pods = agent_counts(w.agent).pods;
+    world_stop(&w);
+    CHECK(in);
+    CHECK(again);
+    CHECK(captured);
+    CHECK_INT(repairs, 0); /* nobody has changed anything */
+    CHECK_INT(pods, 1);
+}
+
 TEST(connections_that_never_end_hold_a_leaving_pod_for_ten_minutes)
 {
     struct world w;

@@ -172,12 +172,12 @@ static struct pod *make_pod(const struct world *w)
 {
     struct pod *p = mem_new(struct pod);
 
-    p->uid = mem_strdup("uid-1");
+    p->uid = mem_strdup(w->uid);
     p->namespace = mem_strdup("shop");
     p->name = mem_strdup("cart");
     p->service_account = mem_strdup("cart");
     p->is_announced = w->announced;
-    p->ips[0] = (struct ip){.family = IP_V4, .bytes = {10, 0, 0, 1}};
+    p->ips[0] = (struct ip){.family = IP_V4, .bytes = {10, 0, 0, w->host}};
     p->ip_count = 1;
     return p;
 }
@@ -352,6 +352,8 @@ static bool proxy_pump(struct world *w)
 void world_start(struct world *w)
 {
     *w = (struct world){.dir = "/tmp/node-agent-XXXXXX",
+                        .uid = "uid-1",
+                        .host = 1,
                         .fail_at = -1,
                         .stop_at = -1,
                         .proxy = -1,
@@ -414,6 +416,11 @@ void world_label(struct world *w, bool on)
 void world_delete(struct world *w)
 {
     w->deleted = true;
+    world_show(w);
+}
+
+void world_show(struct world *w)
+{
     w->pod_changed = true;
     task_wake(w->reader, WAKE_CHILD);
 }

@@ -26,6 +26,8 @@ struct world {
     /* what the user wants */
     bool labelled;
     bool deleted;
+    const char *uid; /* of the pod that has the name */
+    uint8_t host;    /* the last byte of its address */
 
     /* what is: job threads write some of it */
     pthread_mutex_t lock;
@@ -64,6 +66,8 @@ void world_agent_kill(struct world *w);
 
 void world_label(struct world *w, bool on);
 void world_delete(struct world *w);
+/* The API shows the pod anew, whatever the test has made of it. */
+void world_show(struct world *w);
 
 /* Lets time pass until the pod stands there; false after a minute of the loop's time. An agent that
  * dies on the way is started again. */
