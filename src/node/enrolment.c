@@ -101,6 +101,7 @@ struct enrolment {
     bool wanted;    /* by its labels */
     bool gone;      /* the pod does not run any more */
     bool announced; /* the annotation is there, as far as we know */
+    bool lost;      /* somebody took it away since we wrote it */
     bool looked;    /* LOOK has come to an end at least once */
 };
 
@@ -466,7 +467,8 @@ static int step_in(struct enrolment *e)
     all_is_well(e);
     if (!e->wanted) {
         enter(e, LEAVE_ANNOUNCE);
-    } else if (!e->announced) {
+    } else if (!e->announced || e->lost) {
+        e->lost = false;
         enter(e, ANNOUNCE);
     } else if (has_new_options(e)) {
         enter(e, RULES);
@@ -502,6 +504,7 @@ static int step_leave_announce(struct enrolment *e)
         return fail(e, LEAVE_ANNOUNCE, &why);
     }
     e->announced = false;
+    e->lost = false;
     all_is_well(e);
     enter(e, LEAVE_TOLD);
     return 0;
@@ -742,14 +745,11 @@ void enrolment_free(struct enrolment *e)
 
 void enrolment_update(struct enrolment *e, struct pod *take_pod, bool wanted)
 {
-    bool lost = e->pod->is_announced && !take_pod->is_announced;
-
+    /* Whatever is being done: a member may be looked at, or wait for another try. */
+    e->lost |= e->announced && e->pod->is_announced && !take_pod->is_announced;
     pod_free(e->pod);
     e->pod = take_pod;
     e->wanted = wanted;
-    if (lost && e->step == IN) {
-        e->announced = false; /* somebody took the annotation away */
-    }
     task_wake(&e->task, WAKE_CONFIG);
 }
 

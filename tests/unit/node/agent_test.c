@@ -241,6 +241,33 @@ TEST(a_pod_that_comes_back_at_another_address_is_captured_there)
     CHECK_INT(pods, 1);
 }
 
+/* Somebody takes the annotation away, while the agent is busy with the pod's rules. */
+TEST(an_annotation_that_is_lost_at_a_bad_moment_comes_back)
+{
+    struct world w;
+
+    world_start(&w);
+    world_label(&w, true);
+    bool in = world_reach(&w, ENROLMENT_IN);
+    world_show(&w);
+    world_pass(&w, 20);
+    w.fail_at = w.calls; /* of the next look at the rules */
+    loop_advance(w.loop, ENROLMENT_CHECK_MS);
+    bool busy = false;
+    for (int i = 0; i < 1000 && !busy; i++) {
+        world_pass(&w, 1);
+        busy = strcmp(enrolment_step_name(agent_find(w.agent, "uid-1")), "retry") == 0;
+    }
+    w.announced = false;
+    world_show(&w);
+    world_pass(&w, 200);
+    bool back = w.announced && world_reach(&w, ENROLMENT_IN);
+    world_stop(&w);
+    CHECK(in);
+    CHECK(busy);
+    CHECK(back);
+}
+
 TEST(connections_that_never_end_hold_a_leaving_pod_for_ten_minutes)
 {
     struct world w;
