@@ -720,6 +720,7 @@ struct local_pod *local_pod_adopt(const struct local_env *env, struct local_reco
     if (started && watch_shim(p) < 0) {
         enter(p, EXIT);
     } else if (started) {
+        p->has_started = true; /* so that it ends if its pod went meanwhile */
         p->started_ms = loop_now_ms(env->loop);
         watch_program(p);
     }

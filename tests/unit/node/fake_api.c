@@ -285,6 +285,14 @@ void fake_api_unask(struct fake_api *a, const char *name)
     tell(a, POD_EVENT_POD, p->pod);
 }
 
+void fake_api_delete(struct fake_api *a, const char *name)
+{
+    struct fake_pod *p = find(a, name);
+
+    tell(a, POD_EVENT_POD_GONE, p->pod);
+    forget(p);
+}
+
 bool fake_api_is_ready(const struct fake_api *a, const char *name)
 {
     const struct fake_pod *p = find(a, name);

@@ -26,6 +26,8 @@ void fake_api_replay(struct fake_api *a);
 /* Somebody else makes a pod that a node is to run as a waypoint; asks for its deletion. */
 void fake_api_ask_waypoint(struct fake_api *a, const char *name);
 void fake_api_unask(struct fake_api *a, const char *name);
+/* Somebody else deletes a pod, at once. */
+void fake_api_delete(struct fake_api *a, const char *name);
 /* Its Ready condition. */
 bool fake_api_is_ready(const struct fake_api *a, const char *name);
 /* Why it is not ready; "". */

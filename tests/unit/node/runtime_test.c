@@ -375,6 +375,29 @@ TEST(a_command_survives_the_agent)
     CHECK(clean);
 }
 
+TEST(a_command_whose_pod_went_while_no_agent_ran_ends)
+{
+    struct runtime_rig g;
+    runtime_rig_start(&g, "");
+    struct client c = client_open(&g);
+    client_send(&c, RUN("false", "[\"sleep\",\"1000\"]"));
+    bool started = await(&g, &c, "\"started\"");
+    client_close(&c);
+    runtime_rig_agent_stop(&g);
+    fake_api_delete(&g.api, "cart");
+    runtime_rig_agent_start(&g);
+    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
+    while (runtime_find(g.runtime, "shop", "cart") && clock_mono_ms() < deadline) {
+        runtime_rig_turn(&g);
+    }
+    bool gone = !runtime_find(g.runtime, "shop", "cart");
+    bool clean = nothing_is_left(&g);
+    runtime_rig_stop(&g);
+    CHECK(started);
+    CHECK(gone);
+    CHECK(clean);
+}
+
 TEST(a_command_that_fails_is_started_again_where_that_was_asked)
 {
     struct runtime_rig g;
