@@ -231,8 +231,11 @@ void rules_set_capture(struct nl_batch *b, const struct rules *rules, bool exclu
     }
 }
 
+/* The chains for DNS are missing where the rules were installed without: they are made first, since what
+ * cannot be emptied would undo the whole. */
 void rules_set_leave(struct nl_batch *b, const struct rules *rules)
 {
+    add_chains(b, rules);
     nft_chain_flush(b, RULES_TABLE, pre);
     nft_chain_flush(b, RULES_TABLE, out);
     if (rules->dns) {

@@ -298,6 +298,23 @@ TEST(a_pod_that_changes_its_mind_is_captured_again_and_nothing_breaks)
     }
 }
 
+/* As it is when its annotation changed while no agent ran. */
+TEST(a_pod_that_was_captured_without_dns_is_left_by_an_agent_that_believes_otherwise)
+{
+    AUTO(podnet) struct podnet n = podnet_make();
+    AUTO(live) struct live l = live_open(n, IP_V4);
+    struct rules without_dns = {.inbound = true};
+
+    CHECK_INT(install(n, &without_dns), 0);
+    CHECK_INT(leave(n, &usual), 0);
+    CHECK_INT(inspect(n, &usual), RULES_LEAVING);
+    CHECK(live_talk(l));
+    AUTO(live) struct live fresh = live_open(n, IP_V4);
+    CHECK(live_talk(fresh));
+    CHECK_INT(remove_all(n), 0);
+    CHECK_INT(leave(n, &usual), -ENOENT);
+}
+
 TEST(inspection_tells_the_states_apart)
 {
     AUTO(podnet) struct podnet n = podnet_make();
