@@ -13,9 +13,13 @@
 #include "apiserver/selector.h"
 #include "apiserver/store.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "codec/json.h"
 
-enum { DELETE_MANY_MAX = 1024 };
+enum {
+    DELETE_MANY_MAX = 1024,
+    GRACE_MAX_S = INT32_MAX /* beyond it the time of the end is none */
+};
 
 static bool is_pod(const struct kind *kind)
 {
@@ -36,7 +40,8 @@ static int64_t grace_of(const struct kind *kind, const struct json *body, int64_
     if (!is_pod(kind) || json_str_at(body, "spec.nodeName", "")[0] == '\0' || over) {
         return 0;
     }
-    return asked >= 0 ? asked : json_int_at(body, "spec.terminationGracePeriodSeconds", 30);
+    int64_t said = asked >= 0 ? asked : json_int_at(body, "spec.terminationGracePeriodSeconds", 30);
+    return MIN_OF(said, (int64_t)GRACE_MAX_S);
 }
 
 /* What keeps a marked object: finalizers; of a namespace, being a namespace (the sweep ends it). */

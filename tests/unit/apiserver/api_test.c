@@ -342,6 +342,33 @@ TEST(a_namespace_goes_with_everything_in_it)
     rig_stop(&g);
 }
 
+/* A time that no clock has: the sum would not fit, and what it wrapped into is no end. */
+TEST(a_pod_may_be_given_any_number_of_seconds_to_end)
+{
+    struct rig g;
+    const char *all[] = {"9223372036854775807", "99999999999"};
+
+    start(&g);
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        char options[64];
+        (void)snprintf(options, sizeof(options), "{\"gracePeriodSeconds\":%s}", all[i]);
+        CHECK_INT(rig_call(&g, "POST /api/v1/namespaces/shop/pods", NULL,
+                           "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"nodeName\":\"n\","
+                           "\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}"),
+                  201);
+        CHECK_INT(
+            rig_call(&g, "DELETE /api/v1/namespaces/shop/pods/p", "application/json", options),
+            200);
+        CHECK_INT(rig_int(&g, "metadata.deletionGracePeriodSeconds"), INT32_MAX);
+        CHECK(strcmp(rig_str(&g, "metadata.deletionTimestamp"),
+                     rig_str(&g, "metadata.creationTimestamp")) > 0);
+        CHECK_INT(
+            rig_call(&g, "DELETE /api/v1/namespaces/shop/pods/p?gracePeriodSeconds=0", NULL, NULL),
+            200);
+    }
+    rig_stop(&g);
+}
+
 static const char token_path[] = "POST /api/v1/namespaces/shop/serviceaccounts/default/token";
 static const char review_path[] = "POST /apis/authentication.k8s.io/v1/tokenreviews";
 
