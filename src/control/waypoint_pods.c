@@ -59,6 +59,7 @@ struct waypoint_pods {
     struct json *known[KINDS]; /* objects by "namespace/name" */
     struct list writes;
     struct json *beats;  /* by node: when its Lease changed last, by our clock: theirs may differ */
+    int64_t heard_ms;    /* the newest of them */
     struct json *unseen; /* "namespace/name" of pods: true when made, false when ended */
     uint64_t unseen_until_ms;
     unsigned retry_ms; /* 0: the last round went well */
@@ -170,6 +171,31 @@ static void key_of(const struct json *o, struct strbuf *out)
                   json_str_at(o, "metadata.name", ""));
 }
 
+/* Nobody was heard for as long as makes a node silent: then it was we who did not hear, or the API that
+ * took nothing, and who is first to be heard again is no more alive than the others were. */
+static void forgive(struct waypoint_pods *w, int64_t now)
+{
+    struct json *beats = json_new_object();
+
+    for (struct json_iter it = {0}; json_each(w->beats, &it);) {
+        int64_t beat = json_int(it.value, 0);
+        json_set_int(beats, it.key, w->heard_ms - beat < WAYPOINT_NODE_MS ? now : beat);
+    }
+    json_unref(w->beats);
+    w->beats = beats;
+}
+
+static void hear(struct waypoint_pods *w, const char *node)
+{
+    int64_t now = (int64_t)loop_now_ms(w->task.loop);
+
+    if (now - w->heard_ms >= WAYPOINT_NODE_MS) {
+        forgive(w, now);
+    }
+    w->heard_ms = now;
+    json_set_int(w->beats, node, now);
+}
+
 static void take(struct waypoint_pods *w, enum kind kind, const struct kube_event *e)
 {
     AUTO(strbuf) struct strbuf key = {0};
@@ -179,8 +205,7 @@ static void take(struct waypoint_pods *w, enum kind kind, const struct kube_even
     }
     key_of(e->object, &key);
     if (kind == LEASES) {
-        json_set_int(w->beats, json_str_at(e->object, "metadata.name", ""),
-                     (int64_t)loop_now_ms(w->task.loop));
+        hear(w, json_str_at(e->object, "metadata.name", ""));
         return;
     }
     if (e->type == KUBE_DELETED) {

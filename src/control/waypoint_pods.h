@@ -12,8 +12,9 @@
  * A node takes part when its object has the label ambit.io/runs-waypoints=true (its agent sees to it)
  * and is not unschedulable. Its agent renews the Lease kube-node-lease/NODE; when that has not changed
  * for WAYPOINT_NODE_MS and another node can take over, its replicas are taken from it. A node without
- * a Lease counts as alive, and nothing is taken from anybody while Leases cannot be read. The control
- * loop.
+ * a Lease counts as alive, and nothing is taken from anybody while Leases cannot be read. When none has
+ * changed for that long, all who were alive before count as heard with the first who is heard again.
+ * The control loop.
  */
 #pragma once
 

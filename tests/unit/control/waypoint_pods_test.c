@@ -2,10 +2,14 @@
 #include "control/waypoint_pods.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "apiserver/store.h"
 #include "codec/json.h"
 #include "codec/yaml.h"
+#include "io/loop.h"
+#include "rig.h"
 #include "t.h"
 
 static struct json *read_yaml(const char *text)
@@ -103,4 +107,94 @@ TEST(the_template_changes_with_what_the_pod_is_made_of)
                          mark(first, "annotations", "ambit.io/template")) == 0,
                   rows[i].same);
     }
+}
+
+/* ---- nodes that are not heard of */
+
+static void post(struct rig *g, const char *target, const char *body)
+{
+    unsigned status = rig_call(g, "POST", target, body);
+    if (status != 201) {
+        printf("Bail out! %u for %s\n", status, target);
+        exit(1);
+    }
+}
+
+/* The agent of a node renews its lease. */
+static void beat(struct rig *g, const char *node, unsigned second)
+{
+    static const char leases[] = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    char target[160];
+    char body[200];
+
+    (void)snprintf(target, sizeof(target), "%s/%s", leases, node);
+    (void)snprintf(body, sizeof(body),
+                   "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"holderIdentity\":\"%s\","
+                   "\"renewTime\":\"2026-01-01T00:%02u:%02u.000000Z\"}}",
+                   node, node, second / 60, second % 60);
+    if (rig_call(g, "PUT", target, body) == 404) {
+        post(g, leases, body);
+    }
+}
+
+static void settle(struct rig *g)
+{
+    for (int i = 0; i < 100; i++) {
+        store_set_durable(g->store, store_rv(g->store));
+        (void)loop_turn(g->loop, 5);
+    }
+}
+
+static void furnish(struct rig *g)
+{
+    static const char node[] =
+        "{\"metadata\":{\"name\":\"%s\",\"labels\":{\"ambit.io/runs-waypoints\":\"true\"}}}";
+    static const char *const names[] = {"a", "b"};
+    char body[160];
+
+    post(g, "/api/v1/namespaces", "{\"metadata\":{\"name\":\"kube-node-lease\"}}");
+    post(g, "/api/v1/namespaces/n/serviceaccounts", "{\"metadata\":{\"name\":\"way\"}}");
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        (void)snprintf(body, sizeof(body), node, names[i]);
+        post(g, "/api/v1/nodes", body);
+        beat(g, names[i], 0);
+    }
+    post(g, "/apis/gateway.networking.k8s.io/v1/namespaces/n/gateways",
+         "{\"apiVersion\":\"gateway.networking.k8s.io/v1\",\"kind\":\"Gateway\",\"metadata\":{"
+         "\"name\":\"way\",\"annotations\":{\"ambit.io/replicas\":\"2\"}},\"spec\":{"
+         "\"gatewayClassName\":\"istio-waypoint\",\"listeners\":[{\"name\":\"mesh\",\"port\":15008,"
+         "\"protocol\":\"HBONE\"}]}}");
+}
+
+/* The control plane was stopped, or its disk full: the first node to be heard does not cost the others
+ * their replicas; one that stays silent loses them. */
+TEST(after_a_time_without_any_word_all_nodes_are_as_alive_as_before_it)
+{
+    struct rig g;
+
+    rig_start(&g);
+    furnish(&g);
+    AUTO(waypoint_pods) struct waypoint_pods *w = waypoint_pods_new(g.loop, g.client);
+    const struct waypoint_pods_stats *stats = waypoint_pods_stats(w);
+    for (int i = 0; i < 40 && stats->made < 2; i++) {
+        settle(&g);
+    }
+    CHECK_INT(stats->made, 2);
+    loop_advance(g.loop, 3 * WAYPOINT_NODE_MS);
+    settle(&g);
+    beat(&g, "a", 1);
+    settle(&g);
+    CHECK_INT(stats->ended, 0);
+    beat(&g, "b", 1);
+    settle(&g);
+    CHECK_INT(stats->ended, 0);
+    for (unsigned i = 2; i < 40 && stats->made < 3; i++) {
+        loop_advance(g.loop, WAYPOINT_NODE_MS / 4);
+        beat(&g, "a", i);
+        settle(&g);
+    }
+    CHECK_INT(stats->ended, 1);
+    CHECK_INT(stats->made, 3); /* on a, in place of b's */
+    waypoint_pods_free(MOVE(w));
+    rig_stop(&g);
 }
