@@ -66,7 +66,8 @@ struct status_write {
     struct index_write what;
     struct kube_call *call; /* NULL while waiting */
     bool is_asking;         /* the call reads what is there (index_write.label) */
-    unsigned tries;
+    bool was_told;          /* in the log, that it is not written */
+    unsigned tries;         /* that were answered */
     uint64_t due_ms;
 };
 
@@ -179,7 +180,6 @@ static void begin_writing(struct status_writer *w, struct status_write *x,
 
 static void begin(struct status_writer *w, struct status_write *x)
 {
-    x->tries++;
     if (x->what.label) {
         begin_asking(w, x);
     } else {
@@ -200,22 +200,38 @@ static void log_trouble(const struct status_write *x)
     }
 }
 
-/* Gone objects and conflicts need no second try: what is there now comes by the watch. */
+/* Gone objects need no second try, nor do conflicts: what is there now comes by the watch. But where
+ * the object was read first, what came between may be no news to the index, as a Deployment's status. */
+static bool is_done(const struct status_write *x, int r)
+{
+    return r == 0 || r == -ERR_NOT_FOUND || r == -ERR_EXISTS ||
+           (r == -ERR_CONFLICT && !x->what.label);
+}
+
+/* It was the server's word about this object, not that it is away or has no time. */
+static bool is_answer(int r)
+{
+    return r == -ERR_DENIED || r == -ERR_SYNTAX || r == -ERR_VERSION || r == -ERR_CONFLICT ||
+           r == -ERR_HTTP_STATUS;
+}
+
 static void settle(struct status_writer *w, struct status_write *x, int r, const struct diag *why)
 {
-    bool is_done = r == 0 || r == -ERR_NOT_FOUND || r == -ERR_CONFLICT || r == -ERR_EXISTS;
+    bool done = is_done(x, r);
 
     w->stats.written += r == 0;
     if (r == 0) {
         log_trouble(x);
     }
-    w->stats.failed += !is_done;
-    if (!is_done) {
+    w->stats.failed += !done;
+    x->tries += is_answer(r);
+    if (!done && !x->was_told) {
+        x->was_told = true;
         log_warn(&scope, "an object was not written",
                  F_STR("kind", resources[x->what.resource].plural), F_STR("namespace", ns_of(x)),
                  F_STR("name", name_of(x)), F_DIAG(why));
     }
-    if (is_done || x->tries >= STATUS_TRIES || w->waiting_count >= STATUS_RETRIES_MAX) {
+    if (done || x->tries >= STATUS_TRIES || w->waiting_count >= STATUS_RETRIES_MAX) {
         write_free(x);
         return;
     }

@@ -15,7 +15,7 @@ enum {
     STATUS_WRITES_MAX = 8, /* under way */
     STATUS_RETRY_MS = 5000,
     STATUS_RETRIES_MAX = 1024, /* waiting to be tried again; more are left to the next change */
-    STATUS_TRIES = 6
+    STATUS_TRIES = 6           /* that the server answered; while it is away there is no end */
 };
 
 struct status_writer;
