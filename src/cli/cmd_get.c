@@ -147,6 +147,23 @@ static void show(struct cli *c, const struct query *q, const struct json *items)
     term_out(&c->term, &b);
 }
 
+/* A NAME means one object in one namespace: without that, it would be looked for where nothing is. */
+static enum answer check_names(struct cli *c, const struct resource_kind *k)
+{
+    AUTO(strbuf) struct strbuf fix = {0};
+
+    if (c->args.operand_count > 1 && args_has(&c->args, "selector")) {
+        return cli_fail(c, ANSWER_USAGE, "ambit help get", "write a NAME or a selector, not both");
+    }
+    if (c->args.operand_count > 1 && k->resource.namespaced &&
+        args_has(&c->args, "all-namespaces")) {
+        strbuf_printf(&fix, "ambit get %s -A", k->resource.plural);
+        return cli_fail(c, ANSWER_USAGE, strbuf_text(&fix),
+                        "a NAME is looked for in one namespace: write -n NAMESPACE, not -A");
+    }
+    return ANSWER_YES;
+}
+
 static enum answer run(struct cli *c)
 {
     struct diag why = {0};
@@ -156,6 +173,9 @@ static enum answer run(struct cli *c)
 
     if (!q.kind) {
         return cli_fail(c, ANSWER_USAGE, NULL, "%s", why.text);
+    }
+    if (check_names(c, q.kind) != ANSWER_YES) {
+        return ANSWER_USAGE;
     }
     if (api_open_blocking(c, &a, &why) < 0) {
         return api_fail(c, &why);

@@ -51,6 +51,8 @@ def test_every_option_in_the_help_is_accepted_by_the_parser(ambit):
     (["waypoint", "apply", "--replicas", "65"], "--replicas: at most 64"),
     (["waypoint", "generate", "w x"], "w x is one word too many\n  fix: ambit waypoint generate --name 'w x'"),
     (["get", "ap,ra"], "ap,ra: one KIND at a time"),
+    (["get", "po", "web", "-A"], "write -n NAMESPACE, not -A\n  fix: ambit get pods -A\n"),
+    (["get", "po", "web", "-l", "app=web"], "write a NAME or a selector, not both"),
     (["get", "virtualservices"], "kind virtualservices means nothing to Ambit"),
     (["label", "ns", "shop", "a=b", "a-"], "a-: a is said twice"),
     (["get", "pdos"], "no kind pdos; did you mean pod?"),
