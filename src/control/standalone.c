@@ -200,7 +200,7 @@ static int open_credentials_blocking(struct standalone *s, struct diag *why)
     strbuf_printf(&path, "%s/credentials", s->settings->data);
     s->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (s->inotify_fd < 0 || inotify_add_watch(s->inotify_fd, strbuf_text(&path),
-                                               IN_CLOSE_WRITE | IN_MOVED_TO | IN_DELETE) < 0) {
+                                               IN_CLOSE_WRITE | IN_MOVE | IN_DELETE) < 0) {
         return FAIL(why, neg_errno(), "watch folder %s", strbuf_text(&path));
     }
     int r = fd_watch_start(&s->changes, s->loop, &s->task, s->inotify_fd);

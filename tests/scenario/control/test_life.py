@@ -83,6 +83,11 @@ def test_credentials_are_one_for_the_administrator_and_one_a_node(plane, api, ns
             return refusal.status in (401, 403)
         return False
     until("a credential whose file is gone is no credential", out)
+    assert run("node-credential", "web-1", "--data", plane.data).returncode == 0
+    node = Api(path)  # another one
+    until("the node is let in again", lambda: not out())
+    os.rename(data / "credentials" / "node.web-1", data / "kept")
+    until("nor is one whose file was moved away", out)
     for bad in ("../evil", "UPPER", ".hidden"):
         assert run("node-credential", bad, "--data", plane.data).returncode == 2, bad
     api.delete(named("Node", "web-1"))
