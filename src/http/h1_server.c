@@ -9,7 +9,10 @@
 #include "http/h1_int.h"
 #include "http/status.h"
 
-enum { DISCARD_MAX = 64 << 10 };
+enum {
+    DISCARD_MAX = 64 << 10,
+    DRAIN_MS = 1000 /* a request that is on its way when we drain is still answered */
+};
 
 struct h1_server {
     struct h1_conn c;
@@ -17,6 +20,7 @@ struct h1_server {
     uint64_t since_ms;       /* of the first octet of the head that is arriving; 0: none is there */
     struct refusal *refusal; /* NULL: none, or taken */
     bool blank;              /* the empty line that may precede a request was there */
+    bool draining;           /* the next response says that it is the last */
 };
 
 static const struct h1_limits defaults = {
@@ -145,6 +149,12 @@ static void time_head(struct h1_conn *c)
     h1_rearm(c);
 }
 
+/* The head's first octet has so long to come. */
+static uint32_t patience(struct h1_conn *c)
+{
+    return of(c)->draining ? MIN_OF(c->limits.idle_ms, (uint32_t)DRAIN_MS) : c->limits.idle_ms;
+}
+
 static void await_head(struct h1_conn *c)
 {
     c->step = H1_HEAD;
@@ -156,7 +166,7 @@ static void await_head(struct h1_conn *c)
     if (c->in.len > 0) {
         time_head(c);
     } else {
-        h1_set_due(c, &c->head_due, c->limits.idle_ms);
+        h1_set_due(c, &c->head_due, patience(c));
     }
     task_wake(&c->task, WAKE_IO); /* the next request may be in the buffer already */
 }
@@ -244,7 +254,7 @@ static unsigned parse(struct h1_conn *c, size_t len)
         h1_exchange_free(MOVE(c->x));
         return status_for(FAIL(h1_why(c), -ERR_TOO_LARGE, "request head is too large"));
     }
-    c->last |= framing.close || ++of(c)->served >= c->limits.requests;
+    c->last |= framing.close || ++of(c)->served >= c->limits.requests || of(c)->draining;
     return 0;
 }
 
@@ -280,10 +290,6 @@ static unsigned hopeless_status(struct h1_conn *c, ssize_t len)
 
 static int step_head(struct h1_conn *c)
 {
-    if (c->last && c->in.len == 0) {
-        h1_end(c, 0, 0);
-        return 0;
-    }
     skip_empty_line(c);
     ssize_t len = h1_find_head_end(c);
     unsigned status = hopeless_status(c, len);
@@ -468,10 +474,20 @@ const struct diag *h1_server_diag(const struct h1_server *s)
     return h1_diag(&s->c);
 }
 
+/* Who was not told may have sent its next request already, and could not know whether it was read. */
 void h1_server_drain(struct h1_server *s)
 {
-    s->c.last = true;
-    task_wake(&s->c.task, WAKE_DRAIN);
+    struct h1_conn *c = &s->c;
+
+    if (s->draining || c->step == H1_OVER) {
+        return;
+    }
+    s->draining = true;
+    if (c->step == H1_HEAD && c->in.len == 0) {
+        h1_set_due(c, &c->head_due, patience(c));
+    } else if (c->x && c->x->out == H1_OUT_HEAD) {
+        c->last = true;
+    }
 }
 
 bool h1_server_is_idle(const struct h1_server *s)

@@ -33,7 +33,8 @@ MUST_USE int h1_server_next(struct h1_server *s, struct exchange **out);
  * NULL. See refusal.h. */
 MUST_USE struct refusal *h1_server_refusal(struct h1_server *s);
 const struct diag *h1_server_diag(const struct h1_server *s);
-/* The running exchange is the last one; an idle connection ends at once. */
+/* The next response says that it is the last one. Without a further request the connection ends a second
+ * after this call, or after a response that had begun before it. */
 void h1_server_drain(struct h1_server *s);
 /* Between requests, or before the first is complete. */
 bool h1_server_is_idle(const struct h1_server *s);

@@ -588,25 +588,73 @@ TEST(an_incomplete_answer_cuts_the_connection)
     }
 }
 
-TEST(drain_ends_an_idle_connection_and_lets_a_request_finish)
+/* What the client sent before it could know of the drain. */
+static bool answers_what_comes(struct h1_rig *g, const char *request)
+{
+    unsigned before = wire_count(&g->client, "HTTP/1.1 200 ");
+
+    wire_send(&g->client, request, strlen(request));
+    return settle(g->loop) && wire_count(&g->client, "HTTP/1.1 200 ") == before + 1 &&
+           wire_has(&g->client, "connection: close\r\n") && g->client.ended && g->app.result == 0;
+}
+
+TEST(drain_answers_the_first_request_and_the_next_one_that_are_on_their_way)
 {
     struct h1_rig g;
 
+    h1_rig_start(&g, "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n");
+    h1_server_drain(g.server); /* before any of it was read */
+    CHECK(settle(g.loop));
+    CHECK(wire_has(&g.client, "HTTP/1.1 200 ") && wire_has(&g.client, "connection: close\r\n"));
+    CHECK(g.client.ended && g.app.result == 0);
+    CHECK(h1_rig_stop(&g));
     PLAY(&g, "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n");
     h1_server_drain(g.server);
     CHECK(settle(g.loop));
-    CHECK(g.client.ended);
-    CHECK_INT(g.app.result, 0);
+    loop_advance(g.loop, 900);
+    h1_server_drain(g.server); /* once more is not longer */
+    CHECK(settle(g.loop) && !g.client.ended);
+    CHECK(answers_what_comes(&g, "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"));
     CHECK(h1_rig_stop(&g));
-    PLAY(&g, "GET /watch HTTP/1.1\r\nHost: a\r\n\r\n");
-    h1_server_drain(g.server);
-    CHECK(settle(g.loop));
-    CHECK(!g.client.ended);
-    handler_finish(&g.app);
-    CHECK(settle(g.loop));
-    CHECK(g.client.ended);
-    CHECK(wire_has(&g.client, "0\r\n\r\n"));
-    CHECK(h1_rig_stop(&g));
+}
+
+TEST(drain_ends_an_idle_connection_after_a_second)
+{
+    static const char *const scripts[] = {"", "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"};
+    struct h1_rig g;
+
+    for (unsigned i = 0; i < ARRAY_LEN(scripts); i++) {
+        PLAY(&g, scripts[i]);
+        h1_server_drain(g.server);
+        loop_advance(g.loop, 900);
+        h1_server_drain(g.server);
+        CHECK(settle(g.loop) && !g.client.ended);
+        loop_advance(g.loop, 101);
+        CHECK(settle(g.loop) && g.client.ended);
+        CHECK_INT(g.app.result, 0);
+        CHECK(h1_rig_stop(&g));
+    }
+}
+
+TEST(drain_lets_a_response_finish_that_did_not_say_it_is_the_last)
+{
+    struct h1_rig g;
+
+    for (unsigned i = 0; i < 2; i++) {
+        PLAY(&g, "GET /watch HTTP/1.1\r\nHost: a\r\n\r\n");
+        h1_server_drain(g.server);
+        loop_advance(g.loop, 2000);
+        CHECK(settle(g.loop) && !g.client.ended);
+        handler_finish(&g.app);
+        CHECK(settle(g.loop) && !g.client.ended && wire_has(&g.client, "0\r\n\r\n"));
+        if (i == 0) {
+            CHECK(answers_what_comes(&g, "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"));
+        } else {
+            loop_advance(g.loop, 1001);
+            CHECK(settle(g.loop) && g.client.ended);
+        }
+        CHECK(h1_rig_stop(&g));
+    }
 }
 
 TEST(an_exchange_outlives_its_server_and_fails)
