@@ -7,7 +7,11 @@
 #include "waypoint/session.h"
 #include "waypoint/sniff.h"
 
-enum { HTTP_FIRST_MS = 60000, READ_BYTES = 4096 };
+enum {
+    HTTP_FIRST_MS = 60000,
+    DRAIN_FIRST_MS = 1000, /* a request that is on its way when we drain is still answered */
+    READ_BYTES = 4096
+};
 
 struct opening {
     struct entry entry;
@@ -117,7 +121,8 @@ static void run(struct task *t, unsigned why)
     } else if (is_open_question(o) && (r == 0 || r == -EAGAIN)) {
         become(o, SNIFF_TCP); /* nothing comes, or what came is no request: the server's turn */
     } else {
-        give_up(o, r == -EAGAIN ? -ERR_DEADLINE : r);
+        int late = o->entry.engine->draining ? -ERR_DRAINED : -ERR_DEADLINE;
+        give_up(o, r == -EAGAIN ? late : r);
     }
 }
 
@@ -131,9 +136,13 @@ static void entry_abort(struct entry *e, int why)
     task_wake(&o->task, WAKE_DRAIN);
 }
 
-static void entry_end(struct entry *e)
+static void entry_drain(struct entry *e)
 {
-    entry_abort(e, -ERR_DRAINED);
+    struct opening *o = container_of(e, struct opening, entry);
+
+    if (!is_open_question(o)) {
+        timer_set(&o->limit, &o->task, DRAIN_FIRST_MS);
+    }
 }
 
 static bool entry_shed(struct entry *e)
@@ -158,7 +167,7 @@ static void entry_account(struct entry *e)
     (void)e; /* nothing has passed */
 }
 
-static const struct entry_ops opening_ops = {.drain = entry_end,
+static const struct entry_ops opening_ops = {.drain = entry_drain,
                                              .abort = entry_abort,
                                              .reconsider = entry_reconsider,
                                              .account = entry_account,

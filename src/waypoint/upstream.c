@@ -204,8 +204,7 @@ static bool is_spent(const struct up_conn *c)
     const struct upstream *u = c->upstream;
     uint32_t most = u->limits.requests_per_connection;
 
-    return c->last || (most > 0 && c->served + c->granted >= most) || u->home->draining ||
-           u->users == 0;
+    return c->last || (most > 0 && c->served + c->granted >= most) || u->users == 0;
 }
 
 /* ---- leases */
@@ -383,6 +382,10 @@ static void step_open(struct up_conn *c)
         set_idle(c, c->h1 || h2_is_unused(c));
         if (u->waiting_count > 0) {
             serve_waiting(u);
+        }
+        if (c->idle &&
+            u->home->draining) { /* the last requests are served, and none is kept for more */
+            conn_free(c);
         }
     }
 }

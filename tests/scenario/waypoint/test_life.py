@@ -165,6 +165,15 @@ def test_term_drains_and_ends_in_order(lab):
     lab.wp.check_log()
 
 
+@pytest.mark.parametrize("kind", ("h1", "h2"))
+def test_who_is_connected_when_the_service_goes_elsewhere_still_gets_an_answer(lab, kind):
+    """The binding stays for those who have not heard."""
+    with getattr(lab, kind)() as silent:
+        lab.use(model.service("web", [waypoint.WEB], waypoint.PORTS, waypoint=model.gateway(f"shop/{l7.host('elsewhere')}")))
+        time.sleep(0.5)  # by then every worker has looked whose service went; in any case the request is answered
+        assert silent.get("/echo/x").status == 200
+
+
 def test_what_does_not_end_is_cut_at_the_deadline(lab):
     lab.wp.discard()
     lab.wp.start(TERMINATION_DRAIN_DURATION="2s")

@@ -114,6 +114,8 @@ static void publish_world(struct rig *r, const struct identity *app, bool guarde
                                .hbone_mtls_port = 15008,
                                .ns = "shop",
                                .hostname = r->config.hostname};
+    struct gateway other = {
+        .kind = GATEWAY_HOSTNAME, .hbone_mtls_port = 15008, .ns = "shop", .hostname = "other"};
     const struct world *base = r->engine ? world_ref(engine_world(r->engine)) : world_new(NULL);
     struct world_delta *d = world_delta_new(base);
     struct port_pair port = {.service_port = 80, .target_port = r->at.port};
@@ -137,7 +139,8 @@ static void publish_world(struct rig *r, const struct identity *app, bool guarde
                         .vip_count = 1,
                         .vips = &vip,
                         .port_count = 1,
-                        .ports = &port};
+                        .ports = &port,
+                        .waypoint = r->left ? &other : NULL};
     const struct workload *made_w = NULL;
     const struct service *made_s = NULL;
     struct intern *pool = intern_new();
@@ -354,6 +357,13 @@ void rig_retell(struct rig *r)
 {
     publish_world(r, r->identity, false);
     loop_poke(r->loop);
+}
+
+void rig_leave(struct rig *r)
+{
+    r->left = true;
+    rig_retell(r);
+    rig_bind(r);
 }
 
 void rig_guard(struct rig *r, const char *ns)

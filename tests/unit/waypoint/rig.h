@@ -40,6 +40,7 @@ struct rig {
      * to who says a content-type that, and RIG_MESSAGE; not all of it to paths with "half" in them. */
     struct exchange *streams[RIG_STREAMS];
     unsigned stream_count;
+    bool left; /* the service asks for another waypoint */
     /* Set before rig_start. */
     void (*seen)(const struct message *head); /* what the application is asked; may be NULL */
     bool h2;                                  /* what the application speaks */
@@ -69,6 +70,8 @@ void rig_unbind(struct rig *r, bool policies);
 void rig_bind(struct rig *r);
 /* Another rule for the service, that leads nowhere; no policy changes. */
 void rig_change_route(struct rig *r);
+/* The service asks for another waypoint from now on; its binding stays for those who have not heard. */
+void rig_leave(struct rig *r);
 /* The application, of that namespace, is guarded for policy of a service there from now on. */
 void rig_guard(struct rig *r, const char *ns);
 /* The application's pod is told of anew, as it is. */
