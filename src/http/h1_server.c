@@ -369,12 +369,22 @@ static int step(struct h1_conn *c)
     return -EAGAIN;
 }
 
+/* No head has come, as far as we have looked. */
+static void end_idle(struct h1_conn *c)
+{
+    if (h1_fill(c) > 0) {
+        time_head(c);
+    } else {
+        h1_end(c, 0, 0);
+    }
+}
+
 static void check_deadlines(struct h1_conn *c)
 {
     if (h1_is_past(c, c->write_due)) {
         h1_cut(c, FAIL(h1_why(c), -ERR_DEADLINE, "the client takes no response bytes"));
     } else if (h1_is_past(c, c->head_due) && c->in.len == 0) {
-        h1_end(c, 0, 0);
+        end_idle(c);
     } else if (h1_is_past(c, c->head_due)) {
         (void)FAIL(h1_why(c), -ERR_DEADLINE, "request head took too long");
         refuse(c, 408);

@@ -657,6 +657,59 @@ TEST(drain_lets_a_response_finish_that_did_not_say_it_is_the_last)
     }
 }
 
+TEST(what_came_before_the_second_was_over_is_answered_though_nobody_had_time_to_look)
+{
+    static const char get[] = "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n";
+    struct h1_rig g;
+
+    PLAY(&g, get);
+    h1_server_drain(g.server);
+    CHECK(settle(g.loop));
+    wire_send(&g.client, get, strlen(get));
+    loop_advance(g.loop, 1001);
+    CHECK(settle(g.loop) && wire_count(&g.client, "HTTP/1.1 200 ") == 2 && g.client.ended);
+    CHECK_INT(g.app.result, 0);
+    CHECK(h1_rig_stop(&g));
+}
+
+/* Whether it is over within a second of the drain, or of the response that was under way. */
+static bool drains_in_time(struct h1_rig *g, unsigned moment, int fail_at)
+{
+    static const char *const scripts[] = {"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n",
+                                          "POST /early HTTP/1.1\r\nHost: a\r\n"
+                                          "Content-Length: 5\r\n\r\nabcde",
+                                          "GET /watch HTTP/1.1\r\nHost: a\r\n\r\n",
+                                          "GET /watch HTTP/1.1\r\nHost: a\r\n\r\n"
+                                          "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"};
+
+    h1_rig_start_with(g, scripts[moment / 2], 100, fail_at, NULL);
+    bool settled = moment % 2 == 0 || settle(g->loop);
+    h1_server_drain(g->server);
+    settled = settle(g->loop) && settled;
+    handler_finish(&g->app);
+    settled = settle(g->loop) && settled;
+    loop_advance(g->loop, 1001);
+    return settle(g->loop) && settled && g->app.over;
+}
+
+TEST(drain_ends_in_time_at_any_moment_and_with_a_fault_at_any_stream_call)
+{
+    struct h1_rig g;
+    int points = 0;
+
+    for (unsigned moment = 0; moment < 8; moment++) {
+        CHECK(drains_in_time(&g, moment, -1));
+        int calls = g.fault.calls;
+        CHECK(g.client.ended);
+        CHECK(h1_rig_stop(&g));
+        for (int at = 0; at < calls; at++, points++) {
+            CHECK(drains_in_time(&g, moment, at));
+            CHECK(h1_rig_stop(&g));
+        }
+    }
+    CHECK(points > 50);
+}
+
 TEST(an_exchange_outlives_its_server_and_fails)
 {
     struct h1_rig g;
