@@ -246,7 +246,8 @@ static void on_ping(struct h2_session *s, const nghttp2_frame *frame)
         return;
     }
     h2_set_due(s, &s->pong_due, 0);
-    if (s->step == H2_NOTICED) {
+    bool heard = memcmp(frame->ping.opaque_data, h2_drain_ping, sizeof(h2_drain_ping)) == 0;
+    if (heard && s->step == H2_NOTICED && s->notice_due > loop_now_ms(s->task.loop) + 1) {
         h2_set_due(s, &s->notice_due, 1);
     }
 }
@@ -267,8 +268,8 @@ static void on_settings(struct h2_session *s, const nghttp2_frame *frame)
     if (frame->hd.flags & NGHTTP2_FLAG_ACK) {
         return;
     }
-    if (s->step == H2_OPENING) {
-        s->step = H2_OPEN;
+    if (s->step == H2_OPENING || s->first_due > 0) { /* it may drain already */
+        s->step = s->step == H2_OPENING ? H2_OPEN : s->step;
         h2_set_due(s, &s->first_due, 0);
         h2_wake_owner(s);
     } else {

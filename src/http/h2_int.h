@@ -121,6 +121,8 @@ struct h2_exchange {
 };
 
 /* h2_session.c */
+/* Goes with the notice that we will stop: who answers it has read that. */
+extern const uint8_t h2_drain_ping[8];
 void h2_kick(struct h2_session *s); /* something is to be sent, at the end of this turn */
 void h2_set_due(struct h2_session *s, uint64_t *due, uint32_t in_ms);
 void h2_wake_owner(struct h2_session *s);

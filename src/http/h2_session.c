@@ -20,6 +20,8 @@ enum {
     FRAME_PIECES = 2
 };
 
+const uint8_t h2_drain_ping[8] = {0x0b, 0x7b, 0xa2, 0xf0, 0x8b, 0x9b, 0xfe, 0x54};
+
 static const struct h2_options defaults = {
     .stream_window = 256 << 10,
     .connection_window = 1 << 20,
@@ -489,9 +491,6 @@ static int check_deadlines(struct h2_session *s)
     if (is_past(s, s->left_due)) {
         reap_left(s);
     }
-    if (is_past(s, s->notice_due)) {
-        say_last_id(s);
-    }
     if (is_past(s, s->idle_due)) {
         h2_set_due(s, &s->idle_due, 0);
         h2_session_drain(s);
@@ -569,6 +568,9 @@ static void run(struct task *t, unsigned why)
         if (r == 0) {
             task_wake(t, WAKE_IO);
         }
+    }
+    if (s->step != H2_OVER && is_past(s, s->notice_due)) { /* with what was there by then */
+        say_last_id(s);
     }
     if (s->step != H2_OVER && (r == 0 || r == -EAGAIN) && s->failing == 0) {
         r = send_all(s);
@@ -748,8 +750,6 @@ struct h2_stats h2_session_stats(const struct h2_session *s)
 
 void h2_session_drain(struct h2_session *s)
 {
-    static const uint8_t payload[8] = {0x0b, 0x7b, 0xa2, 0xf0, 0x8b, 0x9b, 0xfe, 0x54};
-
     if (s->step == H2_OVER || s->step == H2_NOTICED || s->step == H2_DRAINING) {
         return;
     }
@@ -759,7 +759,7 @@ void h2_session_drain(struct h2_session *s)
         s->step = H2_NOTICED;
         h2_set_due(s, &s->notice_due, NOTICE_MS);
         if (nghttp2_submit_shutdown_notice(s->ng) < 0 ||
-            nghttp2_submit_ping(s->ng, NGHTTP2_FLAG_NONE, payload) < 0) {
+            nghttp2_submit_ping(s->ng, NGHTTP2_FLAG_NONE, h2_drain_ping) < 0) {
             h2_fail(s, -ENOMEM);
         }
     }

@@ -5,87 +5,22 @@
 
 #include "base/mem.h"
 #include "base/num.h"
-#include "caller.h"
-#include "handler.h"
-#include "mempipe.h"
+#include "h2_rig.h"
 #include "stream_battery.h"
 #include "t.h"
-#include "wire.h"
-
-enum { CALLS = 12 };
-
-/* Our client and our server, back to back. */
-struct rig {
-    struct loop *loop;
-    struct h2_session *client;
-    struct h2_session *server;
-    struct handler app;
-    struct caller call[CALLS];
-    struct mempipe_fault fault;
-};
-
-static int next(void *server, struct exchange **out)
-{
-    return h2_session_next(server, out);
-}
-
-static void rig_start_with(struct rig *g, size_t pipe, int fail_at,
-                           const struct h2_options *options)
-{
-    struct stream *ends[2];
-
-    *g = (struct rig){.fault = {.countdown = fail_at, .code = -EIO}};
-    g->loop = loop_new(NULL);
-    loop_stop_clock(g->loop);
-    mempipe_pair(ends, pipe, &g->fault);
-    handler_start(&g->app, g->loop);
-    g->client = h2_client_new(g->loop, ends[0], options, NULL);
-    g->server = h2_server_new(g->loop, ends[1], options, &g->app.task);
-    handler_serve(&g->app, next, g->server);
-}
-
-static void rig_start(struct rig *g)
-{
-    rig_start_with(g, 4096, -1, NULL);
-}
-
-static bool rig_stop(struct rig *g)
-{
-    for (int i = 0; i < CALLS; i++) {
-        caller_stop(&g->call[i], 0);
-    }
-    bool settled = settle(g->loop);
-    handler_stop(&g->app);
-    h2_session_free(g->client);
-    h2_session_free(g->server);
-    settled = settle(g->loop) && settled;
-    loop_advance(g->loop, 60000);
-    settled = settle(g->loop) && settled;
-    loop_free(g->loop);
-    return settled && mempipe_live() == 0;
-}
-
-static void call_with(struct rig *g, int i, const char *method, const char *path, const char *body)
-{
-    AUTO(message) struct message head = {0};
-
-    message_request(&head, method, "https", "a", path);
-    struct exchange *x = h2_session_request(g->client, &head, body == NULL);
-    caller_start(&g->call[i], g->loop, x, body, body ? strlen(body) : 0);
-}
 
 TEST(requests_and_answers_share_one_connection)
 {
-    struct rig g;
+    struct h2_rig g;
 
     for (size_t pipe = 1; pipe < 10000; pipe = pipe * 9 + 1) {
-        rig_start_with(&g, pipe, -1, NULL);
-        call_with(&g, 0, "GET", "/echo", NULL);
-        call_with(&g, 1, "POST", "/echo?x", "hello");
-        call_with(&g, 2, "GET", "/stream", NULL);
-        call_with(&g, 3, "GET", "/none", NULL);
-        call_with(&g, 4, "GET", "/nowhere", NULL);
-        call_with(&g, 5, "HEAD", "/big", NULL);
+        h2_rig_start_with(&g, pipe, -1, NULL);
+        h2_rig_call(&g, 0, "GET", "/echo", NULL);
+        h2_rig_call(&g, 1, "POST", "/echo?x", "hello");
+        h2_rig_call(&g, 2, "GET", "/stream", NULL);
+        h2_rig_call(&g, 3, "GET", "/none", NULL);
+        h2_rig_call(&g, 4, "GET", "/nowhere", NULL);
+        h2_rig_call(&g, 5, "HEAD", "/big", NULL);
         CHECK(settle(g.loop));
         for (int i = 0; i <= 5; i++) {
             CHECK_INT(g.call[i].result, 1);
@@ -100,7 +35,7 @@ TEST(requests_and_answers_share_one_connection)
         CHECK(message_find(&g.call[5].x->in, "content-length", &v) && slice_is(v, "300000"));
         CHECK(message_find(&g.call[2].x->in, "x-kind", &v) && slice_is(v, "stream"));
         CHECK(message_find(&g.call[2].x->in_trailers, "x-sum", &v) && slice_is(v, "11"));
-        CHECK(rig_stop(&g));
+        CHECK(h2_rig_stop(&g));
     }
 }
 
@@ -108,15 +43,15 @@ TEST(bulk_goes_both_ways_through_narrow_windows)
 {
     static char body[900000];
     struct h2_options o = {.stream_window = 65535, .send_buffer_bytes = 1000};
-    struct rig g;
+    struct h2_rig g;
 
     for (size_t i = 0; i < sizeof(body) - 1; i++) {
         body[i] = big_byte(i);
     }
-    rig_start_with(&g, 5000, -1, &o);
-    call_with(&g, 0, "POST", "/echo", body);
-    call_with(&g, 1, "GET", "/big", NULL);
-    call_with(&g, 2, "GET", "/big", NULL);
+    h2_rig_start_with(&g, 5000, -1, &o);
+    h2_rig_call(&g, 0, "POST", "/echo", body);
+    h2_rig_call(&g, 1, "GET", "/big", NULL);
+    h2_rig_call(&g, 2, "GET", "/big", NULL);
     CHECK(settle(g.loop));
     CHECK_INT(g.call[0].result, 1);
     CHECK_INT(g.call[0].got.len, sizeof(body) - 1 + strlen("POST /echo "));
@@ -129,17 +64,17 @@ TEST(bulk_goes_both_ways_through_narrow_windows)
     CHECK_INT(h2_session_stats(g.client).buffered, 0);
     CHECK_INT(h2_session_stats(g.server).buffered, 0);
     CHECK_INT(h2_session_stats(g.server).streams, 0);
-    CHECK(rig_stop(&g));
+    CHECK(h2_rig_stop(&g));
 }
 
 TEST(a_stalled_stream_holds_its_window_and_not_its_siblings)
 {
     struct h2_options o = {.stream_window = 70000, .connection_window = 100000};
-    struct rig g;
+    struct h2_rig g;
 
-    rig_start_with(&g, 5000, -1, &o);
+    h2_rig_start_with(&g, 5000, -1, &o);
     for (int i = 0; i < 4; i++) {
-        call_with(&g, i, "GET", "/big", NULL);
+        h2_rig_call(&g, i, "GET", "/big", NULL);
         g.call[i].stopped = i < 3;
     }
     CHECK(settle(g.loop));
@@ -153,15 +88,15 @@ TEST(a_stalled_stream_holds_its_window_and_not_its_siblings)
     CHECK(settle(g.loop));
     CHECK_INT(g.call[0].result, 1);
     CHECK_INT(g.call[2].got.len, BIG_BYTES);
-    CHECK(rig_stop(&g));
+    CHECK(h2_rig_stop(&g));
 }
 
 TEST(an_answer_that_nobody_takes_is_given_up)
 {
-    struct rig g;
+    struct h2_rig g;
 
-    rig_start(&g);
-    call_with(&g, 0, "GET", "/big", NULL);
+    h2_rig_start(&g);
+    h2_rig_call(&g, 0, "GET", "/big", NULL);
     g.call[0].stopped = true;
     CHECK(settle(g.loop));
     loop_advance(g.loop, EXCHANGE_REPLY_STALL_MS + 100);
@@ -170,20 +105,20 @@ TEST(an_answer_that_nobody_takes_is_given_up)
     caller_go_on(&g.call[0]);
     CHECK(settle(g.loop));
     CHECK_INT(g.call[0].result, -ERR_H2_RESET);
-    CHECK(rig_stop(&g));
+    CHECK(h2_rig_stop(&g));
 }
 
 TEST(more_streams_than_allowed_wait_with_the_caller)
 {
     struct h2_options o = {.streams_max = 2};
-    struct rig g;
+    struct h2_rig g;
 
-    rig_start_with(&g, 4096, -1, &o);
-    call_with(&g, 0, "GET", "/watch", NULL);
+    h2_rig_start_with(&g, 4096, -1, &o);
+    h2_rig_call(&g, 0, "GET", "/watch", NULL);
     CHECK_INT(h2_session_state(g.client), 0);
-    call_with(&g, 1, "GET", "/watch", NULL);
+    h2_rig_call(&g, 1, "GET", "/watch", NULL);
     CHECK_INT(h2_session_state(g.client), -EAGAIN);
-    call_with(&g, 2, "GET", "/echo", NULL);
+    h2_rig_call(&g, 2, "GET", "/echo", NULL);
     CHECK(settle(g.loop));
     CHECK_INT(g.call[2].result, -ERR_LIMIT);
     CHECK_INT(g.call[0].result, 0);
@@ -192,82 +127,82 @@ TEST(more_streams_than_allowed_wait_with_the_caller)
     CHECK(settle(g.loop));
     CHECK_INT(g.app.failure, -ERR_H2_RESET);
     CHECK_INT(h2_session_state(g.client), 0);
-    CHECK(rig_stop(&g));
+    CHECK(h2_rig_stop(&g));
 }
 
 TEST(a_dropped_answer_is_a_reset_and_the_connection_lives)
 {
-    struct rig g;
+    struct h2_rig g;
 
-    rig_start(&g);
-    call_with(&g, 0, "GET", "/drop", NULL);
-    call_with(&g, 1, "GET", "/short", NULL);
-    call_with(&g, 2, "GET", "/split", NULL);
+    h2_rig_start(&g);
+    h2_rig_call(&g, 0, "GET", "/drop", NULL);
+    h2_rig_call(&g, 1, "GET", "/short", NULL);
+    h2_rig_call(&g, 2, "GET", "/split", NULL);
     CHECK(settle(g.loop));
     for (int i = 0; i < 3; i++) {
         CHECK_INT(g.call[i].result, -ERR_H2_RESET);
         CHECK_INT(g.call[i].x->reset_code, 2);
     }
-    call_with(&g, 3, "GET", "/echo", NULL);
+    h2_rig_call(&g, 3, "GET", "/echo", NULL);
     CHECK(settle(g.loop));
     CHECK_INT(g.call[3].result, 1);
-    CHECK(rig_stop(&g));
+    CHECK(h2_rig_stop(&g));
 }
 
 TEST(an_early_answer_reaches_a_client_that_still_sends)
 {
     static char body[300001];
-    struct rig g;
+    struct h2_rig g;
 
     memset(body, 'x', sizeof(body) - 1);
-    rig_start(&g);
-    call_with(&g, 0, "POST", "/early", body);
+    h2_rig_start(&g);
+    h2_rig_call(&g, 0, "POST", "/early", body);
     CHECK(settle(g.loop));
     CHECK_INT(g.call[0].result, 1);
     CHECK_INT(g.call[0].x->in.status, 200);
     CHECK_INT(h2_session_stats(g.server).streams, 0);
-    CHECK(rig_stop(&g));
+    CHECK(h2_rig_stop(&g));
 }
 
 /* The answer is long, and the question is not needed for it. */
 TEST(an_early_long_answer_is_whole_although_its_request_is_cut)
 {
     static char body[300001];
-    struct rig g;
+    struct h2_rig g;
 
     memset(body, 'x', sizeof(body) - 1);
-    rig_start_with(&g, 1000, -1, NULL);
-    call_with(&g, 0, "POST", "/big", body);
+    h2_rig_start_with(&g, 1000, -1, NULL);
+    h2_rig_call(&g, 0, "POST", "/big", body);
     CHECK(settle(g.loop));
     CHECK_INT(g.call[0].result, 1);
     CHECK_INT(g.call[0].got.len, BIG_BYTES);
     CHECK_INT(h2_session_stats(g.server).streams, 0);
-    CHECK(rig_stop(&g));
+    CHECK(h2_rig_stop(&g));
 }
 
 TEST(a_body_beyond_the_limit_is_answered_with_413)
 {
     static char body[100001];
     struct h2_options o = {.body_bytes = 50000};
-    struct rig g;
+    struct h2_rig g;
 
     memset(body, 'x', sizeof(body) - 1);
-    rig_start_with(&g, 4096, -1, &o);
-    call_with(&g, 0, "POST", "/echo", body);
+    h2_rig_start_with(&g, 4096, -1, &o);
+    h2_rig_call(&g, 0, "POST", "/echo", body);
     CHECK(settle(g.loop));
     CHECK_INT(g.app.failure, -ERR_TOO_LARGE);
     CHECK_INT(g.call[0].x->in.status, 413);
-    CHECK(rig_stop(&g));
+    CHECK(h2_rig_stop(&g));
 }
 
 TEST(a_request_head_beyond_the_limit_is_answered_with_431)
 {
     AUTO(message) struct message head = {0};
     static char value[20001];
-    struct rig g;
+    struct h2_rig g;
 
     memset(value, 'x', sizeof(value) - 1);
-    rig_start(&g);
+    h2_rig_start(&g);
     message_request(&head, "GET", "https", "a", "/echo");
     message_puts(&head, "x-long", value);
     caller_start(&g.call[0], g.loop, h2_session_request(g.client, &head, true), NULL, 0);
@@ -275,24 +210,24 @@ TEST(a_request_head_beyond_the_limit_is_answered_with_431)
     CHECK_INT(g.call[0].result, 1);
     CHECK_INT(g.call[0].x->in.status, 431);
     CHECK_INT(g.app.requests, 0);
-    call_with(&g, 1, "GET", "/echo", NULL);
+    h2_rig_call(&g, 1, "GET", "/echo", NULL);
     CHECK(settle(g.loop));
     CHECK_INT(g.call[1].result, 1);
-    CHECK(rig_stop(&g));
+    CHECK(h2_rig_stop(&g));
 }
 
 TEST(drain_serves_what_is_under_way_and_then_ends)
 {
-    struct rig g;
+    struct h2_rig g;
 
-    rig_start(&g);
-    call_with(&g, 0, "GET", "/watch", NULL);
+    h2_rig_start(&g);
+    h2_rig_call(&g, 0, "GET", "/watch", NULL);
     CHECK(settle(g.loop));
     h2_session_drain(g.server);
     CHECK(settle(g.loop));
     CHECK_INT(h2_session_state(g.client), -ERR_H2_GOAWAY);
     CHECK_INT(g.call[0].result, 0);
-    call_with(&g, 1, "GET", "/echo", NULL);
+    h2_rig_call(&g, 1, "GET", "/echo", NULL);
     CHECK(settle(g.loop));
     CHECK_INT(g.call[1].result, -ERR_H2_GOAWAY);
     loop_advance(g.loop, 1100);
@@ -304,30 +239,30 @@ TEST(drain_serves_what_is_under_way_and_then_ends)
     CHECK(g.app.over);
     CHECK_INT(g.app.result, 0);
     CHECK_INT(h2_session_state(g.client), -ERR_H2_GOAWAY);
-    CHECK(rig_stop(&g));
+    CHECK(h2_rig_stop(&g));
 }
 
 TEST(a_client_that_drains_finishes_its_calls)
 {
-    struct rig g;
+    struct h2_rig g;
 
-    rig_start(&g);
-    call_with(&g, 0, "GET", "/big", NULL);
+    h2_rig_start(&g);
+    h2_rig_call(&g, 0, "GET", "/big", NULL);
     h2_session_drain(g.client);
     CHECK(settle(g.loop));
     CHECK_INT(g.call[0].result, 1);
     CHECK_INT(g.call[0].got.len, BIG_BYTES);
     CHECK(g.app.over);
     CHECK_INT(g.app.result, 0);
-    CHECK(rig_stop(&g));
+    CHECK(h2_rig_stop(&g));
 }
 
 TEST(exchanges_outlive_both_sessions)
 {
-    struct rig g;
+    struct h2_rig g;
 
-    rig_start(&g);
-    call_with(&g, 0, "GET", "/watch", NULL);
+    h2_rig_start(&g);
+    h2_rig_call(&g, 0, "GET", "/watch", NULL);
     CHECK(settle(g.loop));
     h2_session_free(g.client);
     g.client = NULL;
@@ -338,9 +273,9 @@ TEST(exchanges_outlive_both_sessions)
     h2_session_free(g.server);
     g.server = NULL;
     CHECK(settle(g.loop));
-    CHECK(rig_stop(&g));
-    rig_start(&g);
-    call_with(&g, 0, "GET", "/watch", NULL);
+    CHECK(h2_rig_stop(&g));
+    h2_rig_start(&g);
+    h2_rig_call(&g, 0, "GET", "/watch", NULL);
     CHECK(settle(g.loop));
     g.app.next = NULL;
     h2_session_free(g.server);
@@ -348,7 +283,7 @@ TEST(exchanges_outlive_both_sessions)
     CHECK(settle(g.loop));
     CHECK_INT(g.app.failure, -ERR_CANCELLED);
     CHECK(g.call[0].result < 0);
-    CHECK(rig_stop(&g));
+    CHECK(h2_rig_stop(&g));
 }
 
 enum { PING_BYTES = 17 + 17 }; /* the server's own, and its answer to the client's */
@@ -356,15 +291,15 @@ enum { PING_BYTES = 17 + 17 }; /* the server's own, and its answer to the client
 TEST(pings_are_sent_while_a_stream_is_open_and_their_silence_ends_the_session)
 {
     struct h2_options o = {.ping_ms = 30000, .ping_timeout_ms = 10000};
-    struct rig g;
+    struct h2_rig g;
 
-    rig_start_with(&g, 4096, -1, &o);
+    h2_rig_start_with(&g, 4096, -1, &o);
     CHECK(settle(g.loop));
     uint64_t taken = h2_session_stats(g.client).taken_bytes;
     loop_advance(g.loop, 30001);
     CHECK(settle(g.loop));
     CHECK_INT(h2_session_stats(g.client).taken_bytes, taken);
-    call_with(&g, 0, "GET", "/watch", NULL);
+    h2_rig_call(&g, 0, "GET", "/watch", NULL);
     CHECK(settle(g.loop));
     taken = h2_session_stats(g.client).taken_bytes;
     loop_advance(g.loop, 30001);
@@ -374,137 +309,68 @@ TEST(pings_are_sent_while_a_stream_is_open_and_their_silence_ends_the_session)
     CHECK(settle(g.loop));
     CHECK_INT(h2_session_stats(g.client).taken_bytes, taken + 2 * PING_BYTES);
     CHECK_INT(g.call[0].result, 0);
-    CHECK(rig_stop(&g));
+    CHECK(h2_rig_stop(&g));
 }
 
 /* Everything a session does in one script; used with faults. */
-static void play_all(struct rig *g)
+static void play_all(struct h2_rig *g)
 {
     static char body[3000];
 
     memset(body, 'x', sizeof(body) - 1);
-    call_with(g, 0, "POST", "/echo", body);
-    call_with(g, 1, "GET", "/stream", NULL);
-    call_with(g, 2, "GET", "/drop", NULL);
-    call_with(g, 3, "GET", "/watch", NULL);
-    call_with(g, 4, "POST", "/early", body);
+    h2_rig_call(g, 0, "POST", "/echo", body);
+    h2_rig_call(g, 1, "GET", "/stream", NULL);
+    h2_rig_call(g, 2, "GET", "/drop", NULL);
+    h2_rig_call(g, 3, "GET", "/watch", NULL);
+    h2_rig_call(g, 4, "POST", "/early", body);
 }
 
 TEST(a_fault_at_any_stream_call_ends_everything)
 {
-    struct rig g;
+    struct h2_rig g;
 
-    rig_start_with(&g, 400, -1, NULL);
+    h2_rig_start_with(&g, 400, -1, NULL);
     play_all(&g);
     CHECK(settle(g.loop));
     int calls = g.fault.calls;
-    CHECK(rig_stop(&g));
+    CHECK(h2_rig_stop(&g));
     for (int at = 0; at < calls; at++) {
-        rig_start_with(&g, 400, at, NULL);
+        h2_rig_start_with(&g, 400, at, NULL);
         play_all(&g);
         CHECK(settle(g.loop));
         CHECK_INT(g.app.result, -EIO);
         for (int i = 0; i < 5; i++) {
             CHECK(g.call[i].result != 0);
         }
-        CHECK(rig_stop(&g));
+        CHECK(h2_rig_stop(&g));
     }
     printf("# %d fault points\n", calls);
 }
 
 TEST(short_memory_at_any_point_ends_streams_or_sessions_not_the_process)
 {
-    struct rig g;
+    struct h2_rig g;
 
     (void)mem_fault_set(-1);
-    rig_start_with(&g, 400, -1, NULL);
+    h2_rig_start_with(&g, 400, -1, NULL);
     play_all(&g);
     CHECK(settle(g.loop));
     unsigned tries = mem_fault_set(-1);
-    CHECK(rig_stop(&g));
+    CHECK(h2_rig_stop(&g));
     CHECK(tries > 50);
     for (unsigned at = 0; at < tries; at++) {
         (void)mem_fault_set((int)at);
-        rig_start_with(&g, 400, -1, NULL);
+        h2_rig_start_with(&g, 400, -1, NULL);
         play_all(&g);
         CHECK(settle(g.loop));
         (void)mem_fault_set(-1);
-        CHECK(rig_stop(&g));
+        CHECK(h2_rig_stop(&g));
     }
     printf("# %u allocations failed\n", tries);
 }
 
-/* A peer of raw frames against our server. */
-struct raw {
-    struct loop *loop;
-    struct h2_session *server;
-    struct handler app;
-    struct wire peer;
-    struct strbuf script;
-};
-
-static void frame(struct strbuf *b, unsigned type, unsigned flags, uint32_t stream,
-                  const void *body, size_t len)
-{
-    uint8_t head[9];
-
-    be24_put(head, (uint32_t)len);
-    head[3] = (uint8_t)type;
-    head[4] = (uint8_t)flags;
-    be32_put(head + 5, stream);
-    strbuf_add(b, head, sizeof(head));
-    strbuf_add(b, body, len);
-}
-
-static void preface(struct strbuf *b)
-{
-    strbuf_puts(b, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    frame(b, 4, 0, 0, "", 0);
-}
-
-/* GET https://a/watch */
-static const char get_watch[] = "\x82\x87\x41\x01"
-                                "a\x04\x06/watch";
-
-static void raw_start_with(struct raw *w, size_t pipe, const struct h2_options *options)
-{
-    struct stream *ends[2];
-
-    *w = (struct raw){.loop = loop_new(NULL)};
-    loop_stop_clock(w->loop);
-    mempipe_pair(ends, pipe, NULL);
-    handler_start(&w->app, w->loop);
-    w->server = h2_server_new(w->loop, ends[1], options, &w->app.task);
-    handler_serve(&w->app, next, w->server);
-    wire_start(&w->peer, w->loop, ends[0], "", 0);
-}
-
-static void raw_start(struct raw *w, size_t pipe)
-{
-    raw_start_with(w, pipe, NULL);
-}
-
-static bool raw_play(struct raw *w)
-{
-    wire_send(&w->peer, w->script.p, w->script.len);
-    return settle(w->loop);
-}
-
-static bool raw_stop(struct raw *w)
-{
-    handler_stop(&w->app);
-    h2_session_free(w->server);
-    wire_stop(&w->peer, 0);
-    bool settled = settle(w->loop);
-    loop_advance(w->loop, 60000);
-    settled = settle(w->loop) && settled;
-    loop_free(w->loop);
-    strbuf_fini(&w->script);
-    return settled && mempipe_live() == 0;
-}
-
 /* The error code of the GOAWAY that ended the connection, or -1. */
-static int goaway_code(struct raw *w)
+static int goaway_code(struct h2_raw *w)
 {
     const uint8_t *p = bytes_peek(&w->peer.got);
     size_t len = w->peer.got.len;
@@ -546,15 +412,15 @@ TEST(each_kind_of_useless_frame_has_its_budget)
 
     for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
         for (int many = 0; many < 2; many++) {
-            struct raw w;
-            raw_start(&w, 100000);
-            preface(&w.script);
-            frame(&w.script, 1, 4, 1, get_watch, sizeof(get_watch) - 1);
+            struct h2_raw w;
+            h2_raw_start(&w, 100000);
+            h2_put_preface(&w.script);
+            h2_put_frame(&w.script, 1, 4, 1, H2_GET_WATCH, sizeof(H2_GET_WATCH) - 1);
             for (int n = 0; n < (many ? 230 : 190); n++) {
-                frame(&w.script, table[i].type, table[i].flags, table[i].stream, table[i].body,
-                      table[i].len);
+                h2_put_frame(&w.script, table[i].type, table[i].flags, table[i].stream,
+                             table[i].body, table[i].len);
             }
-            CHECK(raw_play(&w));
+            CHECK(h2_raw_play(&w));
             const char *said = h2_session_diag(w.server)->text;
             bool is_named = strstr(said, table[i].spent) != NULL;
             if (w.app.over != many || is_named != many) {
@@ -564,7 +430,7 @@ TEST(each_kind_of_useless_frame_has_its_budget)
             CHECK_INT(w.app.over, many);
             CHECK_INT(w.app.result, many ? -ERR_H2_ABUSE : -EAGAIN);
             CHECK_INT(goaway_code(&w), many ? 11 : -1);
-            CHECK(raw_stop(&w));
+            CHECK(h2_raw_stop(&w));
         }
     }
 }
@@ -572,89 +438,89 @@ TEST(each_kind_of_useless_frame_has_its_budget)
 TEST(heads_for_closed_streams_have_a_budget)
 {
     for (int many = 0; many < 2; many++) {
-        struct raw w;
-        raw_start(&w, 100000);
-        preface(&w.script);
-        frame(&w.script, 1, 4, 5, get_watch, sizeof(get_watch) - 1);
+        struct h2_raw w;
+        h2_raw_start(&w, 100000);
+        h2_put_preface(&w.script);
+        h2_put_frame(&w.script, 1, 4, 5, H2_GET_WATCH, sizeof(H2_GET_WATCH) - 1);
         for (int n = 0; n < (many ? 230 : 190); n++) {
-            frame(&w.script, 1, 5, 3, get_watch, sizeof(get_watch) - 1);
+            h2_put_frame(&w.script, 1, 5, 3, H2_GET_WATCH, sizeof(H2_GET_WATCH) - 1);
         }
-        CHECK(raw_play(&w));
+        CHECK(h2_raw_play(&w));
         CHECK_INT(w.app.result, many ? -ERR_H2_ABUSE : -EAGAIN);
-        CHECK(raw_stop(&w));
+        CHECK(h2_raw_stop(&w));
     }
 }
 
 TEST(rapid_resets_are_counted_and_tokens_come_back)
 {
-    struct raw w;
+    struct h2_raw w;
 
-    raw_start(&w, 100000);
-    preface(&w.script);
+    h2_raw_start(&w, 100000);
+    h2_put_preface(&w.script);
     for (uint32_t round = 0, id = 1; round < 12; round++) {
         for (int n = 0; n < 100; n++, id += 2) {
-            frame(&w.script, 1, 5, id, get_watch, sizeof(get_watch) - 1);
-            frame(&w.script, 3, 0, id, "\0\0\0\x08", 4);
+            h2_put_frame(&w.script, 1, 5, id, H2_GET_WATCH, sizeof(H2_GET_WATCH) - 1);
+            h2_put_frame(&w.script, 3, 0, id, "\0\0\0\x08", 4);
         }
-        CHECK(raw_play(&w));
+        CHECK(h2_raw_play(&w));
         strbuf_clear(&w.script);
         CHECK(!w.app.over);
         loop_advance(w.loop, 5000); /* 100 tokens come back */
     }
     for (uint32_t n = 0, id = 3001; n < 300; n++, id += 2) {
-        frame(&w.script, 1, 5, id, get_watch, sizeof(get_watch) - 1);
-        frame(&w.script, 3, 0, id, "\0\0\0\x08", 4);
+        h2_put_frame(&w.script, 1, 5, id, H2_GET_WATCH, sizeof(H2_GET_WATCH) - 1);
+        h2_put_frame(&w.script, 3, 0, id, "\0\0\0\x08", 4);
     }
-    CHECK(raw_play(&w));
+    CHECK(h2_raw_play(&w));
     CHECK_INT(w.app.result, -ERR_H2_ABUSE);
     CHECK(strstr(h2_session_diag(w.server)->text, "too many resets"));
-    CHECK(raw_stop(&w));
+    CHECK(h2_raw_stop(&w));
 }
 
 /* A peer that makes us reset its streams pays as if it had reset them itself. */
 TEST(provoked_resets_are_counted_like_the_peers_own)
 {
-    struct raw w;
+    struct h2_raw w;
 
-    raw_start(&w, 100000);
-    preface(&w.script);
+    h2_raw_start(&w, 100000);
+    h2_put_preface(&w.script);
     for (uint32_t n = 0, id = 1; n < 300; n++, id += 2) {
-        frame(&w.script, 1, 5, id, get_watch, sizeof(get_watch) - 1);
-        frame(&w.script, 8, 0, id, "\x7f\xff\xff\xff", 4); /* window overflow */
+        h2_put_frame(&w.script, 1, 5, id, H2_GET_WATCH, sizeof(H2_GET_WATCH) - 1);
+        h2_put_frame(&w.script, 8, 0, id, "\x7f\xff\xff\xff", 4); /* window overflow */
     }
-    CHECK(raw_play(&w));
+    CHECK(h2_raw_play(&w));
     CHECK(strstr(h2_session_diag(w.server)->text, "too many stream errors"));
     CHECK_INT(w.app.result, -ERR_H2_ABUSE);
     CHECK_INT(goaway_code(&w), 11);
-    CHECK(raw_stop(&w));
+    CHECK(h2_raw_stop(&w));
 }
 
 TEST(continuations_without_end_are_refused)
 {
     for (int empty = 0; empty < 2; empty++) {
-        struct raw w;
-        raw_start(&w, 1 << 20);
-        preface(&w.script);
-        frame(&w.script, 1, 1, 1, get_watch, sizeof(get_watch) - 1);
+        struct h2_raw w;
+        h2_raw_start(&w, 1 << 20);
+        h2_put_preface(&w.script);
+        h2_put_frame(&w.script, 1, 1, 1, H2_GET_WATCH, sizeof(H2_GET_WATCH) - 1);
         for (int n = 0; n < 300; n++) {
-            frame(&w.script, 9, 0, 1, "\x40\x01x\x01y", empty ? 0 : 5);
+            h2_put_frame(&w.script, 9, 0, 1, "\x40\x01x\x01y", empty ? 0 : 5);
         }
-        CHECK(raw_play(&w));
+        CHECK(h2_raw_play(&w));
         CHECK(w.app.over);
         CHECK(w.app.result < 0);
         CHECK_INT(w.app.requests, 0);
-        CHECK(raw_stop(&w));
+        CHECK(h2_raw_stop(&w));
     }
 }
 
 TEST(a_compression_bomb_ends_the_connection)
 {
     AUTO(strbuf) struct strbuf block = {0};
-    struct raw w;
+    struct h2_raw w;
 
-    raw_start(&w, 1 << 20);
-    preface(&w.script);
-    strbuf_add(&block, get_watch, sizeof(get_watch) - 1);
+    h2_raw_start(&w, 1 << 20);
+    h2_put_preface(&w.script);
+    strbuf_add(&block, H2_GET_WATCH, sizeof(H2_GET_WATCH) - 1);
     strbuf_add(&block, "\x40\x01x\x7f\x81\x1e",
                6); /* a value of 4000 octets, then many times that */
     for (int i = 0; i < 4000; i++) {
@@ -663,11 +529,11 @@ TEST(a_compression_bomb_ends_the_connection)
     for (int i = 0; i < 10000; i++) {
         strbuf_putc(&block, '\xbe');
     }
-    frame(&w.script, 1, 5, 1, block.p, block.len);
-    CHECK(raw_play(&w));
+    h2_put_frame(&w.script, 1, 5, 1, block.p, block.len);
+    CHECK(h2_raw_play(&w));
     CHECK_INT(w.app.result, -ERR_H2_ABUSE);
     CHECK_INT(w.app.requests, 0);
-    CHECK(raw_stop(&w));
+    CHECK(h2_raw_stop(&w));
 }
 
 TEST(a_bad_peer_gets_goaway_with_the_code)
@@ -684,7 +550,7 @@ TEST(a_bad_peer_gets_goaway_with_the_code)
         {"PING of 7", 6, 0, 0, "1234567", 7, 6},
         {"SETTINGS of 5", 4, 0, 0, "12345", 5, 6},
         {"DATA on stream 0", 0, 0, 0, "x", 1, 1},
-        {"HEADERS on an even stream", 1, 5, 2, get_watch, sizeof(get_watch) - 1, 1},
+        {"HEADERS on an even stream", 1, 5, 2, H2_GET_WATCH, sizeof(H2_GET_WATCH) - 1, 1},
         {"bad HPACK", 1, 5, 1, "\xff\xff\xff\xff\xff\xff", 6, 9},
         {"window overflow", 8, 0, 0, "\x7f\xff\xff\xff", 4, 3},
         {"window update of 0", 8, 0, 0, "\0\0\0\0", 4, 1},
@@ -692,60 +558,60 @@ TEST(a_bad_peer_gets_goaway_with_the_code)
     };
 
     for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
-        struct raw w;
-        raw_start(&w, 4096);
-        preface(&w.script);
-        frame(&w.script, table[i].type, table[i].flags, table[i].stream, table[i].body,
-              table[i].len);
-        CHECK(raw_play(&w));
+        struct h2_raw w;
+        h2_raw_start(&w, 4096);
+        h2_put_preface(&w.script);
+        h2_put_frame(&w.script, table[i].type, table[i].flags, table[i].stream, table[i].body,
+                     table[i].len);
+        CHECK(h2_raw_play(&w));
         if (goaway_code(&w) != table[i].code) {
             printf("# %s\n", table[i].name);
         }
         CHECK_INT(goaway_code(&w), table[i].code);
         CHECK(w.app.over && w.app.result < 0);
         CHECK(w.peer.ended);
-        CHECK(raw_stop(&w));
+        CHECK(h2_raw_stop(&w));
     }
 }
 
 TEST(another_protocol_is_no_preface)
 {
-    struct raw w;
+    struct h2_raw w;
 
-    raw_start(&w, 4096);
+    h2_raw_start(&w, 4096);
     strbuf_puts(&w.script, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    CHECK(raw_play(&w));
+    CHECK(h2_raw_play(&w));
     CHECK_INT(w.app.result, -ERR_H2_PROTOCOL);
-    CHECK(raw_stop(&w));
+    CHECK(h2_raw_stop(&w));
 }
 
 TEST(a_peer_that_ends_amid_a_stream_has_not_ended_well)
 {
     for (int open = 0; open < 2; open++) {
-        struct raw w;
-        raw_start(&w, 4096);
-        preface(&w.script);
+        struct h2_raw w;
+        h2_raw_start(&w, 4096);
+        h2_put_preface(&w.script);
         if (open) {
-            frame(&w.script, 1, 4, 1, get_watch, sizeof(get_watch) - 1);
+            h2_put_frame(&w.script, 1, 4, 1, H2_GET_WATCH, sizeof(H2_GET_WATCH) - 1);
         }
         w.peer.shut_after = true;
-        CHECK(raw_play(&w));
+        CHECK(h2_raw_play(&w));
         CHECK(w.app.over);
         CHECK_INT(w.app.result, open ? -ERR_TRUNCATED : 0);
-        CHECK(raw_stop(&w));
+        CHECK(h2_raw_stop(&w));
     }
 }
 
 TEST(a_silent_peer_is_let_go)
 {
-    struct raw w;
+    struct h2_raw w;
 
-    raw_start(&w, 4096);
+    h2_raw_start(&w, 4096);
     CHECK(settle(w.loop));
     loop_advance(w.loop, 5001);
     CHECK(settle(w.loop));
     CHECK_INT(w.app.result, -ERR_DEADLINE);
-    CHECK(raw_stop(&w));
+    CHECK(h2_raw_stop(&w));
 }
 
 /* Half a head, and nothing else can come behind it. */
@@ -753,21 +619,21 @@ TEST(a_head_that_does_not_arrive_ends_the_connection)
 {
     struct h2_options o = {
         .head_ms = 60000, .head_rate = 1, .head_grace_ms = 5000, .shows_refusals = true};
-    struct raw w;
+    struct h2_raw w;
 
-    raw_start_with(&w, 4096, &o);
-    preface(&w.script);
-    CHECK(raw_play(&w));
+    h2_raw_start_with(&w, 4096, &o);
+    h2_put_preface(&w.script);
+    CHECK(h2_raw_play(&w));
     loop_advance(w.loop, 5000);
     CHECK(settle(w.loop));
     strbuf_clear(&w.script);
-    frame(&w.script, 1, 5, 1, get_watch, sizeof(get_watch) - 1);
+    h2_put_frame(&w.script, 1, 5, 1, H2_GET_WATCH, sizeof(H2_GET_WATCH) - 1);
     w.script.len = 12; /* half of it: worth 12 s */
-    CHECK(raw_play(&w));
+    CHECK(h2_raw_play(&w));
     loop_advance(w.loop, 16900);
     CHECK(settle(w.loop));
     CHECK(!w.app.over);
-    wire_send(&w.peer, get_watch + 3, 2);
+    wire_send(&w.peer, H2_GET_WATCH + 3, 2);
     CHECK(settle(w.loop));
     loop_advance(w.loop, 2000);
     CHECK(settle(w.loop));
@@ -779,39 +645,40 @@ TEST(a_head_that_does_not_arrive_ends_the_connection)
     struct refusal *r = h2_session_refusal(w.server);
     CHECK(r && r->status == 0 && slice_is(message_get(&r->in, MESSAGE_METHOD), "GET"));
     refusal_free(r);
-    CHECK(raw_stop(&w));
+    CHECK(h2_raw_stop(&w));
 }
 
 TEST(a_head_that_arrives_in_time_leaves_no_deadline_behind)
 {
     struct h2_options o = {.head_ms = 1000, .head_rate = 1, .head_grace_ms = 100};
-    struct raw w;
+    struct h2_raw w;
 
-    raw_start_with(&w, 4096, &o);
-    preface(&w.script);
-    frame(&w.script, 1, 5, 1, get_watch, sizeof(get_watch) - 1);
-    frame(&w.script, 1, 5, 3, "\x82\x82", 2); /* malformed: a reset, and the connection goes on */
-    CHECK(raw_play(&w));
+    h2_raw_start_with(&w, 4096, &o);
+    h2_put_preface(&w.script);
+    h2_put_frame(&w.script, 1, 5, 1, H2_GET_WATCH, sizeof(H2_GET_WATCH) - 1);
+    h2_put_frame(&w.script, 1, 5, 3, "\x82\x82",
+                 2); /* malformed: a reset, and the connection goes on */
+    CHECK(h2_raw_play(&w));
     loop_advance(w.loop, 20000);
     CHECK(settle(w.loop));
     CHECK(!w.app.over);
-    CHECK(raw_stop(&w));
+    CHECK(h2_raw_stop(&w));
 }
 
 TEST(a_peer_that_takes_nothing_is_let_go)
 {
-    struct raw w;
+    struct h2_raw w;
 
-    raw_start(&w, 30);
+    h2_raw_start(&w, 30);
     w.peer.read_at_most = 1;
-    preface(&w.script);
-    frame(&w.script, 1, 5, 1, get_watch, sizeof(get_watch) - 1);
-    CHECK(raw_play(&w));
+    h2_put_preface(&w.script);
+    h2_put_frame(&w.script, 1, 5, 1, H2_GET_WATCH, sizeof(H2_GET_WATCH) - 1);
+    CHECK(h2_raw_play(&w));
     CHECK(!w.app.over);
     loop_advance(w.loop, 30001);
     CHECK(settle(w.loop));
     CHECK_INT(w.app.result, -ERR_DEADLINE);
-    CHECK(raw_stop(&w));
+    CHECK(h2_raw_stop(&w));
 }
 
 /* An exchange is a stream like any other. */
