@@ -141,8 +141,7 @@ void dial_refused(struct channel *ch, int r, const char *what)
 {
     struct hbone_dial *d = ch->dial;
 
-    if (ch->step != CHANNEL_ASKED || !d->pool || d->pool->draining ||
-        ++d->attempts >= DIAL_ATTEMPTS_MAX) {
+    if (ch->step != CHANNEL_ASKED || !d->pool || ++d->attempts >= DIAL_ATTEMPTS_MAX) {
         (void)diag_note(stream_why(&ch->s), r, "%s", what); /* the code is known */
         channel_over(ch, r);
         return;

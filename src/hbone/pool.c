@@ -289,9 +289,7 @@ struct stream *hbone_dial(struct hbone_pool *p, const struct hbone_target *targe
 {
     struct channel *ch = dial_new(p->home, &target->head, p->budget);
 
-    if (p->draining) {
-        dial_fail(ch, -ERR_DRAINED, "the pool is draining");
-    } else if (target->expect_count == 0 || target->expect_count > HBONE_EXPECT_MAX) {
+    if (target->expect_count == 0 || target->expect_count > HBONE_EXPECT_MAX) {
         dial_fail(ch, -ERR_IDENTITY, "nobody, or too many, may answer");
     } else if (budget_is_over(p->budget)) {
         dial_fail(ch, -ERR_LIMIT, "memory for tunnel streams is short");
@@ -316,8 +314,6 @@ static void fail_waiting(struct hbone_pool *p, int why)
 
 void hbone_pool_drain(struct hbone_pool *p)
 {
-    p->draining = true;
-    fail_waiting(p, -ERR_DRAINED);
     list_for_each (node, &p->routes) {
         struct route *r = container_of(node, struct route, in_routes);
 
@@ -332,7 +328,6 @@ void hbone_pool_free(struct hbone_pool *p)
     if (!p) {
         return;
     }
-    p->draining = true;
     fail_waiting(p, -ERR_CANCELLED);
     list_for_each_safe (node, &p->routes) {
         struct route *r = container_of(node, struct route, in_routes);

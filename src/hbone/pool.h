@@ -41,7 +41,8 @@ struct hbone_dialer {
 /* budget (may be NULL) is the pod's. */
 struct hbone_pool *hbone_pool_new(struct hbone_loop *l, const struct hbone_dialer *dialer,
                                   struct budget *budget);
-/* No new dials (they fail with -ERR_DRAINED); tunnels end with their last stream. */
+/* The tunnels there are take no more streams, and end with their last one. What is still dialled, for a
+ * connection that came before, finds another. */
 void hbone_pool_drain(struct hbone_pool *p);
 /* Takes p. Tunnels end now: RST_STREAM CANCEL for each stream, then the end of the secure stream.
  * Streams that are still held answer -ERR_CANCELLED; they stay their owners' to close. */

@@ -28,7 +28,6 @@ struct hbone_pool {
     struct list routes;
     unsigned tunnels;
     unsigned waiting;
-    bool draining;
     bool starved; /* a dial waits for any tunnel to go idle */
 };
 

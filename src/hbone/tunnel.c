@@ -195,7 +195,9 @@ void tunnel_start_drain(struct tunnel *t)
     t->drain = DRAIN_ASKED;
     tunnel_put(t, frame_put_goaway(&t->out, FRAME_ID_MAX, RESET_NO_ERROR, ""));
     tunnel_put(t, frame_put_ping(&t->out, false, TUNNEL_DRAIN_OPAQUE));
-    tunnel_due(t, DUE_DRAIN, t->home->limits.drain_ms);
+    if (t->step == TUNNEL_OPEN) { /* else once it is: a handshake has its own time */
+        tunnel_due(t, DUE_DRAIN, t->home->limits.drain_ms);
+    }
 }
 
 /* Whatever the peer had sent before it saw the first GOAWAY has arrived. */
@@ -305,6 +307,9 @@ static void enter_open(struct tunnel *t)
     dial_start_clocks(t);
     if (t->role == HBONE_SERVER) {
         tunnel_due(t, DUE_PREFACE, t->home->limits.preface_ms);
+    }
+    if (t->drain == DRAIN_ASKED) {
+        tunnel_due(t, DUE_DRAIN, t->home->limits.drain_ms);
     }
     tunnel_tell_user(t);
 }

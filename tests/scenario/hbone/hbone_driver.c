@@ -10,7 +10,7 @@
  * budget (bytes), app and refuse. The port of a request's authority, or app, is the application: 9001
  * speaks first and ends, 9002 echoes, 9003 reads and says nothing, 9005 never answers the request,
  * 9006 resets, 9007 never reads; anything else is dialled on 127.0.0.1. refuse answers every request
- * with that status. SIGTERM drains.
+ * with that status. SIGTERM drains; a client says so.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -247,6 +247,8 @@ static void drain(struct task *task, unsigned why)
     }
     if (world.pool) {
         hbone_pool_drain(world.pool);
+        printf("draining\n");
+        fflush(stdout);
     }
     list_for_each (node, &world.ends) {
         hbone_server_drain(container_of(node, struct tunnel_end, in_world)->server);

@@ -436,13 +436,20 @@ def test_an_idle_tunnel_is_released(driver, gateway):
     assert peer.ended == "FIN"
 
 
-def test_drain_keeps_streams_and_takes_no_new_ones(driver, gateway):
+def test_drain_keeps_streams_and_what_comes_finds_another_tunnel(driver, gateway):
     d, a, peer = open_one(driver, gateway)
     peer.send(answer(1))
     peer.is_alive()
     d.drain()
+    assert d.line() == "draining"
     second = app(d)
-    assert end_of(second) == (b"", "RST")
+    other = server(gateway)
+    other.wait(lambda p: p.of("HEADERS", 1))
+    other.send(answer(1))
+    other.send(frame("DATA", 1, 1, b"hello"))
+    second.shutdown(socket.SHUT_WR)
+    assert end_of(second) == (b"hello", "FIN")
+    assert not peer.of("HEADERS", 3)
     a.sendall(b"still")
     peer.wait(lambda p: p.data(1) == b"still")
     peer.send(frame("DATA", 1, 1, b"bye"))

@@ -73,3 +73,56 @@ TEST(what_unanswered_requests_hold_counts_in_the_budget)
     loop_free(l);
     CHECK_INT(mempipe_live(), 0);
 }
+
+/* Its secure stream takes nothing before its handshake is done. */
+TEST(a_tunnel_that_drains_while_it_opens_is_open_for_its_client)
+{
+    struct loop *l = loop_new(NULL);
+    struct hbone_loop *home = hbone_loop_new(l, NULL, NULL);
+    struct hbone_request *request = NULL;
+    struct stream *ends[2];
+    struct bytes wire;
+    struct task owner;
+    char waste[2000];
+
+    loop_stop_clock(l);
+    task_init(&owner, l, "owner", ignore);
+    mempipe_pair(ends, sizeof(waste), NULL);
+    memset(waste, 'x', sizeof(waste));
+    CHECK_INT(stream_write(ends[1], waste, sizeof(waste)), sizeof(waste));
+    struct hbone_server *s = hbone_server_new(home, ends[1], &owner, NULL);
+    hbone_server_drain(s);
+    while (loop_turn(l, 0) > 0) {
+    }
+    loop_advance(l, 3000);
+    while (loop_turn(l, 0) > 0) {
+    }
+    CHECK_INT(hbone_server_next(s, &request), -EAGAIN);
+    CHECK_INT(stream_read(ends[0], waste, sizeof(waste)), sizeof(waste));
+    while (loop_turn(l, 0) > 0) {
+    }
+    bytes_init(&wire, WIRE);
+    CHECK_INT(bytes_add(&wire, frame_preface, FRAME_PREFACE_BYTES), 0);
+    CHECK_INT(frame_put_settings(&wire, NULL, 0), 0);
+    CHECK_INT(stream_write(ends[0], bytes_peek(&wire), wire.len), wire.len);
+    CHECK_INT(stream_flush(ends[0]), 0);
+    while (loop_turn(l, 0) > 0) {
+    }
+    CHECK_INT(hbone_server_next(s, &request), -EAGAIN);
+    loop_advance(l, 1001); /* nobody answers the PING, nobody asks */
+    while (loop_turn(l, 0) > 0) {
+    }
+    CHECK_INT(hbone_server_next(s, &request), 0);
+    hbone_server_close(s, 0);
+    stream_close(ends[0], 0);
+    while (loop_turn(l, 0) > 0) {
+    }
+    loop_advance(l, 60000);
+    while (loop_turn(l, 0) > 0) {
+    }
+    bytes_fini(&wire);
+    task_fini(&owner);
+    hbone_loop_free(home);
+    loop_free(l);
+    CHECK_INT(mempipe_live(), 0);
+}
