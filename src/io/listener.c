@@ -129,6 +129,11 @@ int listener_accept(struct listener *l, struct endpoint *out_peer)
     return -EAGAIN;
 }
 
+void listener_look(struct listener *l)
+{
+    l->watch.ready |= FD_READABLE;
+}
+
 int listener_fd(const struct listener *l)
 {
     return l->watch.fd;

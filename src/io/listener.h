@@ -26,4 +26,7 @@ AUTO_DEFINE(listener, struct listener *, listener_close);
  * itself is broken. *out_peer is zero for Unix peers. */
 MUST_USE int listener_accept(struct listener *l, struct endpoint *out_peer);
 
+/* What came since the loop last looked is accepted, too: for who closes it in order, for what waits in it
+ * then is reset. */
+void listener_look(struct listener *l);
 int listener_fd(const struct listener *l); /* borrowed */

@@ -79,6 +79,7 @@ static void enter(struct control *c, enum control_step next)
                   c->config->drain_ms < DRAIN_NOTICE_MS ? c->config->drain_ms : DRAIN_NOTICE_MS);
         break;
     case CONTROL_DRAIN:
+        doors_take_waiting(&c->doors);
         doors_close(&c->doors);
         for (unsigned i = 0; i < c->config->common.workers; i++) {
             engine_drain(c->engines[i]);

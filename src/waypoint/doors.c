@@ -28,24 +28,31 @@ static struct engine *least_loaded(const struct doors *d)
     return best;
 }
 
-static void run(struct task *t, unsigned why)
+/* True: there may be more. */
+static bool accept_some(struct door *door, int most)
 {
-    struct door *door = container_of(t, struct door, task);
     struct endpoint peer;
 
-    (void)why; /* every wake is a hint */
-    for (int i = 0; i < ACCEPTS_A_RUN; i++) {
+    for (int i = 0; i < most; i++) {
         int fd = listener_accept(door->listener, &peer);
         if (fd == -EAGAIN) {
-            return;
+            return false;
         }
         if (fd < 0) {
             log_error(&scope, "listener failed", F_STR("error", err_text(fd)));
-            return;
+            return false;
         }
         engine_take(least_loaded(door->doors), fd, &peer, door->plain);
     }
-    task_wake(t, WAKE_IO);
+    return true;
+}
+
+static void run(struct task *t, unsigned why)
+{
+    (void)why; /* every wake is a hint */
+    if (accept_some(container_of(t, struct door, task), ACCEPTS_A_RUN)) {
+        task_wake(t, WAKE_IO);
+    }
 }
 
 static int open_one(struct doors *d, const struct endpoint *at, const struct plain_listener *plain,
@@ -84,6 +91,14 @@ int doors_open(struct doors *d, struct loop *loop, const struct config *config,
         r = open_one(d, &config->plain[i].at, &config->plain[i], why);
     }
     return r;
+}
+
+void doors_take_waiting(struct doors *d)
+{
+    for (unsigned i = 0; i < d->count; i++) {
+        listener_look(d->door[i].listener);
+        (void)accept_some(&d->door[i], LISTEN_BACKLOG); /* more cannot wait */
+    }
 }
 
 void doors_close(struct doors *d)

@@ -31,4 +31,6 @@ struct doors { /* embedded; all zero: closed */
 /* All that config names. Everything is borrowed until doors_close, which is due after a failure too. */
 MUST_USE int doors_open(struct doors *d, struct loop *loop, const struct config *config,
                         struct engine *const *engines, struct diag *why);
+/* Who waits at a door that closes would be reset. */
+void doors_take_waiting(struct doors *d);
 void doors_close(struct doors *d);

@@ -6,7 +6,10 @@
 #include "io/sock.h"
 #include "ztunnel/stats.h"
 
-enum { ACCEPTS_A_RUN = 64 }; /* then the other tasks have their turn */
+enum {
+    ACCEPTS_A_RUN = 64, /* then the other tasks have their turn */
+    WAITING_MAX = 1024  /* beyond every backlog */
+};
 
 static struct log_scope scope = LOG_SCOPE("accept");
 
@@ -28,25 +31,38 @@ static void accepted(struct acceptor *a, int fd, const struct endpoint *peer)
     a->open(a->pod, fd, peer);
 }
 
-static void run(struct task *t, unsigned why)
+/* True: there may be more. */
+static bool accept_some(struct acceptor *a, int most)
 {
-    struct acceptor *a = container_of(t, struct acceptor, task);
     struct endpoint peer;
 
-    (void)why; /* every wake is a hint */
-    for (int i = 0; i < ACCEPTS_A_RUN; i++) {
+    for (int i = 0; i < most; i++) {
         int fd = listener_accept(a->listener, &peer);
         if (fd == -EAGAIN) {
-            return;
+            return false;
         }
         if (fd < 0) {
             log_error(&scope, "listener failed", F_STR("pod", a->pod->info.name),
                       F_STR("error", err_text(fd)));
-            return;
+            return false;
         }
         accepted(a, fd, &peer);
     }
-    task_wake(t, WAKE_IO);
+    return true;
+}
+
+static void run(struct task *t, unsigned why)
+{
+    (void)why; /* every wake is a hint */
+    if (accept_some(container_of(t, struct acceptor, task), ACCEPTS_A_RUN)) {
+        task_wake(t, WAKE_IO);
+    }
+}
+
+void acceptor_take_waiting(struct acceptor *a)
+{
+    listener_look(a->listener);
+    (void)accept_some(a, WAITING_MAX); /* more cannot wait */
 }
 
 struct acceptor *acceptor_new(struct pod *p, int take_fd, acceptor_open *open, enum pod_way way,

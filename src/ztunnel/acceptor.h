@@ -14,5 +14,7 @@ typedef void acceptor_open(struct pod *p, int take_fd, const struct endpoint *pe
 /* Takes fd, a listening socket. NULL with why on failure. */
 struct acceptor *acceptor_new(struct pod *p, int take_fd, acceptor_open *open, enum pod_way way,
                               struct diag *why);
+/* Who waits when the listener closes would be reset. */
+void acceptor_take_waiting(struct acceptor *a);
 /* Closes the listener. */
 void acceptor_free(struct acceptor *a);

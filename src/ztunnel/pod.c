@@ -480,6 +480,11 @@ struct pod *pod_start(struct plane *plane, const struct pod_spec *spec)
 
 void pod_stop(struct pod *p, uint64_t drain_ms)
 {
+    for (unsigned i = 0; drain_ms > 0 && p->step == POD_UP && i < POD_PORTS; i++) {
+        if (p->acceptors[i]) {
+            acceptor_take_waiting(p->acceptors[i]);
+        }
+    }
     close_listeners(p);
     if (p->step == POD_ENDING) {
         return;

@@ -93,6 +93,9 @@ static void serve(struct tunnel *t, struct credential *credential)
     t->tcp = NULL;
     t->server = hbone_server_new(t->pod->plane->hbone, tls, &t->task, &t->pod->budget);
     enter(t, TUNNEL_OPEN);
+    if (t->pod->step == POD_DRAINING) {
+        hbone_server_drain(t->server);
+    }
 }
 
 static int step_credential(struct tunnel *t)
@@ -228,10 +231,8 @@ static void conn_abort(struct pod_conn *c, int why)
 
 static void conn_drain(struct pod_conn *c)
 {
-    if (of(c)->server) {
+    if (of(c)->server) { /* else when there is one */
         hbone_server_drain(of(c)->server);
-    } else {
-        conn_abort(c, -ERR_DRAINED);
     }
 }
 

@@ -2,6 +2,7 @@
 #include "io/listener.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -169,4 +170,24 @@ TEST(a_listener_that_breaks_says_so)
     int result = h.result;
     host_stop(&h);
     CHECK_INT(result, -EINVAL);
+}
+
+TEST(what_came_since_the_last_turn_is_there_for_who_looks)
+{
+    struct endpoint peer;
+    struct host h;
+
+    host_start(&h, 7);
+    (void)loop_turn(h.loop, 0);
+    CHECK_INT(h.result, -EAGAIN);
+    int client = dial(&h.at);
+    struct pollfd there = {.fd = listener_fd(h.listener), .events = POLLIN};
+    CHECK_INT(poll(&there, 1, 30000), 1);
+    CHECK_INT(listener_accept(h.listener, &peer), -EAGAIN); /* a wake is on its way */
+    listener_look(h.listener);
+    h.taken[h.count++] = listener_accept(h.listener, &peer);
+    CHECK(h.taken[0] >= 0);
+    CHECK_INT(listener_accept(h.listener, &peer), -EAGAIN);
+    sock_close(&client);
+    host_stop(&h);
 }

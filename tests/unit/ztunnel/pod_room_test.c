@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <poll.h>
+#include <sys/socket.h>
+
 #include "base/mem.h"
+#include "io/listener.h"
+#include "io/sock.h"
 #include "t.h"
+#include "tcp_pair.h"
+#include "ztunnel/acceptor.h"
 #include "ztunnel/pod.h"
 
 static const struct pod_conn_ops ops[POD_WAYS] = {
@@ -65,4 +72,39 @@ TEST(neither_way_takes_all_connections_that_a_pod_may_have)
         CHECK_INT(fill(&g, (enum pod_way) !way), 1);
         rig_stop(&g);
     }
+}
+
+static int taken = -1;
+
+static void take(struct pod *p, int take_fd, const struct endpoint *peer)
+{
+    (void)p;
+    (void)peer;
+    taken = take_fd;
+}
+
+TEST(who_waits_when_a_listener_is_to_close_is_taken)
+{
+    struct sockaddr_storage ss;
+    struct endpoint at;
+    struct plane plane;
+    struct rig g;
+
+    rig_start(&g);
+    plane.loop = g.loop;
+    g.pod->plane = &plane;
+    int fd = tcp_test_listener(IP_V4, &at);
+    struct pollfd there = {.fd = fd, .events = POLLIN};
+    struct acceptor *a = acceptor_new(g.pod, fd, take, POD_IN, NULL);
+    CHECK(a);
+    (void)loop_turn(g.loop, 0);
+    int client = sock_open(IP_V4, SOCK_TYPE_STREAM, NULL);
+    (void)connect(client, (struct sockaddr *)&ss, endpoint_to_sockaddr(&at, &ss)); /* in progress */
+    CHECK_INT(poll(&there, 1, 30000), 1);
+    acceptor_take_waiting(a);
+    acceptor_free(a);
+    CHECK(taken >= 0);
+    sock_close(&taken);
+    sock_close(&client);
+    rig_stop(&g);
 }
