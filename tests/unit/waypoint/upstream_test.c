@@ -351,3 +351,84 @@ TEST(ports_of_a_pod_that_are_asked_for_once_are_not_kept_for_long)
     CHECK(count(&r).endpoints <= CLUSTERS_OWN_MAX);
     rig_end(&r);
 }
+
+/* ---- the waypoint ends */
+
+enum { SPOTS = 30 /* turns from the first request to past the last answer */ };
+
+static bool is_empty(struct rig *r)
+{
+    struct upstreams_count c = count(r);
+
+    return c.connections == 0 && c.idle == 0 && c.waiting == 0;
+}
+
+/* Three ask, two of them wait for the only connection; so many turns later it begins to end. */
+static bool drains(struct rig *r, unsigned spot)
+{
+    struct task asker;
+    struct lease l[3];
+    bool good = true;
+
+    rig_start(r);
+    task_init(&asker, r->loop, "asker", nothing);
+    struct upstream *u = application(r);
+    u->limits.connections = 1;
+    for (unsigned i = 0; i < 3; i++) {
+        good = lease_start(&l[i], u, &asker, i == 2) == -EAGAIN && good;
+    }
+    for (unsigned i = 0; i < spot; i++) {
+        (void)loop_turn(r->loop, 0);
+    }
+    upstreams_drain(r->engine->upstreams);
+    good = is_granted(r, &l[0]) && use(r, &l[0], &asker, NULL) && good;
+    good = is_granted(r, &l[1]) && good;
+    lease_end(&l[1]); /* and asks for nothing */
+    good = is_granted(r, &l[2]) && use(r, &l[2], &asker, NULL) && good;
+    for (unsigned i = 0; i < TURNS && !is_empty(r); i++) {
+        (void)loop_turn(r->loop, 1);
+    }
+    good = is_empty(r) && u->conn_count == 0 && u->connecting == 0 && u->in_flight == 0 && good;
+    /* Who came before and asks only now. */
+    good = lease_start(&l[0], u, &asker, false) == -EAGAIN && is_granted(r, &l[0]) && good;
+    upstream_unuse(u);
+    good = use(r, &l[0], &asker, NULL) && good;
+    settle(r);
+    good = is_empty(r) && count(r).endpoints == 0 && good;
+    task_fini(&asker);
+    rig_end(r);
+    return good;
+}
+
+TEST(a_waypoint_that_ends_serves_who_waits_and_keeps_no_connection)
+{
+    for (unsigned spot = 0; spot < SPOTS; spot++) {
+        CHECK(drains(&(struct rig){.h2 = false}, spot));
+        CHECK(drains(&(struct rig){.h2 = true}, spot));
+    }
+}
+
+TEST(a_dial_that_fails_while_the_waypoint_ends_fails_who_waits)
+{
+    for (int h2 = 0; h2 < 2; h2++) {
+        struct rig r = {.h2 = h2 == 1};
+        struct task asker;
+        struct lease l[2];
+        rig_start(&r);
+        task_init(&asker, r.loop, "asker", nothing);
+        struct upstream *u = application(&r);
+        u->limits.connections = 1;
+        http_server_free(MOVE(r.server));
+        CHECK_INT(lease_start(&l[0], u, &asker, false), -EAGAIN);
+        CHECK_INT(lease_start(&l[1], u, &asker, false), -EAGAIN);
+        upstreams_drain(r.engine->upstreams);
+        CHECK(!is_granted(&r, &l[0]) && lease_result(&l[0]) != -EAGAIN);
+        CHECK(!is_granted(&r, &l[1]) && lease_result(&l[1]) != -EAGAIN);
+        end_all(l, 2);
+        CHECK(is_empty(&r) && u->conn_count == 0 && u->connecting == 0 && u->in_flight == 0);
+        upstream_unuse(u);
+        CHECK_INT(count(&r).endpoints, 0);
+        task_fini(&asker);
+        rig_end(&r);
+    }
+}
