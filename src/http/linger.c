@@ -90,7 +90,11 @@ static void run(struct task *t, unsigned why)
 
 static void end(struct loop_orphan *o)
 {
-    finish(container_of(o, struct linger, orphan), -ERR_CANCELLED);
+    struct linger *g = container_of(o, struct linger, orphan);
+
+    finish(g, g->step == LINGER_DISCARD
+                  ? 0
+                  : -ERR_CANCELLED); /* a reset would take along what was said */
 }
 
 void linger_start(struct loop *l, struct stream *take_below, struct bytes *take_out)

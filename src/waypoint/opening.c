@@ -136,12 +136,22 @@ static void entry_abort(struct entry *e, int why)
     task_wake(&o->task, WAKE_DRAIN);
 }
 
+static void set_limit(struct opening *o)
+{
+    const struct engine *e = o->entry.engine;
+    uint64_t ms = is_open_question(o) ? e->config->sniff_ms
+                  : e->draining       ? DRAIN_FIRST_MS
+                                      : HTTP_FIRST_MS;
+
+    timer_set(&o->limit, &o->task, ms);
+}
+
 static void entry_drain(struct entry *e)
 {
     struct opening *o = container_of(e, struct opening, entry);
 
     if (!is_open_question(o)) {
-        timer_set(&o->limit, &o->task, DRAIN_FIRST_MS);
+        set_limit(o);
     }
 }
 
@@ -176,13 +186,12 @@ static const struct entry_ops opening_ops = {.drain = entry_drain,
 void opening_start(const struct entry *take_facts, struct stream *take_near)
 {
     struct opening *o = mem_new(struct opening);
-    const struct config *c = take_facts->engine->config;
 
     entry_start(&o->entry, take_facts, &opening_ops);
     task_init(&o->task, o->entry.engine->loop, "opening", run);
     bytes_init(&o->seen, SNIFF_BYTES_MAX + READ_BYTES);
     o->near = take_near;
     stream_own(take_near, &o->task);
-    timer_set(&o->limit, &o->task, is_open_question(o) ? c->sniff_ms : HTTP_FIRST_MS);
+    set_limit(o);
     task_wake(&o->task, WAKE_START);
 }
