@@ -171,10 +171,8 @@ void inlet_open(struct engine *e, int take_fd, const struct endpoint *peer)
 
 void inlet_drain(struct inlet *i)
 {
-    if (i->server) {
+    if (i->server) { /* else when there is one */
         hbone_server_drain(i->server);
-    } else {
-        refuse(i, -ERR_DRAINED, "the waypoint is ending");
     }
 }
 

@@ -633,7 +633,7 @@ TEST(a_head_that_does_not_arrive_ends_the_connection)
     loop_advance(w.loop, 16900);
     CHECK(settle(w.loop));
     CHECK(!w.app.over);
-    wire_send(&w.peer, H2_GET_WATCH + 3, 2);
+    wire_send(&w.peer, &(H2_GET_WATCH)[3], 2);
     CHECK(settle(w.loop));
     loop_advance(w.loop, 2000);
     CHECK(settle(w.loop));

@@ -152,6 +152,28 @@ TEST(who_comes_while_the_waypoint_ends_has_a_second_too)
     }
 }
 
+/* It drains once it is served; a certificate that does not come has its own time. */
+TEST(a_tunnel_that_waits_for_the_certificate_is_not_cut_when_the_waypoint_ends)
+{
+    enum { CREDENTIAL_WAIT_MS = 10000 };
+    struct rig r = {.seen = NULL};
+    struct endpoint peer = {.ip = {.family = IP_NONE}};
+    int fds[2];
+
+    rig_start(&r);
+    tcp_pair_fds(fds);
+    engine_take(r.engine, fds[1], &peer, NULL);
+    turns(&r, 3);
+    end(&r);
+    turns(&r, 3);
+    CHECK(!list_is_empty(&r.engine->inlets));
+    loop_advance(r.loop, CREDENTIAL_WAIT_MS);
+    turns(&r, 3);
+    CHECK(list_is_empty(&r.engine->inlets));
+    (void)close(fds[0]);
+    rig_end(&r);
+}
+
 /* A connection that is kept is not cut at once: what it asks meanwhile is judged by what holds then. */
 TEST(the_second_that_a_connection_to_a_guarded_pod_has_lets_nothing_through)
 {
