@@ -174,7 +174,8 @@ static void start_failed(struct handle *h)
     if (e) {
         e->handle = NULL;
         p->counts.pending++;
-        if (!timer_is_armed(&p->retry)) {
+        /* Its entry is there and it was to stop: the proxy drains, and nothing starts any more. */
+        if (!h->stop_wanted && !timer_is_armed(&p->retry)) {
             timer_set(&p->retry, &p->task, PODS_RETRY_MS);
         }
     }

@@ -36,7 +36,7 @@ void pods_snapshot_begin(struct pods *p);
 void pods_snapshot_keep(struct pods *p, const char *uid);
 void pods_snapshot_end(struct pods *p);
 
-/* Everything stops; connections get drain_ms. */
+/* Everything stops, and nothing starts again; connections get drain_ms. */
 void pods_drain(struct pods *p, uint64_t drain_ms);
 
 struct pods_counts {
