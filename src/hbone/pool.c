@@ -242,7 +242,8 @@ static void run(struct task *task, unsigned why)
     uint64_t now = loop_now_ms(p->home->loop);
     uint64_t first = UINT64_MAX;
 
-    (void)why; /* every wake is a hint */
+    (void)why;          /* every wake is a hint */
+    p->starved = false; /* found out anew from those who wait */
     list_for_each_safe (node, &p->routes) {
         struct route *r = container_of(node, struct route, in_routes);
 

@@ -28,7 +28,7 @@ struct hbone_pool {
     struct list routes;
     unsigned tunnels;
     unsigned waiting;
-    bool starved; /* a dial waits for any tunnel to go idle */
+    bool starved; /* at the last look: a dial waits for any tunnel to go idle */
 };
 
 struct hbone_dial {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "hbone/pool_int.h"
 #include "hbone/server.h"
 #include "io/loop.h"
 #include "mempipe.h"
@@ -271,6 +272,69 @@ TEST(a_full_pool_lets_idle_tunnels_go_and_makes_the_rest_wait)
     CHECK_INT(r[0], 0);
     CHECK_INT(r[3], -ERR_DEADLINE);
     CHECK_INT(tunnels, 2);
+    CHECK_INT(mempipe_live(), 0);
+}
+
+static unsigned pool_runs;
+static task_fn *pool_run;
+
+static void count_pool_run(struct task *task, unsigned why)
+{
+    pool_runs++;
+    pool_run(task, why);
+}
+
+/* How often a stream's end has the pool look at all of its tunnels. */
+static unsigned runs_of_close(struct rig *g, struct stream *s)
+{
+    pool_runs = 0;
+    stream_close(s, 0);
+    turns(g);
+    return pool_runs;
+}
+
+TEST(the_ends_of_streams_are_news_only_while_a_dial_waits_for_an_idle_tunnel)
+{
+    static struct rig g;
+    struct hbone_limits limits = {.pool_tunnels = 1, .response_ms = 5000};
+    struct hbone_target here = target();
+    struct hbone_target there = target();
+    struct stream *s[6];
+    unsigned runs[5];
+    int r[2];
+
+    rig_start(&g, &limits, NULL);
+    pool_run = g.pool->task.run;
+    g.pool->task.run = count_pool_run;
+    there.gateway.port = 1;
+    for (int i = 0; i < 5; i++) {
+        s[i] = dial(&g, &here);
+    }
+    turns(&g);
+    runs[0] = runs_of_close(&g, s[0]);
+    s[5] = dial(&g, &there);
+    turns(&g);
+    runs[1] = runs_of_close(&g, s[1]);
+    runs[2] = runs_of_close(&g, s[2]);
+    r[0] = hbone_dial_ready(s[5]);
+    (void)runs_of_close(&g, s[5]); /* gives up, which the pool hears with the next end */
+    (void)runs_of_close(&g, s[3]);
+    s[3] = dial(&g, &here);
+    turns(&g);
+    runs[3] = runs_of_close(&g, s[3]);
+    s[5] = dial(&g, &there);
+    turns(&g);
+    runs[4] = runs_of_close(&g, s[4]); /* the last one: its tunnel goes */
+    r[1] = hbone_dial_ready(s[5]);
+    stream_close(s[5], 0);
+    rig_stop(&g);
+    CHECK_INT(runs[0], 0);
+    CHECK(runs[1] > 0);
+    CHECK(runs[2] > 0);
+    CHECK_INT(r[0], -EAGAIN);
+    CHECK_INT(runs[3], 0);
+    CHECK(runs[4] > 0);
+    CHECK_INT(r[1], 0);
     CHECK_INT(mempipe_live(), 0);
 }
 
