@@ -12,7 +12,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
-enum { BLOB_VERSION = 2, BLOB_TEXT_MAX = 64 << 10, BLOB_BUFFERED_MAX = 64 << 20 };
+enum { BLOB_VERSION = 3, BLOB_TEXT_MAX = 64 << 10, BLOB_BUFFERED_MAX = 64 << 20 };
 
 /* Each does nothing once *r < 0, and sets it when out is full. */
 void blob_put(struct bytes *out, int *r, const void *from, size_t len);

@@ -203,6 +203,7 @@ static void put_flow(struct bytes *out, int *r, const struct tunnel *t)
     blob_put_u32(out, r, t->peer.table);
     blob_put_u32(out, r, t->peer.no_table_due);
     blob_put_u32(out, r, t->peer.no_priorities);
+    blob_put_u32(out, r, t->peer.extended_connect);
     blob_put_u32(out, r, t->peer.seen);
     blob_put_u32(out, r, t->window_acked);
     blob_put_u32(out, r, t->window_sent);
@@ -228,6 +229,7 @@ static void get_flow(struct blob *b, struct tunnel *t)
     t->peer.table = blob_get_u32(b);
     t->peer.no_table_due = blob_get_bool(b);
     t->peer.no_priorities = blob_get_bool(b);
+    t->peer.extended_connect = blob_get_bool(b);
     t->peer.seen = blob_get_bool(b);
     t->window_acked = blob_get_u32(b);
     t->window_sent = blob_get_u32(b);

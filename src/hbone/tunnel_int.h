@@ -84,7 +84,8 @@ struct peer_settings {
     uint32_t table;    /* what the peer thinks our dynamic table may hold */
     bool no_table_due; /* the next block has to give the table up */
     bool no_priorities;
-    bool seen; /* a whole SETTINGS frame */
+    bool extended_connect; /* ENABLE_CONNECT_PROTOCOL as last said; nothing here makes use of it */
+    bool seen;             /* a whole SETTINGS frame */
 };
 
 struct channel;

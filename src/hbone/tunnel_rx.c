@@ -236,16 +236,28 @@ static bool take_no_priorities(struct peer_settings *peer, uint32_t value)
     return value <= 1 && peer->no_priorities == (value == 1);
 }
 
-/* What the recorded peer calls PROTOCOL_ERROR, whatever RFC 9113 6.5.2 says. */
-static bool take_setting(struct peer_settings *peer, uint16_t id, uint32_t value)
+/* What a server has offered it cannot take back; from a client it means nothing (RFC 8441 3). */
+static bool take_extended_connect(struct tunnel *t, uint32_t value)
 {
+    bool taken_back = t->role == HBONE_CLIENT && t->peer.extended_connect && value == 0;
+
+    t->peer.extended_connect = value == 1;
+    return value <= 1 && !taken_back;
+}
+
+/* What the recorded peer calls PROTOCOL_ERROR, whatever RFC 9113 6.5.2 says. */
+static bool take_setting(struct tunnel *t, uint16_t id, uint32_t value)
+{
+    struct peer_settings *peer = &t->peer;
+
     switch (id) {
     case SETTING_HEADER_TABLE_SIZE:
         apply_table_size(peer, value);
         return true;
     case SETTING_ENABLE_PUSH:
-    case SETTING_ENABLE_CONNECT_PROTOCOL:
         return value <= 1;
+    case SETTING_ENABLE_CONNECT_PROTOCOL:
+        return take_extended_connect(t, value);
     case SETTING_NO_PRIORITIES:
         return take_no_priorities(peer, value);
     case SETTING_MAX_CONCURRENT_STREAMS:
@@ -264,7 +276,7 @@ static bool take_setting(struct peer_settings *peer, uint16_t id, uint32_t value
 
 static void on_setting(struct tunnel *t, const struct frame *f)
 {
-    if (!take_setting(&t->peer, f->id, f->value)) {
+    if (!take_setting(t, f->id, f->value)) {
         protocol_error(t);
     }
 }

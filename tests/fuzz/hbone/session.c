@@ -312,9 +312,7 @@ static bool is_milder(const uint8_t *p, size_t len, bool preface)
         if ((e == FRAME_BLOCK_BEGIN || e == FRAME_IGNORED) && f.self) {
             return true; /* depends on itself */
         }
-        if (e == FRAME_ONE_SETTING && !preface &&
-            (f.id == SETTING_ENABLE_PUSH ||
-             (f.id == SETTING_ENABLE_CONNECT_PROTOCOL && f.value == 0))) {
+        if (e == FRAME_ONE_SETTING && !preface && f.id == SETTING_ENABLE_PUSH) {
             return true; /* of a server */
         }
         for (unsigned i = 0; i < count; i++) {

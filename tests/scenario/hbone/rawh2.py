@@ -25,7 +25,7 @@ def frame(kind, flags=0, stream=0, payload=b""):
 
 
 def settings(**values):
-    ids = {"table": 1, "push": 2, "streams": 3, "window": 4, "frame": 5, "headers": 6}
+    ids = {"table": 1, "push": 2, "streams": 3, "window": 4, "frame": 5, "headers": 6, "connect": 8}
     return frame("SETTINGS", 0, 0, b"".join(struct.pack(">HI", ids[k], v) for k, v in values.items()))
 
 

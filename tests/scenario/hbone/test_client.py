@@ -275,7 +275,8 @@ def test_no_settings_and_settings_without_acknowledgement_are_borne(driver, gate
     peer.wait(lambda p: len(p.data(1)) == 1000)
 
 
-@pytest.mark.parametrize("values", [{"table": 0}, {"push": 1}, {"headers": 100}, {"table": 65536}])
+@pytest.mark.parametrize("values", [{"table": 0}, {"push": 1}, {"headers": 100}, {"table": 65536}, {"connect": 0},
+                                    {"connect": 1}])
 def test_odd_settings_are_borne(values, driver, gateway):
     d, _, peer = open_one(driver, gateway, settings(**values))
     peer.send(answer(1))
@@ -317,6 +318,7 @@ def test_frames_and_windows_of_a_default_peer(driver, gateway):
 
 @pytest.mark.parametrize("bad, code", [
     (lambda: settings(frame=100), "PROTOCOL_ERROR"),
+    (lambda: settings(connect=1) + settings(connect=0), "PROTOCOL_ERROR"),
     (lambda: frame("DATA", 0, 1, b"early"), "PROTOCOL_ERROR"),
     (lambda: frame("PUSH_PROMISE", 4, 1, b"\0\0\0\2\x82"), "PROTOCOL_ERROR"),
     (lambda: answer(2), "PROTOCOL_ERROR"),

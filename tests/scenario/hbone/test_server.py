@@ -67,6 +67,12 @@ def test_20_requests_reset_before_they_were_seen_are_no_offence(shared_driver):
     assert peer.is_alive()
 
 
+def test_extended_connect_means_nothing_of_a_client(shared_driver):
+    peer = client(shared_driver("server", "app=9002"), settings(connect=1), settings(connect=0), connect(1))
+    peer.wait(lambda p: p.of("HEADERS", 1))
+    assert peer.is_alive()
+
+
 @pytest.mark.parametrize("count", [21, 30, 100, 1000])
 def test_21_requests_reset_before_they_were_seen_end_the_tunnel(count, shared_driver):
     burst = [connect(1 + 2 * i) + reset(1 + 2 * i, "CANCEL") for i in range(count)]

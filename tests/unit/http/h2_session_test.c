@@ -574,6 +574,29 @@ TEST(a_bad_peer_gets_goaway_with_the_code)
     }
 }
 
+TEST(a_server_cannot_take_extended_connect_back)
+{
+    struct h2_raw w = {.loop = loop_new(NULL)};
+    struct stream *ends[2];
+
+    mempipe_pair(ends, 4096, NULL);
+    struct h2_session *client = h2_client_new(w.loop, ends[0], NULL, NULL);
+    h2_put_frame(&w.script, 4, 0, 0, "\0\x08\0\0\0\1", 6);
+    wire_start(&w.peer, w.loop, ends[1], w.script.p, w.script.len);
+    CHECK(settle(w.loop));
+    CHECK_INT(h2_session_upgrades(client), 0);
+    strbuf_clear(&w.script);
+    h2_put_frame(&w.script, 4, 0, 0, "\0\x08\0\0\0\0", 6);
+    CHECK(h2_raw_play(&w));
+    bytes_skip(&w.peer.got, 24); /* the preface */
+    CHECK_INT(goaway_code(&w), 1);
+    h2_session_free(client);
+    wire_stop(&w.peer, 0);
+    CHECK(settle(w.loop));
+    loop_free(w.loop);
+    strbuf_fini(&w.script);
+}
+
 TEST(another_protocol_is_no_preface)
 {
     struct h2_raw w;
