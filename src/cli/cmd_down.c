@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/runtime_client.h"
 #include "cli/span.h"
+#include "cli/up_lock.h"
 #include "cli/up_plan.h"
 #include "codec/json.h"
 #include "io/file.h"
@@ -208,7 +209,7 @@ static void remove_ending(struct down *d, const char *dir, const char *ending)
 static void remove_run_files(struct down *d, bool has_orphans)
 {
     static const char *const files[] = {"runtime.sock", "zds.sock", "ztunnel.token"};
-    static const char *const needed[] = {"up.json", "netns", "local", "secrets", ""};
+    static const char *const needed[] = {"up.json", "netns", "local", "secrets", "up.lock", ""};
     AUTO(text) char *nodes = up_path(d->run_dir, "nodes", "");
     AUTO(text) char *own = up_path("", json_str_at(d->state, "node", ""), ".json");
 
@@ -316,7 +317,7 @@ static enum answer take_down(struct down *d)
     return workloads;
 }
 
-static enum answer run(struct cli *c)
+static enum answer run_alone(struct cli *c)
 {
     struct down d = {.cli = c, .run_dir = args_text(&c->args, "run-dir")};
     struct diag why = {0};
@@ -333,6 +334,21 @@ static enum answer run(struct cli *c)
     enum answer a = take_down(&d);
     json_unref(d.workloads);
     json_unref(d.state);
+    return a;
+}
+
+/* Without a lock that could be held, nothing was started that an `ambit up` would still add to. */
+static enum answer run(struct cli *c)
+{
+    const char *run_dir = args_text(&c->args, "run-dir");
+    struct diag why = {0};
+    int lock = -1;
+
+    if (up_lock_blocking(run_dir, false, &lock, &why) == -EBUSY) {
+        return cli_fail(c, ANSWER_NO, "ambit down, once it has ended", "%s", why.text);
+    }
+    enum answer a = run_alone(c);
+    up_unlock_blocking(run_dir, lock);
     return a;
 }
 

@@ -11,6 +11,7 @@
 #include "cli/node_where.h"
 #include "cli/runtime_client.h"
 #include "cli/up_api.h"
+#include "cli/up_lock.h"
 #include "cli/up_log.h"
 #include "cli/up_plan.h"
 #include "cli/up_settings.h"
@@ -237,12 +238,9 @@ static int make_folder(const char *path, mode_t mode, struct diag *why)
 
 static int make_folders(const struct up_config *c, struct diag *why)
 {
-    AUTO(text) char *nodes = up_path(c->run_dir, "nodes", "");
-    int r = make_folder(c->run_dir, 0755, why);
+    AUTO(text) char *nodes = up_path(c->run_dir, "nodes", ""); /* the lock is in RUN-DIR already */
+    int r = make_folder(nodes, 0755, why);
 
-    if (r == 0) {
-        r = make_folder(nodes, 0755, why);
-    }
     return r < 0 ? r : make_folder(c->log_dir, 0750, why);
 }
 
@@ -309,7 +307,7 @@ static enum answer refuse_others(struct up *u)
     return cli_fail(u->cli, ANSWER_NO, strbuf_text(&fix), "%s", strbuf_text(&said));
 }
 
-static enum answer run(struct cli *c)
+static enum answer run_alone(struct cli *c)
 {
     AUTO(strbuf) struct strbuf fix = {0};
     struct up u = {.cli = c};
@@ -332,6 +330,23 @@ static enum answer run(struct cli *c)
     }
     json_unref(u.state);
     up_config_fini(&u.config);
+    return a;
+}
+
+/* Two at once would each start what the other does not see yet. */
+static enum answer run(struct cli *c)
+{
+    const char *run_dir = args_text(&c->args, "run-dir");
+    struct diag why = {0};
+    int lock = -1;
+    int r = geteuid() == 0 ? up_lock_blocking(run_dir, true, &lock, &why) : 0;
+
+    if (r < 0) {
+        return cli_fail(c, ANSWER_NO, r == -EBUSY ? "ambit up, once it has ended" : NULL, "%s",
+                        why.text);
+    }
+    enum answer a = run_alone(c);
+    up_unlock_blocking(run_dir, lock);
     return a;
 }
 

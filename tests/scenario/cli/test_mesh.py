@@ -206,6 +206,31 @@ def test_a_full_disk_is_said_and_nothing_is_lost_by_it(mesh):
         run("umount", str(data))
 
 
+def test_one_up_or_down_is_at_work_at_a_time(mesh):
+    """The first one waits for a reader of the log it wants to write to; no one comes until it has been killed."""
+    before = traces(mesh.home)
+    (mesh.home / "log").mkdir()
+    log = mesh.home / "log" / "ambitd.log"
+    os.mkfifo(log)
+    with subprocess.Popen(mesh.argv("up"), env=mesh.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+        try:
+            until("it is at work", (mesh.home / "run" / "nodes").is_dir, 20)
+            for word in ("up", "down"):
+                refused = mesh(word, code=1)
+                assert refused.err == (f"ambit {word}: another `ambit up` or `ambit down` is at work in {mesh.home}/run\n"
+                                       f"  fix: ambit {word}, once it has ended\n")
+                assert mesh(word, "-o", "json", code=1).json["verdict"] == "problem"
+            assert first.poll() is None
+        finally:
+            first.kill()
+    assert "nothing is up here" in mesh("down", code=0).out  # its lock has died with it
+    log.unlink()
+    mesh("up", code=0, seconds=60)
+    mesh("up", code=0, seconds=60)
+    mesh("down", "--yes", "--purge", code=0, seconds=60)
+    assert traces(mesh.home) == before
+
+
 def test_another_mesh_than_the_one_that_is_up_is_refused(mesh):
     mesh("up", "--pod-cidr", "10.20.0.0/24", code=0, seconds=60)
     other = mesh("up", "--node", "n2", code=1)
