@@ -56,6 +56,11 @@ enum level { LEVEL_OK, LEVEL_WARN, LEVEL_UNKNOWN, LEVEL_BAD };
       "The node agent has put them back. Until then health probes of the node were refused by "    \
       "workloads that take mutual TLS alone. Mostly a firewall's reload does it, with `flush "     \
       "ruleset`: let it flush its own tables. Shown for a day.")                                   \
+    X(A206, LEVEL_BAD, "a node has more pods than its agent takes",                                \
+      "Those that came last are kept out of the mesh: nothing captures their traffic, and who "    \
+      "takes mutual TLS alone refuses them. They join by themselves when others of the node end. " \
+      "Kubernetes gives a node 110 pods unless the kubelet is told otherwise (maxPods): keep it "  \
+      "below the agent's limit and start the rest on other nodes.")                                \
     X(A301, LEVEL_BAD, "a policy is broken and fails closed",                                      \
       "A version of the policy could not be decoded and no older one is held. Until a good "       \
       "version comes, every workload it applies to refuses new connections.")                      \

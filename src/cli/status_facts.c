@@ -58,6 +58,20 @@ static void judge_agent(const struct node_facts *n, struct findings *f)
     }
 }
 
+static void judge_room(const struct node_facts *n, struct findings *f)
+{
+    long long away = (long long)json_int_at(n->agent, "turned_away", 0);
+
+    if (away > 0) {
+        struct finding *x =
+            findings_add(f, FINDING_A206, "%lld of the pods of %s %s kept out of the mesh", away,
+                         n->name, away == 1 ? "is" : "are");
+        finding_evidence(x, "there are more than the %lld that its agent takes",
+                         (long long)json_int_at(n->agent, "pods_max", 0));
+        finding_fix(x, "kubectl cordon %s", n->name);
+    }
+}
+
 /* ---- workloads */
 
 static void judge_workloads(const struct node_facts *n, struct findings *f,
@@ -328,6 +342,7 @@ static void judge_node(const struct node_facts *n, const struct json *captured, 
     counts->nodes_answering += n->proxy_error == NULL;
     judge_proxy(n, f);
     judge_agent(n, f);
+    judge_room(n, f);
     judge_local(n, f);
     judge_repairs(n, now_s, f);
     judge_connections(n, captured, f, counts);

@@ -21,11 +21,19 @@ struct known_pod {
     struct pod *moved; /* the same in another network namespace: taken in when this one is over */
 };
 
+/* One for which there is no room: as the API told of it last. */
+struct away_pod {
+    struct list in_agent;
+    struct pod *pod;
+};
+
 struct agent {
     struct enrolment_env env;
     struct task task;
     struct list watchers;
     struct map pods;
+    struct list away; /* whom the API told of last is the last to be taken in */
+    unsigned away_count;
     struct map namespaces;
     char **excluded; /* NULL at the end */
     char *netns_dir;
@@ -99,6 +107,54 @@ static void part_with_namesakes(struct agent *a, const struct pod *p)
     }
 }
 
+/* ---- pods beyond the limit: they wait for others to end */
+
+static struct pod *take_away(struct agent *a, struct away_pod *w)
+{
+    struct pod *p = w->pod;
+
+    list_remove(&w->in_agent);
+    a->away_count--;
+    mem_free(w);
+    return p;
+}
+
+/* It comes anew, or is gone, and so is whoever had its name. Whether it was there. */
+static bool drop_away(struct agent *a, const struct pod *p)
+{
+    bool found = false;
+
+    list_for_each_safe (n, &a->away) {
+        struct away_pod *w = container_of(n, struct away_pod, in_agent);
+        bool same = strcmp(w->pod->uid, p->uid) == 0;
+        if (same ||
+            (strcmp(w->pod->name, p->name) == 0 && strcmp(w->pod->namespace, p->namespace) == 0)) {
+            pod_free(take_away(a, w));
+        }
+        found |= same;
+    }
+    return found;
+}
+
+static void turn_away(struct agent *a, struct pod *take_pod, bool is_news)
+{
+    if (is_news) {
+        log_error(&scope,
+                  "too many pods on this node: this one is kept out of the mesh until others end; "
+                  "start it on another node",
+                  F_STR("namespace", take_pod->namespace), F_STR("name", take_pod->name),
+                  F_U64("limit", AGENT_PODS_MAX));
+    }
+    if (a->away_count == AGENT_AWAY_MAX) {
+        pod_free(take_pod);
+        return;
+    }
+    struct away_pod *w = mem_new(struct away_pod);
+    w->pod = take_pod;
+    list_append(&a->away, &w->in_agent);
+    a->away_count++;
+}
+
 /* A pod whose sandbox died gets another one, with another address. What was found, and what proxies hold,
  * is the namespace of the first. */
 static bool has_moved(const struct known_pod *k, const struct pod *now)
@@ -130,14 +186,13 @@ static void on_pod(struct agent *a, struct pod *take_pod)
         return;
     }
     part_with_namesakes(a, take_pod);
+    bool was_away = drop_away(a, take_pod);
     if (take_pod->is_terminal || take_pod->host_network || take_pod->is_node_proxy) {
         pod_free(take_pod);
         return;
     }
     if (a->pods.count == AGENT_PODS_MAX) {
-        log_error(&scope, "too many pods on this node", F_STR("name", take_pod->name),
-                  F_U64("limit", AGENT_PODS_MAX));
-        pod_free(take_pod);
+        turn_away(a, take_pod, !was_away);
         return;
     }
     k = mem_new(struct known_pod);
@@ -152,6 +207,7 @@ static void on_pod_gone(struct agent *a, struct pod *take_pod)
     if (k) {
         part_with(k);
     }
+    (void)drop_away(a, take_pod); /* whether it was there */
     pod_free(take_pod);
 }
 
@@ -236,6 +292,13 @@ static void bury(struct agent *a)
     }
 }
 
+static void fill_room(struct agent *a)
+{
+    while (a->pods.count < AGENT_PODS_MAX && !list_is_empty(&a->away)) {
+        on_pod(a, take_away(a, container_of(a->away.next, struct away_pod, in_agent)));
+    }
+}
+
 static bool all_located(const struct agent *a)
 {
     map_for_each (n, &a->pods) {
@@ -257,6 +320,7 @@ static void run(struct task *t, unsigned why)
         event = (struct pod_event){0};
     }
     bury(a);
+    fill_room(a);
     if (a->syncs > 0 && !a->open && all_located(a)) {
         a->open = true;
         zds_server_open(a->env.zds);
@@ -294,6 +358,7 @@ int agent_new(const struct agent_config *config, struct agent **out, struct diag
 
     list_init(&a->watchers);
     map_init(&a->pods);
+    list_init(&a->away);
     map_init(&a->namespaces);
     task_init(&a->task, config->loop, "agent", run);
     a->netns_dir = mem_strdup(config->netns_dir);
@@ -329,6 +394,9 @@ void agent_free(struct agent *a)
         enrolment_free(k->enrolment);
         pod_free(k->moved);
         mem_free(k);
+    }
+    list_for_each_safe (n, &a->away) {
+        pod_free(take_away(a, container_of(n, struct away_pod, in_agent)));
     }
     map_for_each (n, &a->namespaces) {
         mem_free(container_of(n, struct known_namespace, by_name));
@@ -380,6 +448,7 @@ void agent_watch(struct agent *a, struct agent_watcher *w, struct task *t)
 struct agent_counts agent_counts(const struct agent *a)
 {
     struct agent_counts c = {.pods = (unsigned)a->pods.count,
+                             .turned_away = a->away_count,
                              .proxies = zds_server_proxies(a->env.zds),
                              .repairs = a->repairs.count + a->host_repairs.count,
                              .host_repairs = a->host_repairs};

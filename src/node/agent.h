@@ -14,7 +14,8 @@
 #include "node/enrolment.h"
 #include "node/pod_source.h"
 
-enum { AGENT_PODS_MAX = 1024, AGENT_NAMESPACES_MAX = 16384 };
+/* More pods than PODS_MAX wait, out of the mesh, until others end; of those, AWAY_MAX are known. */
+enum { AGENT_PODS_MAX = 1024, AGENT_AWAY_MAX = 4096, AGENT_NAMESPACES_MAX = 16384 };
 
 struct agent_config {
     struct loop *loop;
@@ -55,7 +56,8 @@ struct agent_watcher {
 void agent_watch(struct agent *a, struct agent_watcher *w, struct task *t);
 
 struct agent_counts {
-    unsigned pods; /* known on this node */
+    unsigned pods;        /* known on this node */
+    unsigned turned_away; /* for which there is no room */
     unsigned joining;
     unsigned members;
     unsigned leaving;

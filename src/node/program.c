@@ -132,6 +132,11 @@ static int64_t read_pods(void *arg)
     return agent_counts(arg).pods;
 }
 
+static int64_t read_turned_away(void *arg)
+{
+    return agent_counts(arg).turned_away;
+}
+
 static int64_t read_members(void *arg)
 {
     return agent_counts(arg).members;
@@ -157,6 +162,9 @@ static void add_metrics(struct program *p)
     const struct metric_probe probes[] = {
         {"ztunnel_connected", "Node proxies that are connected.", read_proxies, p->agent},
         {"ambit_agent_pods", "Pods of this node that may join the mesh.", read_pods, p->agent},
+        {"ambit_agent_turned_away",
+         "Pods of this node that are kept out of the mesh because there are too many.",
+         read_turned_away, p->agent},
         {"ambit_agent_members", "Pods that are in the mesh.", read_members, p->agent},
         {"ambit_agent_changing", "Pods that are joining or leaving.", read_on_the_way, p->agent},
         {"ambit_agent_repairs",

@@ -406,6 +406,8 @@ struct json *runtime_status(const struct runtime *r)
     json_set_bool(j, "ready", agent_is_ready(r->env.agent));
     json_set_int(j, "proxies", c.proxies);
     json_set_int(j, "pods", c.pods);
+    json_set_int(j, "pods_max", AGENT_PODS_MAX);
+    json_set_int(j, "turned_away", c.turned_away);
     json_set_int(j, "joining", c.joining);
     json_set_int(j, "members", c.members);
     json_set_int(j, "leaving", c.leaving);

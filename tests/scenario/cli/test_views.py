@@ -150,6 +150,9 @@ def test_following_logs_shows_each_record_once(ambit, node):
     ({"workloads": [{"namespace": "s", "name": "a", "state": "waiting", "restarts": 4, "trouble": "ended with status 1",
                      "log": "/r/log"}]}, 1, "PROBLEM A203: s/a keeps ending; 4 restarts\n    ended with status 1\n"
                                             "    fix: tail -n 20 /r/log\n"),
+    ({"agent": {"event": "status", "ready": True, "proxies": 1, "pods_max": 1024, "turned_away": 2}}, 1,
+     "PROBLEM A206: 2 of the pods of n1 are kept out of the mesh\n    there are more than the 1024 that its agent takes\n"
+     "    fix: kubectl cordon n1\n"),
     ({"agent": {"event": "status", "ready": True, "proxies": 1, "repaired": [
         {"namespace": "shop", "name": "web-1", "times": 2, "last_s": 4102444800}]}}, 0,
      "WARNING: 0 workloads captured on 1 node; no open connection\n"

@@ -72,6 +72,11 @@ static const struct row rows[] = {
      "{\"ready\":true,\"repaired\":[{\"namespace\":\"s\",\"name\":\"a\",\"times\":2,"
      "\"last_s\":1795521600}],\"host_repaired\":{\"times\":1,\"last_s\":1795521600}}",
      "[]", "[]", "", ANSWER_YES, ANSWER_YES},
+    {"more pods than there is room for", READY, good, NULL,
+     "{\"ready\":true,\"pods_max\":1024,\"turned_away\":3}", "[]", "[]", "A206", ANSWER_NO,
+     ANSWER_NO},
+    {"room for all pods", READY, good, NULL, "{\"ready\":true,\"pods_max\":1024,\"turned_away\":0}",
+     "[]", "[]", "", ANSWER_YES, ANSWER_YES},
     {"broken policy", READY,
      "{\"policies\":[{\"name\":\"p\",\"namespace\":\"s\",\"broken\":true}]}", NULL, NULL, NULL,
      NULL, "A301", ANSWER_NO, ANSWER_NO},

@@ -217,6 +217,46 @@ TEST(a_pod_of_the_same_name_ends_the_one_before)
     CHECK(there);
 }
 
+static struct agent_counts counts_after(struct world *w, int steps)
+{
+    world_pass(w, steps);
+    return agent_counts(w->agent);
+}
+
+TEST(a_pod_beyond_the_limit_is_counted_and_taken_in_when_another_ends)
+{
+    struct world w;
+    struct agent_counts c[4];
+
+    world_start_among(&w, AGENT_PODS_MAX);
+    world_label(&w, true);
+    c[0] = counts_after(&w, 5);
+    world_show(&w); /* is told of again */
+    c[1] = counts_after(&w, 5);
+    world_delete(&w);
+    c[2] = counts_after(&w, 5);
+    w.deleted = false;
+    world_show(&w);
+    c[3] = counts_after(&w, 5);
+    bool out = !w.served && w.kernel == RULES_NONE;
+    w.others_gone = 1;
+    task_wake(w.reader, WAKE_CHILD);
+    bool in = world_reach(&w, ENROLMENT_IN);
+    struct agent_counts last = agent_counts(w.agent);
+    const char *broken = w.broken;
+    world_stop(&w);
+    for (int i = 0; i < 4; i++) {
+        CHECK_INT(c[i].pods, AGENT_PODS_MAX);
+        CHECK_INT(c[i].turned_away, i == 2 ? 0 : 1);
+    }
+    CHECK(out);
+    CHECK(in);
+    CHECK(!broken);
+    CHECK_INT(last.pods, AGENT_PODS_MAX);
+    CHECK_INT(last.turned_away, 0);
+    CHECK_INT(last.members, 1);
+}
+
 /* As when its sandbox died: another network namespace, in which nothing is captured. */
 TEST(a_pod_that_comes_back_at_another_address_is_captured_there)
 {

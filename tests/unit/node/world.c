@@ -182,10 +182,40 @@ static struct pod *make_pod(const struct world *w)
     return p;
 }
 
+static struct pod *make_other(unsigned number)
+{
+    struct pod *p = mem_new(struct pod);
+    char text[32];
+
+    (void)snprintf(text, sizeof(text), "other-%u", number);
+    p->uid = mem_strdup(text);
+    p->namespace = mem_strdup("crowd");
+    p->name = mem_strdup(text);
+    p->service_account = mem_strdup("default");
+    return p;
+}
+
+static bool tell_of_others(struct world *w, struct pod_event *out)
+{
+    if (w->others_told < w->others) {
+        *out = (struct pod_event){.kind = POD_EVENT_POD, .pod = make_other(w->others_told++)};
+        return true;
+    }
+    if (w->others_gone_told < w->others_gone) {
+        *out = (struct pod_event){.kind = POD_EVENT_POD_GONE,
+                                  .pod = make_other(w->others_gone_told++)};
+        return true;
+    }
+    return false;
+}
+
 static int source_next(struct pod_source *s, struct pod_event *out)
 {
     struct world *w = container_of(s, struct world, source);
 
+    if (tell_of_others(w, out)) {
+        return 1;
+    }
     if (w->namespace_changed) {
         w->namespace_changed = false;
         *out = (struct pod_event){.kind = POD_EVENT_NAMESPACE, .namespace = "shop"};
@@ -351,9 +381,15 @@ static bool proxy_pump(struct world *w)
 
 void world_start(struct world *w)
 {
+    world_start_among(w, 0);
+}
+
+void world_start_among(struct world *w, unsigned others)
+{
     *w = (struct world){.dir = "/tmp/node-agent-XXXXXX",
                         .uid = "uid-1",
                         .host = 1,
+                        .others = others,
                         .fail_at = -1,
                         .stop_at = -1,
                         .proxy = -1,
@@ -380,6 +416,8 @@ void world_agent_start(struct world *w)
                              .netns_dir = w->dir};
 
     w->told_synced = false;
+    w->others_told = 0;
+    w->others_gone_told = 0;
     w->namespace_changed = true;
     w->pod_changed = !w->deleted;
     w->stopping = false;

@@ -52,6 +52,10 @@ struct world {
     bool told_synced;
     bool pod_changed;
     bool namespace_changed;
+    unsigned others; /* so many pods of a namespace that is in no mesh are told of first */
+    unsigned others_told;
+    unsigned others_gone; /* of these */
+    unsigned others_gone_told;
 
     /* the proxy */
     int proxy;
@@ -60,6 +64,7 @@ struct world {
 };
 
 void world_start(struct world *w);
+void world_start_among(struct world *w, unsigned others);
 void world_stop(struct world *w);
 void world_agent_start(struct world *w);
 void world_agent_kill(struct world *w);
