@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "waypoint/upstream.h"
 
+#include <poll.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "rig.h"
 #include "t.h"
+#include "test_netns.h"
 #include "waypoint/cluster.h"
 
 #define HOST "web.shop.svc"
@@ -76,13 +80,13 @@ TEST(so_many_requests_are_under_way_and_no_more_however_many_connections_are_fre
     rig_end(&r);
 }
 
-/* The service lets one request be under way at each endpoint. */
-static bool limit_the_service(struct rig *r)
+/* Of the service: at each endpoint. */
+static bool limit_the_service(struct rig *r, struct l7_limits limits)
 {
     struct l7_traffic traffic = {.resource = "shop/gate/" KEY "/80/traffic",
                                  .ns = "shop",
                                  .hostname = HOST,
-                                 .limits = {.requests = 1}};
+                                 .limits = limits};
     struct l7_delta *d = l7_delta_new(engine_l7(r->engine));
     const struct l7_traffic *made = NULL;
     struct diag why = {0};
@@ -107,7 +111,7 @@ TEST(the_limits_of_a_service_hold_where_another_way_leads_to_the_same_endpoint)
     struct rig r = {.seen = NULL};
 
     rig_start(&r);
-    CHECK(limit_the_service(&r));
+    CHECK(limit_the_service(&r, (struct l7_limits){.requests = 1}));
     const struct workload *w = world_workload(engine_world(r.engine), "uid-web");
     struct cluster *service = cluster_of_service(r.engine->clusters, KEY, 80, UPSTREAM_H1);
     struct cluster *pod =
@@ -331,6 +335,63 @@ TEST(who_waits_for_a_stream_gets_it_when_another_has_ended)
     upstream_unuse(u);
     task_fini(&asker);
     rig_end(&r);
+}
+
+/* ---- a passage: TCP that is not read */
+
+/* As long as the connection to the endpoint is being made or is there. */
+static bool is_used(struct rig *r, struct upstream *u, bool used)
+{
+    for (unsigned i = 0; i < TURNS && (u->in_flight > 0) != used; i++) {
+        (void)loop_turn(r->loop, 1);
+    }
+    return (u->in_flight > 0) == used;
+}
+
+/* In a namespace whose rules drop what is sent, connecting takes as long as it may. */
+TEST(a_tcp_connection_waits_for_its_endpoint_as_long_as_connect_timeout_says)
+{
+    static const char *const rules[] = {
+        "nft", "table inet t { chain o { type filter hook output priority 0; policy drop; }; }",
+        NULL};
+    static const uint64_t limits[] = {400, 3 * UPSTREAM_CONNECT_MS, 0 /* the usual one */};
+    AUTO(netns) struct netns *silent = test_netns_new();
+    AUTO(netns) struct netns *home = NULL;
+
+    CHECK_INT(test_netns_run(silent, rules), 0);
+    CHECK_INT(netns_from_thread(&home, NULL), 0);
+    for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+        struct rig r = {.undecided = true};
+        uint64_t limit_ms = limits[i] > 0 ? limits[i] : UPSTREAM_CONNECT_MS;
+        char got;
+        rig_start(&r);
+        CHECK(limit_the_service(&r, (struct l7_limits){.connect_timeout_ms = limits[i]}));
+        rig_remove_policy(&r, "p"); /* by a path, which TCP has not */
+        settle(&r);
+        struct upstream *u = application(&r);
+        int fd = rig_dial(&r);
+        rig_say(fd, "\1\2\3\4"); /* no HTTP */
+        struct pollfd end = {.fd = fd, .events = POLLIN};
+        CHECK_INT(netns_enter(silent, NULL), 0);
+        bool waits = is_used(&r, u, true);
+        loop_advance(r.loop, limit_ms - 100);
+        settle(&r);
+        bool still = u->in_flight == 1;
+        loop_advance(r.loop, 200);
+        bool over = is_used(&r, u, false);
+        netns_go_home(home);
+        CHECK(waits);
+        CHECK(still);
+        CHECK(over);
+        CHECK(poll(&end, 1, 5000) == 1 && recv(fd, &got, 1, MSG_DONTWAIT) <= 0);
+        CHECK_INT(r.engine->entry_count, 0);
+        CHECK_INT(
+            RIG_METRIC(&r, "istio_tcp_connections_failed_total", "destination_workload=\"web\""),
+            1);
+        (void)close(fd);
+        upstream_unuse(u);
+        rig_end(&r);
+    }
 }
 
 /* Its clients choose the port. */
