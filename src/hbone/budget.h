@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A count of bytes that peers make us hold, with a limit: one budget a pod, below one for all pods of
- * a loop (the process' share of memory divided by its loops, so that no count crosses threads).
+ * a loop (the process' share of memory divided by its loops, so that no count crosses threads). What was
+ * received and waits for a reader is in it, and what waits for a peer that does not read.
  *
  * A budget is never a reason to stop reading a tunnel, for that would stop its other streams. It acts
  * earlier: while it fills, new streams are promised smaller windows (budget_window); once it is over
- * its limit, new streams are refused and streams that hoard are reset.
+ * its limit, new streams are refused and streams that hoard are reset. A tunnel accepts less at a time to
+ * send, likewise, and from three quarters on only what finds its way empty.
  */
 #pragma once
 

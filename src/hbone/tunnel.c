@@ -57,6 +57,7 @@ void tunnel_release(struct tunnel *t)
 void tunnel_free(struct tunnel *t)
 {
     assert(t->streams.count == 0);
+    tunnel_charge(t, 0); /* of one that goes on elsewhere */
     timer_clear(&t->timer);
     task_fini(&t->task);
     task_fini(&t->sender);
@@ -94,6 +95,7 @@ static void end(struct tunnel *t)
 {
     t->step = TUNNEL_ENDED;
     t->below = NULL;
+    tunnel_charge(t, 0);
     timer_clear(&t->timer);
     memset(t->due, 0, sizeof(t->due));
     drop_channels(t);

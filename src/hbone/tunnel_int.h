@@ -115,6 +115,7 @@ struct tunnel {
     struct channel *rx_stream;  /* of the DATA frame being read; NULL: dropped */
     struct bytes out;
     size_t out_data; /* DATA that was queued since out was empty */
+    size_t charged;  /* to budget, for what waits to be sent */
 
     struct map streams;
     struct list blocked; /* streams that wait for the connection to take more; first come first */

@@ -148,7 +148,17 @@ void tunnel_wake_blocked(struct tunnel *t)
     }
 }
 
-int tunnel_push(struct tunnel *t)
+void tunnel_charge(struct tunnel *t, size_t held)
+{
+    if (held > t->charged) {
+        budget_charge(t->budget, held - t->charged);
+    } else if (held < t->charged) {
+        budget_release(t->budget, t->charged - held);
+    }
+    t->charged = held;
+}
+
+static int push_all(struct tunnel *t)
 {
     int r = push_queue(t);
 
@@ -158,6 +168,16 @@ int tunnel_push(struct tunnel *t)
     }
     if (r == 0 || r == -EAGAIN) {
         note_progress(t, r);
+        tunnel_charge(t, r == 0 ? 0 : t->out.room + stream_held(t->below));
+    }
+    return r;
+}
+
+int tunnel_push(struct tunnel *t)
+{
+    int r = push_all(t);
+
+    if (r == 0 || r == -EAGAIN) {
         if (t->out.len <= TUNNEL_OUT_SOFT) {
             tunnel_wake_blocked(t);
         }
@@ -169,14 +189,23 @@ int tunnel_push(struct tunnel *t)
     return r;
 }
 
-static int broke(struct tunnel *t, int r)
+/* A failure is dealt with in the tunnel's own run, and its end wakes who waits. */
+static void broke(struct tunnel *t, int r)
 {
     if (r < 0 && r != -EAGAIN) {
         t->pending = r;
         task_wake(&t->task, WAKE_IO);
-        return -EAGAIN; /* the end of the tunnel brings the wake */
     }
-    return r;
+}
+
+/* How much DATA memory allows: less as it grows short, like the windows of new streams, and in the end
+ * only behind nothing else. Or what the secure stream answered. */
+static int spare(struct tunnel *t)
+{
+    uint32_t most = budget_window(t->budget, TUNNEL_BATCH);
+    int r = most <= BUDGET_WINDOW_MIN ? push_all(t) : 0;
+
+    return r < 0 ? r : (int)most;
 }
 
 /* How much DATA flow control allows; 0: the channel is on a list, or waits for its own window. */
@@ -192,12 +221,13 @@ static size_t allowance(struct channel *ch, size_t want)
         list_append(&t->blocked, &ch->in_list);
         return 0;
     }
-    return MIN_OF(MIN_OF(want, (size_t)TUNNEL_BATCH),
-                  (size_t)MIN_OF(ch->send_window, t->send_window));
+    return MIN_OF(want, (size_t)MIN_OF(ch->send_window, t->send_window));
 }
 
-static int block(struct channel *ch)
+/* The secure stream has refused. */
+static int block(struct channel *ch, int r)
 {
+    broke(ch->tunnel, r);
     list_remove(&ch->in_list);
     list_append(&ch->tunnel->blocked, &ch->in_list);
     return channel_wait_write(ch);
@@ -267,6 +297,11 @@ int tunnel_reserve(struct channel *ch, struct iovec *out, int max, size_t want)
     if (allowed == 0) {
         return channel_wait_write(ch);
     }
+    int most = spare(t);
+    if (most < 0) {
+        return block(ch, most);
+    }
+    allowed = MIN_OF(allowed, (size_t)most);
     *lent = (struct lent){.stream = ch};
     if (t->below->ops->reserve && want > TUNNEL_DIRECT_MIN) {
         n = reserve_below(t, lent, max, allowed);
@@ -277,8 +312,7 @@ int tunnel_reserve(struct channel *ch, struct iovec *out, int max, size_t want)
     }
     if (n < 0) {
         lent->stream = NULL;
-        n = broke(t, n);
-        return n == -EAGAIN ? block(ch) : n;
+        return block(ch, n);
     }
     lent->count = n;
     memcpy(out, lent->v, sizeof(*out) * (size_t)n);
@@ -320,7 +354,7 @@ static void send_slab(struct tunnel *t, size_t total)
             t->flush_due = true;
         }
     }
-    (void)broke(t, r); /* dealt with in the tunnel's own run */
+    broke(t, r);
     if (total > 0) {
         tunnel_put(t, bytes_add(&t->out, from, total));
         t->out_data += total;

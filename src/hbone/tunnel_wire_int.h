@@ -53,6 +53,8 @@ void tunnel_put_answer(struct tunnel *t, uint32_t id, unsigned status, struct sl
                        bool end);
 /* 0, -EAGAIN, or the secure stream's error. */
 MUST_USE int tunnel_push(struct tunnel *t);
+/* What waits to be sent holds so much memory: 0 once it is sent, or the tunnel has ended. */
+void tunnel_charge(struct tunnel *t, size_t held);
 /* Room for DATA of ch, without the frames' heads: pieces, or -EAGAIN with a wake to come. */
 MUST_USE int tunnel_reserve(struct channel *ch, struct iovec *out, int max, size_t want);
 void tunnel_commit(struct channel *ch, size_t len);

@@ -44,6 +44,7 @@ struct stream_ops {
     void (*skip)(struct stream *s, size_t len);
     int (*reserve)(struct stream *s, struct iovec *out, int max, size_t want);
     void (*commit)(struct stream *s, size_t len);
+    size_t (*held)(const struct stream *s);
 };
 
 struct stream {
@@ -117,6 +118,12 @@ static inline MUST_USE int stream_reserve(struct stream *s, struct iovec *out, i
 static inline void stream_commit(struct stream *s, size_t len)
 {
     s->ops->commit(s, len);
+}
+
+/* Memory that accepted bytes hold in this layer until they leave it. */
+static inline size_t stream_held(const struct stream *s)
+{
+    return s->ops->held ? s->ops->held(s) : 0;
 }
 
 /* Says more after a final error; of code 0 before. Never NULL; good until the next call on s. */

@@ -240,6 +240,19 @@ void tls_out_drop(struct tls_stream *t)
     t->wire = NULL;
 }
 
+/* What is in the batch, which becomes memory of t's own when another stream wants the batch. */
+static size_t in_batch(const struct tls_stream *t)
+{
+    const struct tls_out *out = &t->l->out;
+
+    return !is_holder(t) ? 0 : out->step == TLS_OUT_FILLING ? out->filled : out->end - out->at;
+}
+
+size_t tls_out_held(const struct tls_stream *t)
+{
+    return in_batch(t) + (t->wire ? sizeof(*t->wire) + t->wire->end : 0);
+}
+
 static void take_batch(struct tls_stream *t)
 {
     struct tls_out *out = &t->l->out;

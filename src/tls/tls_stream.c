@@ -276,6 +276,17 @@ static void tls_close(struct stream *s, int why)
     linger(t);
 }
 
+static const struct tls_stream *const_of(const struct stream *s)
+{
+    return (const struct tls_stream *)(const void *)s;
+}
+_Static_assert(offsetof(struct tls_stream, s) == 0, "const_of reads through the stream");
+
+static size_t tls_held(const struct stream *s)
+{
+    return tls_out_held(const_of(s));
+}
+
 static const struct stream_ops tls_ops = {
     .name = "tls",
     .read = tls_read,
@@ -288,6 +299,7 @@ static const struct stream_ops tls_ops = {
     .skip = tls_skip,
     .reserve = tls_reserve,
     .commit = tls_commit,
+    .held = tls_held,
 };
 
 /* --- the task --- */
@@ -363,11 +375,6 @@ struct stream *tls_stream_accept(struct tls_loop *l, struct stream *below,
     return &t->s;
 }
 
-static const struct tls_stream *const_of(const struct stream *s)
-{
-    return (const struct tls_stream *)(const void *)s;
-}
-_Static_assert(offsetof(struct tls_stream, s) == 0, "const_of reads through the stream");
 _Static_assert(sizeof(struct tls_stream) <= 448, "per-connection memory is a budget");
 
 const struct tls_peer *tls_stream_peer(const struct stream *s)

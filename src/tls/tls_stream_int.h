@@ -197,3 +197,4 @@ MUST_USE int tls_out_keep(struct tls_stream *t, const uint8_t *from, size_t len)
 /* Whether tls_out_flush would have something to do. */
 bool tls_out_pending(const struct tls_stream *t);
 void tls_out_drop(struct tls_stream *t);
+size_t tls_out_held(const struct tls_stream *t); /* memory of bytes on their way out */

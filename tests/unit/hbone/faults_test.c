@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "mempipe.h"
 #include "t.h"
 #include "tunnel_pair.h"
@@ -69,6 +70,8 @@ struct rig {
     struct tunnel_pair pair;
     struct talker talkers[2];
     struct mempipe_fault fault;
+    struct budget budget; /* of both ends */
+    size_t most_used;
     int calls;
 };
 
@@ -102,16 +105,18 @@ static bool run(struct rig *g, int fail_call, int code)
 
     memset(g, 0, sizeof(*g));
     g->fault = (struct mempipe_fault){.countdown = fail_call, .code = code};
+    budget_init(&g->budget, 1 << 30, NULL);
     g->loop = loop_new(NULL);
     loop_stop_clock(g->loop);
     tunnel_pair_init(&g->pair, g->loop, NULL);
     mempipe_pair(below, PIPE, &g->fault);
-    tunnel_pair_serve(&g->pair, below[1], NULL);
+    tunnel_pair_serve(&g->pair, below[1], &g->budget);
     start_talker(g, &g->talkers[0],
-                 hbone_dial_once(g->pair.home, below[0], &tunnel_pair_head, NULL));
+                 hbone_dial_once(g->pair.home, below[0], &tunnel_pair_head, &g->budget));
     for (int i = 0; i < TURNS_MAX && !done; i++) {
         loop_turn(g->loop, 0);
         done = rig_is_done(g);
+        g->most_used = MAX_OF(g->most_used, g->budget.used_bytes);
     }
     g->calls = g->fault.calls;
     for (int i = 0; i < 2; i++) {
@@ -140,6 +145,8 @@ TEST(without_a_fault_every_byte_arrives)
     CHECK(run(&g, -1, 0));
     CHECK(is_exact(&g.talkers[0]));
     CHECK(is_exact(&g.talkers[1]));
+    CHECK(g.most_used > PIPE); /* what waits for room is counted ... */
+    CHECK_INT(g.budget.used_bytes, 0);
     CHECK_INT(mempipe_live(), 0);
 }
 
@@ -153,6 +160,7 @@ TEST(each_call_on_the_secure_stream_may_fail_once)
     for (int i = 0; i < calls; i++) {
         CHECK(run(&g, i, -ECONNRESET));
         CHECK_INT(mempipe_live(), 0);
+        CHECK_INT(g.budget.used_bytes, 0); /* ... and given back, whatever happens */
         for (int k = 0; k < 2; k++) {
             const struct talker *a = &g.talkers[k];
             CHECK(!a->wrong);
@@ -186,6 +194,7 @@ TEST(each_allocation_may_fail_once)
         (void)mem_fault_set(-1);
         CHECK(done);
         CHECK_INT(mempipe_live(), 0);
+        CHECK_INT(g.budget.used_bytes, 0); /* ... and given back, whatever happens */
         for (int k = 0; k < 2; k++) {
             const struct talker *a = &g.talkers[k];
             CHECK(!a->wrong);

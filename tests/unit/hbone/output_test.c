@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tunnels over TLS whose peers do not read, or read slowly: what waits for them is in the budget, and
+ * whoever takes something keeps its tunnel. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "mempipe.h"
+#include "pki.h"
+#include "t.h"
+#include "tls/tls_stream.h"
+#include "tunnel_pair.h"
+
+enum { PIPE = 4096, PATIENCE_MS = 30000, LINKS_MAX = 24, PIECE = 12000, TUNNEL_MOST = 1 << 20 };
+
+/* A stream that shows no more than was let through. */
+struct gate {
+    struct stream s;
+    struct stream *below;
+    size_t left;
+    bool waits;
+};
+
+static struct gate *gate_of(struct stream *s)
+{
+    return container_of(s, struct gate, s);
+}
+
+static ssize_t gate_read(struct stream *s, void *into, size_t room)
+{
+    struct gate *g = gate_of(s);
+
+    if (g->left == 0) {
+        g->waits = true;
+        return -EAGAIN;
+    }
+    ssize_t n = stream_read(g->below, into, room < g->left ? room : g->left);
+    g->left -= n > 0 ? (size_t)n : 0;
+    return n;
+}
+
+static ssize_t gate_write(struct stream *s, const void *from, size_t len)
+{
+    return stream_write(gate_of(s)->below, from, len);
+}
+
+static int gate_flush(struct stream *s)
+{
+    return stream_flush(gate_of(s)->below);
+}
+
+static int gate_shut(struct stream *s)
+{
+    return stream_shut(gate_of(s)->below);
+}
+
+static void gate_close(struct stream *s, int why)
+{
+    stream_close(gate_of(s)->below, why);
+    stream_fini(s);
+    mem_free(gate_of(s));
+}
+
+static void gate_owned(struct stream *s)
+{
+    stream_own(gate_of(s)->below, s->owner);
+}
+
+static const struct stream_ops gate_ops = {.name = "gate",
+                                           .read = gate_read,
+                                           .write = gate_write,
+                                           .flush = gate_flush,
+                                           .shut = gate_shut,
+                                           .close = gate_close,
+                                           .owned = gate_owned};
+
+static void let(struct gate *g, size_t bytes)
+{
+    g->left = bytes;
+    if (g->waits) {
+        g->waits = false;
+        stream_wake(&g->s);
+    }
+}
+
+static struct {
+    struct tls_ctx *ctx;
+    struct credential *server;
+    struct credential *client;
+} mesh;
+
+static void free_mesh(void)
+{
+    tls_ctx_free(mesh.ctx);
+    mesh.server = credential_unref(mesh.server);
+    mesh.client = credential_unref(mesh.client);
+}
+
+static void need_mesh(void)
+{
+    if (mesh.ctx) {
+        return;
+    }
+    struct pki_cert root = pki_root(PKI_P256);
+    mesh.server = pki_credential(&root, "server");
+    mesh.client = pki_credential(&root, "client");
+    pki_free(&root);
+    if (tls_ctx_new(&mesh.ctx, NULL, NULL) < 0) {
+        abort();
+    }
+    (void)atexit(free_mesh);
+}
+
+struct link {
+    struct gate *gate; /* of the client, whose end goes with the tunnel */
+    struct tunnel_pair pair;
+    struct task writer;
+    struct stream *client, *server;
+    size_t accepted, got, most;
+    bool refused;
+};
+
+struct rig {
+    struct loop *loop;
+    struct jobs *jobs;
+    struct tls_loop *tls;
+    struct budget budget;
+    struct link links[LINKS_MAX];
+    unsigned count;
+};
+
+static struct rig g;
+
+static void write_some(struct task *task, unsigned why)
+{
+    struct link *k = container_of(task, struct link, writer);
+    static const uint8_t piece[PIECE];
+    ssize_t r = 1;
+
+    (void)why;
+    while (r > 0 && k->accepted < k->most) {
+        size_t n = k->most - k->accepted < PIECE ? k->most - k->accepted : PIECE;
+
+        r = stream_write(k->server, piece, n);
+        k->accepted += r > 0 ? (size_t)r : 0;
+    }
+    k->refused = r < 0;
+}
+
+/* A peer that has read nothing since its stream was opened. */
+static bool start_link(struct link *k)
+{
+    static const char *const expected[] = {"spiffe://cluster.local/ns/shop/sa/server"};
+    struct handshake_spec client = {
+        .role = TLS_MESH_CLIENT, .credential = mesh.client, .expect = expected, .expect_count = 1};
+    struct handshake_spec server = {.role = TLS_MESH_SERVER, .credential = mesh.server};
+    struct stream *ends[2];
+    int r = -EAGAIN;
+
+    mempipe_pair(ends, PIPE, NULL);
+    k->gate = mem_new(struct gate);
+    *k->gate = (struct gate){.s = {.ops = &gate_ops}, .below = ends[0], .left = SIZE_MAX};
+    tunnel_pair_init(&k->pair, g.loop, NULL);
+    tunnel_pair_serve(&k->pair, tls_stream_new(g.tls, ends[1], &server, 2), &g.budget);
+    k->client = hbone_dial_once(k->pair.home, tls_stream_new(g.tls, &k->gate->s, &client, 1),
+                                &tunnel_pair_head, NULL);
+    task_init(&k->writer, g.loop, "writer", write_some);
+    if (!tunnel_pair_wait(&k->pair, 1)) {
+        return false;
+    }
+    k->server = k->pair.accepted[0];
+    stream_own(k->server, &k->writer);
+    for (uint64_t end = clock_mono_ms() + PATIENCE_MS; r == -EAGAIN && clock_mono_ms() < end;) {
+        r = hbone_dial_ready(k->client);
+        loop_turn(g.loop, r == -EAGAIN ? 1 : 0);
+    }
+    while (loop_turn(g.loop, 0) > 0) {
+    }
+    let(k->gate, 0);
+    return r == 0;
+}
+
+static bool rig_start(unsigned count, size_t budget_bytes)
+{
+    bool good = true;
+
+    need_mesh();
+    memset(&g, 0, sizeof(g));
+    g.loop = loop_new(NULL);
+    loop_stop_clock(g.loop);
+    g.jobs = jobs_new(1, 100, 100, NULL);
+    g.tls = tls_loop_new(g.loop, g.jobs, mesh.ctx, NULL);
+    budget_init(&g.budget, budget_bytes, NULL);
+    for (g.count = 0; g.count < count && good;) {
+        good = start_link(&g.links[g.count++]);
+    }
+    return good;
+}
+
+static void rig_stop(void)
+{
+    for (unsigned i = 0; i < g.count; i++) {
+        struct link *k = &g.links[i];
+
+        task_fini(&k->writer);
+        stream_close(k->client, -ERR_CANCELLED);
+        stream_close(k->server, -ERR_CANCELLED);
+        tunnel_pair_fini(&k->pair);
+    }
+    tls_loop_free(g.tls);
+    jobs_free(g.jobs);
+    loop_free(g.loop);
+}
+
+static void turn(void)
+{
+    for (int i = 0; i < 10000 && loop_turn(g.loop, 0) > 0; i++) {
+    }
+}
+
+/* As much as is taken while nobody reads. */
+static void fill(size_t most)
+{
+    for (unsigned i = 0; i < g.count; i++) {
+        g.links[i].most = most;
+        task_wake(&g.links[i].writer, WAKE_START);
+        turn();
+    }
+}
+
+static size_t accepted(void)
+{
+    size_t sum = 0;
+
+    for (unsigned i = 0; i < g.count; i++) {
+        sum += g.links[i].accepted;
+    }
+    return sum;
+}
+
+TEST(what_waits_for_a_peer_that_does_not_read_is_in_the_budget)
+{
+    enum { LINKS = 6 };
+    bool good = rig_start(LINKS, 1 << 30);
+
+    fill(SIZE_MAX);
+    size_t taken = accepted();
+    size_t used = g.budget.used_bytes;
+    unsigned refused = 0;
+    for (unsigned i = 0; i < LINKS; i++) {
+        refused += g.links[i].refused;
+    }
+    rig_stop();
+    CHECK(good);
+    CHECK_INT(refused, LINKS);
+    CHECK(taken > (size_t)LINKS * 2 * PIPE);
+    CHECK(used >= taken - (size_t)LINKS * PIPE);
+    CHECK(used <= (size_t)LINKS * TUNNEL_MOST);
+    CHECK_INT(g.budget.used_bytes, 0);
+    CHECK_INT(mempipe_live(), 0);
+}
+
+static bool all_read(void)
+{
+    static char waste[65536];
+    bool all = true;
+
+    for (unsigned i = 0; i < g.count; i++) {
+        struct link *k = &g.links[i];
+        ssize_t r = 1;
+
+        while (r > 0) {
+            r = stream_read(k->client, waste, sizeof(waste));
+            k->got += r > 0 ? (size_t)r : 0;
+        }
+        all = all && k->got == k->most;
+    }
+    return all;
+}
+
+TEST(they_do_not_pile_up_when_memory_is_short_and_go_on_when_they_read)
+{
+    enum { LINKS = 24, LIMIT = 2 << 20, MUCH = 1 << 20 };
+    bool good = rig_start(LINKS, LIMIT);
+
+    fill(MUCH);
+    size_t taken = accepted();
+    size_t used = g.budget.used_bytes;
+    for (unsigned i = 0; i < LINKS; i++) {
+        let(g.links[i].gate, SIZE_MAX);
+    }
+    bool all = false;
+    for (int i = 0; i < 100000 && !all; i++) {
+        turn();
+        all = all_read();
+    }
+    turn();
+    size_t left = g.budget.used_bytes;
+    rig_stop();
+    CHECK(good);
+    CHECK(taken < (size_t)LIMIT * 2); /* 24 times 0.6 MB is 14 MB */
+    CHECK(used >= taken - (size_t)LINKS * PIPE);
+    CHECK(all);
+    CHECK_INT(left, 0);
+    CHECK_INT(g.budget.used_bytes, 0);
+}
