@@ -27,8 +27,8 @@ struct hbone_limits {
     uint64_t first_request_ms; /* 60 s: from the preface to the first request (ours) */
     uint64_t response_ms;      /* 30 s: from the CONNECT to its answer (ours) */
     uint64_t ping_ms;          /* 10 s after the last answer */
-    uint64_t pong_ms;          /* 20 s */
-    uint64_t stall_ms; /* 30 s: the secure stream takes nothing although we have something (ours) */
+    uint64_t pong_ms;          /* 20 s; longer while the peer says or takes anything else (ours) */
+    uint64_t stall_ms; /* 30 s to twice that: the peer takes nothing of what we have (ours) */
     uint64_t idle_ms;  /* 5 min: a pooled tunnel without a stream */
     uint64_t drain_ms; /* 1 s: from the drain's PING to doing without its answer (ours) */
 };

@@ -116,6 +116,9 @@ struct tunnel {
     struct bytes out;
     size_t out_data; /* DATA that was queued since out was empty */
     size_t charged;  /* to budget, for what waits to be sent */
+    uint64_t sent;   /* bytes that below accepted */
+    /* What tunnel_gone said when DUE_STALL and DUE_PONG were set. */
+    int64_t stall_seen, pong_seen;
 
     struct map streams;
     struct list blocked; /* streams that wait for the connection to take more; first come first */
@@ -148,6 +151,7 @@ struct tunnel {
     bool below_full;   /* the secure stream refused the last attempt to send */
     bool rx_paused;    /* reading waits until the queue has gone out */
     bool full;         /* client: the peer refused a stream though its limit allowed it */
+    bool heard;        /* something was received since DUE_PONG was set */
     bool watched;      /* the user wants to know when a stream ends */
 };
 /* tunnel.c. Takes below. The first user is the holder, if any; tunnel_release lets go. */
@@ -174,6 +178,8 @@ void tunnel_start_drain(struct tunnel *t);
 void tunnel_finish_drain(struct tunnel *t);
 /* Client: how many more channels it may carry. */
 unsigned tunnel_room(const struct tunnel *t);
+/* Bytes that left for good: it grows while the peer takes something. May cost a system call. */
+int64_t tunnel_gone(const struct tunnel *t);
 void tunnel_free(struct tunnel *t);
 
 static inline bool tunnel_is_alive(const struct tunnel *t)

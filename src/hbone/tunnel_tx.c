@@ -117,6 +117,7 @@ static int note_progress(struct tunnel *t, int r)
 
     if (full != t->below_full) {
         t->below_full = full;
+        t->stall_seen = full ? tunnel_gone(t) : 0;
         tunnel_due(t, DUE_STALL, full ? t->home->limits.stall_ms : 0);
     }
     return r;
@@ -131,6 +132,7 @@ static int push_queue(struct tunnel *t)
             return (int)n;
         }
         bytes_skip(&t->out, (size_t)n);
+        t->sent += (size_t)n;
         t->flush_due = true;
         note_progress(t, 0);
     }
@@ -351,6 +353,7 @@ static void send_slab(struct tunnel *t, size_t total)
         } else {
             from += n;
             total -= (size_t)n;
+            t->sent += (size_t)n;
             t->flush_due = true;
         }
     }
@@ -373,6 +376,7 @@ void tunnel_commit(struct channel *ch, size_t len)
     lent->stream = NULL;
     if (lent->below) {
         stream_commit(t->below, total);
+        t->sent += total;
         t->flush_due = true;
         note_progress(t, 0);
     } else {

@@ -45,6 +45,7 @@ struct stream_ops {
     int (*reserve)(struct stream *s, struct iovec *out, int max, size_t want);
     void (*commit)(struct stream *s, size_t len);
     size_t (*held)(const struct stream *s);
+    size_t (*unsent)(const struct stream *s);
 };
 
 struct stream {
@@ -124,6 +125,13 @@ static inline void stream_commit(struct stream *s, size_t len)
 static inline size_t stream_held(const struct stream *s)
 {
     return s->ops->held ? s->ops->held(s) : 0;
+}
+
+/* Accepted bytes that the peer is not known to have, of this layer and those below it. May cost a system
+ * call. */
+static inline size_t stream_unsent(const struct stream *s)
+{
+    return s->ops->unsent ? s->ops->unsent(s) : 0;
 }
 
 /* Says more after a final error; of code 0 before. Never NULL; good until the next call on s. */

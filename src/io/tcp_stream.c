@@ -2,6 +2,8 @@
 #include "io/tcp_stream.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/mem.h"
@@ -338,6 +340,13 @@ static void tcp_owned(struct stream *s)
     }
 }
 
+static size_t tcp_unsent(const struct stream *s)
+{
+    int n = 0;
+
+    return ioctl(tcp_stream_fd(s), SIOCOUTQ, &n) == 0 && n > 0 ? (size_t)n : 0;
+}
+
 static const struct stream_ops tcp_ops = {
     .name = "tcp",
     .read = tcp_read,
@@ -348,6 +357,7 @@ static const struct stream_ops tcp_ops = {
     .owned = tcp_owned,
     .readv = tcp_readv,
     .writev = tcp_writev,
+    .unsent = tcp_unsent,
 };
 
 static struct tcp_stream *make(void)

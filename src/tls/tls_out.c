@@ -253,6 +253,11 @@ size_t tls_out_held(const struct tls_stream *t)
     return in_batch(t) + (t->wire ? sizeof(*t->wire) + t->wire->end : 0);
 }
 
+size_t tls_out_unsent(const struct tls_stream *t)
+{
+    return in_batch(t) + (t->wire ? t->wire->end - t->wire->at : 0);
+}
+
 static void take_batch(struct tls_stream *t)
 {
     struct tls_out *out = &t->l->out;

@@ -287,6 +287,11 @@ static size_t tls_held(const struct stream *s)
     return tls_out_held(const_of(s));
 }
 
+static size_t tls_unsent(const struct stream *s)
+{
+    return tls_out_unsent(const_of(s)) + stream_unsent(const_of(s)->below);
+}
+
 static const struct stream_ops tls_ops = {
     .name = "tls",
     .read = tls_read,
@@ -300,6 +305,7 @@ static const struct stream_ops tls_ops = {
     .reserve = tls_reserve,
     .commit = tls_commit,
     .held = tls_held,
+    .unsent = tls_unsent,
 };
 
 /* --- the task --- */

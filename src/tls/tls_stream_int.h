@@ -189,8 +189,7 @@ int tls_out_reserve(struct tls_stream *t, struct iovec *out, int max, size_t wan
 void tls_out_commit(struct tls_stream *t, size_t len);
 /* 0 once everything accepted, and what the record layer itself has to say, has left below too. */
 int tls_out_flush(struct tls_stream *t);
-/* Seals an alert behind everything else and tries to send it; it ends our half. -EAGAIN with t->end
- * unchanged: something else has to go first. */
+/* Seals an alert behind all else: the end of our half. -EAGAIN, t->end as it was: not yet. */
 int tls_out_alert(struct tls_stream *t, enum tls_alert alert);
 int tls_out_evict(struct tls_stream *t);
 MUST_USE int tls_out_keep(struct tls_stream *t, const uint8_t *from, size_t len);
@@ -198,3 +197,4 @@ MUST_USE int tls_out_keep(struct tls_stream *t, const uint8_t *from, size_t len)
 bool tls_out_pending(const struct tls_stream *t);
 void tls_out_drop(struct tls_stream *t);
 size_t tls_out_held(const struct tls_stream *t); /* memory of bytes on their way out */
+size_t tls_out_unsent(const struct tls_stream *t);

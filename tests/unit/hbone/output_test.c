@@ -12,7 +12,16 @@
 #include "tls/tls_stream.h"
 #include "tunnel_pair.h"
 
-enum { PIPE = 4096, PATIENCE_MS = 30000, LINKS_MAX = 24, PIECE = 12000, TUNNEL_MOST = 1 << 20 };
+enum {
+    PIPE = 4096,
+    PATIENCE_MS = 30000,
+    LINKS_MAX = 24,
+    PIECE = 12000,
+    TUNNEL_MOST = 1 << 20,
+    RECORD = 17000,
+    ROUNDS = 50,
+    NEVER_MS = 100000000
+};
 
 /* A stream that shows no more than was let through. */
 struct gate {
@@ -149,7 +158,7 @@ static void write_some(struct task *task, unsigned why)
 }
 
 /* A peer that has read nothing since its stream was opened. */
-static bool start_link(struct link *k)
+static bool start_link(struct link *k, const struct hbone_limits *limits)
 {
     static const char *const expected[] = {"spiffe://cluster.local/ns/shop/sa/server"};
     struct handshake_spec client = {
@@ -161,7 +170,7 @@ static bool start_link(struct link *k)
     mempipe_pair(ends, PIPE, NULL);
     k->gate = mem_new(struct gate);
     *k->gate = (struct gate){.s = {.ops = &gate_ops}, .below = ends[0], .left = SIZE_MAX};
-    tunnel_pair_init(&k->pair, g.loop, NULL);
+    tunnel_pair_init(&k->pair, g.loop, limits);
     tunnel_pair_serve(&k->pair, tls_stream_new(g.tls, ends[1], &server, 2), &g.budget);
     k->client = hbone_dial_once(k->pair.home, tls_stream_new(g.tls, &k->gate->s, &client, 1),
                                 &tunnel_pair_head, NULL);
@@ -181,7 +190,7 @@ static bool start_link(struct link *k)
     return r == 0;
 }
 
-static bool rig_start(unsigned count, size_t budget_bytes)
+static bool rig_start(unsigned count, size_t budget_bytes, const struct hbone_limits *limits)
 {
     bool good = true;
 
@@ -193,7 +202,7 @@ static bool rig_start(unsigned count, size_t budget_bytes)
     g.tls = tls_loop_new(g.loop, g.jobs, mesh.ctx, NULL);
     budget_init(&g.budget, budget_bytes, NULL);
     for (g.count = 0; g.count < count && good;) {
-        good = start_link(&g.links[g.count++]);
+        good = start_link(&g.links[g.count++], limits);
     }
     return good;
 }
@@ -242,7 +251,7 @@ static size_t accepted(void)
 TEST(what_waits_for_a_peer_that_does_not_read_is_in_the_budget)
 {
     enum { LINKS = 6 };
-    bool good = rig_start(LINKS, 1 << 30);
+    bool good = rig_start(LINKS, 1 << 30, NULL);
 
     fill(SIZE_MAX);
     size_t taken = accepted();
@@ -282,7 +291,7 @@ static bool all_read(void)
 TEST(they_do_not_pile_up_when_memory_is_short_and_go_on_when_they_read)
 {
     enum { LINKS = 24, LIMIT = 2 << 20, MUCH = 1 << 20 };
-    bool good = rig_start(LINKS, LIMIT);
+    bool good = rig_start(LINKS, LIMIT, NULL);
 
     fill(MUCH);
     size_t taken = accepted();
@@ -303,5 +312,83 @@ TEST(they_do_not_pile_up_when_memory_is_short_and_go_on_when_they_read)
     CHECK(used >= taken - (size_t)LINKS * PIPE);
     CHECK(all);
     CHECK_INT(left, 0);
+    CHECK_INT(g.budget.used_bytes, 0);
+}
+
+static int how_it_ended(void)
+{
+    return g.links[0].pair.server_end;
+}
+
+/* A record in ten seconds: less than the 0.6 MB that wait in any deadline's time. How many of these it
+ * lasted. */
+static int trickle(int rounds)
+{
+    int i = 0;
+
+    for (; i < rounds && how_it_ended() == -EAGAIN; i++) {
+        let(g.links[0].gate, RECORD);
+        turn();
+        loop_advance(g.loop, 10000);
+        turn();
+    }
+    return i;
+}
+
+static const struct hbone_limits no_ping = {.ping_ms = NEVER_MS};
+static const struct hbone_limits no_stall = {.stall_ms = NEVER_MS};
+
+TEST(who_takes_something_keeps_its_tunnel)
+{
+    const struct hbone_limits *limits[] = {&no_ping, &no_stall, NULL};
+
+    for (unsigned i = 0; i < 3; i++) {
+        bool good = rig_start(1, 1 << 30, limits[i]);
+
+        fill(SIZE_MAX);
+        size_t before = g.links[0].accepted;
+        int rounds = trickle(ROUNDS);
+        int end = how_it_ended();
+        size_t after = g.links[0].accepted;
+        rig_stop();
+        CHECK(good);
+        CHECK_INT(rounds, ROUNDS);
+        CHECK_INT(end, -EAGAIN);
+        CHECK(after > before); /* nor was it held up for ever */
+        CHECK_INT(g.budget.used_bytes, 0);
+    }
+}
+
+TEST(who_takes_nothing_does_not)
+{
+    bool good = rig_start(1, 1 << 30, &no_ping);
+
+    fill(SIZE_MAX);
+    (void)trickle(ROUNDS);
+    int before = how_it_ended();
+    for (int i = 0; i < 7; i++) { /* twice the deadline and a little */
+        loop_advance(g.loop, 10000);
+        turn();
+    }
+    int after = how_it_ended();
+    size_t left = g.budget.used_bytes;
+    rig_stop();
+    CHECK(good);
+    CHECK_INT(before, -EAGAIN);
+    CHECK_INT(after, -ERR_DEADLINE);
+    CHECK_INT(left, 0); /* at once, although its streams are not closed yet */
+}
+
+TEST(nor_who_takes_little_when_memory_is_short)
+{
+    bool good = rig_start(1, 1 << 20, &no_ping);
+
+    fill(SIZE_MAX);
+    int rounds = trickle(ROUNDS);
+    int end = how_it_ended();
+    rig_stop();
+    CHECK(good);
+    CHECK(rounds < ROUNDS);
+    CHECK_INT(end, -ERR_DEADLINE);
     CHECK_INT(g.budget.used_bytes, 0);
 }

@@ -206,6 +206,33 @@ TEST(a_short_read_saves_the_call_that_would_be_refused)
     task_fini(&o.task);
 }
 
+TEST(what_the_peer_has_not_taken_is_known)
+{
+    static char piece[65536];
+    AUTO(loop) struct loop *l = loop_new(NULL);
+    int fds[2];
+
+    tcp_pair_fds(fds);
+    struct stream *s = tcp_stream_new(l, fds[0]);
+    CHECK_INT(stream_unsent(s), 0);
+    while (stream_write(s, piece, sizeof(piece)) > 0) {
+        (void)loop_turn(l, 0); /* there may be room again after a short one */
+    }
+    size_t most = stream_unsent(s);
+    for (int i = 0; i < 30000 && stream_unsent(s) > 0; i++) {
+        struct pollfd p = {.fd = fds[1], .events = POLLIN};
+
+        if (poll(&p, 1, 1) == 1) {
+            (void)(recv(fds[1], piece, sizeof(piece), 0) > 0); /* its end is noticed below */
+        }
+    }
+    size_t left = stream_unsent(s);
+    stream_close(s, 0);
+    sock_close(&fds[1]);
+    CHECK(most > 0);
+    CHECK_INT(left, 0);
+}
+
 TEST(a_descriptor_taken_out_outlives_its_stream)
 {
     AUTO(loop) struct loop *l = loop_new(NULL);
