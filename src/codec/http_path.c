@@ -21,10 +21,16 @@ static bool is_bare_path(char c)
 
 /* ---- spelling */
 
+static void put_escape(unsigned char byte, struct strbuf *out)
+{
+    static const char digits[] = "0123456789ABCDEF";
+
+    strbuf_add(out, (char[]){'%', digits[byte >> 4], digits[byte & 15]}, 3);
+}
+
 /* The escape at s.p[i], spelled the one way; its failure says what is wrong with it. */
 static int add_escape(struct slice s, size_t i, struct strbuf *out, struct diag *why)
 {
-    static const char digits[] = "0123456789ABCDEF";
     int high = i + 2 < s.len ? ascii_hex_value(s.p[i + 1]) : -1;
     int low = high >= 0 ? ascii_hex_value(s.p[i + 2]) : -1;
 
@@ -34,7 +40,7 @@ static int add_escape(struct slice s, size_t i, struct strbuf *out, struct diag 
     if (is_unreserved((char)(high << 4 | low))) {
         strbuf_putc(out, (char)(high << 4 | low));
     } else {
-        strbuf_add(out, (char[]){'%', digits[high], digits[low]}, 3);
+        put_escape((unsigned char)(high << 4 | low), out);
     }
     return 0;
 }
@@ -58,23 +64,24 @@ static int respell(struct slice s, struct strbuf *out, struct diag *why)
     return 0;
 }
 
-int http_path_respell(struct slice path, struct strbuf *out)
+/* What no request has but escaped: blanks, control characters, and what is beyond ASCII. */
+static bool is_never_bare(char c)
 {
-    size_t before = out->len;
+    return (unsigned char)c <= ' ' || (unsigned char)c >= 0x7f;
+}
 
+void http_path_respell(struct slice path, struct strbuf *out)
+{
     for (size_t i = 0; i < path.len; i++) {
-        if (path.p[i] != '%') {
-            strbuf_putc(out, path.p[i]);
-            continue;
+        char c = path.p[i];
+        if (c == '%' && add_escape(path, i, out, NULL) == 0) {
+            i += 2;
+        } else if (is_never_bare(c)) {
+            put_escape((unsigned char)c, out);
+        } else {
+            strbuf_putc(out, c);
         }
-        int r = add_escape(path, i, out, NULL);
-        if (r < 0) {
-            out->len = before;
-            return r;
-        }
-        i += 2;
     }
-    return 0;
 }
 
 /* ---- segments */

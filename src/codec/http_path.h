@@ -26,9 +26,10 @@ bool http_path_is_normal(struct slice path, enum http_slashes how);
 MUST_USE int http_path_normalise(struct slice path, enum http_slashes how, struct strbuf *out,
                                  struct diag *why);
 
-/* Appends a path as somebody configured it, only its escapes spelled as above: what is compared with
- * normal paths (and may hold wildcards) needs that. -ERR_SYNTAX: a broken escape; out is as it was. */
-MUST_USE int http_path_respell(struct slice path, struct strbuf *out);
+/* Appends a path as somebody writes it, with the escapes that requests have: spelled as above, and of
+ * what no request has bare (beyond ASCII, blanks). All else stays, broken escapes too: what is compared
+ * with normal paths may hold wildcards. */
+void http_path_respell(struct slice path, struct strbuf *out);
 
 /* Appends the authority (Host, :authority) in lower case and without the dot behind the name; a port
  * stays. -ERR_SYNTAX: userinfo, a path, a port that is none, characters no host has. On failure out

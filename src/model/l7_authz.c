@@ -171,6 +171,14 @@ static enum hit host_fits(const struct l7_patterns *list, struct slice authority
     return refuses && found == MISS && has_port ? any_fits(list, name) : found;
 }
 
+/* Where paths are judged as they come, an escape in another spelling leads past no refusal. */
+static enum hit path_fits(const struct l7_patterns *list, const struct l7_request *q, bool refuses)
+{
+    enum hit found = any_fits(list, q->path);
+
+    return refuses && found == MISS ? any_fits(list, q->respelt) : found;
+}
+
 /* refuses: a hit speaks against the request. */
 static enum hit strings_hit(const struct judge *j, const struct l7_term *t,
                             const struct l7_patterns *list, bool refuses)
@@ -192,7 +200,7 @@ static enum hit strings_hit(const struct judge *j, const struct l7_term *t,
     case L7_METHOD:
         return any_fits(list, j->q->method);
     case L7_PATH:
-        return any_fits(list, j->q->path);
+        return path_fits(list, j->q, refuses);
     case L7_REQUEST_HEADER:
         return header_fits(list, l7_request_header(j->q, t->name), refuses);
     case L7_REQUEST_AUDIENCES:

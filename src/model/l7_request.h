@@ -26,7 +26,8 @@ struct l7_request {
     const struct l7_conn *conn;
     struct slice method;
     struct slice authority; /* as http_host_canonical makes it, with the port that was sent */
-    struct slice path;      /* as http_path_normalise makes it */
+    struct slice path;      /* as http_path_normalise makes it; or as it came */
+    struct slice respelt;   /* then: as http_path_respell makes it; else empty */
     struct slice query;     /* as received, without its '?' */
     /* The value of a header by its lower-case name; several lines joined with ','. p NULL: there is
      * none. May be NULL: no headers. */

@@ -193,12 +193,15 @@ static int make_conn(struct ask *q, struct diag *why)
 static int make_request(struct ask *q, struct diag *why)
 {
     AUTO(strbuf) struct strbuf host = {0};
+    AUTO(strbuf) struct strbuf spelled = {0};
     struct slice path;
     int r = make_conn(q, why);
 
     url_split((struct slice){strbuf_text(&q->target), q->target.len}, &path, &q->query);
     if (r == 0) {
-        r = http_path_normalise(path, HTTP_SLASHES_KEPT, &q->path, why);
+        http_path_respell(path, &spelled); /* clients escape what people write */
+        r = http_path_normalise((struct slice){strbuf_text(&spelled), spelled.len},
+                                HTTP_SLASHES_KEPT, &q->path, why);
     }
     if (r == 0 && q->host.len == 0) {
         strbuf_puts(&q->host, q->service->binding->hostname);

@@ -39,7 +39,7 @@ struct request {
     struct request_store *store;
     struct message out;   /* a head to send */
     struct message spare; /* while one is changed */
-    struct strbuf path;   /* normalised; what goes on unless it is rewritten */
+    struct strbuf path;   /* made of the one that came */
     struct strbuf host;   /* canonical */
     struct strbuf text;   /* of a reply; scratch before */
     struct bytes replay;  /* the first bytes of the client's body, while keeping them makes sense */

@@ -77,6 +77,8 @@ static int normalise(struct request *q, struct slice path, struct diag *why)
     strbuf_clear(&q->path);
     if (strcmp(c->path_normalization, "NONE") == 0) {
         q->view.path = path;
+        http_path_respell(path, &q->path);
+        q->view.respelt = (struct slice){strbuf_text(&q->path), q->path.len};
         return 0;
     }
     if (c->path_normalization[0] == 'D' && c->path_normalization[2] == 'C' &&

@@ -17,8 +17,7 @@ AUTO_DEFINE(xds_unpacked, ProtobufCMessage *, xds_unpacked_free);
 MUST_USE int xds_enum(int32_t value, int32_t last, struct diag *why);
 
 struct arena;
-/* Layer 7: a configured path with its escapes spelled as those of requests are; a text that is none
- * stays as it is. And the version to hold a resource under: the control plane's, else its hash, so
+/* Layer 7: a configured path with the escapes that requests have. And the version to hold a resource under: the control plane's, else its hash, so
  * that what comes again unchanged is known. */
 const char *xds_l7_path(const char *path, struct arena *a);
 const char *xds_l7_version(const char *version, struct slice bytes, struct arena *a);

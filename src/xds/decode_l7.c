@@ -13,9 +13,7 @@ const char *xds_l7_path(const char *path, struct arena *a)
 {
     AUTO(strbuf) struct strbuf text = {.p = NULL};
 
-    if (!strchr(path, '%') || http_path_respell(slice_of(path), &text) < 0) {
-        return path;
-    }
+    http_path_respell(slice_of(path), &text);
     return arena_text(a, strbuf_text(&text), text.len);
 }
 

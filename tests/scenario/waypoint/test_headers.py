@@ -110,6 +110,21 @@ def test_paths_have_the_form_that_is_asked_for(lab, how, target, sent):
         lab.wp.discard()
 
 
+@pytest.mark.parametrize("how", ("NONE", "BASE"))
+def test_a_path_that_is_not_of_ascii_is_protected_in_each_spelling(lab, how):
+    lab.wp.discard()
+    lab.wp.start(PATH_NORMALIZATION=how)
+    lab.wp.wait_ready(20)
+    lab.use(l7.policy("that", "web", l7.DENY, [l7.w.Rule(to=[l7.w.Operation(paths=["/café", "*.é", "/é/{*}/x", "/%c3%9f*"])])]))
+    try:
+        with lab.h1() as http:
+            for target in ("/caf%C3%A9", "/caf%c3%a9", "/c%61f%c3%A9", "/a.%c3%a9", "/%c3%a9/y/x", "/%c3%9f", "/%C3%9F"):
+                assert http.get(target).status == 403, target
+            assert http.get("/cafe").status == http.get("/caf%C3%A8").status == 200
+    finally:
+        lab.wp.discard()
+
+
 def test_what_it_says_of_itself_and_of_the_client_can_be_chosen(lab):
     lab.wp.discard()
     lab.wp.start(SERVER_HEADER="", XFCC_INCLUDE_CLIENT_IDENTITY="true")

@@ -193,6 +193,7 @@ static void fill_request(struct l7_request *q, struct json *j, struct arena *a)
     q->method = slice_of(json_str_at(j, "method", ""));
     q->authority = slice_of(lower);
     q->path = slice_of(json_str_at(j, "path", ""));
+    q->respelt = slice_of(json_str_at(j, "respelt", NULL));
     q->header = header;
     q->header_arg = j;
     if (iss) {

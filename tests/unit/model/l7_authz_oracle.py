@@ -96,6 +96,8 @@ def case(r):
          "headers": {k: r.choice(v) for k, v in HEADERS.items() if r.random() < 0.5},
          "peer": f"spiffe://td/ns/{r.choice(NS)}/sa/{r.choice(SAS)}" if r.random() < 0.85 else None,
          "sni": r.choice([None, "a.b", "c.d"])}
+    if r.random() < 0.2:
+        q["respelt"] = r.choice(PATHS)
     for name in ("src", "dst", "remote"):
         ip = r.choice(IPS)
         port = r.choice(PORTS)
@@ -222,13 +224,16 @@ def key_kind(key):
 
 
 def parts_of(kind, q, attribute):
-    """The request as somebody may read it who takes one of several header lines, or drops the host's port."""
+    """The request as somebody may read it who takes one of several header lines, drops the host's
+    port, or reads the path's escapes."""
     if kind == "header":
         for part in q["headers"].get(attribute, "").split(",") if attribute in q["headers"] else []:
             if "," in q["headers"][attribute]:
                 yield {**q, "headers": {**q["headers"], attribute: part.strip(" \t")}}
     if kind == "host":
         yield {**q, "host": re.sub(r":\d+$", "", q["host"])}
+    if kind == "path" and "respelt" in q:
+        yield {**q, "path": q["respelt"]}
 
 
 def lists_hold(kind, attribute, positive, negative, q, ns, wide):

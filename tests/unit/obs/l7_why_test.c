@@ -88,11 +88,12 @@ static void put_consumer_route(struct l7_delta *d, const char *host, const char 
 static const struct l7 *build(void)
 {
     static const struct l7_bound_port ports[] = {{80, L7_HTTP}, {81, L7_UNKNOWN}, {82, L7_TCP}};
-    static const struct lab_rule rules[] = {{.matches = "GET /v2/a/ h:x-user=jane q:debug=1|=/two",
-                                             .backend = "v2",
-                                             .route = "ns/r",
-                                             .rule = 1},
-                                            {.matches = "/v1", .backend = "v1", .route = "ns/r"}};
+    static const struct lab_rule rules[] = {
+        {.matches = "GET /v2/a/ h:x-user=jane q:debug=1|=/tw%C3%B6",
+         .backend = "v2",
+         .route = "ns/r",
+         .rule = 1},
+        {.matches = "/v1", .backend = "v1", .route = "ns/r"}};
     struct l7_operation deletes = {.methods = TEXTS("DELETE")};
     struct l7_source web = {.principals = TEXTS("td/ns/shop/sa/web")};
     struct l7_rule deny = {.to = &deletes, .to_count = 1};
@@ -124,7 +125,7 @@ TEST(a_request_meets_its_route_and_its_policy)
         const char *text;    /* part of it */
     } rows[] = {
         {"to=ns/svc&port=80&path=/v1/x" WEB, "allow", 0, "ns/web-only", "ns/v1", ""},
-        {"to=ns/svc&port=80&path=/two" WEB, "allow", 0, "ns/web-only", "ns/v2", ""},
+        {"to=ns/svc&port=80&path=/tw%C3%B6" WEB, "allow", 0, "ns/web-only", "ns/v2", ""},
         {"to=ns/svc&port=80&path=%2Fv2%2Fa%2Fb%3Fdebug%3D1&header=X-User:+jane" WEB, "allow", 0,
          "ns/web-only", "ns/v2", ""},
         {"to=ns/"
@@ -300,7 +301,7 @@ TEST(the_dump_has_rules_in_order_of_precedence)
     CHECK_INT(json_count(ports), 3);
     CHECK_STR(json_str_at(json_item(ports, 2), "protocol", ""), "TCP");
     CHECK_INT(json_count(rules), 3);
-    CHECK_STR(json_str_at(json_item(rules, 0), "match.text", ""), "/two");
+    CHECK_STR(json_str_at(json_item(rules, 0), "match.text", ""), "/tw%C3%B6");
     CHECK_STR(json_str_at(json_item(rules, 1), "match.text", ""),
               "GET /v2/a/... x-user=jane ?debug=1");
     CHECK_STR(json_str_at(json_item(rules, 2), "match.text", ""), "/v1/...");

@@ -244,22 +244,25 @@ TEST(configured_paths_are_spelled_as_requests_are)
     Ambit__Waypoint__V1__Authorization a = AMBIT__WAYPOINT__V1__AUTHORIZATION__INIT;
     Ambit__Waypoint__V1__Rule rule = AMBIT__WAYPOINT__V1__RULE__INIT, *rules[] = {&rule};
     Ambit__Waypoint__V1__Operation to = AMBIT__WAYPOINT__V1__OPERATION__INIT, *tos[] = {&to};
-    char *paths[] = {w("/%61dmin*")};
+    char *paths[] = {w("/%61dmin*"), w("/caf\xc3\xa9"), w("*\xc3\xa9%"), w("/\xc3\xa9/{*}")};
+    static const char *const want[] = {"/admin", "/caf%C3%A9", "%C3%A9%", "/%C3%A9/{*}"};
     struct route_rig g;
 
     rig_start(&g);
-    g.path.value = w("/%6fld%2fx");
+    g.path.value = w("/%6fld%2f\xc3\xa9");
     CHECK_INT(xds_l7_route_decode(&r, pack(&g.m.base, &wire), "name", "", NULL), 0);
-    CHECK_STR(r->matches[0].path.value, "/old%2Fx");
+    CHECK_STR(r->matches[0].path.value, "/old%2F%C3%A9");
     CHECK_INT(strlen(r->version) > 0, 1);
     a.n_rules = 1;
     a.rules = rules;
     rule.n_to = 1;
     rule.to = tos;
-    to.n_paths = 1;
+    to.n_paths = ARRAY_LEN(paths);
     to.paths = paths;
     CHECK_INT(xds_l7_policy_decode(&p, pack_policy(&a, &wire), "name", "v", NULL), 0);
-    CHECK_STR(p->rules[0].to_clauses[0].terms[0].values.at[0].text, "/admin");
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        CHECK_STR(p->rules[0].to_clauses[0].terms[0].values.at[i].text, want[i]);
+    }
 }
 
 TEST(a_route_that_cannot_be_names_its_field)
