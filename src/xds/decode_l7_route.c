@@ -114,17 +114,17 @@ static struct l7_header_change change_decode(const Ambit__Waypoint__V1__HeaderCh
 }
 
 static int path_change_decode(struct l7_path_change *out, const Ambit__Waypoint__V1__PathChange *m,
-                              struct diag *why)
+                              struct arena *a, struct diag *why)
 {
     if (!m) {
         return 0;
     }
-    *out = (struct l7_path_change){(enum l7_path_change_kind)m->kind, m->value};
+    *out = (struct l7_path_change){(enum l7_path_change_kind)m->kind, xds_l7_path(m->value, a)};
     return kind_check((int)m->kind, L7_PATH_PREFIX_SWAPPED, "path.kind", why);
 }
 
 static int redirect_decode(struct l7_redirect *out, const Ambit__Waypoint__V1__Redirect *m,
-                           struct diag *why)
+                           struct arena *a, struct diag *why)
 {
     out->scheme = m->scheme;
     out->hostname = m->hostname;
@@ -132,7 +132,7 @@ static int redirect_decode(struct l7_redirect *out, const Ambit__Waypoint__V1__R
     if (r == 0) {
         r = number_decode(&out->status, m->status, "status", why);
     }
-    return r < 0 ? r : path_change_decode(&out->path, m->path, why);
+    return r < 0 ? r : path_change_decode(&out->path, m->path, a, why);
 }
 
 static int backend_decode(struct l7_backend *out, const Ambit__Waypoint__V1__Backend *m,
@@ -188,11 +188,11 @@ static int filter_decode(struct l7_filter *out, const Ambit__Waypoint__V1__Filte
         return 0;
     case AMBIT__WAYPOINT__V1__FILTER__WHAT_REDIRECT:
         out->kind = L7_FILTER_REDIRECT;
-        return redirect_decode(&out->redirect, m->redirect, why);
+        return redirect_decode(&out->redirect, m->redirect, a, why);
     case AMBIT__WAYPOINT__V1__FILTER__WHAT_REWRITE:
         out->kind = L7_FILTER_REWRITE;
         out->rewrite.hostname = m->rewrite->hostname;
-        return path_change_decode(&out->rewrite.path, m->rewrite->path, why);
+        return path_change_decode(&out->rewrite.path, m->rewrite->path, a, why);
     case AMBIT__WAYPOINT__V1__FILTER__WHAT_MIRROR:
         out->kind = L7_FILTER_MIRROR;
         return mirror_decode(&out->mirror, m->mirror, why);

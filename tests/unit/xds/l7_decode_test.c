@@ -250,8 +250,10 @@ TEST(configured_paths_are_spelled_as_requests_are)
 
     rig_start(&g);
     g.path.value = w("/%6fld%2f\xc3\xa9");
+    g.path_change.value = w("/n\xc3\xb6");
     CHECK_INT(xds_l7_route_decode(&r, pack(&g.m.base, &wire), "name", "", NULL), 0);
     CHECK_STR(r->matches[0].path.value, "/old%2F%C3%A9");
+    CHECK_STR(r->rewrite->path.value, "/n%C3%B6");
     CHECK_INT(strlen(r->version) > 0, 1);
     a.n_rules = 1;
     a.rules = rules;
