@@ -67,6 +67,13 @@ static void set_pseudo(struct message *m, struct slice name, struct slice value)
     }
 }
 
+/* http2-settings is the connection's that it came on (RFC 7540 3.2.1), and obsolete (RFC 9113 3.1). nghttp2,
+ * which resets streams with the other fields of that kind (8.2.2), does not know it. */
+static bool is_wanted(const struct h2_exchange *x, const struct message *m, struct slice name)
+{
+    return m == &x->x.in_trailers ? h2_may_trail(x, name) : !slice_is(name, "http2-settings");
+}
+
 static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
                      void *user)
@@ -90,7 +97,7 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
                                                 : &x->x.in;
     if (name_len > 0 && name[0] == ':') {
         set_pseudo(m, n, v);
-    } else if (m != &x->x.in_trailers || h2_may_trail(x, n)) {
+    } else if (is_wanted(x, m, n)) {
         message_add(m, n, v);
     }
     return 0;

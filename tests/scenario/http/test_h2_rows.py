@@ -268,18 +268,19 @@ def test_frames(raw, name):
     assert raw.wait(stream) in (want if isinstance(want, tuple) else (want,))
 
 
-def test_cookies_are_one_again(served):
+def test_cookies_are_one_again_and_fields_of_the_connection_stop(served):
     from recorder import Recorder
     from conftest import Served, program
     backend = Recorder()
     proxy = Served([program("http", "http_proxy"), str(backend.port)])
     r = Raw(proxy.ports[1])
     with r.sock:
-        r.send(r.headers(1, swap(":path", "/crumbs/a") + [("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3")]))
+        r.send(r.headers(1, swap(":path", "/crumbs/a") + [("http2-settings", "AAMAAABk"), ("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3")]))
         assert r.wait(1) == "200"
     request, = backend.take(b"crumbs")
     assert [v for n, v in request["fields"] if n == b"cookie"] == [b"a=1; b=2; c=3"]
     assert [v for n, v in request["fields"] if n == b"host"] == [b"a"]
+    assert b"http2-settings" not in dict(request["fields"])
     assert not backend.broken
     assert proxy.close() == 0
     backend.close()

@@ -338,6 +338,21 @@ TEST(that_there_is_no_body_is_known_with_the_head)
     CHECK(rig_stop(&g));
 }
 
+TEST(a_field_that_was_the_connections_is_dropped)
+{
+    struct rig g;
+
+    rig_start(&g, NULL);
+    CHECK(ask_plainly(&g, "http2-settings", "AAMAAABk", true));
+    CHECK_INT(message_find_next(&g.got->in, "http2-settings", 0), -1);
+    CHECK_INT(say(&g, 204, "http2-settings"), 0);
+    CHECK_INT(stream_shut(&g.got->s), 0);
+    CHECK(settle(g.loop));
+    CHECK_INT(exchange_head(g.ask), 0);
+    CHECK_INT(message_find_next(&g.ask->in, "http2-settings", 0), -1);
+    CHECK(rig_stop(&g));
+}
+
 TEST(names_with_an_underscore_are_allowed_dropped_or_refused)
 {
     struct h2_options o = {.names = H1_UNDERSCORE_ALLOW};

@@ -214,7 +214,7 @@ TEST(a_request_that_cannot_be_sent_costs_no_connection)
     for (unsigned i = 0; i < 3; i++) {
         int started = lease_start(&l, u, &asker, false);
         CHECK(started == (i == 0 ? -EAGAIN : 0) && is_granted(&r, &l));
-        CHECK(!use(&r, &l, &asker, "http2-settings")); /* which HTTP/2 lets through */
+        CHECK(!use(&r, &l, &asker, "http2-settings"));
         CHECK(is_one_idle(&r));
     }
     upstream_unuse(u);
