@@ -230,8 +230,10 @@ static bool changes_protocol(const struct request *q)
 
 static void send_head(struct request *q)
 {
-    /* A request to speak another protocol has no body; what follows the 101 is none either. */
-    bool end = changes_protocol(q) || (q->down->in_over && q->replay.len == 0);
+    /* A request to speak another protocol has no body; what follows the 101 is none either. Trailers an
+     * earlier try has read with the end. */
+    bool end = changes_protocol(q) ||
+               (q->down->in_over && q->replay.len == 0 && q->down->in_trailers.count == 0);
 
     request_head_up(q);
     q->sent_ms = request_now(q);

@@ -287,6 +287,16 @@ def test_retries_until_it_works_and_the_last_status_otherwise(lab):
     assert " 503 URX via_upstream " in lab.wp.wait_request("/status/503")
 
 
+@pytest.mark.parametrize("kind, coding", (("h1", [("transfer-encoding", "chunked")]), ("h2", [])))
+def test_trailers_behind_no_body_are_sent_with_each_try(lab, kind, coding):
+    lab.use(l7.route("web", "retry", backends=[l7.backend("web")], retry=l7.w.Retry(attempts=3, codes=[503], backoff_ms=5)))
+    with getattr(lab, kind)() as http:
+        r = http.request("POST", f"/flaky/1/{uuid.uuid4().hex}", [("te", "trailers"), *coding], trailers=[("x-sum", "7")])
+    assert r.status == 200 and r.json()["body"] == 0
+    seen = r.json()["headers"]
+    assert int(dict(seen)["x-envoy-attempt-count"]) >= 2 and ["trailer:x-sum", "7"] in seen
+
+
 def test_a_dead_endpoint_is_passed_over(lab):
     lab.pods[waypoint.APP1].refuse = 503
     with lab.h1() as http:
