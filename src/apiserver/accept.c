@@ -2,7 +2,6 @@
 #include "apiserver/accept.h"
 
 #include <stdbool.h>
-#include <strings.h>
 
 struct range {
     bool is_json; /* application/json, or a wildcard that covers it */
@@ -11,11 +10,6 @@ struct range {
     struct slice version;
     unsigned q; /* thousandths */
 };
-
-static bool is_any_case(struct slice s, const char *text)
-{
-    return s.len == slice_of(text).len && strncasecmp(s.p, text, s.len) == 0;
-}
 
 /* "1", "0.5", "0.123": anything else counts as 1, as a missing q does. */
 static unsigned parse_q(struct slice s)
@@ -44,8 +38,8 @@ static struct range parse_range(struct slice text)
     bool more = slice_cut(text, ';', &part, &rest);
 
     part = slice_trim(part);
-    r.is_json = is_any_case(part, "application/json") || is_any_case(part, "application/*") ||
-                is_any_case(part, "*/*");
+    r.is_json = slice_is_any_case(part, "application/json") ||
+                slice_is_any_case(part, "application/*") || slice_is_any_case(part, "*/*");
     while (more) {
         struct slice key;
         struct slice value;

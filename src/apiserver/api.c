@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "apiserver/api_status.h"
 #include "apiserver/call_int.h"
@@ -101,11 +100,9 @@ const struct schema *call_schema(const struct call *c)
 
 struct slice call_header(const struct call *c, const char *name)
 {
-    size_t n = strlen(name);
-
     for (size_t i = 0; i < c->rq->header_count; i++) {
         const struct api_header *h = &c->rq->headers[i];
-        if (h->name.len == n && strncasecmp(h->name.p, name, n) == 0) {
+        if (slice_is_any_case(h->name, name)) {
             return h->value;
         }
     }

@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Request bodies: JSON, YAML, and the protobuf that kubectl sends for the kinds it knows. */
-#include <strings.h>
-
 #include "apiserver/call_int.h"
 #include "apiserver/proto.h"
 #include "codec/json.h"
 #include "codec/yaml.h"
-
-static bool is_type(struct slice type, const char *name)
-{
-    return type.len == slice_of(name).len && strncasecmp(type.p, name, type.len) == 0;
-}
 
 static int unreadable(struct call *c, const char *what, const struct diag *why)
 {
@@ -61,13 +54,14 @@ static int decode(struct call *c, struct json **out)
     (void)slice_cut(call_header(c, "content-type"), ';', &type,
                     &parameters); /* charset and the like */
     type = slice_trim(type);
-    if (type.len == 0 || is_type(type, "application/json")) {
+    if (type.len == 0 || slice_is_any_case(type, "application/json")) {
         return decode_json(c, out);
     }
-    if (is_type(type, "application/yaml") || is_type(type, "application/apply-patch+yaml")) {
+    if (slice_is_any_case(type, "application/yaml") ||
+        slice_is_any_case(type, "application/apply-patch+yaml")) {
         return decode_yaml(c, out);
     }
-    if (is_type(type, "application/vnd.kubernetes.protobuf")) {
+    if (slice_is_any_case(type, "application/vnd.kubernetes.protobuf")) {
         return decode_proto(c, out);
     }
     return call_refuse(c, 415, "UnsupportedMediaType",

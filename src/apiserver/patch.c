@@ -2,7 +2,6 @@
 #include "apiserver/patch.h"
 
 #include <string.h>
-#include <strings.h>
 
 #include "apiserver/strategic.h"
 #include "base/mem.h"
@@ -26,8 +25,7 @@ enum patch_type patch_type_of(struct slice content_type)
     (void)slice_cut(content_type, ';', &type, &parameters); /* parameters change nothing */
     type = slice_trim(type);
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-        if (slice_of(types[i].name).len == type.len &&
-            strncasecmp(types[i].name, type.p, type.len) == 0) {
+        if (slice_is_any_case(type, types[i].name)) {
             return types[i].type;
         }
     }

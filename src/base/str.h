@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/auto.h"
 
@@ -26,6 +27,12 @@ static inline struct slice slice_of(const char *s)
 static inline bool slice_is(struct slice s, const char *text)
 {
     return s.len == strlen(text) && (s.len == 0 || memcmp(s.p, text, s.len) == 0);
+}
+
+/* Whatever the case of its letters. */
+static inline bool slice_is_any_case(struct slice s, const char *text)
+{
+    return s.len == strlen(text) && (s.len == 0 || strncasecmp(s.p, text, s.len) == 0);
 }
 
 bool slice_equal(struct slice a, struct slice b);

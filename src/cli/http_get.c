@@ -3,7 +3,6 @@
 
 #include <poll.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -40,7 +39,7 @@ static bool content_length(const struct h1_head *h, uint64_t *out)
 {
     for (unsigned i = 0; i < h->count; i++) {
         const struct h1_field *f = &h->fields[i];
-        if (f->name.len == 14 && strncasecmp(f->name.p, "content-length", 14) == 0) {
+        if (slice_is_any_case(f->name, "content-length")) {
             return num_parse_u64(f->value.p, f->value.len, HTTP_GET_BYTES_MAX, out) == 0;
         }
     }

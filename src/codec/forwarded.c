@@ -2,8 +2,6 @@
 /* Writing follows what the real proxy sends, reading is lenient: the header only labels metrics. */
 #include "codec/forwarded.h"
 
-#include <strings.h>
-
 void forwarded_format(struct strbuf *out, const struct endpoint *client, const char *host)
 {
     char text[ENDPOINT_TEXT];
@@ -21,11 +19,6 @@ static struct slice unquote(struct slice s)
         return (struct slice){s.p + 1, s.len - 2};
     }
     return s;
-}
-
-static bool is_key(struct slice s, const char *name)
-{
-    return s.len == strlen(name) && strncasecmp(s.p, name, s.len) == 0;
 }
 
 static void read_client(struct forwarded *f, struct slice value)
@@ -57,9 +50,9 @@ void forwarded_parse(struct forwarded *out, const char *text, size_t len)
         if (!slice_cut(pair, '=', &key, &value)) {
             continue;
         }
-        if (is_key(slice_trim(key), "for")) {
+        if (slice_is_any_case(slice_trim(key), "for")) {
             read_client(&f, unquote(value));
-        } else if (is_key(slice_trim(key), "host")) {
+        } else if (slice_is_any_case(slice_trim(key), "host")) {
             f.host = unquote(value);
         }
     }

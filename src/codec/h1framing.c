@@ -7,15 +7,10 @@
 #include "base/num.h"
 #include "codec/h1head.h"
 
-static bool same_word(struct slice s, const char *word)
-{
-    return s.len == strlen(word) && strncasecmp(s.p, word, s.len) == 0;
-}
-
 static bool is_among(struct slice s, const char *const *words, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (same_word(s, words[i])) {
+        if (slice_is_any_case(s, words[i])) {
             return true;
         }
     }
@@ -43,7 +38,7 @@ static bool has_word(struct slice list, const char *word)
     struct slice item;
 
     while (next_item(&list, &item)) {
-        if (same_word(item, word)) {
+        if (slice_is_any_case(item, word)) {
             return true;
         }
     }
@@ -165,7 +160,7 @@ static int read_length(struct slice value, struct h1_framing *out, struct diag *
 
 static int read_coding(struct slice value, struct h1_framing *out, struct diag *why)
 {
-    if (!same_word(value, "chunked")) {
+    if (!slice_is_any_case(value, "chunked")) {
         return FAIL(why, -ERR_UNSUPPORTED, "transfer coding other than chunked");
     }
     out->chunked = true;
@@ -174,7 +169,7 @@ static int read_coding(struct slice value, struct h1_framing *out, struct diag *
 
 static void read_expect(struct slice value, struct h1_framing *out)
 {
-    if (same_word(value, "100-continue")) {
+    if (slice_is_any_case(value, "100-continue")) {
         out->expects_continue = true;
     } else {
         out->expects_unknown = true;
@@ -204,9 +199,9 @@ static int read_connection(struct slice list, struct seen *seen, struct h1_frami
         if (item.len == 0 || is_among(item, plain, ARRAY_LEN(plain))) {
             continue;
         }
-        if (same_word(item, "close")) {
+        if (slice_is_any_case(item, "close")) {
             out->close = true;
-        } else if (same_word(item, "upgrade")) {
+        } else if (slice_is_any_case(item, "upgrade")) {
             seen->upgrades = true;
         } else if (!h1_is_token(item) || is_precious(item)) {
             return FAIL(why, -ERR_SYNTAX, "connection names what it must not: %.*s",
@@ -223,7 +218,7 @@ bool h1_is_nominated(const struct h1_head *h, struct slice name)
     for (unsigned i = 0; i < h->count; i++) {
         struct slice list = h->fields[i].value;
         struct slice item;
-        while (same_word(h->fields[i].name, "connection") && next_item(&list, &item)) {
+        while (slice_is_any_case(h->fields[i].name, "connection") && next_item(&list, &item)) {
             if (item.len == name.len && strncasecmp(item.p, name.p, name.len) == 0) {
                 return true;
             }
@@ -245,37 +240,37 @@ static int read_field(const struct h1_field *f, struct seen *seen, struct h1_fra
 {
     switch (f->name.len) { /* spares most fields the comparisons */
     case 2:
-        out->takes_trailers |= same_word(f->name, "te") && has_word(f->value, "trailers");
+        out->takes_trailers |= slice_is_any_case(f->name, "te") && has_word(f->value, "trailers");
         break;
     case 4:
-        if (same_word(f->name, "host")) {
+        if (slice_is_any_case(f->name, "host")) {
             seen->hosts++;
             seen->host = f->value;
         }
         break;
     case 6:
-        if (same_word(f->name, "expect")) {
+        if (slice_is_any_case(f->name, "expect")) {
             read_expect(f->value, out);
         }
         break;
     case 7:
-        if (same_word(f->name, "upgrade")) {
+        if (slice_is_any_case(f->name, "upgrade")) {
             read_upgrade(f->value, seen);
         }
         break;
     case 10:
-        if (same_word(f->name, "connection")) {
+        if (slice_is_any_case(f->name, "connection")) {
             return read_connection(f->value, seen, out, why);
         }
         break;
     case 14:
-        if (same_word(f->name, "content-length")) {
+        if (slice_is_any_case(f->name, "content-length")) {
             seen->lengths++;
             return read_length(f->value, out, why);
         }
         break;
     case 17:
-        if (same_word(f->name, "transfer-encoding")) {
+        if (slice_is_any_case(f->name, "transfer-encoding")) {
             seen->codings++;
             return read_coding(f->value, out, why);
         }

@@ -32,8 +32,7 @@ static const struct {
 static bool look_up(struct slice name, uint8_t *out)
 {
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-        if (name.len == strlen(known[i].name) &&
-            strncasecmp(name.p, known[i].name, name.len) == 0) {
+        if (slice_is_any_case(name, known[i].name)) {
             *out = known[i].app;
             return true;
         }
@@ -54,7 +53,7 @@ static bool is_plain_tcp(struct slice name)
                                         "kafka", "smtp",  "memcached"};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (name.len == strlen(names[i]) && strncasecmp(name.p, names[i], name.len) == 0) {
+        if (slice_is_any_case(name, names[i])) {
             return true;
         }
     }

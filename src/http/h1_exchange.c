@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <strings.h>
-
 #include "base/mem.h"
 #include "base/num.h"
 #include "http/h1_int.h"
@@ -216,11 +214,6 @@ void h1_exchange_free(struct h1_exchange *x)
 
 /* Heads */
 
-static bool is_named(struct slice name, const char *what)
-{
-    return name.len == strlen(what) && strncasecmp(name.p, what, name.len) == 0;
-}
-
 /* The number as everybody reads it: some take a leading zero for octal. */
 static struct slice without_zeros(struct slice number)
 {
@@ -243,14 +236,14 @@ static bool is_wanted(const struct h1_exchange *x, const struct h1_head *h,
 
     switch (name.len) {
     case 2: /* put back in its plain form */
-        return !is_named(name, "te");
+        return !slice_is_any_case(name, "te");
     case 4:
-        if (!x->conn->client && is_named(name, "host")) {
+        if (!x->conn->client && slice_is_any_case(name, "host")) {
             return false;
         }
         break;
     case 6:
-        if (!x->conn->client && is_named(name, "expect")) {
+        if (!x->conn->client && slice_is_any_case(name, "expect")) {
             return limits->continue_by_owner && x->owes_continue;
         }
         break;
@@ -268,7 +261,7 @@ void h1_take_fields(struct h1_exchange *x, const struct h1_head *h, const struct
     for (unsigned i = 0; i < h->count; i++) {
         struct slice name = h->fields[i].name;
         struct slice value = h->fields[i].value;
-        if (name.len == 14 && is_named(name, "content-length")) {
+        if (name.len == 14 && slice_is_any_case(name, "content-length")) {
             if (!is_bodiless(h->status)) {
                 message_add(in, name, without_zeros(value));
             }

@@ -6,7 +6,6 @@
 #include "model/l7_policy.h"
 
 #include <stdio.h>
-#include <strings.h>
 
 #include "base/ascii.h"
 #include "base/num.h"
@@ -285,18 +284,16 @@ static const struct {
     {"connection.sni", L7_SNI},
 };
 
-static bool is_word(struct slice s, const char *word)
-{
-    return s.len == strlen(word) && strncasecmp(s.p, word, s.len) == 0;
-}
-
 /* Parts of the head that are no fields of it, by the names under which Istio's proxies show them. */
 static enum l7_attribute part_named(struct slice name)
 {
-    return is_word(name, "host") || is_word(name, ":authority") ? L7_HOST
-           : is_word(name, ":method")                           ? L7_METHOD
-           : *name.p == ':'                                     ? L7_UNSUPPORTED
-                                                                : L7_REQUEST_HEADER;
+    if (slice_is_any_case(name, "host") || slice_is_any_case(name, ":authority")) {
+        return L7_HOST;
+    }
+    if (slice_is_any_case(name, ":method")) {
+        return L7_METHOD;
+    }
+    return *name.p == ':' ? L7_UNSUPPORTED : L7_REQUEST_HEADER;
 }
 
 static const char HEADERS[] = "request.headers";
