@@ -55,29 +55,48 @@ static void nothing(struct task *t, unsigned why)
     (void)why;
 }
 
+/* Somebody who asks the application. */
+struct user {
+    struct rig r;
+    struct task task;
+    struct upstream *u;
+};
+
+static void user_start(struct user *x, bool h2)
+{
+    x->r = (struct rig){.h2 = h2};
+    rig_start(&x->r);
+    task_init(&x->task, x->r.loop, "user", nothing);
+    x->u = application(&x->r);
+}
+
+static void user_end(struct user *x)
+{
+    if (x->u) {
+        upstream_unuse(x->u);
+    }
+    task_fini(&x->task);
+    rig_end(&x->r);
+}
+
 TEST(so_many_requests_are_under_way_and_no_more_however_many_connections_are_free)
 {
-    struct rig r = {.seen = NULL};
-    struct task asker;
+    struct user x;
     struct lease a, b;
 
-    rig_start(&r);
-    task_init(&asker, r.loop, "asker", nothing);
-    struct upstream *u = application(&r);
-    CHECK(have_two_idle(&r, u, &asker));
-    u->limits.requests = 1;
-    CHECK_INT(lease_start(&a, u, &asker, false), 0);
-    CHECK_INT(lease_start(&b, u, &asker, false), -ERR_LIMIT);
+    user_start(&x, false);
+    CHECK(have_two_idle(&x.r, x.u, &x.task));
+    x.u->limits.requests = 1;
+    CHECK_INT(lease_start(&a, x.u, &x.task, false), 0);
+    CHECK_INT(lease_start(&b, x.u, &x.task, false), -ERR_LIMIT);
     CHECK_INT(lease_result(&b), -ERR_LIMIT);
-    CHECK_INT(upstreams_count(r.engine->upstreams).overflowed, 1);
+    CHECK_INT(upstreams_count(x.r.engine->upstreams).overflowed, 1);
     lease_end(&b); /* it is none */
-    CHECK_INT(u->in_flight, 1);
+    CHECK_INT(x.u->in_flight, 1);
     lease_end(&a);
-    CHECK_INT(lease_start(&b, u, &asker, false), 0);
+    CHECK_INT(lease_start(&b, x.u, &x.task, false), 0);
     lease_end(&b);
-    upstream_unuse(u);
-    task_fini(&asker);
-    rig_end(&r);
+    user_end(&x);
 }
 
 /* Of the service: at each endpoint. */
@@ -182,87 +201,69 @@ static bool is_one_idle(struct rig *r)
 TEST(a_connection_rests_after_its_request_and_goes_with_its_endpoint)
 {
     for (int h2 = 0; h2 < 2; h2++) {
-        struct rig r = {.h2 = h2 == 1};
-        struct task asker;
+        struct user x;
         struct lease l;
-        rig_start(&r);
-        task_init(&asker, r.loop, "asker", nothing);
-        struct upstream *u = application(&r);
-        CHECK_INT(lease_start(&l, u, &asker, false), -EAGAIN);
-        CHECK(is_granted(&r, &l) && use(&r, &l, &asker, NULL));
-        CHECK(is_one_idle(&r));
-        CHECK_INT(lease_start(&l, u, &asker, false), 0);
-        upstream_unuse(u); /* the lease is the last user */
-        CHECK(use(&r, &l, &asker, NULL));
-        settle(&r);
-        CHECK_INT(count(&r).connections, 0);
-        CHECK_INT(count(&r).endpoints, 0);
-        task_fini(&asker);
-        rig_end(&r);
+        user_start(&x, h2 == 1);
+        CHECK_INT(lease_start(&l, x.u, &x.task, false), -EAGAIN);
+        CHECK(is_granted(&x.r, &l) && use(&x.r, &l, &x.task, NULL));
+        CHECK(is_one_idle(&x.r));
+        CHECK_INT(lease_start(&l, x.u, &x.task, false), 0);
+        upstream_unuse(x.u); /* the lease is the last user */
+        x.u = NULL;
+        CHECK(use(&x.r, &l, &x.task, NULL));
+        settle(&x.r);
+        CHECK_INT(count(&x.r).connections, 0);
+        CHECK_INT(count(&x.r).endpoints, 0);
+        user_end(&x);
     }
 }
 
 TEST(a_request_that_cannot_be_sent_costs_no_connection)
 {
-    struct rig r = {.seen = NULL};
-    struct task asker;
+    struct user x;
     struct lease l;
 
-    rig_start(&r);
-    task_init(&asker, r.loop, "asker", nothing);
-    struct upstream *u = application(&r);
+    user_start(&x, false);
     for (unsigned i = 0; i < 3; i++) {
-        int started = lease_start(&l, u, &asker, false);
-        CHECK(started == (i == 0 ? -EAGAIN : 0) && is_granted(&r, &l));
-        CHECK(!use(&r, &l, &asker, "http2-settings"));
-        CHECK(is_one_idle(&r));
+        int started = lease_start(&l, x.u, &x.task, false);
+        CHECK(started == (i == 0 ? -EAGAIN : 0) && is_granted(&x.r, &l));
+        CHECK(!use(&x.r, &l, &x.task, "http2-settings"));
+        CHECK(is_one_idle(&x.r));
     }
-    upstream_unuse(u);
-    task_fini(&asker);
-    rig_end(&r);
+    user_end(&x);
 }
 
 TEST(who_waits_for_a_connection_gets_one_when_another_has_had_its_requests)
 {
-    struct rig r = {.seen = NULL};
-    struct task asker;
+    struct user x;
     struct lease a, b;
 
-    rig_start(&r);
-    task_init(&asker, r.loop, "asker", nothing);
-    struct upstream *u = application(&r);
-    u->limits = (struct l7_limits){.connections = 1, .requests_per_connection = 1};
-    CHECK_INT(lease_start(&a, u, &asker, false), -EAGAIN);
-    CHECK(is_granted(&r, &a));
-    CHECK_INT(lease_start(&b, u, &asker, false), -EAGAIN);
-    CHECK(use(&r, &a, &asker, NULL));
-    CHECK(is_granted(&r, &b));
-    CHECK_INT(count(&r).opened, 2);
+    user_start(&x, false);
+    x.u->limits = (struct l7_limits){.connections = 1, .requests_per_connection = 1};
+    CHECK_INT(lease_start(&a, x.u, &x.task, false), -EAGAIN);
+    CHECK(is_granted(&x.r, &a));
+    CHECK_INT(lease_start(&b, x.u, &x.task, false), -EAGAIN);
+    CHECK(use(&x.r, &a, &x.task, NULL));
+    CHECK(is_granted(&x.r, &b));
+    CHECK_INT(count(&x.r).opened, 2);
     lease_end(&b);
-    upstream_unuse(u);
-    task_fini(&asker);
-    rig_end(&r);
+    user_end(&x);
 }
 
 TEST(a_fresh_connection_takes_the_place_of_an_idle_one)
 {
-    struct rig r = {.seen = NULL};
-    struct task asker;
+    struct user x;
     struct lease l;
 
-    rig_start(&r);
-    task_init(&asker, r.loop, "asker", nothing);
-    struct upstream *u = application(&r);
-    u->limits.connections = 1;
+    user_start(&x, false);
+    x.u->limits.connections = 1;
     for (unsigned i = 0; i < 3; i++) {
-        CHECK_INT(lease_start(&l, u, &asker, true), -EAGAIN);
-        CHECK(is_granted(&r, &l) && use(&r, &l, &asker, NULL));
-        CHECK(is_one_idle(&r));
+        CHECK_INT(lease_start(&l, x.u, &x.task, true), -EAGAIN);
+        CHECK(is_granted(&x.r, &l) && use(&x.r, &l, &x.task, NULL));
+        CHECK(is_one_idle(&x.r));
     }
-    CHECK_INT(count(&r).opened, 3);
-    upstream_unuse(u);
-    task_fini(&asker);
-    rig_end(&r);
+    CHECK_INT(count(&x.r).opened, 3);
+    user_end(&x);
 }
 
 enum { STREAMS = 100, CROWD = 150 };
@@ -297,44 +298,34 @@ static void end_all(struct lease *all, unsigned n)
 
 TEST(a_crowd_gets_as_many_connections_as_its_streams_need)
 {
-    struct rig r = {.h2 = true};
     static struct lease all[CROWD];
-    struct task asker;
+    struct user x;
 
-    rig_start(&r);
-    task_init(&asker, r.loop, "asker", nothing);
-    struct upstream *u = application(&r);
-    CHECK(ask_all(all, CROWD, u, &asker));
-    CHECK(is_granted(&r, &all[CROWD - 1]));
+    user_start(&x, true);
+    CHECK(ask_all(all, CROWD, x.u, &x.task));
+    CHECK(is_granted(&x.r, &all[CROWD - 1]));
     CHECK_INT(granted(all, CROWD), CROWD);
-    CHECK_INT(count(&r).connections, 2);
+    CHECK_INT(count(&x.r).connections, 2);
     end_all(all, CROWD);
-    upstream_unuse(u);
-    task_fini(&asker);
-    rig_end(&r);
+    user_end(&x);
 }
 
 TEST(who_waits_for_a_stream_gets_it_when_another_has_ended)
 {
-    struct rig r = {.h2 = true};
     static struct lease all[STREAMS + 1];
-    struct task asker;
+    struct user x;
 
-    rig_start(&r);
-    task_init(&asker, r.loop, "asker", nothing);
-    struct upstream *u = application(&r);
-    u->limits.connections = 1;
-    CHECK(ask_all(all, STREAMS + 1, u, &asker));
-    CHECK(is_granted(&r, &all[STREAMS - 1]));
-    settle(&r);
+    user_start(&x, true);
+    x.u->limits.connections = 1;
+    CHECK(ask_all(all, STREAMS + 1, x.u, &x.task));
+    CHECK(is_granted(&x.r, &all[STREAMS - 1]));
+    settle(&x.r);
     CHECK_INT(granted(all, STREAMS + 1), STREAMS);
-    CHECK(use(&r, &all[0], &asker, NULL));
-    CHECK(is_granted(&r, &all[STREAMS]));
-    CHECK_INT(count(&r).connections, 1);
+    CHECK(use(&x.r, &all[0], &x.task, NULL));
+    CHECK(is_granted(&x.r, &all[STREAMS]));
+    CHECK_INT(count(&x.r).connections, 1);
     end_all(all, STREAMS + 1);
-    upstream_unuse(u);
-    task_fini(&asker);
-    rig_end(&r);
+    user_end(&x);
 }
 
 /* ---- a passage: TCP that is not read */
@@ -472,24 +463,22 @@ TEST(a_waypoint_that_ends_serves_who_waits_and_keeps_no_connection)
 TEST(a_dial_that_fails_while_the_waypoint_ends_fails_who_waits)
 {
     for (int h2 = 0; h2 < 2; h2++) {
-        struct rig r = {.h2 = h2 == 1};
-        struct task asker;
+        struct user x;
         struct lease l[2];
-        rig_start(&r);
-        task_init(&asker, r.loop, "asker", nothing);
-        struct upstream *u = application(&r);
-        u->limits.connections = 1;
-        http_server_free(MOVE(r.server));
-        CHECK_INT(lease_start(&l[0], u, &asker, false), -EAGAIN);
-        CHECK_INT(lease_start(&l[1], u, &asker, false), -EAGAIN);
-        upstreams_drain(r.engine->upstreams);
-        CHECK(!is_granted(&r, &l[0]) && lease_result(&l[0]) != -EAGAIN);
-        CHECK(!is_granted(&r, &l[1]) && lease_result(&l[1]) != -EAGAIN);
+        user_start(&x, h2 == 1);
+        x.u->limits.connections = 1;
+        http_server_free(MOVE(x.r.server));
+        CHECK_INT(lease_start(&l[0], x.u, &x.task, false), -EAGAIN);
+        CHECK_INT(lease_start(&l[1], x.u, &x.task, false), -EAGAIN);
+        upstreams_drain(x.r.engine->upstreams);
+        CHECK(!is_granted(&x.r, &l[0]) && lease_result(&l[0]) != -EAGAIN);
+        CHECK(!is_granted(&x.r, &l[1]) && lease_result(&l[1]) != -EAGAIN);
         end_all(l, 2);
-        CHECK(is_empty(&r) && u->conn_count == 0 && u->connecting == 0 && u->in_flight == 0);
-        upstream_unuse(u);
-        CHECK_INT(count(&r).endpoints, 0);
-        task_fini(&asker);
-        rig_end(&r);
+        CHECK(is_empty(&x.r) && x.u->conn_count == 0 && x.u->connecting == 0 &&
+              x.u->in_flight == 0);
+        upstream_unuse(x.u);
+        x.u = NULL;
+        CHECK_INT(count(&x.r).endpoints, 0);
+        user_end(&x);
     }
 }
