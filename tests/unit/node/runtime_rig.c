@@ -337,7 +337,7 @@ bool waypoint_await_ready(struct runtime_rig *g, const char *name, bool ready)
     return true;
 }
 
-bool waypoint_await_gone(struct runtime_rig *g, const char *name)
+bool await_gone(struct runtime_rig *g, const char *name)
 {
     uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
 

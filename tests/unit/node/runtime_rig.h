@@ -53,6 +53,8 @@ void client_close(struct client *c);
 /* Until something with this text was said, the agent has closed, or our patience is at its end. */
 bool await(struct runtime_rig *g, struct client *c, const char *text);
 bool await_closed(struct runtime_rig *g, struct client *c);
+/* Until there is no workload of that name. */
+bool await_gone(struct runtime_rig *g, const char *name);
 /* Until its end; the caller's. */
 char *read_all(int fd);
 
@@ -63,6 +65,5 @@ char *read_all(int fd);
 /* Puts the stand-in where the agent expects the waypoint's program. */
 void waypoint_install(const struct runtime_rig *g);
 bool waypoint_await_ready(struct runtime_rig *g, const char *name, bool ready);
-bool waypoint_await_gone(struct runtime_rig *g, const char *name);
 /* Asks the stand-in for a page that it does not survive. */
 void waypoint_crash(const struct runtime_rig *g, const char *name);

@@ -156,11 +156,7 @@ TEST(a_client_that_goes_away_takes_its_command_along)
     client_send_attached(&c, RUN("true", "[\"sleep\",\"1000\"]"));
     bool started = await(&g, &c, "\"started\"");
     client_close(&c);
-    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
-    while (runtime_find(g.runtime, "shop", "cart") && clock_mono_ms() < deadline) {
-        runtime_rig_turn(&g);
-    }
-    bool clean = nothing_is_left(&g);
+    bool clean = await_gone(&g, "cart") && nothing_is_left(&g);
     runtime_rig_stop(&g);
     CHECK(started);
     CHECK(clean);
@@ -386,11 +382,7 @@ TEST(a_command_whose_pod_went_while_no_agent_ran_ends)
     runtime_rig_agent_stop(&g);
     fake_api_delete(&g.api, "cart");
     runtime_rig_agent_start(&g);
-    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
-    while (runtime_find(g.runtime, "shop", "cart") && clock_mono_ms() < deadline) {
-        runtime_rig_turn(&g);
-    }
-    bool gone = !runtime_find(g.runtime, "shop", "cart");
+    bool gone = await_gone(&g, "cart");
     bool clean = nothing_is_left(&g);
     runtime_rig_stop(&g);
     CHECK(started);
@@ -516,11 +508,7 @@ static int short_life(int fail_at, bool *out_clean)
     struct client c = client_open(&g);
     client_send(&c, RUN("false", "[\"true\"]"));
     bool told = await(&g, &c, "\"event\"");
-    uint64_t deadline = clock_mono_ms() + PATIENCE_MS;
-    while (runtime_find(g.runtime, "shop", "cart") && clock_mono_ms() < deadline) {
-        runtime_rig_turn(&g);
-    }
-    *out_clean = told && nothing_is_left(&g);
+    *out_clean = await_gone(&g, "cart") && told && nothing_is_left(&g);
     int requests = g.api.requests;
     client_close(&c);
     runtime_rig_stop(&g);

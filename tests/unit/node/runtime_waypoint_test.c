@@ -19,7 +19,7 @@ TEST(a_pod_that_asks_for_a_waypoint_gets_one_with_a_token_that_is_ready_when_it_
     unsigned captured = fake_proxy_pods(&g.proxy);
     fake_api_unask(&g.api, "cart");
     bool told = waypoint_await_ready(&g, "cart", false);
-    bool gone = waypoint_await_gone(&g, "cart");
+    bool gone = await_gone(&g, "cart");
     bool clean = nothing_is_left(&g) && count_dir(&g, "secrets") == 0;
     runtime_rig_stop(&g);
     CHECK(ready);
@@ -45,7 +45,7 @@ TEST(a_waypoint_that_dies_is_not_ready_and_comes_back_at_its_address)
     bool same = ip_equal(&before, &r->ips[0]);
     unsigned restarts = r->restarts;
     fake_api_unask(&g.api, "cart");
-    bool gone = waypoint_await_gone(&g, "cart");
+    bool gone = await_gone(&g, "cart");
     runtime_rig_stop(&g);
     CHECK(ready);
     CHECK(down);
@@ -75,7 +75,7 @@ TEST(a_waypoint_survives_the_agent_and_goes_if_its_pod_went_meanwhile)
     runtime_rig_agent_stop(&g);
     fake_api_unask(&g.api, "cart");
     runtime_rig_agent_start(&g);
-    bool gone = waypoint_await_gone(&g, "cart");
+    bool gone = await_gone(&g, "cart");
     bool clean = nothing_is_left(&g) && count_dir(&g, "secrets") == 0;
     runtime_rig_stop(&g);
     CHECK(ready);
@@ -107,7 +107,7 @@ TEST(a_token_is_renewed_at_half_of_its_life)
     unsigned tokens = g.api.tokens;
     bool still = waypoint_await_ready(&g, "cart", true);
     fake_api_unask(&g.api, "cart");
-    bool gone = waypoint_await_gone(&g, "cart");
+    bool gone = await_gone(&g, "cart");
     runtime_rig_stop(&g);
     CHECK(ready);
     CHECK_INT(early, 1);
@@ -126,14 +126,14 @@ TEST(what_cannot_start_is_tried_again_and_its_pod_stays)
     while (!runtime_find(g.runtime, "shop", "cart") && clock_mono_ms() < deadline) {
         runtime_rig_turn(&g);
     }
-    bool failed = waypoint_await_gone(&g, "cart");
+    bool failed = await_gone(&g, "cart");
     bool there = fake_api_phase(&g.api, "cart") >= 0;
     bool said = strstr(fake_api_trouble(&g.api, "cart"), g.program) != NULL;
     waypoint_install(&g);
     bool ready = waypoint_await_ready(&g, "cart", true);
     bool forgotten = fake_api_trouble(&g.api, "cart")[0] == '\0';
     fake_api_unask(&g.api, "cart");
-    bool gone = waypoint_await_gone(&g, "cart");
+    bool gone = await_gone(&g, "cart");
     bool clean = nothing_is_left(&g) && count_dir(&g, "secrets") == 0;
     runtime_rig_stop(&g);
     CHECK(said);
@@ -155,7 +155,7 @@ TEST(whatever_request_for_a_waypoint_fails_once_it_gets_ready_and_goes)
         fake_api_ask_waypoint(&g.api, "cart");
         bool ready = waypoint_await_ready(&g, "cart", true);
         fake_api_unask(&g.api, "cart");
-        bool gone = waypoint_await_gone(&g, "cart");
+        bool gone = await_gone(&g, "cart");
         bool clean = nothing_is_left(&g) && count_dir(&g, "secrets") == 0;
         runtime_rig_stop(&g);
         CHECK(ready);
