@@ -4,8 +4,8 @@
 
 #include <string.h>
 
+#include "await.h"
 #include "kinds_server.h"
-#include "t.h"
 #include "xds/ads_server.h"
 
 struct world {
@@ -70,27 +70,20 @@ static bool waits_only_for(const struct world *x, enum index_kind kind)
     return is_so;
 }
 
-#define AWAIT(x, condition)                                                                        \
-    for (unsigned turns_ = 0; turns_ < 20000 && !(condition); turns_++) {                          \
-        (void)loop_turn((x)->loop, 1);                                                             \
-        loop_advance((x)->loop, 20);                                                               \
-    }                                                                                              \
-    CHECK(condition)
-
 TEST(no_cluster_is_known_while_a_kind_of_policy_is_only_not_served_yet)
 {
     struct world x;
     AUTO(strbuf) struct strbuf trouble = {0};
 
     start(&x, "authorizationpolicies");
-    AWAIT(&x, x.server.lists >= 3 && waits_only_for(&x, INDEX_AUTHORIZATION));
+    AWAIT(x.loop, x.server.lists >= 3 && waits_only_for(&x, INDEX_AUTHORIZATION));
     CHECK(!feed_is_synced(x.feed));
     CHECK_STR(feed_kind(INDEX_AUTHORIZATION), "authorizationpolicies");
     feed_write_trouble(x.feed, &trouble);
     CHECK(strstr(strbuf_text(&trouble),
                  "authorizationpolicies: the definition authorizationpolicies.security.istio.io"));
     x.server.is_served = true;
-    AWAIT(&x, feed_is_synced(x.feed));
+    AWAIT(x.loop, feed_is_synced(x.feed));
     CHECK_INT(index_count(x.index, INDEX_AUTHORIZATION), 1);
     CHECK(!feed_waits_for(x.feed, INDEX_AUTHORIZATION));
     stop(&x);
@@ -102,17 +95,17 @@ TEST(a_kind_without_a_definition_holds_up_nobody_and_is_taken_in_when_it_comes)
 
     start(&x, "authorizationpolicies");
     kinds_server_say(&x.server, 404, kinds_absent);
-    AWAIT(&x, feed_is_synced(x.feed));
+    AWAIT(x.loop, feed_is_synced(x.feed));
     CHECK_INT(index_count(x.index, INDEX_AUTHORIZATION), 0);
     x.server.is_served = true;
-    AWAIT(&x, index_count(x.index, INDEX_AUTHORIZATION) == 1);
+    AWAIT(x.loop, index_count(x.index, INDEX_AUTHORIZATION) == 1);
     x.server.is_served = false; /* and goes again: what it says stays, until that is certain */
     kinds_server_say(&x.server, 200, kinds_there);
     unsigned asked = x.server.definitions;
-    AWAIT(&x, x.server.definitions >= asked + 3);
+    AWAIT(x.loop, x.server.definitions >= asked + 3);
     CHECK_INT(index_count(x.index, INDEX_AUTHORIZATION), 1);
     kinds_server_say(&x.server, 404, kinds_absent);
-    AWAIT(&x, index_count(x.index, INDEX_AUTHORIZATION) == 0);
+    AWAIT(x.loop, index_count(x.index, INDEX_AUTHORIZATION) == 0);
     stop(&x);
 }
 
@@ -122,10 +115,10 @@ TEST(a_404_for_what_every_server_has_is_no_answer)
 
     start(&x, "/pods");
     kinds_server_say(&x.server, 404, kinds_absent);
-    AWAIT(&x, x.server.lists >= 3 && waits_only_for(&x, INDEX_POD));
+    AWAIT(x.loop, x.server.lists >= 3 && waits_only_for(&x, INDEX_POD));
     CHECK(!feed_is_synced(x.feed));
     CHECK_INT(x.server.definitions, 0);
     x.server.is_served = true;
-    AWAIT(&x, feed_is_synced(x.feed));
+    AWAIT(x.loop, feed_is_synced(x.feed));
     stop(&x);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "await.h"
 #include "codec/json.h"
 #include "codec/yaml.h"
 #include "http/http_server.h"
@@ -13,7 +14,6 @@
 #include "io/sock.h"
 #include "kube/client.h"
 #include "kube/config.h"
-#include "t.h"
 #include "xds/ads_server.h"
 
 /* An API server in which every object is there, and is ours. */
@@ -153,13 +153,6 @@ static void stop(struct rig *g)
     loop_free(g->loop);
 }
 
-#define AWAIT(g, condition)                                                                        \
-    for (unsigned turns_ = 0; turns_ < 8000 && !(condition); turns_++) {                           \
-        (void)loop_turn((g)->loop, 1);                                                             \
-        loop_advance((g)->loop, 50);                                                               \
-    }                                                                                              \
-    CHECK(condition)
-
 /* Such a change is often none that the index would speak again for: a Deployment's status. */
 TEST(an_object_that_changed_since_it_was_read_is_read_and_written_again)
 {
@@ -167,7 +160,7 @@ TEST(an_object_that_changed_since_it_was_read_is_read_and_written_again)
 
     start(&g);
     g.api.conflict = 2;
-    AWAIT(&g, g.api.patches == 3);
+    AWAIT(g.loop, g.api.patches == 3);
     CHECK_INT(g.api.gets, 3);
     stop(&g);
 }
@@ -178,7 +171,7 @@ TEST(an_object_that_never_stays_as_it_was_read_is_given_up)
 
     start(&g);
     g.api.conflict = UINT32_MAX;
-    AWAIT(&g, g.api.patches == STATUS_TRIES);
+    AWAIT(g.loop, g.api.patches == STATUS_TRIES);
     for (int i = 0; i < 100; i++) {
         (void)loop_turn(g.loop, 1);
         loop_advance(g.loop, STATUS_RETRY_MS);
@@ -193,7 +186,7 @@ TEST(what_is_to_be_said_outlasts_a_server_that_is_away)
 
     start(&g);
     g.api.away = 4 * STATUS_WRITES_MAX * STATUS_TRIES;
-    AWAIT(&g, g.api.patches == 1);
+    AWAIT(g.loop, g.api.patches == 1);
     CHECK_INT(g.api.away, 0);
     stop(&g);
 }
