@@ -13,7 +13,9 @@ struct gateway_item;
 struct index;
 struct service_item;
 
-enum { LINGER_MS = 2000 };
+/* By a clock that is looked at once a second: three seconds at least. A waypoint that has heard sends its
+ * connections away in little more than one. */
+enum { LINGER_MS = 4000 };
 
 /* Takes what the service's shelf holds for that waypoint. */
 void linger_begin(struct index *x, struct service_item *s, const struct gateway_item *from);

@@ -8,6 +8,7 @@
 
 #include "case_rig.h"
 #include "codec/yaml.h"
+#include "control/linger.h"
 #include "t.h"
 
 #define GUARD   "shop/ambit_only_shop_wp_8080"
@@ -207,6 +208,23 @@ TEST(without_the_label_guards_go_before_the_waypoint)
     CHECK(!goes_there(&r) && !is_guarded(&r) && !index_is_turning(r.index));
     CHECK(is_bound(&r)); /* it lingers there */
     index_tick(r.index, UINT64_MAX);
+    CHECK(!is_bound(&r));
+    case_rig_close(&r);
+}
+
+TEST(what_leaves_lingers_for_two_seconds_however_late_the_clock_is)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    index_tick(r.index, 1000);
+    put(&r, INDEX_NAMESPACE, space);
+    uint64_t seq = catalog_seq(r.addresses);
+    hear(&r, seq, seq, 1999);
+    CHECK(!goes_there(&r) && is_bound(&r));
+    index_tick(r.index, 1999 + 1999);
+    CHECK(is_bound(&r));
+    index_tick(r.index, 1000 + LINGER_MS);
     CHECK(!is_bound(&r));
     case_rig_close(&r);
 }
