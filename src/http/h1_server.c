@@ -500,6 +500,16 @@ void h1_server_drain(struct h1_server *s)
     }
 }
 
+void h1_server_finish(struct h1_server *s)
+{
+    struct h1_conn *c = &s->c;
+
+    c->last = true;
+    if (c->step == H1_HEAD && c->in.len == 0) {
+        h1_end(c, 0, 0);
+    }
+}
+
 bool h1_server_is_idle(const struct h1_server *s)
 {
     return s->c.step == H1_HEAD;

@@ -36,6 +36,8 @@ const struct diag *h1_server_diag(const struct h1_server *s);
 /* The next response says that it is the last one. Without a further request the connection ends a second
  * after this call, or after a response that had begun before it. */
 void h1_server_drain(struct h1_server *s);
+/* No further request is taken: a response that is under way is the last, an idle connection ends at once. */
+void h1_server_finish(struct h1_server *s);
 /* Between requests, or before the first is complete. */
 bool h1_server_is_idle(const struct h1_server *s);
 /* Memory is short: a request whose head has begun and is not whole is answered with 503, and the

@@ -64,6 +64,13 @@ const struct l7_service *entry_judges(struct entry *e)
     return e->judges;
 }
 
+bool entry_is_unbound(const struct entry *e)
+{
+    const struct l7_service *bound = entry_bound(e);
+
+    return e->service && (!bound || !bound->binding);
+}
+
 bool entry_was_left(const struct entry *e)
 {
     const struct world *w = engine_world(e->engine);
@@ -72,8 +79,7 @@ bool entry_was_left(const struct entry *e)
         return false;
     }
     const struct service *now = world_service_named(w, e->service->ns, e->service->hostname);
-    const struct l7_service *bound = entry_bound(e);
-    return !now || !gateway_equal(now->waypoint, e->service->waypoint) || !bound || !bound->binding;
+    return !now || !gateway_equal(now->waypoint, e->service->waypoint) || entry_is_unbound(e);
 }
 
 bool entry_is_guarded(const struct entry *e)

@@ -59,6 +59,8 @@ const struct l7_service *entry_judges(struct entry *e);
 /* Whether its service goes another way by now: it went, or names another waypoint than it did, or is
  * not served here. */
 bool entry_was_left(const struct entry *e);
+/* Whether it addressed a service that is not bound here any more, and takes nothing new. */
+bool entry_is_unbound(const struct entry *e);
 /* Whether policy of a service guards the port of the workload that was addressed, by now. */
 bool entry_is_guarded(const struct entry *e);
 /* Fills the client's side of a record; borrowed from e. */

@@ -155,6 +155,14 @@ static void entry_drain(struct entry *e)
     }
 }
 
+/* What it would say first comes too late for us: see session.c. */
+static void entry_leave(struct entry *e)
+{
+    if (!is_open_question(container_of(e, struct opening, entry)) && entry_is_unbound(e)) {
+        entry_abort(e, -ERR_DRAINED);
+    }
+}
+
 static bool entry_shed(struct entry *e)
 {
     struct opening *o = container_of(e, struct opening, entry);
@@ -178,6 +186,7 @@ static void entry_account(struct entry *e)
 }
 
 static const struct entry_ops opening_ops = {.drain = entry_drain,
+                                             .leave = entry_leave,
                                              .abort = entry_abort,
                                              .reconsider = entry_reconsider,
                                              .account = entry_account,

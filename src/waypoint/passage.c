@@ -225,21 +225,14 @@ static void note_result(struct passage *p, unsigned status)
 
 /* ---- steps: 0 to go on, -EAGAIN to wait, 1 when p is gone or the relay has it */
 
-/* It was bound when the client came, but that may have taken a while to say what it speaks. */
-static bool is_unbound(const struct passage *p)
-{
-    const struct l7_service *bound = entry_bound(&p->entry);
-
-    return p->entry.service && (!bound || !bound->binding);
-}
-
 static int step_start(struct passage *p)
 {
     struct l7_authz v = judge(p);
     char text[L7_AUTHZ_TEXT];
 
     access_fill(p);
-    if (is_unbound(p)) {
+    /* It was bound when the client came, who may have taken a while to say what it speaks. */
+    if (entry_is_unbound(&p->entry)) {
         refuse(p, 503, -ERR_NOT_FOUND, "the service is not bound to this waypoint any more");
         return 1;
     }

@@ -167,6 +167,16 @@ static void entry_drain(struct entry *e)
     }
 }
 
+/* Once it is not bound any more, the next request would be answered that there is no such service, though
+ * it is elsewhere: whoever finds the connection ended goes there. */
+static void entry_leave(struct entry *e)
+{
+    entry_drain(e);
+    if (of(e)->h1 && entry_is_unbound(e)) {
+        h1_server_finish(of(e)->h1);
+    }
+}
+
 static void entry_abort(struct entry *e, int why)
 {
     struct session *s = of(e);
@@ -198,7 +208,7 @@ static bool entry_shed(struct entry *e)
 }
 
 static const struct entry_ops session_ops = {.drain = entry_drain,
-                                             .leave = entry_drain,
+                                             .leave = entry_leave,
                                              .abort = entry_abort,
                                              .reconsider = entry_reconsider,
                                              .account = entry_account,

@@ -277,3 +277,37 @@ TEST(who_waits_at_a_door_that_closes_is_let_in)
     (void)close(fd);
     rig_end(&r);
 }
+
+/* Nobody is told that there is no such service while it is elsewhere: the connection ends, and the next
+ * request goes there. */
+TEST(a_connection_ends_with_its_response_once_its_service_is_bound_here_no_more)
+{
+    struct rig r = {.seen = NULL};
+
+    rig_start(&r);
+    int fd = rig_dial(&r);
+    int idle = rig_dial(&r);
+    int silent = rig_dial(&r);
+    rig_say(idle, GET);
+    CHECK(strstr(rig_hear(&r, idle, "bbbbb"), "HTTP/1.1 200 "));
+    rig_say(fd, "GET /S HTTP/1.1\r\nhost: a\r\n\r\n");
+    CHECK(strstr(rig_hear(&r, fd, "piece"), "HTTP/1.1 200 "));
+    leave(&r);
+    turns(&r, 3);
+    loop_advance(r.loop, GRACE_MS / 2);
+    turns(&r, 3);
+    CHECK_INT(r.engine->entry_count, 3);
+    rig_unbind(&r, true);
+    turns(&r, 3);
+    CHECK_INT(r.engine->entry_count, 1);
+    CHECK(*rig_hear(&r, idle, NULL) == '\0' && *rig_hear(&r, silent, NULL) == '\0');
+    CHECK_INT(stream_shut(&r.streams[0]->s), 0);
+    CHECK(strstr(rig_hear(&r, fd, "\r\n0\r\n\r\n"), "0\r\n"));
+    rig_say(fd, GET);
+    CHECK(*rig_hear(&r, fd, NULL) == '\0');
+    CHECK_INT(r.engine->entry_count, 0);
+    (void)close(fd);
+    (void)close(idle);
+    (void)close(silent);
+    rig_end(&r);
+}
