@@ -358,6 +358,7 @@ void index_remove_gateway(struct index *x, const char *ns, const char *name)
     g->f = (struct gateway_facts){.traffic = TRAFFIC_NONE};
     mark_around(x, g);
     mark_instances(x, g);
+    turn_gateway_gone(x, g);
     gateway_unuse(x, g);
 }
 

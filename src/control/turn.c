@@ -179,6 +179,17 @@ void turn_policies_changed(struct index *x, const struct service_item *s,
     }
 }
 
+/* Its own service goes with it, so that until then node proxies would know no way. */
+void turn_gateway_gone(struct index *x, const struct gateway_item *g)
+{
+    list_for_each (n, &x->turns) {
+        struct turn *t = container_of(n, struct turn, in_index);
+        if (is_aimed_at(t, NULL, g)) {
+            mark_binding(x, container_of(t, struct service_item, turn));
+        }
+    }
+}
+
 static uint64_t rests_until(const struct turn *t, const struct service_item *s)
 {
     bool is_short = t->is_stale || !waypoint_is_fit(t->gateway, s);

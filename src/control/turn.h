@@ -61,6 +61,8 @@ struct gateway_item *turn_other(const struct turn *t);
 /* Policies that aim at that service, at that gateway, or (neither) at all gateways, are not what they were. */
 void turn_policies_changed(struct index *x, const struct service_item *s,
                            const struct gateway_item *g);
+/* That gateway is gone: who turns from it or to it is settled without waiting. */
+void turn_gateway_gone(struct index *x, const struct gateway_item *g);
 /* Ends what has rested long enough. */
 void turn_tick(struct index *x, uint64_t now_ms);
 

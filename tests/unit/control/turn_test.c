@@ -272,6 +272,20 @@ TEST(a_label_that_goes_again_meanwhile_waits_for_nobody)
     case_rig_close(&r);
 }
 
+/* Node proxies know no way to it any more: those that have not heard of the guards are not waited for. */
+TEST(a_gateway_that_goes_is_turned_from_at_once)
+{
+    struct case_rig r;
+
+    open(&r, labelled);
+    put(&r, INDEX_NAMESPACE, space);
+    CHECK(goes_there(&r) && index_is_turning(r.index));
+    index_remove(r.index, INDEX_GATEWAY, "shop", "wp");
+    settle(&r);
+    CHECK(!goes_there(&r) && !is_guarded(&r) && !index_is_turning(r.index));
+    case_rig_close(&r);
+}
+
 TEST(pods_stay_guarded_when_their_gateway_goes)
 {
     struct case_rig r;
