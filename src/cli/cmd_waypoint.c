@@ -344,7 +344,9 @@ static enum answer wait_for_it(struct work *w)
     }
     waypoint_explain(rows, &b);
     term_err(&w->cli->term, &b);
-    return cli_fail(w->cli, ANSWER_NO, NULL, "waypoint %s/%s is not ready in time", w->ns, w->name);
+    bool enrols = args_has(&w->cli->args, "enroll-namespace");
+    return cli_fail(w->cli, ANSWER_NO, NULL, "waypoint %s/%s is not ready in time%s", w->ns,
+                    w->name, enrols ? ", so its namespace is not labelled to use it" : "");
 }
 
 static enum answer do_apply(struct work *w)
@@ -366,8 +368,9 @@ static enum answer do_apply(struct work *w)
     }
     did(w, w->ns, w->name, "applied");
     cli_say(w->cli, "waypoint %s/%s applied", w->ns, w->name);
-    enum answer a = enrol(w);
-    return a == ANSWER_YES && args_has(&w->cli->args, "wait") ? wait_for_it(w) : a;
+    /* Where policy aims at the services already, all requests would be refused until it is ready. */
+    enum answer a = args_has(&w->cli->args, "wait") ? wait_for_it(w) : ANSWER_YES;
+    return a == ANSWER_YES ? enrol(w) : a;
 }
 
 /* ---- delete, restart */
@@ -509,7 +512,8 @@ static const struct arg_option own[] = {
      "of apply and generate: how many of it run, at most 64, spread over the nodes (without a "
      "cluster)"},
     {"revision", 'r', ARG_TEXT, "NAME", NULL, "its revision; of the others: only of this one"},
-    {"enroll-namespace", 0, ARG_FLAG, NULL, NULL, "of apply: label its namespace to use it"},
+    {"enroll-namespace", 0, ARG_FLAG, NULL, NULL,
+     "of apply: label its namespace to use it; with --wait once it is ready"},
     {"overwrite", 0, ARG_FLAG, NULL, NULL,
      "of apply: though the namespace uses another one so far"},
     {"wait", 'w', ARG_FLAG, NULL, NULL, "of apply and status: come back when it is ready"},

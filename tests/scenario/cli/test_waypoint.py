@@ -129,6 +129,19 @@ def test_wait_waits_until_it_is_programmed_and_a_replica_serves(ambit, shop):
     assert "shop/never: " in failed.err and "not ready in time" in failed.err
 
 
+def test_a_namespace_is_enrolled_only_once_the_waypoint_is_waited_for(ambit, shop):
+    """Where policy aims at its services already, all of their requests would be refused until then."""
+    words = ("waypoint", "apply", "-n", "shop", "--enroll-namespace", "--wait")
+    failed = ambit(*words, "--waypoint-timeout", "500ms", code=1)
+    assert "so its namespace is not labelled to use it" in failed.err
+    labels = ambit("get", "ns", "shop", "-o", "json", code=0).json["metadata"]["labels"]
+    assert "istio.io/use-waypoint" not in labels
+    shop.program("waypoint", READY)
+    shop.replica("waypoint", "waypoint-1")
+    said = ambit(*words, code=0).out
+    assert said.index("is ready") < said.index("namespace shop uses waypoint waypoint from now on")
+
+
 def test_delete_takes_what_is_named_and_nothing_that_is_no_waypoint(ambit, shop):
     ambit("apply", "-f", "-", text=OTHER, code=0)
     ambit("waypoint", "apply", "-n", "shop", "--enroll-namespace", code=0)
