@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "codec/name.h"
 #include "control/index_int.h"
+#include "control/linger.h"
 #include "control/reconcile.h"
 
 enum { HBONE_PORT = 15008 };
@@ -330,6 +331,7 @@ void index_put_gateway(struct index *x, const struct json *object)
     if (g->object) {
         gateway_unuse(x, g); /* it has its use already */
     } else {
+        linger_end_gateway(x, g);
         mark_instances(x, g);
     }
     AUTO(json) struct json *old = g->object; /* its facts borrow from it */
@@ -350,7 +352,7 @@ void index_remove_gateway(struct index *x, const char *ns, const char *name)
     if (!g || !g->object) {
         return;
     }
-    shelf_clear(&g->shelf, x->catalogs);
+    linger_begin_gateway(x, g);
     voice_hush(&g->status);
     reconcile_remove(x, g);
     list_remove(&g->dirty);

@@ -9,7 +9,7 @@
 struct leftover {
     struct list in_index;
     uint64_t due_ms;
-    const char *ns; /* of the service; interned */
+    const char *ns; /* of the service; interned; both "": the gateway's own */
     const char *name;
     const char *gateway_ns;
     const char *gateway;
@@ -27,20 +27,31 @@ static void leftover_free(struct leftover *l)
     mem_free(l);
 }
 
-void linger_begin(struct index *x, struct service_item *s, const struct gateway_item *from)
+static void begin(struct index *x, struct shelf *shelf, const char *ns, const char *name,
+                  const struct gateway_item *from)
 {
-    if (s->shelf.count == 0) {
+    if (shelf->count == 0) {
         return;
     }
     struct leftover *l = mem_new(struct leftover);
     l->due_ms = x->now_ms + LINGER_MS;
-    l->ns = intern_text(x->pool, s->space->name);
-    l->name = intern_text(x->pool, s->name);
+    l->ns = intern_text(x->pool, ns);
+    l->name = intern_text(x->pool, name);
     l->gateway_ns = intern_text(x->pool, from->space->name);
     l->gateway = intern_text(x->pool, from->name);
-    l->shelf = s->shelf;
-    s->shelf = (struct shelf){.at = NULL};
+    l->shelf = *shelf;
+    *shelf = (struct shelf){.at = NULL};
     list_append(&x->lingering, &l->in_index);
+}
+
+void linger_begin(struct index *x, struct service_item *s, const struct gateway_item *from)
+{
+    begin(x, &s->shelf, s->space->name, s->name, from);
+}
+
+void linger_begin_gateway(struct index *x, struct gateway_item *g)
+{
+    begin(x, &g->shelf, "", "", g);
 }
 
 static bool is_on(const struct shelf *s, const struct shelf_item *item)
@@ -68,10 +79,10 @@ static void end(struct index *x, struct leftover *l)
     leftover_free(l);
 }
 
-static bool is_of(const struct leftover *l, const struct service_item *s,
+static bool is_of(const struct leftover *l, const char *ns, const char *name,
                   const struct gateway_item *at)
 {
-    return strcmp(l->ns, s->space->name) == 0 && strcmp(l->name, s->name) == 0 &&
+    return strcmp(l->ns, ns) == 0 && strcmp(l->name, name) == 0 &&
            strcmp(l->gateway_ns, at->space->name) == 0 && strcmp(l->gateway, at->name) == 0;
 }
 
@@ -79,8 +90,20 @@ void linger_end(struct index *x, const struct service_item *s, const struct gate
 {
     list_for_each_safe (n, &x->lingering) {
         struct leftover *l = container_of(n, struct leftover, in_index);
-        if (is_of(l, s, at)) {
+        if (is_of(l, s->space->name, s->name, at)) {
             end(x, l);
+        }
+    }
+}
+
+void linger_end_gateway(struct index *x, struct gateway_item *g)
+{
+    list_for_each_safe (n, &x->lingering) {
+        struct leftover *l = container_of(n, struct leftover, in_index);
+        if (is_of(l, "", "", g)) { /* once: its own shelf has been empty since */
+            g->shelf = l->shelf;
+            l->shelf = (struct shelf){.at = NULL};
+            leftover_free(l);
         }
     }
 }

@@ -652,6 +652,101 @@ TEST(a_gateway_that_is_made_again_lets_nobody_past_policy_at_any_moment)
     case_rig_close(&r);
 }
 
+/* ---- policies of a gateway that goes while a service lingers there */
+
+static const char gateway_wide[] =
+    "kind: AuthorizationPolicy\nmetadata: {name: own, namespace: shop}\n"
+    "spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: wp}],\n"
+    "  action: DENY, rules: [{to: [{operation: {paths: [/admin]}}]}]}\n";
+static const char class_wide[] =
+    "kind: AuthorizationPolicy\nmetadata: {name: all, namespace: istio-system}\n"
+    "spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: GatewayClass,\n"
+    "    name: istio-waypoint}],\n"
+    "  action: DENY, rules: [{to: [{operation: {paths: [/admin]}}]}]}\n";
+
+/* How many of the two judge what wp serves. */
+static int judging(const struct case_rig *r)
+{
+    return has(r->catalogs[ADS_L7_POLICY], "shop/wp/AuthorizationPolicy/shop/own") +
+           has(r->catalogs[ADS_L7_POLICY], "shop/wp/AuthorizationPolicy/istio-system/all");
+}
+
+/* As it is translated, a resource at a time: whatever is served there is judged. */
+static bool stays_judged(struct case_rig *r)
+{
+    bool good = !is_bound(r) || judging(r) == 2;
+
+    while (index_settle(r->index, 1)) {
+        good &= !is_bound(r) || judging(r) == 2;
+    }
+    return good;
+}
+
+static bool opens_judged(struct case_rig *r)
+{
+    open(r, labelled);
+    put(r, INDEX_AUTHORIZATION, gateway_wide);
+    put(r, INDEX_AUTHORIZATION, class_wide);
+    index_tick(r->index, 1000);
+    return is_bound(r) && judging(r) == 2;
+}
+
+TEST(what_lingers_at_a_gateway_that_is_gone_is_judged_by_all_its_policies)
+{
+    struct case_rig r;
+
+    CHECK(opens_judged(&r));
+    put(&r, INDEX_NAMESPACE, space);
+    hear_all(&r);
+    index_tick(r.index, 2000);
+    index_remove(r.index, INDEX_GATEWAY, "shop", "wp");
+    CHECK(stays_judged(&r) && is_bound(&r));
+    index_tick(r.index, 1000 + LINGER_MS - 1);
+    CHECK(stays_judged(&r) && is_bound(&r));
+    index_tick(r.index, 1000 + LINGER_MS);
+    CHECK(!is_bound(&r));
+    index_tick(r.index, 2000 + LINGER_MS);
+    CHECK_INT(judging(&r), 0);
+    case_rig_close(&r);
+}
+
+TEST(what_a_gateway_serves_when_it_goes_is_judged_by_all_its_policies_until_it_is_gone_too)
+{
+    struct case_rig r;
+
+    CHECK(opens_judged(&r));
+    index_remove(r.index, INDEX_GATEWAY, "shop", "wp");
+    CHECK(is_bound(&r) && stays_judged(&r) && !is_bound(&r));
+    index_tick(r.index, 1000 + LINGER_MS);
+    CHECK_INT(judging(&r), 0);
+    case_rig_close(&r);
+}
+
+/* What lingered is its own again: the time is over for nothing, and what holds no more goes at once. */
+TEST(a_gateway_that_is_made_again_takes_its_policies_back)
+{
+    struct case_rig r;
+
+    CHECK(opens_judged(&r));
+    for (uint64_t again = 0; again < 2; again++) {
+        index_remove(r.index, INDEX_GATEWAY, "shop", "wp");
+        CHECK(stays_judged(&r));
+        note(&r, INDEX_GATEWAY, gateway);
+        index_tick(r.index, 1000 + LINGER_MS * (again + 1)); /* before it is translated */
+        CHECK(stays_judged(&r) && is_bound(&r) && judging(&r) == 2);
+    }
+    index_remove(r.index, INDEX_GATEWAY, "shop", "wp");
+    index_remove(r.index, INDEX_AUTHORIZATION, "shop", "own");
+    settle(&r);
+    put(&r, INDEX_GATEWAY, gateway);
+    CHECK(is_bound(&r));
+    CHECK_INT(judging(&r), 1);
+    index_tick(r.index, UINT64_MAX);
+    settle(&r);
+    CHECK_INT(judging(&r), 1);
+    case_rig_close(&r);
+}
+
 /* Of one that never was there the same holds: what comes to it directly is let in only where no other
  * service's policy says who may come. */
 TEST(a_waypoint_that_is_awaited_opens_no_port_that_another_guards)
