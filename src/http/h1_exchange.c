@@ -261,7 +261,7 @@ void h1_take_fields(struct h1_exchange *x, const struct h1_head *h, const struct
     for (unsigned i = 0; i < h->count; i++) {
         struct slice name = h->fields[i].name;
         struct slice value = h->fields[i].value;
-        if (name.len == 14 && slice_is_any_case(name, "content-length")) {
+        if (slice_is_any_case(name, "content-length")) {
             if (!is_bodiless(h->status)) {
                 message_add(in, name, without_zeros(value));
             }

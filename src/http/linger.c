@@ -92,9 +92,8 @@ static void end(struct loop_orphan *o)
 {
     struct linger *g = container_of(o, struct linger, orphan);
 
-    finish(g, g->step == LINGER_DISCARD
-                  ? 0
-                  : -ERR_CANCELLED); /* a reset would take along what was said */
+    /* A reset would take along what was said. */
+    finish(g, g->step == LINGER_DISCARD ? 0 : -ERR_CANCELLED);
 }
 
 void linger_start(struct loop *l, struct stream *take_below, struct bytes *take_out)
