@@ -187,3 +187,28 @@ struct credential *pki_credential(const struct pki_cert *root, const char *accou
     pki_free(&leaf);
     return c;
 }
+
+static struct credential *mesh_server;
+static struct credential *mesh_client;
+
+__attribute__((destructor)) static void free_mesh(void)
+{
+    mesh_server = credential_unref(mesh_server);
+    mesh_client = credential_unref(mesh_client);
+}
+
+struct handshake_spec pki_handshake(bool client)
+{
+    static const char *const expect[] = {"spiffe://cluster.local/ns/shop/sa/server"};
+
+    if (!mesh_server) {
+        struct pki_cert root = pki_root(PKI_P256);
+        mesh_server = pki_credential(&root, "server");
+        mesh_client = pki_credential(&root, "client");
+        pki_free(&root);
+    }
+    return (struct handshake_spec){.role = client ? TLS_MESH_CLIENT : TLS_MESH_SERVER,
+                                   .credential = client ? mesh_client : mesh_server,
+                                   .expect = expect,
+                                   .expect_count = client};
+}

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "tls/credential.h"
+#include "tls/handshake.h"
 #include "tls/tls_ctx.h"
 
 enum pki_key { PKI_P256, PKI_P384, PKI_RSA, PKI_ED25519 };
@@ -32,5 +33,8 @@ void pki_free(struct pki_cert *c);
 struct pki_cert pki_root(enum pki_key key);
 /* ... and the credential of spiffe://cluster.local/ns/shop/sa/<account> under it. */
 struct credential *pki_credential(const struct pki_cert *root, const char *account);
+/* How "client" and "server" of one such mesh meet, the one expecting the other. Lent: all of it is made by
+ * the first call and goes with the program. */
+struct handshake_spec pki_handshake(bool client);
 /* Any leaf's; it must have an EC key. */
 struct credential *pki_credential_of(const struct pki_cert *leaf, const struct pki_cert *root);

@@ -93,34 +93,6 @@ static void let(struct gate *g, size_t bytes)
     }
 }
 
-static struct {
-    struct tls_ctx *ctx;
-    struct credential *server;
-    struct credential *client;
-} mesh;
-
-static void free_mesh(void)
-{
-    tls_ctx_free(mesh.ctx);
-    mesh.server = credential_unref(mesh.server);
-    mesh.client = credential_unref(mesh.client);
-}
-
-static void need_mesh(void)
-{
-    if (mesh.ctx) {
-        return;
-    }
-    struct pki_cert root = pki_root(PKI_P256);
-    mesh.server = pki_credential(&root, "server");
-    mesh.client = pki_credential(&root, "client");
-    pki_free(&root);
-    if (tls_ctx_new(&mesh.ctx, NULL, NULL) < 0) {
-        abort();
-    }
-    (void)atexit(free_mesh);
-}
-
 struct link {
     struct gate *gate; /* of the client, whose end goes with the tunnel */
     struct tunnel_pair pair;
@@ -133,6 +105,7 @@ struct link {
 struct rig {
     struct loop *loop;
     struct jobs *jobs;
+    struct tls_ctx *ctx;
     struct tls_loop *tls;
     struct budget budget;
     struct link links[LINKS_MAX];
@@ -160,10 +133,8 @@ static void write_some(struct task *task, unsigned why)
 /* A peer that has read nothing since its stream was opened. */
 static bool start_link(struct link *k, const struct hbone_limits *limits)
 {
-    static const char *const expected[] = {"spiffe://cluster.local/ns/shop/sa/server"};
-    struct handshake_spec client = {
-        .role = TLS_MESH_CLIENT, .credential = mesh.client, .expect = expected, .expect_count = 1};
-    struct handshake_spec server = {.role = TLS_MESH_SERVER, .credential = mesh.server};
+    struct handshake_spec client = pki_handshake(true);
+    struct handshake_spec server = pki_handshake(false);
     struct stream *ends[2];
     int r = -EAGAIN;
 
@@ -194,12 +165,14 @@ static bool rig_start(unsigned count, size_t budget_bytes, const struct hbone_li
 {
     bool good = true;
 
-    need_mesh();
     memset(&g, 0, sizeof(g));
     g.loop = loop_new(NULL);
     loop_stop_clock(g.loop);
     g.jobs = jobs_new(1, 100, 100, NULL);
-    g.tls = tls_loop_new(g.loop, g.jobs, mesh.ctx, NULL);
+    if (tls_ctx_new(&g.ctx, NULL, NULL) < 0) {
+        return false;
+    }
+    g.tls = tls_loop_new(g.loop, g.jobs, g.ctx, NULL);
     budget_init(&g.budget, budget_bytes, NULL);
     for (g.count = 0; g.count < count && good;) {
         good = start_link(&g.links[g.count++], limits);
@@ -219,6 +192,7 @@ static void rig_stop(void)
     }
     tls_loop_free(g.tls);
     jobs_free(g.jobs);
+    tls_ctx_free(g.ctx);
     loop_free(g.loop);
 }
 

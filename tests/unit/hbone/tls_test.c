@@ -13,39 +13,10 @@
 
 enum { PATIENCE_MS = 30000 };
 
-static const char *const expected[] = {"spiffe://cluster.local/ns/shop/sa/server"};
-
-static struct {
-    struct tls_ctx *ctx;
-    struct credential *server;
-    struct credential *client;
-} mesh;
-
-static void free_mesh(void)
-{
-    tls_ctx_free(mesh.ctx);
-    mesh.server = credential_unref(mesh.server);
-    mesh.client = credential_unref(mesh.client);
-}
-
-static void need_mesh(void)
-{
-    if (mesh.ctx) {
-        return;
-    }
-    struct pki_cert root = pki_root(PKI_P256);
-    mesh.server = pki_credential(&root, "server");
-    mesh.client = pki_credential(&root, "client");
-    pki_free(&root);
-    if (tls_ctx_new(&mesh.ctx, NULL, NULL) < 0) {
-        abort();
-    }
-    (void)atexit(free_mesh);
-}
-
 struct kit_state {
     bool nested;
     struct jobs *pool; /* it posts to the loop, and must not outlive it */
+    struct tls_ctx *ctx;
     struct tls_loop *tls;
     struct tunnel_pair pair;
     struct tunnel_pair inner;
@@ -53,9 +24,8 @@ struct kit_state {
 
 static void secure(struct kit_state *k, struct stream *ends[2])
 {
-    struct handshake_spec client = {
-        .role = TLS_MESH_CLIENT, .credential = mesh.client, .expect = expected, .expect_count = 1};
-    struct handshake_spec server = {.role = TLS_MESH_SERVER, .credential = mesh.server};
+    struct handshake_spec client = pki_handshake(true);
+    struct handshake_spec server = pki_handshake(false);
 
     ends[0] = tls_stream_new(k->tls, ends[0], &client, 1);
     ends[1] = tls_stream_new(k->tls, ends[1], &server, 2);
@@ -91,9 +61,11 @@ static int make_pair(void *arg, struct loop *l, struct stream *out[2])
 {
     struct kit_state *k = arg;
 
-    need_mesh();
     k->pool = jobs_new(1, 100, 100, NULL);
-    k->tls = tls_loop_new(l, k->pool, mesh.ctx, NULL);
+    if (tls_ctx_new(&k->ctx, NULL, NULL) < 0) {
+        return -ENOMEM;
+    }
+    k->tls = tls_loop_new(l, k->pool, k->ctx, NULL);
     unix_pair(l, out);
     int r = through(k, &k->pair, l, out);
     return r == 0 && k->nested ? through(k, &k->inner, l, out) : r;
@@ -110,6 +82,7 @@ static void end_pair(void *arg, struct loop *l)
     tunnel_pair_fini(&k->pair);
     tls_loop_free(k->tls);
     jobs_free(k->pool);
+    tls_ctx_free(k->ctx);
 }
 
 static struct kit_state plain;

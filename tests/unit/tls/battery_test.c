@@ -10,59 +10,32 @@
 #include "tcp_pair.h"
 #include "tls/tls_stream.h"
 
-static const char *const expected[] = {"spiffe://cluster.local/ns/shop/sa/server"};
-
-struct mesh {
+static struct {
     struct tls_ctx *ctx;
-    struct credential *server;
-    struct credential *client;
     struct jobs *pool; /* of the loop in use, which it must not outlive: it posts there */
     struct tls_loop *tls;
-};
-static struct mesh mesh;
+} mesh;
 
-static void free_mesh(void)
-{
-    tls_ctx_free(mesh.ctx);
-    mesh.server = credential_unref(mesh.server);
-    mesh.client = credential_unref(mesh.client);
-}
-
-static void need_mesh(void)
+static int secure(struct loop *l, struct stream *ends[2])
 {
     static const struct tls_options options = {.limits = {.update_records = 7}};
+    struct handshake_spec client = pki_handshake(true);
+    struct handshake_spec server = pki_handshake(false);
 
-    if (mesh.ctx) {
-        return;
-    }
-    struct pki_cert root = pki_root(PKI_P256);
-    mesh.server = pki_credential(&root, "server");
-    mesh.client = pki_credential(&root, "client");
-    pki_free(&root);
     if (tls_ctx_new(&mesh.ctx, &options, NULL) < 0) {
-        abort();
+        return -ENOMEM;
     }
-    (void)atexit(free_mesh);
-}
-
-static void secure(struct loop *l, struct stream *ends[2])
-{
-    struct handshake_spec client = {
-        .role = TLS_MESH_CLIENT, .credential = mesh.client, .expect = expected, .expect_count = 1};
-    struct handshake_spec server = {.role = TLS_MESH_SERVER, .credential = mesh.server};
-
     mesh.pool = jobs_new(1, 100, 100, NULL);
     mesh.tls = tls_loop_new(l, mesh.pool, mesh.ctx, NULL);
     ends[0] = tls_stream_new(mesh.tls, ends[0], &client, 1);
     ends[1] = tls_stream_new(mesh.tls, ends[1], &server, 2);
+    return 0;
 }
 
 static int over_pipe(void *arg, struct loop *l, struct stream *out[2])
 {
-    need_mesh();
     mempipe_pair(out, *(const size_t *)arg, NULL);
-    secure(l, out);
-    return 0;
+    return secure(l, out);
 }
 
 static int over_tcp(void *arg, struct loop *l, struct stream *out[2])
@@ -70,14 +43,12 @@ static int over_tcp(void *arg, struct loop *l, struct stream *out[2])
     static const int small = 20000;
 
     (void)arg;
-    need_mesh();
     tcp_pair(l, out);
     for (int i = 0; i < 2; i++) { /* so that batches are taken in many bites */
         (void)setsockopt(tcp_stream_fd(out[i]), SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
         (void)setsockopt(tcp_stream_fd(out[i]), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     }
-    secure(l, out);
-    return 0;
+    return secure(l, out);
 }
 
 static void release(void *arg, struct loop *l)
@@ -87,6 +58,7 @@ static void release(void *arg, struct loop *l)
     tls_loop_free(mesh.tls);
     mesh.tls = NULL;
     jobs_free(MOVE(mesh.pool));
+    tls_ctx_free(MOVE(mesh.ctx));
 }
 
 static size_t narrow = 25000; /* neither whole records nor whole batches fit */

@@ -9,42 +9,15 @@
 #include "t.h"
 
 const char tls_rig_server[] = "spiffe://cluster.local/ns/shop/sa/server";
-static const char *const expect_server[] = {tls_rig_server};
 static const char *const alpn_h2[] = {"h2"};
-
-/* --- what all tests share --- */
-
-static struct {
-    struct pki_cert root;
-    struct credential *server;
-    struct credential *client;
-} mesh;
-
-__attribute__((destructor)) static void free_mesh(void)
-{
-    pki_free(&mesh.root);
-    mesh.server = credential_unref(mesh.server);
-    mesh.client = credential_unref(mesh.client);
-}
-
-static void need_mesh(void)
-{
-    if (!mesh.server) {
-        mesh.root = pki_root(PKI_P256);
-        mesh.server = pki_credential(&mesh.root, "server");
-        mesh.client = pki_credential(&mesh.root, "client");
-    }
-}
 
 struct handshake_spec tls_spec_of(bool client)
 {
-    need_mesh();
-    return (struct handshake_spec){.role = client ? TLS_MESH_CLIENT : TLS_MESH_SERVER,
-                                   .credential = client ? mesh.client : mesh.server,
-                                   .expect = expect_server,
-                                   .expect_count = client,
-                                   .alpn = alpn_h2,
-                                   .alpn_count = 1};
+    struct handshake_spec spec = pki_handshake(client);
+
+    spec.alpn = alpn_h2;
+    spec.alpn_count = 1;
+    return spec;
 }
 
 /* --- one end: sends a pattern, checks the peer's --- */
